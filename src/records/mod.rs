@@ -1,0 +1,12 @@
+//! What is kept: plain structs and all the SQL. Functions over `&mut PgConnection`; no HTTP, no policy.
+
+pub mod channels;
+pub mod conversations;
+pub mod erasures;
+pub mod jobs;
+pub mod media;
+pub mod messages;
+pub mod objects;
+pub mod operators;
+pub mod people;
+pub mod timeline;

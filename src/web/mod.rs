@@ -1,0 +1,1 @@
+//! The doors. HTTP and HTML live here and nowhere else.
