@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::sync::Mutex;
+
 use super::{EmbeddedError, bring, owner::Owner};
+
+static BRINGING: Mutex<()> = Mutex::const_new(());
 
 #[derive(Clone, Debug)]
 pub(super) struct Binaries {
@@ -30,10 +34,15 @@ impl Binaries {
             None => Self::installed(owner).await,
         };
         if found.is_empty() {
-            let tried = bring::bring(made_by, say).await;
+            // Once, however many wait for it.
+            let _turn = BRINGING.lock().await;
             found = Self::installed(owner).await;
             if found.is_empty() {
-                return Err(EmbeddedError::NoServer { tried });
+                let tried = bring::bring(made_by, say).await;
+                found = Self::installed(owner).await;
+                if found.is_empty() {
+                    return Err(EmbeddedError::NoServer { tried });
+                }
             }
         }
         choose(found, made_by, data)

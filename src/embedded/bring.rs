@@ -139,7 +139,7 @@ fn cache() -> Option<PathBuf> {
 }
 
 fn tempdir_in(parent: &Path) -> std::io::Result<PathBuf> {
-    let dir = parent.join(format!("bringing-{}", std::process::id()));
+    let dir = parent.join(format!("bringing-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }

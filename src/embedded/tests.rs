@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal};
 use sqlx::{Connection, PgConnection};
 
 use super::{owner::Owner, *};
@@ -38,7 +39,10 @@ impl Home {
     }
 
     async fn start_in(&self, data_dir: &Path) -> Result<Embedded, EmbeddedError> {
-        let say = |line: &str| self.said.lock().unwrap().push(line.to_owned());
+        let say = |line: &str| {
+            eprintln!("{line}");
+            self.said.lock().unwrap().push(line.to_owned());
+        };
         Embedded::start_with(data_dir, &self.elsewhere(), &say).await
     }
 
@@ -57,17 +61,14 @@ impl Drop for Home {
     fn drop(&mut self) {
         let pid = self.postmaster();
         if !pid.is_empty() {
-            kill("-QUIT", &pid);
+            kill(&pid, Signal::QUIT);
         }
     }
 }
 
-fn kill(signal: &str, pid: &str) {
-    Command::new("kill")
-        .args([signal, pid])
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
+fn kill(pid: &str, signal: Signal) {
+    let pid = pid.parse().ok().and_then(Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, signal).ok();
 }
 
 async fn scalar<T>(embedded: &Embedded, sql: &'static str) -> T
@@ -211,7 +212,7 @@ async fn after_the_server_was_killed_what_was_committed_is_there() {
         .await
         .unwrap();
     let killed = home.postmaster();
-    kill("-KILL", &killed);
+    kill(&killed, Signal::KILL);
     drop(embedded);
 
     let start = Instant::now();
@@ -322,15 +323,19 @@ async fn a_path_that_a_shell_would_read_is_refused() {
 #[tokio::test]
 async fn a_database_of_another_version_is_left_alone() {
     let home = Home::new();
+    home.start().await.stop().await.unwrap();
     let data = home.data_dir().join("postgres/data");
-    fs::create_dir_all(&data).unwrap();
+    let made_by = fs::read(data.join("PG_VERSION")).unwrap();
     fs::write(data.join("PG_VERSION"), "9\n").unwrap();
     let refused = home.start_in(&home.data_dir()).await.unwrap_err();
     assert!(
         refused.to_string().contains("made by PostgreSQL 9"),
         "{refused}"
     );
-    assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "untouched");
+
+    // And nothing was done to it.
+    fs::write(data.join("PG_VERSION"), made_by).unwrap();
+    home.start().await.stop().await.unwrap();
 }
 
 #[test]
@@ -379,13 +384,13 @@ async fn a_scratch_cluster_goes_with_its_process_even_when_that_is_killed() {
     until("the other process has its cluster", || ready.exists()).await;
     let base = PathBuf::from(fs::read_to_string(&ready).unwrap());
     let pid = fs::read_to_string(base.join("data/postmaster.pid")).unwrap();
-    let server = PathBuf::from(format!("/proc/{}", pid.lines().next().unwrap()));
-    assert!(server.exists());
+    let server = PathBuf::from(format!("/proc/{}/cwd", pid.lines().next().unwrap()));
+    assert!(fs::read_link(&server).is_ok());
 
     owner.kill().unwrap();
     owner.wait().unwrap();
     until("server and files are gone", || {
-        !base.exists() && !server.exists()
+        !base.exists() && fs::read_link(&server).is_err()
     })
     .await;
 }
