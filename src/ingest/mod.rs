@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod arrival;
+mod known;
