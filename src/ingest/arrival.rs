@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::line::event::{Event, Place, Source};
 
 /// A webhook event, read, with its raw bytes.
+#[derive(Clone)]
 pub struct Arrival {
     /// Where it happened and whom LINE named.
     pub source: Source,
@@ -22,6 +23,7 @@ pub struct Arrival {
 }
 
 /// What an event means for the archive.
+#[derive(Clone)]
 pub enum Meaning {
     /// A message, or a new text of one.
     Message(Said),
@@ -37,6 +39,7 @@ pub enum Meaning {
 }
 
 /// A message event or an edit.
+#[derive(Clone)]
 pub struct Said {
     /// LINE's message id.
     pub message_id: String,
@@ -51,6 +54,7 @@ pub struct Said {
 }
 
 /// What an event changes beside being shown.
+#[derive(Clone)]
 pub enum Change {
     /// Nothing.
     None,
@@ -77,11 +81,17 @@ impl Arrival {
     /// An event of which nothing is known but its bytes.
     pub fn unreadable(raw: Vec<u8>, received_at: DateTime<Utc>) -> Self {
         Self {
-            source: Source { place: Place::Channel, user_id: None },
+            source: Source {
+                place: Place::Channel,
+                user_id: None,
+            },
             at: received_at,
             webhook_event_id: made_up_id(),
             raw,
-            meaning: Meaning::Other { kind: "other".to_owned(), change: Change::None },
+            meaning: Meaning::Other {
+                kind: "other".to_owned(),
+                change: Change::None,
+            },
         }
     }
 
@@ -150,11 +160,21 @@ mod tests {
 
     #[test]
     fn a_timestamp_that_cannot_be_true_gives_way_to_the_time_of_receipt() {
-        for timestamp in ["9223372036854775807", "-1", "0", "\"1692251666727\"", "1e300", "null"] {
+        for timestamp in [
+            "9223372036854775807",
+            "-1",
+            "0",
+            "\"1692251666727\"",
+            "1e300",
+            "null",
+        ] {
             let arrival = read(&format!(r#"{{"type":"follow","timestamp":{timestamp}}}"#));
             assert_eq!(arrival.at, DateTime::UNIX_EPOCH, "{timestamp}");
         }
-        assert_eq!(read(r#"{"timestamp":1692251666727}"#).at.timestamp_millis(), 1692251666727);
+        assert_eq!(
+            read(r#"{"timestamp":1692251666727}"#).at.timestamp_millis(),
+            1692251666727
+        );
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub struct Known<K, V> {
 impl<K: Hash + Eq, V: Copy> Known<K, V> {
     /// An empty memory.
     pub fn new() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new() }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
     }
 
     /// What is remembered of `key`, if it is young enough to be believed.
