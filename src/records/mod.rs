@@ -3,10 +3,12 @@
 pub mod channels;
 pub mod conversations;
 pub mod erasures;
+pub mod events;
 pub mod jobs;
 pub mod media;
 pub mod messages;
 pub mod objects;
 pub mod operators;
 pub mod people;
+pub mod places;
 pub mod timeline;
