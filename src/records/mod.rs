@@ -9,4 +9,5 @@ pub mod messages;
 pub mod objects;
 pub mod operators;
 pub mod people;
+pub mod sessions;
 pub mod timeline;
