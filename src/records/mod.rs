@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod conversations;
+pub mod erasure_list;
 pub mod erasures;
 pub mod jobs;
 pub mod media;

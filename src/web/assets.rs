@@ -44,10 +44,7 @@ pub(super) async fn file(
     let mut response = HttpResponse::Ok();
     response.content_type(file.metadata.mimetype());
     if CHECKSUMS.get(name.as_str()) == Some(&query.v) {
-        response.insert_header((
-            header::CACHE_CONTROL,
-            "public, max-age=31536000, immutable",
-        ));
+        response.insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"));
     }
     Ok(response.body(file.data))
 }

@@ -40,9 +40,14 @@ pub(super) fn removal(shared: &Shared) -> Cookie<'static> {
 /// The token the browser sent. Two at once are none: one of them may be planted.
 pub(super) fn token(request: &HttpRequest, shared: &Shared) -> Option<Token> {
     let cookies = request.cookies().ok()?;
-    let mut tokens = cookies.iter().filter(|cookie| cookie.name() == name(shared));
+    let mut tokens = cookies
+        .iter()
+        .filter(|cookie| cookie.name() == name(shared));
     let token = tokens.next()?;
-    tokens.next().is_none().then(|| Token::claimed(token.value()))
+    tokens
+        .next()
+        .is_none()
+        .then(|| Token::claimed(token.value()))
 }
 
 /// True if the browser sent a session's cookie, valid or not.

@@ -90,7 +90,12 @@ mod tests {
 
     #[test]
     fn where_a_browser_says_the_site_that_decides() {
-        for origin in [None, Some("null"), Some("https://archive.test"), Some("https://evil.test")] {
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://archive.test"),
+            Some("https://evil.test"),
+        ] {
             for session in [false, true] {
                 let site = |site| verdict(Some(site), origin, Some("archive.test"), None, session);
                 assert!(site("same-origin"));
@@ -104,7 +109,15 @@ mod tests {
 
     #[test]
     fn an_older_browser_is_judged_by_its_origin() {
-        let origin = |origin| verdict(None, Some(origin), Some("127.0.0.1:8080"), Some("archive.test"), true);
+        let origin = |origin| {
+            verdict(
+                None,
+                Some(origin),
+                Some("127.0.0.1:8080"),
+                Some("archive.test"),
+                true,
+            )
+        };
         assert!(origin("http://127.0.0.1:8080"));
         assert!(origin("https://archive.test"));
         for foreign in [

@@ -44,7 +44,11 @@ struct Place {
 
 impl Place {
     fn take(shared: web::Data<Shared>, session: [u8; 32]) -> Option<Self> {
-        let mut open = shared.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = shared
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(session).or_default();
         if *count >= MAX_STREAMS {
             return None;
@@ -57,7 +61,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.shared.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .shared
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.session) {
             *count -= 1;
             if *count == 0 {
@@ -82,7 +91,9 @@ pub(super) async fn stream(
 ) -> Result<HttpResponse, Error> {
     let place = Place::take(shared.clone(), viewer.token_hash).ok_or(Error::TooMany(30))?;
     let last = request.headers().get("last-event-id");
-    let since = last.and_then(|mark| mark.to_str().ok()).unwrap_or(&query.since);
+    let since = last
+        .and_then(|mark| mark.to_str().ok())
+        .unwrap_or(&query.since);
     let (mark, changes) = shared.live.subscribe();
     let missed = (since != mark.to_string()).then_some(mark);
     let (sender, receiver) = mpsc::channel(4);

@@ -130,7 +130,9 @@ pub(super) async fn sign_out(
 fn inside(next: &str) -> &str {
     let ours = next.starts_with('/')
         && !next.starts_with("//")
-        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        && next
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if ours { next } else { "/conversations" }
 }
 

@@ -4,19 +4,35 @@
 //! [`detached`]. What people wrote is escaped by the templates, never here.
 
 mod assets;
+mod attachments;
+mod conversations;
 mod cookies;
 mod csrf;
+mod cursor;
+mod erasures;
 mod error;
+mod file_name;
 mod headers;
 mod health;
+mod lang;
+mod list;
+mod live;
 mod login;
 mod look;
+mod names;
 pub mod password;
+mod person;
+mod preview;
+mod range;
 mod session;
 mod setup;
 mod shell;
+mod sniff;
+mod text;
+mod thread;
 mod throttle;
 mod token;
+mod when;
 
 use actix_web::{
     HttpResponse,
@@ -33,26 +49,34 @@ pub use headers::headers;
 pub use setup::setup_link;
 pub use token::Token;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, live::Live, objects::Objects};
 
 /// What the handlers share; one for the whole server.
 pub struct Shared {
     pool: PgPool,
     clock: Clock,
+    objects: Objects,
+    live: Live,
     public_url: Url,
     gate: password::Gate,
     throttle: throttle::Throttle,
+    streams: live::Streams,
+    ready: health::Last,
 }
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`.
-    pub fn new(pool: PgPool, clock: Clock, public_url: Url) -> Self {
+    pub fn new(pool: PgPool, clock: Clock, objects: Objects, live: Live, public_url: Url) -> Self {
         Self {
             pool,
             clock,
+            objects,
+            live,
             public_url,
             gate: password::Gate::default(),
             throttle: throttle::Throttle::default(),
+            streams: live::Streams::default(),
+            ready: health::Last::default(),
         }
     }
 }
@@ -79,6 +103,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(read().to(setup::page))
                 .route(web::post().to(setup::make)),
         )
+        .route("/conversations", read().to(conversations::list))
+        .route(
+            "/conversations/{id}",
+            read().to(conversations::conversation),
+        )
+        .route(
+            "/conversations/{id}/picture",
+            read().to(attachments::conversation_picture),
+        )
+        .route(
+            "/contacts/{id}/picture",
+            read().to(attachments::contact_picture),
+        )
+        .route("/attachments/{id}", read().to(attachments::original))
+        .route("/attachments/{id}/preview", read().to(attachments::preview))
+        .route("/live", web::get().to(live::stream))
+        .route("/erasures", read().to(erasures::page))
         .route("/static/{file}", read().to(assets::file))
         .route("/healthz", read().to(health::alive))
         .route("/readyz", read().to(health::ready))

@@ -44,7 +44,8 @@ pub fn hash(password: &str) -> Result<String, Error> {
 /// True if `password` is the one of `phc`. Without a hash, the same work is done for nothing, so that the time taken
 /// does not tell whether a login exists.
 fn matches(password: &str, phc: Option<&str>) -> bool {
-    static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash("nobody has this password").ok());
+    static NOBODY: LazyLock<Option<String>> =
+        LazyLock::new(|| hash("nobody has this password").ok());
     let Some(against) = phc.or(NOBODY.as_deref()) else {
         return false;
     };

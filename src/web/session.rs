@@ -46,7 +46,10 @@ impl FromRequest for Viewer {
             })
             .await?;
             session
-                .map(|session| Self { session, token_hash })
+                .map(|session| Self {
+                    session,
+                    token_hash,
+                })
                 .ok_or_else(|| nobody(&request))
         })
     }

@@ -147,7 +147,11 @@ mod tests {
         assert_eq!(waits[..4], [1, 2, 4, 8]);
         assert_eq!(waits.len(), 15, "the first five cost nothing");
         assert_eq!(waits.last(), Some(&900));
-        assert_eq!(throttle.admit("ken", None, now), Ok(()), "others are not meant");
+        assert_eq!(
+            throttle.admit("ken", None, now),
+            Ok(()),
+            "others are not meant"
+        );
     }
 
     #[test]
@@ -173,9 +177,16 @@ mod tests {
         let six = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
         for n in 0..20 {
             let login = n.to_string();
-            assert_eq!(throttle.admit(&login, six("2001:db8:1:2::1"), at(90)), Ok(()));
+            assert_eq!(
+                throttle.admit(&login, six("2001:db8:1:2::1"), at(90)),
+                Ok(())
+            );
         }
-        assert!(throttle.admit("x", six("2001:db8:1:2:ffff::9"), at(90)).is_err());
+        assert!(
+            throttle
+                .admit("x", six("2001:db8:1:2:ffff::9"), at(90))
+                .is_err()
+        );
         assert!(throttle.admit("x", six("2001:db8:1:3::1"), at(90)).is_ok());
     }
 
