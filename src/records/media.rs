@@ -175,7 +175,7 @@ pub async fn keep_preview(
     conn: &mut PgConnection,
     id: Uuid,
     key: ObjectKey,
-    media_type: &str,
+    media_type: Option<&str>,
     (width, height): (u32, u32),
 ) -> Result<()> {
     sqlx::query(

@@ -15,15 +15,17 @@ pub enum Subject {
     Group(Uuid),
 }
 
-/// Whose profile to ask for, and where they are a member.
+/// Whose profile to ask for, and a chat with several people that they were seen in.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Person {
     /// LINE's user id.
     pub user_id: String,
-    /// `true`: a group chat, `false`: a multi-person chat, `None`: they were seen in neither.
-    pub in_group: Option<bool>,
-    /// LINE's id of that chat.
+    /// LINE's id of that chat; `None`: they were seen in no such chat.
     pub chat_id: Option<String>,
+    /// Whether it is a group chat, or a multi-person chat ("room").
+    pub chat_is_group: bool,
+    /// Whether it is there that they were asked for.
+    pub asked_in_chat: bool,
 }
 
 /// What is known of a [`Subject`] so far.
@@ -41,17 +43,18 @@ impl Known {
     }
 }
 
-/// A contact, and the chat with several people where they were seen: `conversation_id` if it is one, otherwise the
-/// latest they are in.
+/// A contact, with the chat with several people that is `conversation_id`, or else the latest they are in.
 pub async fn person(
     conn: &mut PgConnection,
     contact_id: Uuid,
     conversation_id: Option<Uuid>,
 ) -> Result<Option<Person>> {
     sqlx::query_as(
-        "select c.user_id, chat.kind = 'group' as in_group, chat.source_id as chat_id
+        "select c.user_id, chat.source_id as chat_id,
+             coalesce(chat.kind = 'group', false) as chat_is_group,
+             coalesce(chat.id = $2, false) as asked_in_chat
          from contact c left join lateral (
-             select v.kind, v.source_id from conversation v
+             select v.id, v.kind, v.source_id from conversation v
              left join member m on m.conversation_id = v.id and m.contact_id = c.id
              where v.kind in ('group', 'room') and (v.id = $2 or m.present)
              order by v.id = $2 desc nulls last, m.changed_at desc limit 1
@@ -70,6 +73,19 @@ pub async fn group_id(conn: &mut PgConnection, conversation_id: Uuid) -> Result<
         .bind(conversation_id)
         .fetch_optional(conn)
         .await
+}
+
+/// The document LINE last gave; it holds what they are called.
+pub async fn document(conn: &mut PgConnection, subject: Subject) -> Result<Option<Vec<u8>>> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => ("select profile from contact where id = $1", id),
+        Subject::Group(id) => ("select summary from conversation where id = $1", id),
+    };
+    let document: Option<Option<Vec<u8>>> = sqlx::query_scalar(sql)
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(document.flatten())
 }
 
 /// What is known so far, held until the transaction ends; `None`: the subject is gone.
@@ -121,7 +137,7 @@ pub async fn answered(
 pub async fn set_picture(
     conn: &mut PgConnection,
     subject: Subject,
-    picture: Option<(ObjectKey, &str)>,
+    picture: Option<(ObjectKey, Option<&str>)>,
 ) -> Result<()> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
@@ -136,7 +152,7 @@ pub async fn set_picture(
     sqlx::query(sql)
         .bind(id)
         .bind(picture.map(|(key, _)| key.to_string()))
-        .bind(picture.map(|(_, media_type)| media_type))
+        .bind(picture.and_then(|(_, media_type)| media_type))
         .execute(conn)
         .await?;
     Ok(())
