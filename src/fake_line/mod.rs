@@ -1,1 +1,59 @@
-//! placeholder
+//! A LINE Platform of our own: people who write, send photos, edit and unsend; signed webhooks; the API's two hosts.
+//!
+//! Nothing here knows the archive. Bodies, signatures and identifiers are written anew from LINE's documentation, so
+//! that a misunderstanding on one side is not repeated on the other.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use line_chat_archive::fake_line::FakeLine;
+//!
+//! let line = FakeLine::start()?;
+//! let shop = line.channel("Shop");
+//! shop.webhook_to("http://127.0.0.1:8080/webhook/shop");
+//!
+//! let aoi = shop.user("Aoi");
+//! let crew = shop.group("Weekend crew", &[&aoi]);
+//! let sent = crew.member(&aoi).sends_text("see you at nine").await?;   // delivered, and acknowledged with 2xx
+//! let edit = crew.member(&aoi).edits(&sent, "see you at ten").make();  // happened, but not delivered yet
+//! crew.member(&aoi).unsends(&sent).await?;
+//! shop.deliver(&[edit]).await;                                        // the late news of the edit
+//! # Ok(()) }
+//! ```
+//!
+//! A verb happens on the platform at once; what is awaited is the delivery of the news.
+
+pub mod cast;
+mod channel;
+mod chats;
+mod content;
+mod delivery;
+mod draft;
+pub mod drawing;
+mod events;
+mod faults;
+mod ids;
+mod json;
+mod line;
+mod message_events;
+mod people;
+mod profiles;
+pub mod sampler;
+mod server;
+mod sign;
+mod time;
+mod world;
+
+pub use channel::Channel;
+pub use chats::Chat;
+pub use delivery::{Delivery, Refused, Sent, SignedBody};
+pub use draft::{Draft, Event};
+pub use events::Membership;
+pub use faults::{Gate, Trouble};
+pub use line::FakeLine;
+pub use message_events::Media;
+pub use people::User;
+pub use server::{Call, sending::BotMessage};
+pub use sign::sign;
+
+#[cfg(test)]
+mod tests;

@@ -67,9 +67,9 @@ impl Event {
         &self.body
     }
 
-    /// LINE's event type, or an empty text.
-    pub fn kind(&self) -> &str {
-        self.body["type"].as_str().unwrap_or_default()
+    /// LINE's event type, `other` where there is none.
+    pub fn kind(&self) -> String {
+        id(&self.body["type"]).unwrap_or_else(|| "other".to_owned())
     }
 
     /// LINE's `webhookEventId`, the same on every redelivery.

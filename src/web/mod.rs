@@ -32,6 +32,7 @@ mod text;
 mod thread;
 mod throttle;
 mod token;
+pub mod webhook;
 mod when;
 
 use actix_web::{

@@ -1,0 +1,133 @@
+//! Official accounts: their credentials, their webhook.
+
+use super::{
+    chats::{Chat, ChatKind},
+    line::FakeLine,
+    people::User,
+    server::sending::BotMessage,
+    world::World,
+};
+
+/// An official account's channel.
+#[derive(Clone)]
+pub struct Channel {
+    pub(super) line: FakeLine,
+    pub(super) index: usize,
+}
+
+/// What the platform keeps of a channel.
+pub(super) struct ChannelState {
+    pub(super) name: String,
+    pub(super) secret: String,
+    pub(super) access_token: String,
+    pub(super) bot_user_id: String,
+    pub(super) basic_id: String,
+    pub(super) webhook: Option<String>,
+    pub(super) said: Vec<BotMessage>,
+}
+
+impl ChannelState {
+    pub(super) fn new(name: &str, world: &mut World) -> Self {
+        ChannelState {
+            name: name.to_owned(),
+            secret: world.ids.hex(32),
+            access_token: world.ids.token(172),
+            bot_user_id: world.ids.party('U'),
+            basic_id: format!("@{}", world.ids.hex(8)),
+            webhook: None,
+            said: Vec::new(),
+        }
+    }
+}
+
+impl Channel {
+    /// The platform this channel is on.
+    #[must_use]
+    pub fn line(&self) -> &FakeLine {
+        &self.line
+    }
+
+    /// The account's display name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.with(|channel| channel.name.clone())
+    }
+
+    /// The channel secret that signs webhooks: 32 hexadecimal digits.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        self.with(|channel| channel.secret.clone())
+    }
+
+    /// The access token the API asks for.
+    #[must_use]
+    pub fn access_token(&self) -> String {
+        self.with(|channel| channel.access_token.clone())
+    }
+
+    /// The bot's user id: `destination` in every webhook.
+    #[must_use]
+    pub fn bot_user_id(&self) -> String {
+        self.with(|channel| channel.bot_user_id.clone())
+    }
+
+    /// Sets where webhooks go.
+    pub fn webhook_to(&self, url: &str) {
+        self.with(|channel| channel.webhook = Some(url.to_owned()));
+    }
+
+    /// Gives a new access token; the old one is refused from now on.
+    pub fn reissue_token(&self) -> String {
+        let token = self.line.world().ids.token(172);
+        self.with(|channel| channel.access_token.clone_from(&token));
+        token
+    }
+
+    /// Gives a new secret; webhooks are signed with it from now on.
+    pub fn reissue_secret(&self) -> String {
+        let secret = self.line.world().ids.hex(32);
+        self.with(|channel| channel.secret.clone_from(&secret));
+        secret
+    }
+
+    /// A new person, who is a friend of this account and talks to it one-on-one.
+    #[must_use]
+    pub fn user(&self, name: &str) -> User {
+        User::new(self, name)
+    }
+
+    /// The same person as `user` of another channel (of the same provider, hence with the same id), a friend here too.
+    #[must_use]
+    pub fn befriends(&self, user: &User) -> User {
+        User::befriended(self, user)
+    }
+
+    /// A new group chat with the bot and `members` in it.
+    #[must_use]
+    pub fn group(&self, name: &str, members: &[&User]) -> Chat {
+        Chat::new(
+            self,
+            ChatKind::Group {
+                name: name.to_owned(),
+                picture: None,
+            },
+            members,
+        )
+    }
+
+    /// A new multi-person chat with the bot and `members` in it.
+    #[must_use]
+    pub fn room(&self, members: &[&User]) -> Chat {
+        Chat::new(self, ChatKind::Room, members)
+    }
+
+    /// What the bot said by reply and push, in order.
+    #[must_use]
+    pub fn said(&self) -> Vec<BotMessage> {
+        self.with(|channel| channel.said.clone())
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&mut ChannelState) -> T) -> T {
+        ask(&mut self.line.world().channels[self.index])
+    }
+}

@@ -1,0 +1,119 @@
+//! Groups and multi-person chats, and who is in them.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{
+    channel::Channel,
+    json::{Json, object},
+    people::User,
+    world::Picture,
+};
+
+/// A group or a multi-person chat with an account's bot in it.
+#[derive(Clone)]
+pub struct Chat {
+    pub(super) channel: Channel,
+    pub(super) id: String,
+}
+
+/// What the platform keeps of a chat.
+pub(super) struct ChatState {
+    pub(super) channel: usize,
+    pub(super) kind: ChatKind,
+    pub(super) members: BTreeSet<String>,
+    pub(super) bot_is_in: bool,
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) enum ChatKind {
+    Group {
+        name: String,
+        picture: Option<String>,
+    },
+    Room,
+}
+
+impl Chat {
+    pub(super) fn new(channel: &Channel, kind: ChatKind, members: &[&User]) -> Self {
+        let mut world = channel.line.world();
+        let id = world
+            .ids
+            .party(if kind == ChatKind::Room { 'R' } else { 'C' });
+        let members = members.iter().map(|user| user.id.clone()).collect();
+        world.chats.insert(
+            id.clone(),
+            ChatState {
+                channel: channel.index,
+                kind,
+                members,
+                bot_is_in: true,
+            },
+        );
+        Chat {
+            channel: channel.clone(),
+            id,
+        }
+    }
+
+    /// The group id (`C` and 32 hexadecimal digits) or room id (`R` and as many).
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `user`, talking in this chat; taken in quietly if not in it yet ([`Chat::joined`] makes the event).
+    #[must_use]
+    pub fn member(&self, user: &User) -> User {
+        self.with(|chat| chat.members.insert(user.id.clone()));
+        User {
+            channel: self.channel.clone(),
+            id: user.id.clone(),
+            chat: Some(self.clone()),
+        }
+    }
+
+    /// Changes a group's name.
+    pub fn renamed(&self, new_name: &str) {
+        self.with(|chat| {
+            if let ChatKind::Group { name, .. } = &mut chat.kind {
+                *name = new_name.to_owned();
+            }
+        });
+    }
+
+    /// Sets a group's picture.
+    pub fn pictured(&self, bytes: impl Into<Bytes>) {
+        let token = self.channel.line.world().hang(Picture::Given(bytes.into()));
+        self.with(|chat| {
+            if let ChatKind::Group { picture, .. } = &mut chat.kind {
+                *picture = Some(token);
+            }
+        });
+    }
+
+    pub(super) fn is_group(&self) -> bool {
+        self.with(|chat| chat.kind != ChatKind::Room)
+    }
+
+    /// `source` of what happens here without anybody's doing.
+    pub(super) fn source(&self) -> Json {
+        let (kind, key) = if self.is_group() {
+            ("group", "groupId")
+        } else {
+            ("room", "roomId")
+        };
+        object([("type", kind.into()), (key, self.id().into())])
+    }
+
+    pub(super) fn with<T: Default>(&self, ask: impl FnOnce(&mut ChatState) -> T) -> T {
+        self.channel
+            .line
+            .world()
+            .chats
+            .get_mut(&self.id)
+            .map(ask)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,151 @@
+//! The platform as a whole: started, asked, stopped.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::{
+    channel::{Channel, ChannelState},
+    faults::Trouble,
+    server::{Call, Server},
+    world::{Picture, World},
+};
+
+/// A running platform. Clones are handles of the same one; it stops with the last of them.
+#[derive(Clone)]
+pub struct FakeLine {
+    pub(super) platform: Arc<Platform>,
+    server: Arc<Server>,
+}
+
+/// What handles and the server share.
+pub(super) struct Platform {
+    world: Mutex<World>,
+    pub(super) sender: reqwest::Client,
+    pub(super) url: String,
+}
+
+impl Platform {
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FakeLine {
+    /// Starts a platform on a free port of 127.0.0.1, with new identifiers each time.
+    ///
+    /// # Errors
+    /// When no port or no thread is to be had.
+    pub fn start() -> io::Result<Self> {
+        Self::start_seeded(rand::random())
+    }
+
+    /// Starts a platform whose identifiers follow from `seed`.
+    ///
+    /// # Errors
+    /// When no port or no thread is to be had.
+    pub fn start_seeded(seed: u64) -> io::Result<Self> {
+        // reqwest wants a provider even for plain HTTP; whoever came first has chosen the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let sender = reqwest::Client::builder()
+            .no_proxy()
+            .user_agent("LineBotWebhook/2.0")
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(10))
+            .build()
+            .map_err(io::Error::other)?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let platform = Arc::new(Platform {
+            world: Mutex::new(World::seeded(seed)),
+            sender,
+            url,
+        });
+        let server = Arc::new(Server::start(listener, Arc::clone(&platform))?);
+        Ok(FakeLine { platform, server })
+    }
+
+    /// The address of both of LINE's hosts here, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.platform.url
+    }
+
+    /// Closes the port. Later calls find nobody there; handles still answer questions about what was.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+
+    /// Opens an official account, with a secret, an access token and a bot of its own.
+    #[must_use]
+    pub fn channel(&self, name: &str) -> Channel {
+        let mut world = self.world();
+        let channel = ChannelState::new(name, &mut world);
+        world.channels.push(channel);
+        Channel {
+            line: self.clone(),
+            index: world.channels.len() - 1,
+        }
+    }
+
+    /// Stops the platform's time at `time`: the next event happens then, each later one a millisecond after.
+    pub fn at(&self, time: DateTime<Utc>) {
+        self.world().time.set(Some(time.timestamp_millis()));
+    }
+
+    /// Lets the platform's time run with the real one again.
+    pub fn in_real_time(&self) {
+        self.world().time.set(None);
+    }
+
+    /// Puts `bytes` on a host that is not LINE's, and gives their URL: for `external` content.
+    #[must_use]
+    pub fn elsewhere(&self, bytes: impl Into<Bytes>) -> String {
+        format!(
+            "{}/external/{}",
+            self.url(),
+            self.world().hang(Picture::Given(bytes.into()))
+        )
+    }
+
+    /// Begins to describe what shall go wrong with the next `call`.
+    pub fn trouble(&self, call: Call) -> Trouble {
+        Trouble::with(self.clone(), call)
+    }
+
+    /// How often `call` was asked about `id`: a message, user, group or room; empty for calls about nothing of these.
+    #[must_use]
+    pub fn calls(&self, call: Call, id: &str) -> usize {
+        self.world()
+            .calls
+            .get(&(call, id.to_owned()))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// How often `call` was asked at all.
+    #[must_use]
+    pub fn all_calls(&self, call: Call) -> usize {
+        self.world()
+            .calls
+            .iter()
+            .filter(|((kind, _), _)| *kind == call)
+            .map(|(_, times)| times)
+            .sum()
+    }
+
+    /// Requests to addresses LINE does not have, as `GET /path`.
+    #[must_use]
+    pub fn unexpected(&self) -> Vec<String> {
+        self.world().unexpected.clone()
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.platform.world()
+    }
+}

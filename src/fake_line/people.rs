@@ -1,0 +1,163 @@
+//! People: who they are on LINE, and what they may do to their profile.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::{
+    channel::Channel,
+    chats::Chat,
+    json::{Json, object},
+    world::{Picture, World},
+};
+
+/// A person talking in one place: to the account alone, or in a chat ([`Chat::member`]).
+#[derive(Clone)]
+pub struct User {
+    pub(super) channel: Channel,
+    pub(super) id: String,
+    pub(super) chat: Option<Chat>,
+}
+
+/// What the platform keeps of a person.
+pub(super) struct PersonState {
+    pub(super) name: String,
+    pub(super) status: Option<String>,
+    pub(super) language: Option<String>,
+    /// The token of the picture's URL.
+    pub(super) picture: Option<String>,
+    /// Channels this person is a friend of and does not block.
+    pub(super) friends: HashSet<usize>,
+    /// Whether webhooks from chats may name this person; PC-only accounts never agreed.
+    pub(super) consents: bool,
+}
+
+impl User {
+    pub(super) fn new(channel: &Channel, name: &str) -> Self {
+        let mut world = channel.line.world();
+        let id = world.ids.party('U');
+        let seed = id.bytes().fold(0_u64, |seed, byte| {
+            seed.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        let picture = world.hang(Picture::Avatar(seed));
+        let person = PersonState {
+            name: name.to_owned(),
+            status: None,
+            language: None,
+            picture: Some(picture),
+            friends: HashSet::from([channel.index]),
+            consents: true,
+        };
+        world.people.insert(id.clone(), person);
+        User {
+            channel: channel.clone(),
+            id,
+            chat: None,
+        }
+    }
+
+    pub(super) fn befriended(channel: &Channel, user: &User) -> Self {
+        let befriended = User {
+            channel: channel.clone(),
+            id: user.id.clone(),
+            chat: None,
+        };
+        befriended.with(|person| person.friends.insert(channel.index));
+        befriended
+    }
+
+    /// The user id: `U` and 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The chat this person talks in here, or `None` for one-on-one.
+    #[must_use]
+    pub fn chat(&self) -> Option<&Chat> {
+        self.chat.as_ref()
+    }
+
+    /// The account this person talks to.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The display name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.with(|person| person.name.clone())
+    }
+
+    /// The address of the profile picture, if there is one.
+    #[must_use]
+    pub fn picture_url(&self) -> Option<String> {
+        let token = self.with(|person| person.picture.clone());
+        token.map(|token| format!("{}/pictures/{token}", self.channel.line.url()))
+    }
+
+    /// Changes the display name.
+    pub fn renames(&self, name: &str) {
+        self.with(|person| person.name = name.to_owned());
+    }
+
+    /// Sets the status message; an empty one takes it away.
+    pub fn sets_status(&self, status: &str) {
+        self.with(|person| {
+            person.status = Some(status.to_owned()).filter(|status| !status.is_empty())
+        });
+    }
+
+    /// Sets the language, a BCP 47 tag such as `ja`.
+    pub fn speaks(&self, language: &str) {
+        self.with(|person| person.language = Some(language.to_owned()));
+    }
+
+    /// Sets another profile picture, which has another URL.
+    pub fn wears(&self, picture: impl Into<Bytes>) {
+        let token = self
+            .channel
+            .line
+            .world()
+            .hang(Picture::Given(picture.into()));
+        self.with(|person| person.picture = Some(token));
+    }
+
+    /// Takes the profile picture away.
+    pub fn shows_no_picture(&self) {
+        self.with(|person| person.picture = None);
+    }
+
+    /// Withdraws the consent to be named: events from chats then carry no `userId`, profiles answer 404.
+    pub fn withholds_consent(&self) {
+        self.with(|person| person.consents = false);
+    }
+
+    /// `source` of what this person does here.
+    pub(super) fn source(&self) -> Json {
+        let Some(chat) = &self.chat else {
+            return object([("type", "user".into()), ("userId", self.id().into())]);
+        };
+        let mut source = chat.source();
+        if self.with(|person| person.consents) {
+            source.set("userId", self.id());
+        }
+        source
+    }
+
+    /// Changes whether this person is a friend of the account.
+    pub(super) fn befriend(&self, friend: bool) {
+        let channel = self.channel.index;
+        self.with(|person| match friend {
+            true => person.friends.insert(channel),
+            false => person.friends.remove(&channel),
+        });
+    }
+
+    fn with<T: Default>(&self, ask: impl FnOnce(&mut PersonState) -> T) -> T {
+        let mut world = self.channel.line.world();
+        let World { people, .. } = &mut *world;
+        people.get_mut(&self.id).map(ask).unwrap_or_default()
+    }
+}

@@ -1,0 +1,135 @@
+//! Answers, and the ways they can go wrong on the wire.
+
+use std::io;
+
+use actix_web::{HttpResponse, body::SizedStream, http::StatusCode};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, future::ready, stream::once};
+
+use crate::fake_line::{
+    content::{MessageKind, content_type},
+    drawing,
+    faults::FaultKind,
+    json::object,
+    line::Platform,
+    world::{Picture, World},
+};
+
+/// An answer before it meets the wire.
+pub(in crate::fake_line) struct Answer {
+    status: u16,
+    content_type: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(in crate::fake_line) fn json(status: u16, json: &str) -> Self {
+        let body = Bytes::copy_from_slice(json.as_bytes());
+        Answer {
+            status,
+            content_type: "application/json".to_owned(),
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    pub(in crate::fake_line) fn bytes(content_type: &str, body: Bytes) -> Self {
+        Answer {
+            status: 200,
+            content_type: content_type.to_owned(),
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    pub(in crate::fake_line) fn error(status: u16, message: &str) -> Self {
+        Self::json(status, &object([("message", message.into())]).to_string())
+    }
+
+    pub(in crate::fake_line) fn not_found() -> Self {
+        Self::of_status(404)
+    }
+
+    /// LINE's usual words for a status.
+    pub(super) fn of_status(status: u16) -> Self {
+        let message = match status {
+            401 => {
+                "Authentication failed. Confirm that the access token in the authorization header is valid."
+            }
+            404 => "Not found",
+            410 => "The content is gone",
+            429 => "The API rate limit has been exceeded. Try again later.",
+            _ => "Internal server error",
+        };
+        Self::error(status, message)
+    }
+
+    pub(super) fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn into_response(
+        self,
+        platform: &Platform,
+        fault: Option<FaultKind>,
+    ) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::build(status);
+        response.content_type(self.content_type);
+        response.insert_header(("x-line-request-id", platform.world().ids.uuid()));
+        for header in self.headers {
+            response.insert_header(header);
+        }
+        let body = self.body;
+        let length = body.len() as u64;
+        match fault {
+            Some(FaultKind::CutAfter(bytes)) => response.body(SizedStream::new(
+                length,
+                breaking_off_after(head(&body, bytes)),
+            )),
+            Some(FaultKind::Promising(bytes)) => {
+                response.body(SizedStream::new(bytes, breaking_off_after(body)))
+            }
+            Some(FaultKind::Held(bytes, keeper)) => {
+                let (head, rest) = (head(&body, bytes), body.slice(bytes.min(body.len())..));
+                let rest = async {
+                    keeper.pass().await;
+                    Ok::<_, io::Error>(rest)
+                };
+                response.body(SizedStream::new(
+                    length,
+                    once(ready(Ok(head))).chain(once(Box::pin(rest))),
+                ))
+            }
+            Some(FaultKind::Status(_) | FaultKind::HangUp) | None => response.body(body),
+        }
+    }
+}
+
+/// `part`, and then the connection's end. The pause lets the server write what it has so far.
+fn breaking_off_after(part: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
+    let end = async {
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    };
+    once(ready(Ok(part))).chain(once(Box::pin(end)))
+}
+
+fn head(body: &Bytes, bytes: usize) -> Bytes {
+    body.slice(..bytes.min(body.len()))
+}
+
+impl World {
+    /// `GET /pictures/{token}` and `/external/{token}`, for anybody.
+    pub(super) fn picture(&self, token: &str) -> Answer {
+        match self.pictures.get(token) {
+            Some(Picture::Given(bytes)) => {
+                Answer::bytes(content_type(MessageKind::File, bytes), bytes.clone())
+            }
+            Some(Picture::Avatar(seed)) => Answer::bytes("image/jpeg", drawing::avatar(*seed)),
+            None => Answer::not_found(),
+        }
+    }
+}
