@@ -106,8 +106,8 @@ impl Service {
         let pages = shared.clone();
         let server = HttpServer::new(move || {
             App::new()
-                .wrap(web::headers(&pages))
-                .wrap(web::csrf(&pages))
+                .wrap(web::headers())
+                .wrap(web::csrf())
                 .app_data(pages.clone())
                 .app_data(webhook.clone())
                 .route("/webhook/{channel}", actix::post().to(receive))

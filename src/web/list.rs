@@ -79,6 +79,8 @@ pub(super) struct List {
     /// One for each channel, and one for all; empty if there is only one channel.
     pub(super) filters: Vec<Filter>,
     pub(super) rows: Vec<Row>,
+    /// The same for the same page of the same channel.
+    pub(super) key: String,
     /// Where the later and the earlier conversations are.
     pub(super) newest: Option<String>,
     pub(super) older: Option<String>,
@@ -146,6 +148,7 @@ pub(super) async fn load(
     });
     let channel = place.channel.as_deref();
     Ok(List {
+        key: place.list(),
         filters: filters(&channels, place, current),
         rows: rows
             .into_iter()

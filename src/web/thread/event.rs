@@ -77,7 +77,8 @@ pub(in crate::web) enum System {
 /// What is shown of an event.
 pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> Body {
     let who = context.name(contact);
-    let part = &event.body()[event.kind()];
+    let kind = event.kind();
+    let part = &event.body()[kind.as_str()];
     let group = matches!(event.source().place, Place::Group(_));
     let members = || {
         event
@@ -86,7 +87,7 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             .map(|user_id| context.name_by_user_id(user_id))
             .collect()
     };
-    let system = match event.kind() {
+    let system = match kind.as_str() {
         "follow" => System::Followed {
             who,
             again: part["isUnblocked"] == true,
