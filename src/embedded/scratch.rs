@@ -1,0 +1,129 @@
+//! A throwaway cluster, for tests and demonstrations.
+
+use std::{
+    env,
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use sqlx::{AssertSqlSafe, Connection, Executor, postgres::PgConnectOptions};
+use tokio::{
+    process::{Child, Command},
+    sync::OnceCell,
+};
+
+use super::{
+    EmbeddedError,
+    cluster::{Cluster, Durability},
+    owner::Owner,
+};
+
+/// Waits until its input ends, which is when the process that holds the other end is gone, then clears away.
+const WATCHDOG: &str = r#"
+trap '' HUP INT TERM
+while read -r _; do :; done
+"$1" stop -D "$2/data" -m immediate
+rm -rf -- "$2"
+"#;
+
+static SHARED: OnceCell<Scratch> = OnceCell::const_new();
+
+/// A cluster of its own in the directory for temporary files. It goes when its process goes, even by `kill -9`:
+/// a small shell waits for that. Nothing in it waits for the disk: a commit outlives a crash of the server,
+/// not one of the machine.
+#[derive(Debug)]
+pub struct Scratch {
+    cluster: Cluster,
+    made: AtomicUsize,
+    /// Its input is the pipe that the watchdog waits on.
+    _watchdog: Child,
+}
+
+impl Scratch {
+    /// The one cluster of this process, started with the first call (about a second).
+    pub async fn shared() -> Result<&'static Self, EmbeddedError> {
+        SHARED.get_or_try_init(|| Self::start(&|_| {})).await
+    }
+
+    /// A new cluster; it goes when this value is dropped.
+    pub async fn start(say: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
+        let owner = Owner::for_new()?;
+        let base = Self::place(owner).await?;
+        // Binaries first: they may have to be brought, and the watchdog needs them.
+        let cluster = Cluster::open(&base, owner, Durability::None, say).await?;
+        let watchdog = watch(&cluster)?;
+        cluster.start(true, say).await?;
+        Ok(Self {
+            cluster,
+            made: AtomicUsize::new(0),
+            _watchdog: watchdog,
+        })
+    }
+
+    async fn place(owner: Owner) -> Result<PathBuf, EmbeddedError> {
+        let temp = env::temp_dir();
+        let temp = if owner.reaches(&temp).await {
+            temp
+        } else {
+            "/tmp".into()
+        };
+        let base = temp.join(format!(
+            "line-chat-archive-{}",
+            uuid::Uuid::new_v4().simple()
+        ));
+        owner.furnish(&base)?;
+        Ok(base)
+    }
+
+    /// Makes an empty database. Migrate it once, close every connection, and hand copies of it out
+    /// with [`Scratch::create_database_from`].
+    pub async fn create_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
+        self.run(format!("create database {}", quoted(name)))
+            .await?;
+        Ok(self.cluster.connect_options(name))
+    }
+
+    /// A new database, the same as `template` is now. Nobody may be connected to `template`.
+    pub async fn create_database_from(
+        &self,
+        template: &str,
+    ) -> Result<PgConnectOptions, EmbeddedError> {
+        let name = format!("{template}_{}", self.made.fetch_add(1, Ordering::Relaxed));
+        self.run(format!(
+            "create database {} template {}",
+            quoted(&name),
+            quoted(template)
+        ))
+        .await?;
+        Ok(self.cluster.connect_options(&name))
+    }
+
+    async fn run(&self, sql: String) -> Result<(), EmbeddedError> {
+        let mut connection = self.cluster.connect().await?;
+        let refused = |e| EmbeddedError::refused(&e);
+        connection
+            .execute(AssertSqlSafe(sql))
+            .await
+            .map_err(refused)?;
+        connection.close().await.map_err(refused)
+    }
+}
+
+fn watch(cluster: &Cluster) -> Result<Child, EmbeddedError> {
+    let mut command: Command = cluster.owner.command("/bin/sh");
+    command
+        .args(["-c", WATCHDOG, "sh"])
+        .arg(cluster.binaries.dir.join("pg_ctl"))
+        .arg(&cluster.base)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Out of reach of a Ctrl-C, and of whoever kills the process group.
+        .process_group(0);
+    command.spawn().map_err(EmbeddedError::file("/bin/sh"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

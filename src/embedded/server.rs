@@ -1,0 +1,170 @@
+//! A cluster's server: started, found running, stopped, with `pg_ctl`.
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use sqlx::Connection;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    EmbeddedError,
+    cluster::Cluster,
+    patience::{last, patiently},
+    place,
+};
+
+/// How long the remains of a killed server may hold on to its memory, and a server that is just starting may be mute.
+const GRACE: Duration = Duration::from_secs(20);
+
+impl Cluster {
+    /// Starts the server and waits until it accepts connections; a running one is adopted.
+    /// `alone`: no other process works on this cluster.
+    pub(super) async fn start(
+        &self,
+        alone: bool,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), EmbeddedError> {
+        self.write_settings()?;
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let outcome = if self.running(alone).await? {
+                match self.connect().await {
+                    Ok(connection) => {
+                        return connection
+                            .close()
+                            .await
+                            .map_err(|e| EmbeddedError::refused(&e));
+                    }
+                    Err(e) => Err(e),
+                }
+            } else {
+                self.pg_ctl_start(say).await
+            };
+            // A server that was just killed may look alive, and its children hold its memory until they notice;
+            // one that is starting is mute.
+            let passing = match &outcome {
+                Err(EmbeddedError::Failed { said, .. }) => said.contains("shared memory block"),
+                Err(EmbeddedError::Refused(_)) => true,
+                _ => false,
+            };
+            if !passing || Instant::now() > deadline {
+                return outcome;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn pg_ctl_start(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
+        // Whatever the server inherits it holds open: a pipe from here would never end. So a file.
+        let log = self.log_dir().join("start.log");
+        fs::remove_file(&log)
+            .or_else(place::absent_is_fine)
+            .map_err(EmbeddedError::file(&log))?;
+        let mut start = self.pg_ctl("start");
+        // A long recovery is no failure.
+        start
+            .args(["-w", "-t", "3600", "-l"])
+            .arg(&log)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let progress =
+            || "  PostgreSQL is still starting, perhaps recovering from a crash …".to_owned();
+        let status = patiently(say, progress, start.status())
+            .await
+            .map_err(EmbeddedError::file("pg_ctl"))?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = format!(
+            "{}\n(more in {})",
+            self.last_words(),
+            self.log_dir().display()
+        );
+        Err(EmbeddedError::Failed {
+            program: "pg_ctl start",
+            said,
+        })
+    }
+
+    /// The end of the newest log: where the server says why it gave up.
+    fn last_words(&self) -> String {
+        let newest = fs::read_dir(self.log_dir())
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| {
+                Some((
+                    entry.as_ref().ok()?.metadata().ok()?.modified().ok()?,
+                    entry.ok()?.path(),
+                ))
+            })
+            .max();
+        let log = newest.and_then(|(_, path)| fs::read_to_string(path).ok());
+        last(&log.unwrap_or_default())
+    }
+
+    /// Stops the server: running statements are cancelled, what was committed is on disk.
+    pub(super) async fn stop(&self) -> Result<(), EmbeddedError> {
+        let mut stop = self.pg_ctl("stop");
+        stop.args(["-w", "-m", "fast"]);
+        let output = stop.output().await.map_err(EmbeddedError::file("pg_ctl"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(EmbeddedError::Failed {
+            program: "pg_ctl stop",
+            said: last(&said),
+        })
+    }
+
+    /// Whether this cluster's server runs. Where the system can tell, its word counts more than that of the pid file,
+    /// whose process may be a zombie, or somebody else by now (a container that restarted counts anew).
+    async fn running(&self, alone: bool) -> Result<bool, EmbeddedError> {
+        let file = self.data().join("postmaster.pid");
+        let Some(pid) = first_line(&file) else {
+            return Ok(false);
+        };
+        // Another process that works on this cluster may have its server in a container of its own.
+        if !alone || !Path::new("/proc/self/cwd").exists() {
+            let status = self
+                .pg_ctl("status")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .await;
+            return Ok(status.map_err(EmbeddedError::file("pg_ctl"))?.success());
+        }
+        // A server works in its data directory.
+        let data = self.data();
+        let data = data.canonicalize().map_err(EmbeddedError::file(&data))?;
+        if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) {
+            return Ok(true);
+        }
+        disown(&file)?;
+        disown(&self.socket_dir.join(".s.PGSQL.5432.lock"))?;
+        Ok(false)
+    }
+
+    fn pg_ctl(&self, verb: &str) -> tokio::process::Command {
+        let mut command = self.owner.command(self.binaries.dir.join("pg_ctl"));
+        command.args([verb, "-D"]).arg(self.data());
+        command
+    }
+}
+
+fn first_line(file: &Path) -> Option<String> {
+    fs::read_to_string(file)
+        .ok()?
+        .lines()
+        .next()
+        .map(str::to_owned)
+}
+
+/// Replaces the process in a lock file of PostgreSQL's by one that can't exist. Unlike a removal that keeps the rest
+/// of the file, by which a new server finds out whether children of the old one still hold its memory.
+fn disown(lock: &Path) -> Result<(), EmbeddedError> {
+    let Ok(content) = fs::read_to_string(lock) else {
+        return Ok(());
+    };
+    let rest = content.split_once('\n').map_or("", |(_, rest)| rest);
+    fs::write(lock, format!("{}\n{rest}", i32::MAX)).map_err(EmbeddedError::file(lock))
+}
