@@ -17,8 +17,8 @@ comment on column message_ref.channel_id is 'The channel; the same message id in
 comment on column message_ref.message_id is 'LINE''s message id, a decimal string beyond 2^53';
 comment on column message_ref.id is 'Our id of the message, the same as message.id while that row lives';
 comment on column message_ref.unsent_at is 'Tombstone: when the message was unsent (timestamp of the unsend event); null while it lives';
-comment on column message_ref.conversation_id is 'Set with the tombstone: where "message unsent" is shown';
-comment on column message_ref.occurred_at is 'Set with the tombstone, once known: when the unsent message had been sent';
+comment on column message_ref.conversation_id is 'Where it was said, so that "message unsent" can be shown there; null where LINE named no source';
+comment on column message_ref.occurred_at is 'When it was sent; null while only its unsend has arrived';
 
 create table message (
     id                uuid primary key,

@@ -1,1 +1,22 @@
-//! placeholder
+//! An event becomes records: deliveries of all connections are taken together and written in one transaction, and
+//! each is acknowledged once that is committed.
+
+pub mod arrival;
+mod batch;
+mod committer;
+mod known;
+mod memory;
+mod places;
+
+pub use arrival::Arrival;
+pub use committer::{Ingest, Refused};
+
+/// What one verified webhook request brought.
+pub struct Delivery {
+    /// The channel whose secret signed it.
+    pub channel_id: i32,
+    /// Its events, in the order they came.
+    pub arrivals: Vec<Arrival>,
+    /// Length of the request's body: what it weighs while it waits.
+    pub bytes: usize,
+}

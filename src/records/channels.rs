@@ -1,1 +1,170 @@
-//! placeholder
+//! Channels, their secrets and tokens. Secrets leave this file as [`SecretSlice`] and [`SecretString`] only.
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sqlx::{FromRow, PgConnection};
+
+/// A channel as people see it.
+#[derive(FromRow, Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Our number.
+    pub id: i32,
+    /// Its place in the webhook address.
+    pub slug: String,
+    /// What operators call it.
+    pub name: String,
+    /// True if it has an access token, so that media and profiles can be fetched.
+    pub has_token: bool,
+    /// How many secrets are valid now.
+    pub secrets: i64,
+    /// When LINE last refused the token.
+    pub token_refused_at: Option<DateTime<Utc>>,
+    /// When a delivery was last stored, to within a minute.
+    pub last_webhook_at: Option<DateTime<Utc>>,
+}
+
+/// All channels that are not removed, by slug.
+pub async fn list(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
+    sqlx::query_as(
+        "select id, slug, name, access_token is not null as has_token, token_refused_at, last_webhook_at,
+                (select count(*) from channel_secret s where s.channel_id = channel.id) as secrets
+         from channel where removed_at is null order by slug",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A channel's secrets, the newest first: what the door verifies with.
+pub struct Door {
+    /// The channel.
+    pub channel_id: i32,
+    /// Its slug.
+    pub slug: String,
+    /// Its secrets.
+    pub secrets: Vec<SecretSlice<u8>>,
+}
+
+/// The doors of all channels that are not removed.
+pub async fn doors(db: &mut PgConnection) -> sqlx::Result<Vec<Door>> {
+    let rows: Vec<(i32, String, Vec<Vec<u8>>)> = sqlx::query_as(
+        "select c.id, c.slug, array_agg(s.secret order by s.added_at desc)
+         from channel c join channel_secret s on s.channel_id = c.id
+         where c.removed_at is null group by c.id",
+    )
+    .fetch_all(db)
+    .await?;
+    let door = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| Door {
+        channel_id,
+        slug,
+        secrets: secrets.into_iter().map(SecretSlice::from).collect(),
+    };
+    Ok(rows.into_iter().map(door).collect())
+}
+
+/// Adds a channel with its first secret. `None` if the slug is taken, by a removed channel too: what is in its
+/// conversations came from somebody else.
+pub async fn add(
+    db: &mut PgConnection,
+    slug: &str,
+    name: &str,
+    secret: &SecretString,
+    token: Option<&SecretString>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i32>> {
+    let id: Option<i32> = sqlx::query_scalar(
+        "insert into channel (slug, name, access_token, created_at) values ($1, $2, $3, $4)
+         on conflict do nothing returning id",
+    )
+    .bind(slug)
+    .bind(name)
+    .bind(token.map(|token| token.expose_secret().as_bytes()))
+    .bind(now)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(id) = id {
+        add_secret(db, id, secret, now).await?;
+    }
+    Ok(id)
+}
+
+/// Adds a secret beside those that are valid.
+pub async fn add_secret(
+    db: &mut PgConnection,
+    channel_id: i32,
+    secret: &SecretString,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("insert into channel_secret (channel_id, secret, added_at) values ($1, $2, $3)")
+        .bind(channel_id)
+        .bind(secret.expose_secret().as_bytes())
+        .bind(now)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Drops all secrets but the newest.
+pub async fn drop_old_secrets(db: &mut PgConnection, channel_id: i32) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from channel_secret where channel_id = $1
+         and added_at < (select max(added_at) from channel_secret where channel_id = $1)",
+    )
+    .bind(channel_id)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Sets the access token, and lets fetches that were refused go on.
+pub async fn set_token(
+    db: &mut PgConnection,
+    channel_id: i32,
+    token: &SecretString,
+) -> sqlx::Result<()> {
+    sqlx::query("update channel set access_token = $2, token_refused_at = null where id = $1")
+        .bind(channel_id)
+        .bind(token.expose_secret().as_bytes())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The number of a channel that is not removed.
+pub async fn find(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar("select id from channel where slug = $1 and removed_at is null")
+        .bind(slug)
+        .fetch_optional(db)
+        .await
+}
+
+/// Removes a channel: its secrets and token are deleted, its webhooks refused; its conversations stay.
+pub async fn remove(
+    db: &mut PgConnection,
+    channel_id: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("delete from channel_secret where channel_id = $1")
+        .bind(channel_id)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("update channel set removed_at = $2, access_token = null where id = $1")
+        .bind(channel_id)
+        .bind(now)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Puts on record that deliveries of these channels were stored.
+pub async fn heard(
+    db: &mut PgConnection,
+    channel_ids: &[i32],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update channel set last_webhook_at = $2 where id = any($1)")
+        .bind(channel_ids)
+        .bind(now)
+        .execute(db)
+        .await?;
+    Ok(())
+}

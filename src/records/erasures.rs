@@ -1,1 +1,129 @@
-//! placeholder
+//! The rows of an erasure. What each function deletes is said by its name; in which order, and why, by `erasure`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+/// An unsend to be put on record.
+pub struct NewErasure<'a> {
+    /// The channel whose signed webhook asked for it.
+    pub channel_id: i32,
+    /// LINE's message id.
+    pub message_id: &'a str,
+    /// Our id of the message.
+    pub message: Uuid,
+    /// Where it was said, where known.
+    pub conversation_id: Option<Uuid>,
+    /// LINE's `webhookEventId` of the unsend event.
+    pub webhook_event_id: &'a str,
+    /// Timestamp of the unsend event.
+    pub asked_at: DateTime<Utc>,
+}
+
+/// An erasure now on record for the first time.
+#[derive(FromRow, Clone, Copy)]
+pub struct Asked {
+    /// The erasure.
+    pub id: Uuid,
+    /// Our id of the message to erase.
+    pub message: Uuid,
+}
+
+/// Puts unsends on record. Those on record already are not in the answer. No message twice.
+pub async fn ask(
+    db: &mut PgConnection,
+    erasures: &[NewErasure<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Asked>> {
+    let ids: Vec<Uuid> = erasures.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query_as(
+        "with wanted as (
+             select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[])
+                 as w (id, channel_id, message_id, message, conversation_id, webhook_event_id, asked_at)
+         ), new as (
+             insert into erasure
+                 (id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, cause, rows_gone_at)
+             select id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, 'unsend', $8 from wanted
+             order by channel_id, message_id
+             on conflict do nothing
+             returning id
+         )
+         select id, message from wanted join new using (id)",
+    )
+    .bind(&ids)
+    .bind(erasures.iter().map(|e| e.channel_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.message_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.message).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.conversation_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.webhook_event_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.asked_at).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(db)
+    .await
+}
+
+/// Locks the attachments of these messages, so that no download can finish into them from here on.
+pub async fn lock_attachments(db: &mut PgConnection, messages: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query("select from attachment where message_id = any($1) order by id for update")
+        .bind(messages)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Hands every object of the erased messages to the sweep, whatever its state, in the name of its erasure.
+pub async fn condemn_objects(
+    db: &mut PgConnection,
+    asked: &[Asked],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "with condemned as (
+             update object o set state = 'purge', erasure_id = e.id, look_at = $3
+             from unnest($1::uuid[], $2::uuid[]) as e (id, message) join attachment a on a.message_id = e.message
+             where o.attachment_id = a.id
+             returning e.id
+         )
+         update erasure set objects_found = found.n
+         from (select id, count(*) as n from condemned group by id) found where erasure.id = found.id",
+    )
+    .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
+    .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the messages; revisions, attachments and jobs go with them by foreign key. Counts the rows on the record
+/// and closes it where there are no objects to wait for.
+pub async fn delete_messages(
+    db: &mut PgConnection,
+    asked: &[Asked],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "with asked as (
+             select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
+         ), deleted as (
+             delete from message m using asked where m.id = asked.message returning asked.id, asked.message
+         ), counted as (
+             select d.id, 1
+                 + (select count(*) from revision r where r.message_id = d.message)
+                 + (select count(*) from attachment a where a.message_id = d.message)
+                 + (select count(*) from job j join attachment a on a.id = j.attachment_id where a.message_id = d.message)
+                 as n
+             from deleted d
+         )
+         update erasure e
+         set rows_erased = coalesce((select n from counted where counted.id = e.id), 0),
+             objects_gone_at = case when e.objects_found = 0 then $3 end
+         from asked where e.id = asked.id",
+    )
+    .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
+    .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,1 +1,242 @@
-//! placeholder
+//! Messages, written in batches.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+/// What a batch says of one LINE message id: it was met, and perhaps withdrawn.
+pub struct Mention<'a> {
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's message id.
+    pub message_id: &'a str,
+    /// Where.
+    pub conversation_id: Option<Uuid>,
+    /// When it was sent; null if only its unsend is in the batch.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Timestamp of its unsend, if that is in the batch.
+    pub unsent_at: Option<DateTime<Utc>>,
+}
+
+/// A message id as the database now knows it. The row is locked until the transaction ends.
+#[derive(FromRow, Clone, Copy)]
+pub struct Ref {
+    /// Position in the list that was passed.
+    pub position: i64,
+    /// Our id.
+    pub id: Uuid,
+    /// True if it was never met before.
+    pub fresh: bool,
+    /// True if it is unsent: nothing of it may be written.
+    pub unsent: bool,
+    /// When it was sent, as far as known.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Where it was said.
+    pub conversation_id: Option<Uuid>,
+}
+
+/// Meets message ids: makes or locks the row that every writer of content holds, and lays tombstones.
+///
+/// This one statement is what serializes a message with its unsend: whichever commits second sees the first. The
+/// rows are taken in the order of their keys, so that two replicas never wait for each other in a circle. No pair
+/// (channel, message id) may be passed twice.
+pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Result<Vec<Ref>> {
+    let new: Vec<Uuid> = mentions.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query_as(
+        "with met as (
+             insert into message_ref as r (channel_id, message_id, id, conversation_id, occurred_at, unsent_at)
+             select * from unnest($1::int[], $2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[])
+             order by 1, 2
+             on conflict (channel_id, message_id) do update
+                 set conversation_id = coalesce(r.conversation_id, excluded.conversation_id),
+                     occurred_at = least(r.occurred_at, excluded.occurred_at),
+                     unsent_at = coalesce(r.unsent_at, excluded.unsent_at)
+             returning channel_id, message_id, id, conversation_id, occurred_at, unsent_at
+         )
+         select w.position, met.id, met.id = w.id as fresh, met.unsent_at is not null as unsent,
+                met.occurred_at, met.conversation_id
+         from met join unnest($1::int[], $2::text[], $3::uuid[]) with ordinality
+             as w (channel_id, message_id, id, position) using (channel_id, message_id)",
+    )
+    .bind(mentions.iter().map(|m| m.channel_id).collect::<Vec<_>>())
+    .bind(mentions.iter().map(|m| m.message_id).collect::<Vec<_>>())
+    .bind(&new)
+    .bind(mentions.iter().map(|m| m.conversation_id).collect::<Vec<_>>())
+    .bind(mentions.iter().map(|m| m.occurred_at).collect::<Vec<_>>())
+    .bind(mentions.iter().map(|m| m.unsent_at).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await
+}
+
+/// Of these messages (our ids), those whose original has been stored; an edit may come before it.
+pub async fn with_original(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("select message_id from revision where message_id = any($1) and not edited")
+        .bind(ids)
+        .fetch_all(db)
+        .await
+}
+
+/// A message to write, or to complete.
+pub struct NewMessage<'a> {
+    /// Our id, from [`meet`].
+    pub id: Uuid,
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's id.
+    pub message_id: &'a str,
+    /// Where.
+    pub conversation_id: Uuid,
+    /// By whom.
+    pub contact_id: Option<Uuid>,
+    /// LINE's message type.
+    pub kind: &'a str,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// LINE's id of the quoted message.
+    pub quoted_message_id: Option<&'a str>,
+}
+
+/// One text of a message, as its raw event.
+pub struct NewRevision<'a> {
+    /// Our id of the message.
+    pub message: Uuid,
+    /// LINE's `webhookEventId`.
+    pub webhook_event_id: &'a str,
+    /// The event's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// False: the original.
+    pub edited: bool,
+    /// The event's raw bytes.
+    pub content: &'a [u8],
+}
+
+/// Writes messages with their revisions. A message made earlier by its edit takes the original's place in time.
+pub async fn write(
+    db: &mut PgConnection,
+    messages: &[NewMessage<'_>],
+    revisions: &[NewRevision<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "with written as (
+             insert into message as m
+                 (id, channel_id, message_id, conversation_id, contact_id, kind, occurred_at, quoted_message_id, received_at)
+             select *, $14::timestamptz
+             from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[], $8::text[])
+             on conflict (id) do update
+                 set occurred_at = least(m.occurred_at, excluded.occurred_at),
+                     quoted_message_id = coalesce(m.quoted_message_id, excluded.quoted_message_id)
+         )
+         insert into revision (message_id, webhook_event_id, occurred_at, edited, content)
+         select * from unnest($9::uuid[], $10::text[], $11::timestamptz[], $12::bool[], $13::bytea[])
+         on conflict do nothing",
+    )
+    .bind(messages.iter().map(|m| m.id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.channel_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.message_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.conversation_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.contact_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.kind).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.occurred_at).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.quoted_message_id).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.message).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.webhook_event_id).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.occurred_at).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.edited).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.content).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Marks messages as edited at the time of their newest edit.
+pub async fn mark_edited(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update message set edited_at = newest.at
+         from (select message_id, max(occurred_at) as at from revision
+               where message_id = any($1) and edited group by message_id) newest
+         where message.id = newest.message_id",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A file to fetch.
+pub struct NewAttachment<'a> {
+    /// Our id of the message.
+    pub message: Uuid,
+    /// The channel.
+    pub channel_id: i32,
+    /// image, video, audio or file.
+    pub kind: &'a str,
+    /// True if LINE does not have it.
+    pub external: bool,
+}
+
+/// Writes attachments and the jobs that fetch them.
+pub async fn attach(
+    db: &mut PgConnection,
+    attachments: &[NewAttachment<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = attachments.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query(
+        "with written as (
+             insert into attachment (id, message_id, channel_id, kind, provider, preview_state, created_at)
+             select id, message_id, channel_id, kind, case when external then 'external' else 'line' end,
+                    case when kind in ('image', 'video') then 'waiting' else 'none' end, $6
+             from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bool[])
+                 as a (id, message_id, channel_id, kind, external)
+             on conflict do nothing
+             returning id, channel_id, preview_state
+         )
+         insert into job (kind, channel_id, attachment_id, run_at)
+         select 'preview', channel_id, id, $6 from written where preview_state = 'waiting'
+         union all
+         select 'original', channel_id, id, $6 from written
+         on conflict do nothing",
+    )
+    .bind(&ids)
+    .bind(attachments.iter().map(|a| a.message).collect::<Vec<_>>())
+    .bind(attachments.iter().map(|a| a.channel_id).collect::<Vec<_>>())
+    .bind(attachments.iter().map(|a| a.kind).collect::<Vec<_>>())
+    .bind(attachments.iter().map(|a| a.external).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Moves conversations up the list and tells open pages and workers, by their ids, that something changed.
+/// No conversation twice.
+pub async fn touch(
+    db: &mut PgConnection,
+    conversations: &[(Uuid, DateTime<Utc>)],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "with moved as (
+             update conversation c set last_at = t.at
+             from (select * from unnest($1::uuid[], $2::timestamptz[]) as t (id, at) order by id) t
+             where c.id = t.id and c.last_at < t.at
+         )
+         select pg_notify('archive', $3)",
+    )
+    .bind(conversations.iter().map(|c| c.0).collect::<Vec<_>>())
+    .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
+    .bind(notice(conversations))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// PostgreSQL takes 8,000 bytes in a notice: that many ids, or a star for "look at everything".
+fn notice(conversations: &[(Uuid, DateTime<Utc>)]) -> String {
+    if conversations.len() > 200 {
+        return "*".to_owned();
+    }
+    let ids: Vec<String> = conversations.iter().map(|(id, _)| id.to_string()).collect();
+    ids.join(",")
+}

@@ -2,11 +2,15 @@
 
 pub mod channels;
 pub mod conversations;
+pub mod erasure_list;
 pub mod erasures;
+pub mod events;
 pub mod jobs;
 pub mod media;
 pub mod messages;
 pub mod objects;
 pub mod operators;
 pub mod people;
+pub mod places;
+pub mod sessions;
 pub mod timeline;

@@ -1,0 +1,334 @@
+//! A batch of deliveries, of any channels, in one transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    Delivery,
+    arrival::{Arrival, Change, Meaning, Said},
+    memory::Memory,
+    places::{self, Placed},
+};
+use crate::{
+    erasure,
+    records::{
+        channels,
+        erasures::NewErasure,
+        events::{self, NewEvent},
+        messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
+        places::{self as rows, Standing},
+    },
+};
+
+/// An event with its channel and where it belongs.
+struct Item<'a> {
+    channel_id: i32,
+    arrival: &'a Arrival,
+    placed: Placed,
+}
+
+/// Writes all events of all deliveries, or nothing.
+///
+/// # Errors
+/// The database's; the transaction is rolled back, or the connection is broken.
+pub async fn write(
+    db: &mut PgConnection,
+    memory: &mut Memory,
+    deliveries: &[&Delivery],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    let arrivals: Vec<(i32, &Arrival)> = deliveries
+        .iter()
+        .flat_map(|d| d.arrivals.iter().map(|arrival| (d.channel_id, arrival)))
+        .collect();
+    let (places, mut learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
+    let items: Vec<Item<'_>> = arrivals
+        .iter()
+        .zip(places)
+        .map(|(&(channel_id, arrival), placed)| Item {
+            channel_id,
+            arrival,
+            placed,
+        })
+        .collect();
+
+    let refs = meet(&mut tx, &items).await?;
+    erase(&mut tx, &items, &refs, now).await?;
+    write_messages(&mut tx, &items, &refs, now).await?;
+    write_others(&mut tx, &items, now).await?;
+    touch(&mut tx, &items).await?;
+    let mut channels: Vec<i32> = arrivals.iter().map(|(channel_id, _)| *channel_id).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    channels.retain(|channel_id| !memory.is_heard(*channel_id, now));
+    if !channels.is_empty() {
+        channels::heard(&mut tx, &channels, now).await?;
+        learned.heard = channels;
+    }
+    tx.commit().await?;
+    memory.learn(learned, now);
+    Ok(())
+}
+
+type Key<'a> = (i32, &'a str);
+
+impl<'a> Item<'a> {
+    fn said(&self) -> Option<(Key<'a>, &'a Said)> {
+        match &self.arrival.meaning {
+            Meaning::Message(said) => Some(((self.channel_id, said.message_id.as_str()), said)),
+            _ => None,
+        }
+    }
+
+    fn unsent(&self) -> Option<Key<'a>> {
+        match &self.arrival.meaning {
+            Meaning::Unsend(message_id) => Some((self.channel_id, message_id.as_str())),
+            _ => None,
+        }
+    }
+}
+
+/// Locks every message id the batch speaks of, and lays its tombstones. In the order of the keys: `BTreeMap`.
+async fn meet<'a>(
+    db: &mut PgConnection,
+    items: &[Item<'a>],
+) -> sqlx::Result<HashMap<Key<'a>, Ref>> {
+    let mut mentions: BTreeMap<Key<'a>, Mention<'a>> = BTreeMap::new();
+    for item in items {
+        let said = item.said().map(|(key, _)| key);
+        let Some(key) = said.or_else(|| item.unsent()) else {
+            continue;
+        };
+        let mention = mentions.entry(key).or_insert(Mention {
+            channel_id: key.0,
+            message_id: key.1,
+            conversation_id: None,
+            occurred_at: None,
+            unsent_at: None,
+        });
+        let at = Some(item.arrival.at);
+        mention.conversation_id = mention.conversation_id.or(item.placed.spoken_in());
+        if said.is_some() {
+            mention.occurred_at = mention.occurred_at.min(at).or(at);
+        } else {
+            mention.unsent_at = mention.unsent_at.or(at);
+        }
+    }
+    if mentions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mentions: Vec<Mention<'a>> = mentions.into_values().collect();
+    let refs = messages::meet(db, &mentions).await?;
+    Ok(refs
+        .into_iter()
+        .filter_map(|found| {
+            let mention = mentions.get(usize::try_from(found.position).ok()?.checked_sub(1)?)?;
+            Some(((mention.channel_id, mention.message_id), found))
+        })
+        .collect())
+}
+
+async fn erase(
+    db: &mut PgConnection,
+    items: &[Item<'_>],
+    refs: &HashMap<Key<'_>, Ref>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut seen = HashSet::new();
+    let unsends: Vec<NewErasure<'_>> = items
+        .iter()
+        .filter_map(|item| {
+            let key = item.unsent().filter(|key| seen.insert(*key))?;
+            let found = refs.get(&key)?;
+            Some(NewErasure {
+                channel_id: key.0,
+                message_id: key.1,
+                message: found.id,
+                conversation_id: found.conversation_id,
+                webhook_event_id: &item.arrival.webhook_event_id,
+                asked_at: item.arrival.at,
+            })
+        })
+        .collect();
+    if unsends.is_empty() {
+        return Ok(());
+    }
+    erasure::unsend(db, &unsends, now).await
+}
+
+async fn write_messages(
+    db: &mut PgConnection,
+    items: &[Item<'_>],
+    refs: &HashMap<Key<'_>, Ref>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let living: Vec<(&Item<'_>, &Said, &Ref)> = items
+        .iter()
+        .filter_map(|item| {
+            let (key, said) = item.said()?;
+            let found = refs.get(&key).filter(|found| !found.unsent)?;
+            Some((item, said, found))
+        })
+        .collect();
+    if living.is_empty() {
+        return Ok(());
+    }
+    let met_before: Vec<Uuid> = living
+        .iter()
+        .filter(|l| !l.2.fresh)
+        .map(|l| l.2.id)
+        .collect();
+    let mut with_original: HashSet<Uuid> = match &met_before[..] {
+        [] => HashSet::new(),
+        ids => messages::with_original(db, ids)
+            .await?
+            .into_iter()
+            .collect(),
+    };
+
+    let mut new: HashMap<Uuid, NewMessage<'_>> = HashMap::new();
+    let (mut revisions, mut attachments, mut edited) = (vec![], vec![], vec![]);
+    for (item, said, found) in living {
+        if said.edited {
+            edited.push(found.id);
+        } else if !with_original.insert(found.id) {
+            continue; // A redelivery, whatever its webhookEventId.
+        }
+        if is_file(&said.kind) && !said.edited {
+            attachments.push(NewAttachment {
+                message: found.id,
+                channel_id: item.channel_id,
+                kind: &said.kind,
+                external: said.external,
+            });
+        }
+        revisions.push(NewRevision {
+            message: found.id,
+            webhook_event_id: &item.arrival.webhook_event_id,
+            occurred_at: item.arrival.at,
+            edited: said.edited,
+            content: &item.arrival.raw,
+        });
+        let message = new.entry(found.id).or_insert(NewMessage {
+            id: found.id,
+            channel_id: item.channel_id,
+            message_id: &said.message_id,
+            conversation_id: item.placed.conversation,
+            contact_id: item.placed.contact,
+            kind: &said.kind,
+            occurred_at: item.arrival.at,
+            quoted_message_id: None,
+        });
+        message.occurred_at = message.occurred_at.min(item.arrival.at);
+        message.quoted_message_id = message
+            .quoted_message_id
+            .or(said.quoted_message_id.as_deref());
+    }
+    if revisions.is_empty() {
+        return Ok(());
+    }
+    let mut new: Vec<NewMessage<'_>> = new.into_values().collect();
+    new.sort_by_key(|message| message.id);
+    messages::write(db, &new, &revisions, now).await?;
+    if !edited.is_empty() {
+        messages::mark_edited(db, &edited).await?;
+    }
+    if !attachments.is_empty() {
+        messages::attach(db, &attachments, now).await?;
+    }
+    Ok(())
+}
+
+fn is_file(kind: &str) -> bool {
+    matches!(kind, "image" | "video" | "audio" | "file")
+}
+
+async fn write_others(
+    db: &mut PgConnection,
+    items: &[Item<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut others = vec![];
+    let (mut follows, mut presence, mut members) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for item in items {
+        let at = item.arrival.at;
+        let newest = |standing: &mut (bool, DateTime<Utc>), yes| {
+            if standing.1 <= at {
+                *standing = (yes, at);
+            }
+        };
+        for (member, yes) in &item.placed.members {
+            let key = (item.placed.conversation, *member);
+            newest(members.entry(key).or_insert((*yes, at)), *yes);
+        }
+        let Meaning::Other { kind, change } = &item.arrival.meaning else {
+            continue;
+        };
+        others.push(NewEvent {
+            channel_id: item.channel_id,
+            webhook_event_id: &item.arrival.webhook_event_id,
+            conversation_id: item.placed.conversation,
+            contact_id: item.placed.contact,
+            kind,
+            occurred_at: at,
+            content: &item.arrival.raw,
+        });
+        match (change, item.placed.contact) {
+            (Change::Follows(yes), Some(contact)) => {
+                newest(follows.entry(contact).or_insert((*yes, at)), *yes);
+            }
+            (Change::Present(yes), _) => {
+                newest(
+                    presence
+                        .entry(item.placed.conversation)
+                        .or_insert((*yes, at)),
+                    *yes,
+                );
+            }
+            _ => {}
+        }
+    }
+    if !others.is_empty() {
+        events::write(db, &others, now).await?;
+    }
+    if !follows.is_empty() {
+        rows::follows(db, &standings(follows)).await?;
+    }
+    if !presence.is_empty() {
+        rows::presence(db, &standings(presence)).await?;
+    }
+    if !members.is_empty() {
+        let members: Vec<_> = members
+            .into_iter()
+            .map(|((place, who), (yes, at))| (place, who, yes, at))
+            .collect();
+        rows::members(db, &members).await?;
+    }
+    Ok(())
+}
+
+fn standings(changes: BTreeMap<Uuid, (bool, DateTime<Utc>)>) -> Vec<Standing> {
+    changes
+        .into_iter()
+        .map(|(id, (yes, at))| Standing { id, yes, at })
+        .collect()
+}
+
+async fn touch(db: &mut PgConnection, items: &[Item<'_>]) -> sqlx::Result<()> {
+    let mut newest: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
+    for item in items {
+        let at = newest
+            .entry(item.placed.conversation)
+            .or_insert(item.arrival.at);
+        *at = item.arrival.at.max(*at);
+    }
+    if newest.is_empty() {
+        return Ok(());
+    }
+    messages::touch(db, &newest.into_iter().collect::<Vec<_>>()).await
+}

@@ -1,0 +1,250 @@
+//! Group commit. One task owns one connection; it takes whatever waits, writes it in one transaction, answers all of
+//! it, and takes what has come meanwhile. It never waits for a batch to fill, so a lone webhook pays nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{Arrival, Delivery, batch, memory::Memory};
+use crate::clock::Clock;
+
+/// Deliveries that may wait; the next is refused at once.
+const MAX_WAITING: usize = 2048;
+
+/// Bytes of bodies that may wait.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// Events in one transaction; a delivery is not split, so there may be a few more.
+const MAX_BATCH: usize = 256;
+
+/// For connecting, and for one transaction. With the wait before it this must end within the two seconds after which
+/// LINE calls a delivery failed.
+const DATABASE_LIMIT: Duration = Duration::from_millis(1200);
+
+/// Every statement of a batch finds rows by key. A plan made while the tables are small and kept for as long as the
+/// connection lives would scan them: measured, a batch slowed down by ten within 10,000 messages.
+const BY_KEY: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+];
+
+/// The door to the committer.
+#[derive(Clone)]
+pub struct Ingest {
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// Why a delivery is not stored, or not known to be. LINE sends it again if redelivery is switched on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// More is waiting than may wait.
+    #[error("too much is waiting to be stored")]
+    Busy,
+    /// The database did not take it, or not in time.
+    #[error("the database did not take it")]
+    NotStored,
+}
+
+struct Waiting {
+    delivery: Delivery,
+    answer: oneshot::Sender<Result<(), Refused>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Ingest {
+    /// Starts the committer on a connection of its own. `stored` is notified after each commit, for the worker. It
+    /// ends when the last clone of the answer is dropped and what waits is written.
+    pub fn start(
+        database: PgConnectOptions,
+        clock: Clock,
+        stored: Arc<Notify>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        let committer = Committer {
+            database: database.options(BY_KEY),
+            clock,
+            stored,
+            connection: None,
+            memory: Memory::new(),
+        };
+        let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
+        let task = tokio::spawn(committer.run(waiting));
+        (Self { queue, room }, task)
+    }
+
+    /// Stores a delivery; `Ok` means committed, or known from before. The wait may be given up at any time: the
+    /// delivery is then stored or not, and safe to send again.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing of a delivery refused as `Busy` is stored, of one refused as `NotStored` something may be.
+    pub async fn store(&self, delivery: Delivery) -> Result<(), Refused> {
+        let bytes = u32::try_from(delivery.bytes).map_err(|_| Refused::Busy)?;
+        let room = self
+            .room
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| Refused::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Waiting {
+                delivery,
+                answer,
+                _room: room,
+            })
+            .map_err(|_| Refused::Busy)?;
+        answered.await.unwrap_or(Err(Refused::NotStored))
+    }
+}
+
+struct Committer {
+    database: PgConnectOptions,
+    clock: Clock,
+    stored: Arc<Notify>,
+    connection: Option<PgConnection>,
+    memory: Memory,
+}
+
+impl Committer {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+        while let Some(first) = waiting.recv().await {
+            let mut events = first.delivery.arrivals.len();
+            let mut batch = vec![first];
+            while events < MAX_BATCH
+                && let Ok(next) = waiting.try_recv()
+            {
+                events += next.delivery.arrivals.len();
+                batch.push(next);
+            }
+            // Whoever gave up was answered 503 and will come again: under overload that work is not done twice.
+            batch.retain(|one| !one.answer.is_closed());
+            self.commit(batch).await;
+        }
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    async fn commit(&mut self, batch: Vec<Waiting>) {
+        let deliveries: Vec<&Delivery> = batch.iter().map(|one| &one.delivery).collect();
+        match self.write(&deliveries).await {
+            Ok(()) => batch.into_iter().for_each(|one| one.reply(Ok(()))),
+            Err(Trouble::Data) => {
+                for one in batch {
+                    let outcome = self.alone(&one.delivery).await;
+                    one.reply(outcome);
+                }
+            }
+            Err(Trouble::Database) => {
+                batch
+                    .into_iter()
+                    .for_each(|one| one.reply(Err(Refused::NotStored)));
+            }
+        }
+        self.stored.notify_one();
+    }
+
+    /// A batch has failed for what one of its deliveries holds: each alone, and of the bad one each event alone. What
+    /// PostgreSQL refuses is kept as an event of which nothing but the bytes is known.
+    async fn alone(&mut self, delivery: &Delivery) -> Result<(), Refused> {
+        match self.write(&[delivery]).await {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Database) => return Err(Refused::NotStored),
+            Err(Trouble::Data) => {}
+        }
+        for arrival in &delivery.arrivals {
+            let single = |arrival| Delivery {
+                channel_id: delivery.channel_id,
+                arrivals: vec![arrival],
+                bytes: 0,
+            };
+            let again = single(arrival.clone());
+            match self.write(&[&again]).await {
+                Ok(()) => continue,
+                Err(Trouble::Database) => return Err(Refused::NotStored),
+                Err(Trouble::Data) => {}
+            }
+            let unreadable = single(Arrival::unreadable(arrival.raw.clone(), self.clock.now()));
+            self.write(&[&unreadable])
+                .await
+                .map_err(|_| Refused::NotStored)?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, deliveries: &[&Delivery]) -> Result<(), Trouble> {
+        if deliveries
+            .iter()
+            .all(|delivery| delivery.arrivals.is_empty())
+        {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        // Taken out while in use: if the transaction fails half-way or the time is up, the connection is closed and
+        // not used again, because nobody knows what it still has open.
+        let (connection, outcome) = match timeout(DATABASE_LIMIT, async {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => PgConnection::connect_with(&self.database).await?,
+            };
+            let outcome = batch::write(&mut connection, &mut self.memory, deliveries, now).await;
+            Ok::<_, sqlx::Error>((connection, outcome))
+        })
+        .await
+        {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => return Err(Trouble::of(&error)),
+            Err(_) => {
+                tracing::error!("the database did not answer in time; deliveries were refused");
+                return Err(Trouble::Database);
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => Err(Trouble::of(&error)),
+        }
+    }
+}
+
+impl Waiting {
+    fn reply(self, outcome: Result<(), Refused>) {
+        // Nobody listens if the request has timed out.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+enum Trouble {
+    /// The database is not there, or not able.
+    Database,
+    /// The database refuses what a delivery holds.
+    Data,
+}
+
+impl Trouble {
+    /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) speak of the data; 40 (deadlock with
+    /// another replica) is worth a second try as well. The error's text may hold data too: only the code is logged.
+    fn of(error: &sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|e| e.code());
+        tracing::error!(
+            sqlstate = code.as_deref().unwrap_or("none"),
+            "a batch was not stored"
+        );
+        match code.as_deref().and_then(|code| code.get(..2)) {
+            Some("22" | "23" | "40" | "54") => Trouble::Data,
+            _ => match error {
+                sqlx::Error::Encode(_) | sqlx::Error::RowNotFound => Trouble::Data,
+                _ => Trouble::Database,
+            },
+        }
+    }
+}

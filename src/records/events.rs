@@ -1,0 +1,60 @@
+//! Events that are neither a message nor an unsend.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// An event to write.
+pub struct NewEvent<'a> {
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's `webhookEventId`.
+    pub webhook_event_id: &'a str,
+    /// Where it is shown.
+    pub conversation_id: Uuid,
+    /// Whom LINE named.
+    pub contact_id: Option<Uuid>,
+    /// LINE's event type.
+    pub kind: &'a str,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// The event's raw bytes.
+    pub content: &'a [u8],
+}
+
+/// Writes events; those met before, in this batch or ever, are passed over.
+pub async fn write(
+    db: &mut PgConnection,
+    events: &[NewEvent<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query(
+        "with wanted as (
+             select distinct on (channel_id, webhook_event_id) *
+             from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[], $8::bytea[])
+                 as w (id, channel_id, webhook_event_id, conversation_id, contact_id, kind, occurred_at, content)
+             order by channel_id, webhook_event_id
+         ), fresh as (
+             insert into event_ref (channel_id, webhook_event_id)
+             select channel_id, webhook_event_id from wanted
+             on conflict do nothing
+             returning channel_id, webhook_event_id
+         )
+         insert into event
+             (id, channel_id, webhook_event_id, conversation_id, contact_id, kind, occurred_at, content, received_at)
+         select wanted.*, $9 from wanted join fresh using (channel_id, webhook_event_id)",
+    )
+    .bind(&ids)
+    .bind(events.iter().map(|e| e.channel_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.webhook_event_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.conversation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.contact_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.kind).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.occurred_at).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.content).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Contacts, conversations and members, as the committer needs them: found or made for a whole batch in one statement.
+
+use chrono::{DateTime, Duration, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+/// A profile or group summary older than this is asked for again.
+pub const FRESH: Duration = Duration::hours(24);
+
+/// "Not found" is believed for this long: people consent, follow and come back.
+pub const MISSING: Duration = Duration::hours(6);
+
+/// A contact or conversation that now exists.
+#[derive(FromRow, Clone, Copy)]
+pub struct Found {
+    /// Its position in the lists that were passed.
+    pub position: i64,
+    /// Our id.
+    pub id: Uuid,
+    /// True if its profile or summary has to be asked for.
+    pub due: bool,
+}
+
+/// Finds or makes the contacts with these LINE user ids (parallel slices, no pair twice).
+///
+/// Another replica may make one at the same moment, unseen by this statement; the caller asks again for what is
+/// missing in the answer.
+pub async fn contacts(
+    db: &mut PgConnection,
+    channels: &[i32],
+    user_ids: &[&str],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Found>> {
+    let new: Vec<Uuid> = user_ids.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query_as(
+        "with wanted as (
+             select * from unnest($1::int[], $2::text[], $3::uuid[]) with ordinality
+                 as w (channel_id, user_id, id, position)
+         ), made as (
+             insert into contact (id, channel_id, user_id, first_seen_at)
+             select id, channel_id, user_id, $4 from wanted w
+             where not exists (select from contact c where c.channel_id = w.channel_id and c.user_id = w.user_id)
+             order by channel_id, user_id
+             on conflict do nothing
+             returning id, channel_id, user_id
+         )
+         select w.position, c.id, coalesce(c.profile_asked_at
+                    < case c.profile_state when 'not_found' then $6 else $5 end, true) as due
+         from wanted w join contact c using (channel_id, user_id)
+         union all
+         select w.position, m.id, true from wanted w join made m using (channel_id, user_id)",
+    )
+    .bind(channels)
+    .bind(user_ids)
+    .bind(&new)
+    .bind(now)
+    .bind(now - FRESH)
+    .bind(now - MISSING)
+    .fetch_all(db)
+    .await
+}
+
+/// A conversation to find or make.
+pub struct Wanted<'a> {
+    /// The channel.
+    pub channel_id: i32,
+    /// user, group, room or channel.
+    pub kind: &'a str,
+    /// LINE's id of the chat.
+    pub source_id: &'a str,
+    /// The other person of a one-on-one chat.
+    pub contact_id: Option<Uuid>,
+    /// When it was last spoken in, should it be new.
+    pub last_at: DateTime<Utc>,
+}
+
+/// Finds or makes conversations (none twice). As [`contacts`], some may be missing in the answer.
+pub async fn conversations(
+    db: &mut PgConnection,
+    wanted: &[Wanted<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Found>> {
+    let new: Vec<Uuid> = wanted.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query_as(
+        "with wanted as (
+             select * from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[])
+                 with ordinality as w (channel_id, kind, source_id, contact_id, last_at, id, position)
+         ), made as (
+             insert into conversation (id, channel_id, kind, source_id, contact_id, last_at)
+             select id, channel_id, kind, source_id, contact_id, last_at from wanted w
+             where not exists (select from conversation c where c.channel_id = w.channel_id
+                               and c.kind = w.kind and c.source_id = w.source_id)
+             order by channel_id, kind, source_id
+             on conflict do nothing
+             returning id, channel_id, kind, source_id
+         )
+         select w.position, c.id, c.kind = 'group' and coalesce(c.summary_asked_at
+                    < case c.summary_state when 'not_found' then $8 else $7 end, true) as due
+         from wanted w join conversation c using (channel_id, kind, source_id)
+         union all
+         select w.position, m.id, m.kind = 'group' from wanted w join made m using (channel_id, kind, source_id)",
+    )
+    .bind(wanted.iter().map(|w| w.channel_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|w| w.kind).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|w| w.source_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|w| w.contact_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|w| w.last_at).collect::<Vec<_>>())
+    .bind(&new)
+    .bind(now - FRESH)
+    .bind(now - MISSING)
+    .fetch_all(db)
+    .await
+}
+
+/// Asks for profiles: one job a contact, however many messages wait for it. The conversation is where the contact
+/// was seen: the profile of a group member is asked for there.
+pub async fn ask_for_profiles(
+    db: &mut PgConnection,
+    asked: &[(i32, Uuid, Option<Uuid>)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into job (kind, channel_id, contact_id, conversation_id, run_at)
+         select 'profile', a.channel_id, a.contact_id, a.conversation_id, $4
+         from unnest($1::int[], $2::uuid[], $3::uuid[]) as a (channel_id, contact_id, conversation_id)
+         order by a.contact_id
+         on conflict do nothing",
+    )
+    .bind(asked.iter().map(|a| a.0).collect::<Vec<_>>())
+    .bind(asked.iter().map(|a| a.1).collect::<Vec<_>>())
+    .bind(asked.iter().map(|a| a.2).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Asks for group summaries, one job a group.
+pub async fn ask_for_summaries(
+    db: &mut PgConnection,
+    asked: &[(i32, Uuid)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into job (kind, channel_id, conversation_id, run_at)
+         select 'summary', a.channel_id, a.conversation_id, $3
+         from unnest($1::int[], $2::uuid[]) as a (channel_id, conversation_id)
+         order by a.conversation_id
+         on conflict do nothing",
+    )
+    .bind(asked.iter().map(|a| a.0).collect::<Vec<_>>())
+    .bind(asked.iter().map(|a| a.1).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Someone's standing, by an event's timestamp.
+pub struct Standing {
+    /// The contact, or the conversation.
+    pub id: Uuid,
+    /// follows, present.
+    pub yes: bool,
+    /// The event's timestamp: the largest decides, whatever the order of arrival.
+    pub at: DateTime<Utc>,
+}
+
+/// Follow and unfollow. No contact twice.
+pub async fn follows(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Result<()> {
+    standing(
+        db,
+        "update contact c set follows = s.yes, follow_changed_at = s.at
+         from unnest($1::uuid[], $2::bool[], $3::timestamptz[]) as s (id, yes, at)
+         where c.id = s.id and coalesce(c.follow_changed_at <= s.at, true)",
+        changes,
+    )
+    .await
+}
+
+/// Join and leave of the account itself. No conversation twice.
+pub async fn presence(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Result<()> {
+    standing(
+        db,
+        "update conversation c set present = s.yes, presence_changed_at = s.at
+         from unnest($1::uuid[], $2::bool[], $3::timestamptz[]) as s (id, yes, at)
+         where c.id = s.id and coalesce(c.presence_changed_at <= s.at, true)",
+        changes,
+    )
+    .await
+}
+
+async fn standing(
+    db: &mut PgConnection,
+    statement: &'static str,
+    changes: &[Standing],
+) -> sqlx::Result<()> {
+    sqlx::query(statement)
+        .bind(changes.iter().map(|s| s.id).collect::<Vec<_>>())
+        .bind(changes.iter().map(|s| s.yes).collect::<Vec<_>>())
+        .bind(changes.iter().map(|s| s.at).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Who is in a group or room. No pair (conversation, contact) twice.
+pub async fn members(
+    db: &mut PgConnection,
+    changes: &[(Uuid, Uuid, bool, DateTime<Utc>)],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into member as m (conversation_id, contact_id, present, changed_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[]) order by 1, 2
+         on conflict (conversation_id, contact_id) do update
+             set present = excluded.present, changed_at = excluded.changed_at
+             where m.changed_at <= excluded.changed_at",
+    )
+    .bind(changes.iter().map(|c| c.0).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.1).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.2).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.3).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `POST /webhook/{channel}`: LINE's door. Bytes, then signature, then meaning, then the committer, then 200.
+//!
+//! Answers: 200 stored, or stored before, or erased before · 400 signed but no envelope · 401 not signed · 404 unknown
+//! channel · 408 body too slow · 413 too large · 503 not stored, come again. An answer never repeats the request.
+
+mod body;
+mod doors;
+
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use secrecy::ExposeSecret;
+
+pub use self::{body::Large, doors::Doors};
+use crate::{
+    clock::Clock,
+    ingest::{Arrival, Delivery, Ingest, Refused},
+    line::{envelope::Envelope, signature},
+};
+
+/// LINE calls a delivery failed after 2 s; what is left of them is for the way back.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1800);
+
+/// What the door needs.
+pub struct Webhook {
+    /// Channels and their secrets.
+    pub doors: Doors,
+    /// The committer.
+    pub ingest: Ingest,
+    /// Bounds the memory of large bodies.
+    pub large: Large,
+    /// Time of receipt.
+    pub clock: Clock,
+}
+
+/// Receives one webhook request.
+pub async fn receive(
+    request: HttpRequest,
+    channel: web::Path<String>,
+    payload: web::Payload,
+    webhook: web::Data<Webhook>,
+) -> HttpResponse {
+    let begun = Instant::now();
+    let Some(door) = webhook.doors.find(&channel) else {
+        return HttpResponse::NotFound().body("unknown channel");
+    };
+    let body = match body::read(&request, payload, &webhook.large).await {
+        Ok(body) => body,
+        Err(error) => return error.answer(),
+    };
+    let signed = the_one_signature(&request).is_some_and(|signature| {
+        let is_by =
+            |secret: &_| signature::verify(ExposeSecret::expose_secret(secret), &body, signature);
+        door.secrets.iter().any(is_by)
+    });
+    if !signed {
+        tracing::warn!(
+            channel = door.slug,
+            "a webhook without a valid signature was refused"
+        );
+        return HttpResponse::Unauthorized().body("missing or wrong signature");
+    }
+    let Some(envelope) = Envelope::parse(&body) else {
+        tracing::warn!(
+            channel = door.slug,
+            "a signed webhook was not an envelope of events"
+        );
+        return HttpResponse::BadRequest().body("not an envelope of events");
+    };
+    let now = webhook.clock.now();
+    let delivery = Delivery {
+        channel_id: door.channel_id,
+        arrivals: envelope
+            .events
+            .iter()
+            .map(|raw| Arrival::read(raw.get(), now))
+            .collect(),
+        bytes: body.len(),
+    };
+    // Detached from the connection: actix drops a handler whose client has gone, and nothing that talks to the
+    // database may be dropped half-way.
+    let ingest = webhook.ingest.clone();
+    let stored = actix_web::rt::spawn(async move { ingest.store(delivery).await });
+    match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
+        Ok(Ok(Ok(()))) => HttpResponse::Ok().finish(),
+        Ok(Ok(Err(Refused::Busy))) => not_stored("too much is waiting, try again"),
+        _ => not_stored("not stored, try again"),
+    }
+}
+
+fn not_stored(why: &'static str) -> HttpResponse {
+    HttpResponse::ServiceUnavailable()
+        .insert_header((header::RETRY_AFTER, "2"))
+        .body(why)
+}
+
+/// The signature header, if there is exactly one: of two, nobody could say which was meant.
+fn the_one_signature(request: &HttpRequest) -> Option<&[u8]> {
+    let mut values = request.headers().get_all("x-line-signature");
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
+}

@@ -1,0 +1,96 @@
+//! What every migration owes: a comment on each table and column, and no statistics on content.
+
+#![expect(clippy::expect_used, reason = "a test fails by a panic")]
+
+use std::collections::BTreeSet;
+
+use line_chat_archive::{MIGRATOR, embedded::Scratch};
+use sqlx::{Connection, Executor, PgConnection};
+
+/// `bytea` columns that may have statistics: what they hold says nothing about anybody.
+const NO_CONTENT: &[(&str, &str)] = &[
+    ("session.token_hash", "SHA-256 of 256 random bits"),
+    ("setup_link.token_hash", "SHA-256 of a random token"),
+];
+
+/// A database of its own with every migration run, in this test's own cluster.
+async fn migrated(name: &str) -> PgConnection {
+    let scratch = Scratch::shared().await.expect("a scratch cluster");
+    let options = scratch.create_database(name).await.expect("a database");
+    let mut connection = PgConnection::connect_with(&options)
+        .await
+        .expect("a connection");
+    MIGRATOR.run(&mut connection).await.expect("migrations");
+    connection
+}
+
+/// Tables, and columns as `table.column`, without a comment.
+async fn uncommented(connection: &mut PgConnection) -> Vec<String> {
+    let sql = "
+        select c.relname || coalesce('.' || a.attname, '')
+        from pg_class c
+        join lateral (
+            select 0 as attnum, null as attname -- the table itself
+            union all
+            select attnum, attname from pg_attribute
+            where attrelid = c.oid and attnum > 0 and not attisdropped
+        ) a on true
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+          and c.relname <> '_sqlx_migrations'
+          and col_description(c.oid, a.attnum) is null
+        order by 1";
+    sqlx::query_scalar(sql)
+        .fetch_all(connection)
+        .await
+        .expect("a list")
+}
+
+/// `bytea` columns whose values `analyze` would copy into the catalogue.
+async fn with_statistics(connection: &mut PgConnection) -> BTreeSet<String> {
+    let sql = "
+        select c.relname || '.' || a.attname
+        from pg_attribute a
+        join pg_class c on c.oid = a.attrelid
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+          and c.relname <> '_sqlx_migrations'
+          and a.atttypid = 'bytea'::regtype and a.attnum > 0 and not a.attisdropped
+          and coalesce(a.attstattarget, -1) <> 0";
+    let columns: Vec<String> = sqlx::query_scalar(sql)
+        .fetch_all(connection)
+        .await
+        .expect("a list");
+    columns.into_iter().collect()
+}
+
+#[tokio::test]
+async fn every_table_and_column_says_what_it_is() {
+    let mut connection = migrated("commented").await;
+    assert_eq!(uncommented(&mut connection).await, Vec::<String>::new());
+
+    // The check notices both kinds of silence.
+    connection
+        .execute("create table mute (word text); comment on column mute.word is 'said'; create table half (word text); comment on table half is 'said'")
+        .await
+        .expect("two more tables");
+    assert_eq!(uncommented(&mut connection).await, ["half.word", "mute"]);
+}
+
+#[tokio::test]
+async fn no_value_of_a_content_column_gets_into_the_statistics() {
+    let mut connection = migrated("statistics").await;
+    let allowed: BTreeSet<String> = NO_CONTENT
+        .iter()
+        .map(|(column, _)| (*column).to_owned())
+        .collect();
+    assert_eq!(with_statistics(&mut connection).await, allowed);
+
+    connection
+        .execute("create table letter (words bytea)")
+        .await
+        .expect("one more table");
+    assert!(
+        with_statistics(&mut connection)
+            .await
+            .contains("letter.words")
+    );
+}
