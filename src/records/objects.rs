@@ -49,13 +49,13 @@ pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>
     Ok(done.rows_affected() == 1)
 }
 
-/// Says that the written object is in use; `false`: it must not come to be any more. Its writer is done, so a later
-/// purge need not look twice.
-pub async fn keep(conn: &mut PgConnection, key: ObjectKey) -> Result<bool> {
+/// Says that the object is written, and in use; `false`: it must not come to be any more.
+pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(
-        "update object set state = 'kept', lease_until = created_at where key = $1 and state = 'writing'",
+        "update object set state = 'kept', lease_until = $2 where key = $1 and state = 'writing'",
     )
     .bind(key.to_string())
+    .bind(now)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
