@@ -122,13 +122,19 @@ async fn run(places: &Places, command: Command) -> anyhow::Result<()> {
                 app::channels::add(places, &slug, name.as_deref(), &given, &say).await
             }
             Channel::List => app::channels::list(places, &say).await,
-            Channel::RotateSecret { slug, finish, given } => {
-                app::channels::rotate_secret(places, &slug, finish, &given, &say).await
-            }
+            Channel::RotateSecret {
+                slug,
+                finish,
+                given,
+            } => app::channels::rotate_secret(places, &slug, finish, &given, &say).await,
             Channel::Remove { slug } => app::channels::remove(places, &slug, &say).await,
         },
         Command::Operator(command) => match command {
-            Operator::Add { login, role, channels } => {
+            Operator::Add {
+                login,
+                role,
+                channels,
+            } => {
                 let role = role.to_possible_value();
                 let role = role.as_ref().map_or("", |value| value.get_name());
                 app::operators::add(places, &login, role, &channels, &say).await
@@ -142,7 +148,10 @@ async fn run(places: &Places, command: Command) -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is what a person asked for, not a log")]
+#[expect(
+    clippy::print_stdout,
+    reason = "this is what a person asked for, not a log"
+)]
 fn say(line: &str) {
     println!("{line}");
 }

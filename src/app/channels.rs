@@ -37,8 +37,13 @@ pub async fn add(
     let now = Clock::system().now();
     let name = name.unwrap_or(slug);
     let added = channels::add(&mut db, slug, name, &secret, token.as_ref(), now).await?;
-    ensure!(added.is_some(), "the slug {slug} is taken, or was by a channel that is removed");
-    say(&format!("Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."));
+    ensure!(
+        added.is_some(),
+        "the slug {slug} is taken, or was by a channel that is removed"
+    );
+    say(&format!(
+        "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
+    ));
     drop(db);
     database.close().await
 }
@@ -56,7 +61,9 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
             (true, Some(at)) => format!("access token refused by LINE at {at}"),
             (true, None) => "access token".to_owned(),
         };
-        let heard = channel.last_webhook_at.map_or("never".to_owned(), |at| at.to_string());
+        let heard = channel
+            .last_webhook_at
+            .map_or("never".to_owned(), |at| at.to_string());
         say(&format!(
             "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
             channel.slug, channel.name, channel.secrets
@@ -81,7 +88,9 @@ pub async fn rotate_secret(
     let secret = if finish { None } else { Some(secret(given)?) };
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
-    let id = channels::find(&mut db, slug).await?.with_context(|| format!("there is no channel {slug}"))?;
+    let id = channels::find(&mut db, slug)
+        .await?
+        .with_context(|| format!("there is no channel {slug}"))?;
     if let Some(secret) = secret {
         channels::add_secret(&mut db, id, &secret, Clock::system().now()).await?;
         if let Some(token) = &given.line_channel_access_token {
@@ -90,7 +99,9 @@ pub async fn rotate_secret(
         say("Added. Old secrets stay valid until `rotate-secret --finish`.");
     } else {
         let dropped = channels::drop_old_secrets(&mut db, id).await?;
-        say(&format!("Dropped {dropped}; the newest secret alone is valid."));
+        say(&format!(
+            "Dropped {dropped}; the newest secret alone is valid."
+        ));
     }
     drop(db);
     database.close().await
@@ -107,7 +118,9 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
         bail!("there is no channel {slug}");
     };
     channels::remove(&mut db, id, Clock::system().now()).await?;
-    say("Removed: its webhooks are refused, its secrets and token deleted. Its conversations stay readable.");
+    say(
+        "Removed: its webhooks are refused, its secrets and token deleted. Its conversations stay readable.",
+    );
     drop(db);
     database.close().await
 }
@@ -117,7 +130,10 @@ fn secret(given: &Credentials) -> anyhow::Result<SecretString> {
         Some(secret) => secret.clone(),
         None => ask("Channel secret: ")?,
     };
-    ensure!(!secret.expose_secret().is_empty(), "a channel secret is needed");
+    ensure!(
+        !secret.expose_secret().is_empty(),
+        "a channel secret is needed"
+    );
     Ok(secret)
 }
 

@@ -38,9 +38,15 @@ impl Database {
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };
-        let database = Self { options: quiet(options), embedded };
+        let database = Self {
+            options: quiet(options),
+            embedded,
+        };
         let mut db = database.connect().await?;
-        MIGRATOR.run(&mut db).await.context("the database could not be migrated")?;
+        MIGRATOR
+            .run(&mut db)
+            .await
+            .context("the database could not be migrated")?;
         Ok(database)
     }
 
@@ -67,8 +73,9 @@ impl Database {
 }
 
 fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
-    url.parse()
-        .map_err(|_| anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database"))
+    url.parse().map_err(|_| {
+        anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database")
+    })
 }
 
 /// sqlx logs slow statements at a level of its own.
@@ -107,12 +114,17 @@ mod tests {
         let options = scratch.create_database("leaky").await.expect("a database");
         let pool = pool(options);
         let mut leaky = pool.acquire().await.expect("a connection");
-        leaky.execute("create table kept (n int)").await.expect("a table");
+        leaky
+            .execute("create table kept (n int)")
+            .await
+            .expect("a table");
         leaky.execute("begin").await.expect("a transaction");
         drop(leaky);
         for n in 0..3 {
             let insert = format!("insert into kept values ({n})");
-            pool.execute(sqlx::AssertSqlSafe(insert)).await.expect("an insert");
+            pool.execute(sqlx::AssertSqlSafe(insert))
+                .await
+                .expect("an insert");
         }
         pool.close().await;
         let mut other = scratch_connection(&pool).await;
@@ -124,6 +136,9 @@ mod tests {
     }
 
     async fn scratch_connection(pool: &PgPool) -> PgConnection {
-        pool.connect_options().connect().await.expect("a connection")
+        pool.connect_options()
+            .connect()
+            .await
+            .expect("a connection")
     }
 }

@@ -55,9 +55,16 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     for operator in operators::list(&mut db).await? {
-        let channels = operator.channels.map_or("all channels".to_owned(), |slugs| slugs.join(","));
-        let state = operator.disabled_at.map_or("".to_owned(), |at| format!("\tdisabled at {at}"));
-        say(&format!("{}\t{}\t{channels}{state}", operator.login, operator.role));
+        let channels = operator
+            .channels
+            .map_or("all channels".to_owned(), |slugs| slugs.join(","));
+        let state = operator
+            .disabled_at
+            .map_or("".to_owned(), |at| format!("\tdisabled at {at}"));
+        say(&format!(
+            "{}\t{}\t{channels}{state}",
+            operator.login, operator.role
+        ));
     }
     drop(db);
     database.close().await
@@ -81,7 +88,11 @@ pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow
 ///
 /// # Errors
 /// There is none of this login, the password is too short, or the database cannot be used.
-pub async fn reset_password(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+pub async fn reset_password(
+    places: &Places,
+    login: &str,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
     let hash = password::hash(&password()?)?;
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;

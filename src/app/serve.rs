@@ -34,7 +34,15 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         && let Some(secret) = &serve.channel.line_channel_secret
     {
         let token = serve.channel.line_channel_access_token.as_ref();
-        channels::add(&mut db, FIRST_CHANNEL, FIRST_CHANNEL, secret, token, clock.now()).await?;
+        channels::add(
+            &mut db,
+            FIRST_CHANNEL,
+            FIRST_CHANNEL,
+            secret,
+            token,
+            clock.now(),
+        )
+        .await?;
         say("Made the channel `default` from LINE_CHANNEL_SECRET.");
     }
     let channels = channels::list(&mut db).await?;
@@ -55,17 +63,28 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     say(&format!("Dashboard: {}", service.public_url));
     for channel in &channels {
         let url = service.webhook_url(&channel.slug);
-        say(&format!("Webhook URL of {}, for LINE's console: {url}", channel.slug));
+        say(&format!(
+            "Webhook URL of {}, for LINE's console: {url}",
+            channel.slug
+        ));
         if !channel.has_token {
-            say(&format!("  {} has no access token: media and profiles wait for one.", channel.slug));
+            say(&format!(
+                "  {} has no access token: media and profiles wait for one.",
+                channel.slug
+            ));
         }
     }
     if channels.is_empty() {
         say("No channel yet. Add one: line-chat-archive channel add <slug>");
     }
     if !anybody {
-        let link = web::setup_link(&service.shared).await.ok().context("no link could be made")?;
-        say(&format!("Nobody can sign in yet. Make the first operator here, once, within a day: {link}"));
+        let link = web::setup_link(&service.shared)
+            .await
+            .ok()
+            .context("no link could be made")?;
+        say(&format!(
+            "Nobody can sign in yet. Make the first operator here, once, within a day: {link}"
+        ));
     }
     until_told_to_end().await?;
     tracing::info!("ending");
@@ -79,7 +98,9 @@ fn objects_url(places: &Places) -> anyhow::Result<Url> {
         return Ok(url.clone());
     }
     let directory = std::path::absolute(places.data_dir.join("objects"))?;
-    Url::from_directory_path(directory).ok().context("DATA_DIR cannot be written as a URL")
+    Url::from_directory_path(directory)
+        .ok()
+        .context("DATA_DIR cannot be written as a URL")
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -75,10 +75,23 @@ impl Service {
     /// # Errors
     /// The address is taken, or the database or the bucket cannot be used.
     pub async fn start(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { database, objects, line, reach, clock, listen, public_url } = parts;
-        objects.check().await.context("objects cannot be written, read and deleted")?;
+        let Parts {
+            database,
+            objects,
+            line,
+            reach,
+            clock,
+            listen,
+            public_url,
+        } = parts;
+        objects
+            .check()
+            .await
+            .context("objects cannot be written, read and deleted")?;
         let pool = database::pool(database.clone());
-        let doors = Doors::load(&pool).await.context("channels cannot be read")?;
+        let doors = Doors::load(&pool)
+            .await
+            .context("channels cannot be read")?;
         let worker = Worker::new(pool.clone(), clock.clone(), objects.clone(), line, reach)?;
         let (ingest, committer) = Ingest::start(database, clock.clone(), worker.wake());
         let live = Live::start(&pool);
@@ -149,12 +162,16 @@ impl Service {
     /// Starts fetching media and profiles, and sweeping.
     pub fn work(&mut self) {
         let (worker, cancel) = (self.worker.clone(), self.cancel.clone());
-        self.tasks.push(tokio::spawn(async move { worker.run(cancel).await }));
+        self.tasks
+            .push(tokio::spawn(async move { worker.run(cancel).await }));
     }
 
     /// Address of a channel's webhook.
     pub fn webhook_url(&self, slug: &str) -> String {
-        format!("{}/webhook/{slug}", self.public_url.as_str().trim_end_matches('/'))
+        format!(
+            "{}/webhook/{slug}",
+            self.public_url.as_str().trim_end_matches('/')
+        )
     }
 
     /// Answers what was begun, writes what waits, and ends.

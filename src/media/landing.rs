@@ -159,7 +159,7 @@ async fn give_place(
     };
     if part != Some(State::Waiting)
         || !jobs::finish(&mut tx, job).await?
-        || !objects::keep(&mut tx, key).await?
+        || !objects::keep(&mut tx, key, now).await?
     {
         return Err(Miss::Lost);
     }

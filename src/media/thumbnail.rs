@@ -120,3 +120,156 @@ fn on_white(image: &DynamicImage) -> RgbImage {
         Rgb([blend(r), blend(g), blend(b)])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Cursor, time::Instant};
+
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut out = Cursor::new(&mut bytes);
+        image.into().write_to(&mut out, format).unwrap();
+        bytes
+    }
+
+    /// A JPEG, 40 by 20 pixels, left half red, right half blue, with an EXIF orientation.
+    fn turned(orientation: u8) -> Vec<u8> {
+        let halves = RgbImage::from_fn(40, 20, |x, _| {
+            if x < 20 {
+                Rgb([255, 0, 0])
+            } else {
+                Rgb([0, 0, 255])
+            }
+        });
+        let jpeg = encoded(halves, ImageFormat::Jpeg);
+        let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
+        [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
+    }
+
+    fn decoded(jpeg: &[u8]) -> RgbImage {
+        image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg)
+            .unwrap()
+            .to_rgb8()
+    }
+
+    #[test]
+    fn a_large_image_becomes_small_and_a_small_one_stays() {
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Gif,
+            ImageFormat::WebP,
+            ImageFormat::Jpeg,
+        ] {
+            let thumbnail = make(&encoded(RgbImage::new(1200, 300), format), 640).unwrap();
+            assert_eq!(thumbnail.pixels, (640, 160), "{format:?}");
+            assert_eq!(
+                decoded(&thumbnail.jpeg).dimensions(),
+                (640, 160),
+                "{format:?}"
+            );
+        }
+        let small = make(&encoded(RgbImage::new(30, 20), ImageFormat::Png), 640).unwrap();
+        assert_eq!(small.pixels, (30, 20));
+    }
+
+    #[test]
+    fn an_image_taken_sideways_stands_upright_and_says_nothing_more() {
+        let bytes = turned(6);
+        assert_eq!(measure(&bytes).unwrap(), ("image/jpeg", (20, 40)));
+        let thumbnail = make(&bytes, 640).unwrap();
+        assert_eq!(thumbnail.pixels, (20, 40));
+        let upright = decoded(&thumbnail.jpeg);
+        assert!(upright.get_pixel(10, 5).0[0] > 200, "red is at the top");
+        assert!(
+            upright.get_pixel(10, 35).0[2] > 200,
+            "blue is at the bottom"
+        );
+        assert!(!thumbnail.jpeg.windows(4).any(|window| window == b"Exif"));
+        assert_eq!(measure(&turned(1)).unwrap().1, (40, 20));
+    }
+
+    #[test]
+    fn what_is_transparent_is_white() {
+        let clear = RgbaImage::from_pixel(16, 16, Rgba([0, 0, 0, 0]));
+        let thumbnail = make(&encoded(clear, ImageFormat::Png), 640).unwrap();
+        assert!(
+            decoded(&thumbnail.jpeg)
+                .get_pixel(8, 8)
+                .0
+                .iter()
+                .all(|colour| *colour > 250)
+        );
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_is_decoded() {
+        let png = |width: u32, height: u32| {
+            let mut header = b"IHDR".to_vec();
+            header.extend(width.to_be_bytes());
+            header.extend(height.to_be_bytes());
+            header.extend([8, 6, 0, 0, 0]);
+            let check = crc(&header).to_be_bytes();
+            [
+                b"\x89PNG\r\n\x1a\n\0\0\0\x0d",
+                &header[..],
+                &check,
+                b"\0\0\0\0IDAT\x35\xaf\x06\x1e",
+            ]
+            .concat()
+        };
+        let gif = |width: u16, height: u16| {
+            let mut gif = b"GIF89a".to_vec();
+            gif.extend(width.to_le_bytes());
+            gif.extend(height.to_le_bytes());
+            gif.extend(*b"\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x01\0;");
+            gif
+        };
+        assert_eq!(
+            measure(&png(7000, 7000)).unwrap().1,
+            (7000, 7000),
+            "the limit itself is readable"
+        );
+        let begun = Instant::now();
+        for bomb in [
+            png(30_000, 30_000),
+            png(12_001, 1),
+            png(1, 12_001),
+            png(11_000, 11_000),
+            png(u32::MAX >> 1, 1),
+            gif(65_000, 65_000),
+        ] {
+            assert!(make(&bomb, 640).is_err());
+            assert!(measure(&bomb).is_err());
+        }
+        assert!(begun.elapsed().as_millis() < 500, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let photo = encoded(RgbImage::new(300, 300), ImageFormat::Png);
+        for bytes in [
+            &b""[..],
+            b"<svg/>",
+            b"%PDF-1.7",
+            b"\xff\xd8\xff",
+            &photo[..photo.len() / 2],
+        ] {
+            assert!(make(bytes, 640).is_err());
+        }
+    }
+
+    /// CRC-32 as PNG has it.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1))
+            })
+        })
+    }
+}

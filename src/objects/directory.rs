@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(files(dir.path()).len(), 1);
 
         drop(writer);
-        assert_eq!(files(dir.path()), [PathBuf::new(); 0]);
+        assert!(files(dir.path()).is_empty());
     }
 
     #[tokio::test]
@@ -359,7 +359,7 @@ mod tests {
     async fn the_probe_tells_a_sound_bucket_from_a_broken_one() {
         let (dir, objects) = bucket().await;
         objects.check().await.unwrap();
-        assert_eq!(files(dir.path()), [PathBuf::new(); 0]);
+        assert!(files(dir.path()).is_empty());
 
         fs::remove_dir_all(dir.path().join("objects")).unwrap();
         fs::write(dir.path().join("objects"), b"no directory").unwrap();

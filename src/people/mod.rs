@@ -16,11 +16,6 @@ use crate::{
     },
 };
 
-/// A profile or summary that was given is asked for again when it is this old.
-pub const FRESH: Duration = Duration::from_secs(24 * 3600);
-/// That LINE knows nothing is believed for this long.
-pub const FRESH_NOT_FOUND: Duration = Duration::from_secs(6 * 3600);
-
 /// About a quarter of an hour, with a wait that doubles. The next message asks again.
 const ATTEMPTS: i32 = 10;
 /// How long a channel rests after a 429 that does not say.

@@ -49,12 +49,15 @@ pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>
     Ok(done.rows_affected() == 1)
 }
 
-/// Says that the written object is in use; `false`: it must not come to be any more.
-pub async fn keep(conn: &mut PgConnection, key: ObjectKey) -> Result<bool> {
-    let done = sqlx::query("update object set state = 'kept' where key = $1 and state = 'writing'")
-        .bind(key.to_string())
-        .execute(conn)
-        .await?;
+/// Says that the object is written, and in use; `false`: it must not come to be any more.
+pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query(
+        "update object set state = 'kept', lease_until = $2 where key = $1 and state = 'writing'",
+    )
+    .bind(key.to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -126,13 +129,17 @@ pub async fn look_again(conn: &mut PgConnection, key: ObjectKey, at: DateTime<Ut
 /// To be called in a transaction: the erasure stays locked until its end, so that of two last ones one is the last.
 pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
     let key = key.to_string();
-    let erasure: Option<Uuid> = sqlx::query_scalar(
-        "select id from erasure where id = (select erasure_id from object where key = $1)
-         for no key update",
-    )
-    .bind(&key)
-    .fetch_optional(&mut *conn)
-    .await?;
+    // The object before its erasure, as an unsend has it that is about to give this object to one.
+    let erasure: Option<Option<Uuid>> =
+        sqlx::query_scalar("select erasure_id from object where key = $1 for update")
+            .bind(&key)
+            .fetch_optional(&mut *conn)
+            .await?;
+    let erasure = erasure.flatten();
+    sqlx::query("select from erasure where id = $1 for no key update")
+        .bind(erasure)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query("delete from object where key = $1 and state = 'purge'")
         .bind(&key)
         .execute(&mut *conn)

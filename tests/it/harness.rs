@@ -51,7 +51,10 @@ async fn template() -> &'static str {
     TEMPLATE
         .get_or_init(async || {
             let scratch = Scratch::shared().await.expect("a cluster");
-            let options = scratch.create_database("template").await.expect("a template");
+            let options = scratch
+                .create_database("template")
+                .await
+                .expect("a template");
             let mut db = options.connect().await.expect("a connection");
             MIGRATOR.run(&mut db).await.expect("a schema");
             sqlx::Connection::close(db).await.expect("an end");
@@ -63,7 +66,10 @@ async fn template() -> &'static str {
 impl T {
     async fn new() -> anyhow::Result<Self> {
         let template = template().await;
-        let database = Scratch::shared().await?.create_database_from(template).await?;
+        let database = Scratch::shared()
+            .await?
+            .create_database_from(template)
+            .await?;
         let clock = Clock::manual(start());
         let line = FakeLine::start()?;
         line.at(start());
@@ -72,7 +78,14 @@ impl T {
         add_channel(&database, &clock, "shop", &shop).await?;
         let service = serve(&database, &clock, &line, &bucket).await?;
         shop.webhook_to(&service.webhook_url("shop"));
-        Ok(Self { service, line, shop, clock, database, bucket })
+        Ok(Self {
+            service,
+            line,
+            shop,
+            clock,
+            database,
+            bucket,
+        })
     }
 
     pub fn pool(&self) -> &PgPool {
@@ -136,11 +149,20 @@ impl T {
     }
 
     async fn nothing_is_left_over(&self) -> anyhow::Result<()> {
-        ensure!(self.line.unexpected().is_empty(), "asked of LINE: {:?}", self.line.unexpected());
-        let kept = self.count("select count(*) from object where state = 'kept'").await?;
+        ensure!(
+            self.line.unexpected().is_empty(),
+            "asked of LINE: {:?}",
+            self.line.unexpected()
+        );
+        let kept = self
+            .count("select count(*) from object where state = 'kept'")
+            .await?;
         let rows = self.count("select count(*) from object").await?;
         let files = i64::try_from(self.objects()?.len())?;
-        ensure!(files <= rows && kept <= files, "{rows} object rows ({kept} kept), {files} files");
+        ensure!(
+            files <= rows && kept <= files,
+            "{rows} object rows ({kept} kept), {files} files"
+        );
         Ok(())
     }
 }
@@ -165,7 +187,9 @@ async fn serve(
     line: &FakeLine,
     bucket: &TempDir,
 ) -> anyhow::Result<Service> {
-    let directory = Url::from_directory_path(bucket.path()).ok().context("a path")?;
+    let directory = Url::from_directory_path(bucket.path())
+        .ok()
+        .context("a path")?;
     let line = Url::parse(line.url())?;
     Service::start(Parts {
         database: database.clone(),

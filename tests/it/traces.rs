@@ -28,7 +28,10 @@ impl T {
             }
         }
         for object in self.objects()? {
-            if object.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            if object
+                .windows(mark.len())
+                .any(|window| window == mark.as_bytes())
+            {
                 found.push("object".to_owned());
             }
         }

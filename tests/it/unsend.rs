@@ -10,13 +10,15 @@ fn marked_photo(mark: &str) -> Vec<u8> {
 }
 
 async fn tombstones(t: &T) -> anyhow::Result<i64> {
-    t.count("select count(*) from message_ref where unsent_at is not null").await
+    t.count("select count(*) from message_ref where unsent_at is not null")
+        .await
 }
 
 #[tokio::test]
 async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
         let photo = aoi.sends_image(marked_photo("MARK-PHOTO-1")).await?;
         let text = aoi.sends_text("MARK-TEXT-1").await?;
         t.run_jobs().await?;
@@ -52,6 +54,7 @@ async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
 async fn an_unsend_that_comes_first_keeps_the_message_out() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
         let photo = aoi.sends_image(marked_photo("MARK-LATE")).make();
         let unsend = aoi.unsends(&photo).make();
         t.deliver(&[unsend]).await?;
@@ -109,7 +112,9 @@ async fn redelivered_after_the_unsend_it_stays_gone() {
                 t.restart().await?;
             }
             assert_eq!(t.shop.redeliver(&text).await.status, 200);
-            let renamed = text.json().replace(text.webhook_event_id(), &format!("01RENAMED{round:017}"));
+            let renamed = text
+                .json()
+                .replace(text.webhook_event_id(), &format!("01RENAMED{round:017}"));
             t.deliver(&[Event::raw(&renamed)]).await?;
         }
         assert_eq!(t.traces("MARK-AGAIN").await?, [""; 0]);
@@ -128,9 +133,10 @@ async fn unsent_a_hundred_times_it_is_erased_once() {
         for _ in 0..100 {
             t.deliver(&[unsend.clone(), unsend.redelivered()]).await?;
         }
-        let records: Vec<(i32, String)> = sqlx::query_as("select rows_erased, webhook_event_id from erasure")
-            .fetch_all(t.pool())
-            .await?;
+        let records: Vec<(i32, String)> =
+            sqlx::query_as("select rows_erased, webhook_event_id from erasure")
+                .fetch_all(t.pool())
+                .await?;
         assert_eq!(records, [(2, unsend.webhook_event_id().to_owned())]);
         Ok(())
     })
@@ -286,7 +292,11 @@ async fn of_ten_thousand_messages_unsent_at_the_same_moment_none_comes_back() {
                 let (shop, there) = (t.shop.clone(), there.clone());
                 tokio::spawn(async move {
                     let (message, unsend) = (shop.signed(&[text]), shop.signed(&[unsend]));
-                    let (here, away) = if n % 2 == 0 { (&shop, &there) } else { (&there, &shop) };
+                    let (here, away) = if n % 2 == 0 {
+                        (&shop, &there)
+                    } else {
+                        (&there, &shop)
+                    };
                     tokio::join!(
                         here.deliver_bytes(message.body, Some(&message.signature)),
                         away.deliver_bytes(unsend.body, Some(&unsend.signature)),
@@ -301,7 +311,10 @@ async fn of_ten_thousand_messages_unsent_at_the_same_moment_none_comes_back() {
         assert_eq!(t.count("select count(*) from message").await?, 0);
         assert_eq!(t.count("select count(*) from revision").await?, 0);
         assert_eq!(tombstones(t).await?, i64::try_from(PAIRS)?);
-        assert_eq!(t.count("select count(*) from erasure").await?, i64::try_from(PAIRS)?);
+        assert_eq!(
+            t.count("select count(*) from erasure").await?,
+            i64::try_from(PAIRS)?
+        );
         replica.stop().await;
         Ok(())
     })

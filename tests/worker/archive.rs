@@ -254,7 +254,12 @@ impl Archive {
 
     /// How many files there are in the bucket's directory, half written ones among them.
     pub(crate) fn files(&self) -> usize {
-        count_files(self.dir.path())
+        sizes(self.dir.path()).len()
+    }
+
+    /// How many bytes they hold.
+    pub(crate) fn written(&self) -> u64 {
+        sizes(self.dir.path()).iter().sum()
     }
 
     /// Each file is an object in use, each row of an object says so, and there are `count` of them.
@@ -307,10 +312,12 @@ fn worker(
     Worker::new(pool.clone(), clock.clone(), objects.clone(), api, reach).unwrap()
 }
 
-fn count_files(dir: &Path) -> usize {
-    std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| if path.is_dir() { count_files(&path) } else { 1 })
-        .sum()
+fn sizes(dir: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .flat_map(|entry| match entry.metadata().unwrap() {
+            found if found.is_dir() => sizes(&entry.path()),
+            found => vec![found.len()],
+        })
+        .collect()
 }

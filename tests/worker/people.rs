@@ -6,7 +6,7 @@ use image::GenericImageView;
 use line_chat_archive::{
     fake_line::{Call, User, drawing::photo},
     line::client::Document,
-    people::FRESH,
+    records::places::FRESH,
 };
 use uuid::Uuid;
 
@@ -124,7 +124,7 @@ async fn another_picture_takes_the_place_of_the_first_and_no_picture_takes_it_aw
     t.work().await;
     assert_eq!(t.picture(contact).await.dimensions(), (200, 200));
 
-    t.clock.advance(FRESH);
+    t.clock.advance(FRESH.to_std().unwrap());
     t.asks("profile", Some(contact), None).await;
     t.work().await;
     assert_eq!(

@@ -207,7 +207,7 @@ async fn a_crash_in_the_middle_of_a_download_costs_a_minute_and_leaves_nothing()
     let doomed = t.another_worker(Reach::Anywhere).await;
     let doomed = tokio::spawn(async move { doomed.run_until_idle().await });
     gate.reached().await;
-    until(async || t.files() == 1).await;
+    until(async || t.written() == 100_000).await;
     doomed.abort();
     assert!(doomed.await.unwrap_err().is_cancelled());
 
@@ -246,7 +246,7 @@ async fn a_stop_lets_go_of_a_download_at_once() {
         async move { worker.run(stop).await }
     });
     gate.reached().await;
-    until(async || t.files() == 1).await;
+    until(async || t.written() == 100_000).await;
     stop.cancel();
     running.await.unwrap();
 

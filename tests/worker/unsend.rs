@@ -24,7 +24,9 @@ async fn an_unsend_while_the_download_drips_leaves_nothing() {
             async move { worker.run_until_idle().await }
         });
         gate.reached().await;
-        until(async || t.files() == 2).await;
+        until(async || t.states(id).await == "waiting, kept").await;
+        let preview = t.bytes(t.attachment(id).await.preview_key()).await.len();
+        until(async || t.written() == (preview + dripped) as u64).await;
 
         let erasure = t.unsends(id).await;
         let other = t.another_worker(Reach::Anywhere).await;
@@ -61,7 +63,7 @@ async fn a_long_download_notices_the_unsend_on_its_way() {
         async move { worker.run_until_idle().await }
     });
     gate.reached().await;
-    until(async || t.files() == 1).await;
+    until(async || t.written() == 100_000).await;
     let erasure = t.unsends(id).await;
     t.clock.advance(Duration::from_secs(10));
     gate.open();
@@ -81,7 +83,7 @@ async fn an_unsend_between_the_last_byte_and_the_commit_leaves_nothing() {
         let worker = t.another_worker(Reach::Anywhere).await;
         let working = tokio::spawn(async move { worker.run_until_idle().await });
         gate.reached().await;
-        until(async || t.files() == 1).await;
+        until(async || t.written() == 199_999).await;
         let unsending = t.unsending(id).await;
         gate.open();
         until(async || !t.objects.list().await.unwrap().is_empty()).await;
@@ -111,24 +113,25 @@ async fn an_unsend_while_the_preview_is_made_leaves_nothing_and_fetches_nothing_
     t.line.trouble(Call::Preview).always().answers(404);
     let event = t.shop.user("Aoi").sends_image(photo(4, 900, 900)).make();
     let id = t.receives(&event).await;
-    sqlx::query("update job set run_at = run_at + interval '1 day' where kind = 'preview'")
+    sqlx::query("update job set leased_until = $1 where kind = 'preview'")
+        .bind(t.clock.now() + 24 * 60 * MINUTE)
         .execute(&t.pool)
         .await
         .unwrap();
-    let unsending = {
-        let file = t.line.trouble(Call::Content).held_after(0);
-        let working = tokio::spawn({
-            let worker = t.worker.clone();
-            async move { worker.run_until_idle().await }
-        });
-        file.reached().await;
-        file.open();
-        // The preview's job runs once the original is kept, and stands at the lock when it wants its place.
-        until(async || t.states(id).await.starts_with("kept")).await;
-        let unsending = t.unsending(id).await;
-        (unsending, working)
-    };
-    let (unsending, working) = unsending;
+    t.work().await;
+    let unsending = t.unsending(id).await;
+    t.clock.advance(24 * 60 * MINUTE);
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    // The preview is made, and wants its place.
+    until(async || {
+        t.count("select count(*) from pg_locks where not granted")
+            .await
+            > 0
+    })
+    .await;
     t.unsent(unsending, id).await;
     working.await.unwrap().unwrap();
     t.work_on(3, MINUTE).await;
@@ -148,7 +151,7 @@ async fn a_worker_that_slept_past_its_lease_gives_way_to_the_next() {
     let zombie = t.another_worker(Reach::Anywhere).await;
     let zombie = tokio::spawn(async move { zombie.run_until_idle().await });
     gate.reached().await;
-    until(async || t.files() == 1).await;
+    until(async || t.written() == 100_000).await;
 
     t.work_on(1, 2 * MINUTE).await;
     assert_eq!(t.states(id).await, "kept, none");

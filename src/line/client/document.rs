@@ -22,8 +22,9 @@ struct Fields<'a> {
 impl Document {
     /// Takes bytes that are a JSON object; `None` for all others.
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
-        serde_json::from_slice::<Fields<'_>>(&bytes).ok()?;
-        Some(Self(bytes))
+        let object = bytes.trim_ascii_start().starts_with(b"{")
+            && serde_json::from_slice::<Fields<'_>>(&bytes).is_ok();
+        object.then_some(Self(bytes))
     }
 
     /// The JSON, as LINE sent it.
@@ -85,7 +86,15 @@ mod tests {
 
     #[test]
     fn only_an_object_is_a_document() {
-        for wrong in ["", "null", "[]", "\"x\"", "<html>", "{\"displayName\":"] {
+        for wrong in [
+            "",
+            "null",
+            "[]",
+            "[\"a\",\"b\"]",
+            "\"x\"",
+            "<html>",
+            "{\"displayName\":",
+        ] {
             assert_eq!(Document::new(wrong.into()), None, "{wrong}");
         }
     }
