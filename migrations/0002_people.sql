@@ -47,6 +47,7 @@ create table conversation (
     unique (channel_id, kind, source_id)
 );
 create index conversation_newest on conversation (last_at desc, id desc);
+create index conversation_contact on conversation (contact_id) where contact_id is not null;
 comment on table conversation is 'A one-on-one chat, a group chat, a multi-person chat (room), or the channel itself for events without a source';
 comment on column conversation.id is 'Our own id, used in addresses';
 comment on column conversation.channel_id is 'The channel it belongs to';

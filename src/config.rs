@@ -1,1 +1,84 @@
-//! placeholder
+//! Settings: flags of the command line, each with an environment variable of the same name in capitals.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use url::Url;
+
+/// Where everything is. The same for every command.
+#[derive(Args, Debug, Clone)]
+pub struct Places {
+    /// Directory of the embedded PostgreSQL and of the objects.
+    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
+    pub data_dir: PathBuf,
+
+    /// PostgreSQL to use instead of the embedded one: postgres://user:password@host/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Where objects (photos, videos, files) are kept: file:///directory. Default: `objects` in DATA_DIR.
+    #[arg(long, env = "OBJECTS_URL", global = true)]
+    pub objects_url: Option<Url>,
+
+    /// Form of the log on standard error.
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the service listens, and what it talks to.
+#[derive(Args, Debug, Clone)]
+pub struct Serve {
+    /// Address to listen on. TLS is the business of the proxy in front.
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Address under which people and LINE see the service, for example https://archive.example.com. Default: derived
+    /// from LISTEN. With https, cookies are for https only.
+    #[arg(long, env = "PUBLIC_URL")]
+    pub public_url: Option<Url>,
+
+    /// LINE's API host.
+    #[arg(long, env = "LINE_API_URL", default_value = "https://api.line.me")]
+    pub line_api_url: Url,
+
+    /// LINE's host for content and previews.
+    #[arg(
+        long,
+        env = "LINE_DATA_API_URL",
+        default_value = "https://api-data.line.me"
+    )]
+    pub line_data_api_url: Url,
+
+    /// Secrets for a first channel.
+    #[command(flatten)]
+    pub channel: Credentials,
+}
+
+/// What LINE's console gives for a channel.
+#[derive(Args, Debug, Clone)]
+pub struct Credentials {
+    /// Channel secret, from the channel's Basic settings tab. `serve` makes the channel `default` of it if there is
+    /// no channel yet.
+    #[arg(long, env = "LINE_CHANNEL_SECRET", hide_env_values = true)]
+    pub line_channel_secret: Option<SecretString>,
+
+    /// Channel access token, from the channel's Messaging API tab. Without one, media and profiles wait.
+    #[arg(long, env = "LINE_CHANNEL_ACCESS_TOKEN", hide_env_values = true)]
+    pub line_channel_access_token: Option<SecretString>,
+}

@@ -1,2 +1,162 @@
-//! placeholder
-fn main() {}
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use line_chat_archive::{
+    app,
+    config::{Credentials, Places, Serve},
+    telemetry,
+};
+
+/// An archive for the chats of LINE Official Accounts.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run with everything embedded and a pretend LINE Platform that keeps writing, sending and unsending
+    Demo {
+        /// Address to listen on; if it is taken, a free port is found
+        #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
+        listen: std::net::SocketAddr,
+    },
+    /// Run the service
+    Serve(Box<Serve>),
+    /// Bring the database to the schema of this version, and end
+    Migrate,
+    /// Channels: LINE Official Accounts that are archived
+    #[command(subcommand)]
+    Channel(Channel),
+    /// Operators: people who may sign in to the dashboard
+    #[command(subcommand)]
+    Operator(Operator),
+}
+
+#[derive(Subcommand)]
+enum Channel {
+    /// Add a channel; what the environment does not say is asked for
+    Add {
+        /// Its place in the webhook address: /webhook/<slug>
+        slug: String,
+        /// What operators call it [default: the slug]
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        given: Credentials,
+    },
+    /// List the channels
+    List,
+    /// Add a channel secret beside the present ones, so that none of LINE's webhooks is refused while it changes
+    RotateSecret {
+        slug: String,
+        /// Drop all secrets but the newest
+        #[arg(long)]
+        finish: bool,
+        #[command(flatten)]
+        given: Credentials,
+    },
+    /// Refuse a channel's webhooks from now on; its conversations stay
+    Remove { slug: String },
+}
+
+#[derive(Subcommand)]
+enum Operator {
+    /// Add an operator; the password is read from standard input, or asked for
+    Add {
+        login: String,
+        #[arg(long, value_enum)]
+        role: Role,
+        /// A channel they may see; may be given several times [default: all channels]
+        #[arg(long = "channel")]
+        channels: Vec<String>,
+    },
+    /// List the operators
+    List,
+    /// Disable an operator and end their sessions
+    Disable { login: String },
+    /// Set a new password, read from standard input or asked for, and end their sessions
+    ResetPassword { login: String },
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Role {
+    /// Reads conversations
+    Operator,
+    /// Reads conversations and audits erasures
+    Compliance,
+    /// Everything
+    Admin,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(cli.places.log_format);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(&cli.places, cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(places: &Places, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo { listen } => app::demo::demo(listen, &say).await,
+        Command::Serve(serve) => app::serve::serve(places, &serve, &say).await,
+        Command::Migrate => {
+            let database = app::database::Database::open(places).await?;
+            say("The database has the schema of this version.");
+            database.close().await
+        }
+        Command::Channel(command) => match command {
+            Channel::Add { slug, name, given } => {
+                app::channels::add(places, &slug, name.as_deref(), &given, &say).await
+            }
+            Channel::List => app::channels::list(places, &say).await,
+            Channel::RotateSecret {
+                slug,
+                finish,
+                given,
+            } => app::channels::rotate_secret(places, &slug, finish, &given, &say).await,
+            Channel::Remove { slug } => app::channels::remove(places, &slug, &say).await,
+        },
+        Command::Operator(command) => match command {
+            Operator::Add {
+                login,
+                role,
+                channels,
+            } => {
+                let role = role.to_possible_value();
+                let role = role.as_ref().map_or("", |value| value.get_name());
+                app::operators::add(places, &login, role, &channels, &say).await
+            }
+            Operator::List => app::operators::list(places, &say).await,
+            Operator::Disable { login } => app::operators::disable(places, &login, &say).await,
+            Operator::ResetPassword { login } => {
+                app::operators::reset_password(places, &login, &say).await
+            }
+        },
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "this is what a person asked for, not a log"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{error:#}");
+    ExitCode::FAILURE
+}

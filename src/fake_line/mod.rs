@@ -22,6 +22,7 @@
 //!
 //! A verb happens on the platform at once; what is awaited is the delivery of the news.
 
+pub mod cast;
 mod channel;
 mod chats;
 mod content;

@@ -114,7 +114,7 @@ impl Arrival {
 impl Meaning {
     fn of(event: &Event) -> Self {
         let kind = event.kind();
-        match (kind.as_str(), event.message(), event.unsent_message_id()) {
+        match (kind, event.message(), event.unsent_message_id()) {
             ("message" | "messageEdited", Some(message), _) => Meaning::Message(Said {
                 kind: message.kind(),
                 edited: kind == "messageEdited",
@@ -124,7 +124,7 @@ impl Meaning {
             }),
             ("unsend", _, Some(message_id)) => Meaning::Unsend(message_id),
             _ => {
-                let change = match kind.as_str() {
+                let change = match kind {
                     "follow" => Change::Follows(true),
                     "unfollow" => Change::Follows(false),
                     "join" => Change::Present(true),
@@ -133,7 +133,10 @@ impl Meaning {
                     "memberLeft" => Change::Members(event.members(), false),
                     _ => Change::None,
                 };
-                Meaning::Other { kind, change }
+                Meaning::Other {
+                    kind: kind.to_owned(),
+                    change,
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 /// A webhook event as far as the archive has to understand it; the rest stays in [`Event::body`].
 pub struct Event {
+    kind: String,
     body: Value,
 }
 
@@ -59,7 +60,8 @@ impl Event {
     /// read as U+FFFD; the raw bytes are kept elsewhere.
     pub fn parse(raw: &str) -> Option<Self> {
         let body: Value = serde_json::from_str(&without_lone_surrogates(raw)).ok()?;
-        body.is_object().then_some(Self { body })
+        let kind = id(&body["type"]).unwrap_or_else(|| "other".to_owned());
+        body.is_object().then_some(Self { kind, body })
     }
 
     /// The whole event. Content: never to be logged.
@@ -68,8 +70,8 @@ impl Event {
     }
 
     /// LINE's event type, `other` where there is none.
-    pub fn kind(&self) -> String {
-        id(&self.body["type"]).unwrap_or_else(|| "other".to_owned())
+    pub fn kind(&self) -> &str {
+        &self.kind
     }
 
     /// LINE's `webhookEventId`, the same on every redelivery.

@@ -1,1 +1,287 @@
-//! placeholder
+//! What a message says, read leniently from its message object: nothing here fails, and nothing is trusted.
+
+use serde_json::Value;
+
+/// One kind of message, as far as it is understood. Content: never to be logged.
+pub enum Content<'a> {
+    /// A text, cut at its LINE emoji and mentions.
+    Text(Vec<Span<'a>>),
+    /// A picture, perhaps one of several that were sent together.
+    Image(Option<ImageSet>),
+    /// A video; milliseconds.
+    Video(Option<u64>),
+    /// A voice message; milliseconds.
+    Audio(Option<u64>),
+    /// Any other file.
+    File {
+        /// As the sender called it.
+        name: &'a str,
+        /// Bytes, as the sender's app said.
+        size: Option<u64>,
+    },
+    /// A place.
+    Location {
+        /// Its name.
+        title: &'a str,
+        /// Its address.
+        address: &'a str,
+        /// Degrees of latitude and longitude, if they lie on the globe.
+        point: Option<(f64, f64)>,
+    },
+    /// A sticker. LINE does not give its picture to bots.
+    Sticker {
+        /// What it shows: LINE's words, sampled anew for each event.
+        keywords: Vec<&'a str>,
+        /// What the sender wrote on it.
+        text: &'a str,
+    },
+    /// A type that is not known yet.
+    Other,
+}
+
+/// Pictures that were sent together; each is a message of its own, and they come in any order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageSet {
+    /// The same in all of them.
+    pub id: String,
+    /// From 1; LINE omits it at times.
+    pub index: Option<u64>,
+    /// How many there are; LINE omits it at times.
+    pub total: Option<u64>,
+}
+
+/// A part of a text.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Span<'a> {
+    /// Just text.
+    Plain(&'a str),
+    /// A LINE emoji: its placeholder without the brackets, empty where LINE sent `()`.
+    Emoji(&'a str),
+    /// Somebody is meant.
+    Mention {
+        /// As it stands in the text, with the `@`.
+        text: &'a str,
+        /// True: the account itself.
+        is_self: bool,
+    },
+}
+
+impl<'a> Content<'a> {
+    /// Reads the message object of an event.
+    pub fn of(message: &'a Value) -> Self {
+        let text = |key: &str| message[key].as_str().unwrap_or_default();
+        match text("type") {
+            "text" => Self::Text(spans(message)),
+            "image" => Self::Image(image_set(&message["imageSet"])),
+            "video" => Self::Video(message["duration"].as_u64()),
+            "audio" => Self::Audio(message["duration"].as_u64()),
+            "file" => Self::File {
+                name: text("fileName"),
+                size: message["fileSize"].as_u64(),
+            },
+            "location" => Self::Location {
+                title: text("title"),
+                address: text("address"),
+                point: point(&message["latitude"], &message["longitude"]),
+            },
+            "sticker" => Self::Sticker {
+                keywords: message["keywords"]
+                    .as_array()
+                    .map(|words| words.iter().filter_map(Value::as_str).take(15).collect())
+                    .unwrap_or_default(),
+                text: text("text"),
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+fn image_set(set: &Value) -> Option<ImageSet> {
+    Some(ImageSet {
+        id: set["id"].as_str()?.to_owned(),
+        index: set["index"].as_u64(),
+        total: set["total"].as_u64(),
+    })
+}
+
+fn point(latitude: &Value, longitude: &Value) -> Option<(f64, f64)> {
+    let (latitude, longitude) = (latitude.as_f64()?, longitude.as_f64()?);
+    (latitude.abs() <= 90.0 && longitude.abs() <= 180.0).then_some((latitude, longitude))
+}
+
+/// Cuts a text at its emojis and mentions. LINE counts in UTF-16 units; what lies outside the text, inside a
+/// character or inside another mark is not marked.
+fn spans(message: &Value) -> Vec<Span<'_>> {
+    let text = message["text"].as_str().unwrap_or_default();
+    let emojis = message["emojis"].as_array().into_iter().flatten();
+    let mentionees = message["mention"]["mentionees"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let mut marks: Vec<(u64, u64, Option<bool>)> = emojis
+        .map(|emoji| (emoji, None))
+        .chain(mentionees.map(|one| (one, Some(one["isSelf"] == true))))
+        .filter_map(|(mark, mention)| {
+            let (index, length) = (mark["index"].as_u64()?, mark["length"].as_u64()?);
+            (length > 0).then_some((index, index.checked_add(length)?, mention))
+        })
+        .collect();
+    if marks.is_empty() {
+        return vec![Span::Plain(text)];
+    }
+    marks.sort_by_key(|mark| mark.0);
+
+    // One walk over the text finds the byte of every UTF-16 index that is asked for.
+    let mut wanted: Vec<u64> = marks.iter().flat_map(|mark| [mark.0, mark.1]).collect();
+    wanted.sort_unstable();
+    let bytes = bytes_of(text, &wanted);
+    let byte = |index| {
+        bytes
+            .binary_search_by_key(&index, |pair| pair.0)
+            .ok()
+            .map(|at| bytes[at].1)
+    };
+
+    let mut spans = Vec::new();
+    let mut done = 0;
+    for (start, end, mention) in marks {
+        let (Some(start), Some(end)) = (byte(start), byte(end)) else {
+            continue;
+        };
+        if start < done {
+            continue;
+        }
+        if start > done {
+            spans.push(Span::Plain(&text[done..start]));
+        }
+        let inside = &text[start..end];
+        spans.push(match mention {
+            Some(is_self) => Span::Mention {
+                text: inside,
+                is_self,
+            },
+            None => Span::Emoji(
+                inside
+                    .strip_prefix('(')
+                    .and_then(|rest| rest.strip_suffix(')'))
+                    .unwrap_or(inside),
+            ),
+        });
+        done = end;
+    }
+    if done < text.len() {
+        spans.push(Span::Plain(&text[done..]));
+    }
+    spans
+}
+
+/// Pairs of UTF-16 index and byte, for those of the sorted indexes that begin a character or end the text.
+fn bytes_of(text: &str, sorted: &[u64]) -> Vec<(u64, usize)> {
+    let mut sorted = sorted.iter().copied().peekable();
+    let mut found = Vec::with_capacity(sorted.len());
+    let mut index = 0;
+    let ends = text.char_indices().map(|(byte, c)| (byte, c.len_utf16()));
+    for (byte, units) in ends.chain([(text.len(), 1)]) {
+        while sorted.next_if(|wanted| *wanted < index).is_some() {}
+        while sorted.next_if_eq(&index).is_some() {
+            found.push((index, byte));
+        }
+        index += units as u64;
+    }
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mention(text: &str, index: i64, length: i64) -> Value {
+        json!({"type": "text", "text": text, "mention": {"mentionees": [{"index": index, "length": length}]}})
+    }
+
+    #[test]
+    fn indexes_count_utf16_units() {
+        let message = json!({
+            "type": "text",
+            "text": "🤨𠮷 @Bot こんにちは (hello)()",
+            "mention": {"mentionees": [{"index": 5, "length": 4, "type": "user", "isSelf": true}]},
+            "emojis": [{"index": 23, "length": 2}, {"index": 16, "length": 7}],
+        });
+        let Content::Text(spans) = Content::of(&message) else {
+            panic!("no text");
+        };
+        assert_eq!(
+            spans,
+            [
+                Span::Plain("🤨𠮷 "),
+                Span::Mention {
+                    text: "@Bot",
+                    is_self: true
+                },
+                Span::Plain(" こんにちは "),
+                Span::Emoji("hello"),
+                Span::Emoji(""),
+            ]
+        );
+    }
+
+    #[test]
+    fn marks_that_do_not_fit_are_left_out() {
+        for (index, length) in [
+            (0, 1),
+            (1, 2),
+            (0, 99),
+            (99, 1),
+            (-1, 2),
+            (0, -1),
+            (2, 0),
+            (i64::MAX, i64::MAX),
+        ] {
+            assert_eq!(
+                spans(&mention("🤨ab", index, length)),
+                [Span::Plain("🤨ab")],
+                "{index} {length}"
+            );
+        }
+        assert_eq!(spans(&mention("", 0, 1)), [Span::Plain("")]);
+    }
+
+    #[test]
+    fn of_overlapping_marks_the_first_counts() {
+        let message = json!({
+            "type": "text", "text": "abcdef",
+            "emojis": [{"index": 1, "length": 3}, {"index": 3, "length": 2}, {"index": 4, "length": 2}],
+        });
+        assert_eq!(
+            spans(&message),
+            [Span::Plain("a"), Span::Emoji("bcd"), Span::Emoji("ef")]
+        );
+    }
+
+    #[test]
+    fn odd_values_are_no_error() {
+        for odd in [
+            json!(null),
+            json!("text"),
+            json!({"type": 7}),
+            json!({"type": "text", "text": 7, "emojis": {}, "mention": []}),
+            json!({"type": "image", "imageSet": {"id": 7}}),
+            json!({"type": "file", "fileName": null, "fileSize": -1}),
+            json!({"type": "location", "latitude": 91, "longitude": "x"}),
+            json!({"type": "sticker", "keywords": [1, null, {}]}),
+        ] {
+            match Content::of(&odd) {
+                Content::Text(spans) => assert_eq!(spans, [Span::Plain("")]),
+                Content::Image(set) => assert_eq!(set, None),
+                Content::File { name, size } => assert_eq!((name, size), ("", None)),
+                Content::Location { point, .. } => assert_eq!(point, None),
+                Content::Sticker { keywords, .. } => assert!(keywords.is_empty()),
+                Content::Other => {}
+                Content::Video(_) | Content::Audio(_) => panic!("not of these"),
+            }
+        }
+    }
+}

@@ -1,1 +1,252 @@
-//! placeholder
+//! Conversations as an operator sees them: the list, one of them, its members. Only reads; the channels in sight are
+//! part of every query.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A place in an order by time, newest first: what is listed after it is older.
+#[derive(sqlx::FromRow, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// The time.
+    pub at: DateTime<Utc>,
+    /// Decides between equal times.
+    pub id: Uuid,
+}
+
+impl Cursor {
+    /// Before everything: the first page begins here.
+    pub const NEWEST: Self = Self {
+        at: DateTime::<Utc>::MAX_UTC,
+        id: Uuid::max(),
+    };
+}
+
+/// A channel in sight.
+#[derive(sqlx::FromRow, Clone, Debug)]
+pub struct Channel {
+    /// Our own number.
+    pub id: i32,
+    /// Its place in addresses.
+    pub slug: String,
+    /// What operators call it.
+    pub name: String,
+}
+
+/// A conversation and what was last in it. The profile, summary and content fields hold what people wrote.
+#[derive(sqlx::FromRow)]
+pub struct Row {
+    /// Our own id.
+    pub id: Uuid,
+    /// Its channel.
+    pub channel_id: i32,
+    /// `user`, `group`, `room` or `channel`.
+    pub kind: String,
+    /// LINE's id of it.
+    pub source_id: String,
+    /// Orders the list.
+    pub last_at: DateTime<Utc>,
+    /// Group summary: LINE's JSON.
+    pub summary: Option<Vec<u8>>,
+    /// The picture of the group, or else of the other person.
+    pub picture_key: Option<String>,
+    /// Profile of the other person: LINE's JSON.
+    pub profile: Option<Vec<u8>>,
+    /// Profiles of four members, where a conversation has no name of its own.
+    pub member_profiles: Vec<Vec<u8>>,
+    /// `message`, `event`, `unsent`; `None` if nothing was ever in it.
+    pub last_what: Option<String>,
+    /// Type of that message or event.
+    pub last_kind: Option<String>,
+    /// Its time.
+    pub last_occurred_at: Option<DateTime<Utc>>,
+    /// Its raw webhook event: of a message the newest edit.
+    pub last_content: Option<Vec<u8>>,
+    /// LINE's id of its sender.
+    pub last_user_id: Option<String>,
+    /// Profile of its sender.
+    pub last_profile: Option<Vec<u8>>,
+}
+
+/// A page of the list, newest first. What was last in each is looked up now, so that nothing unsent can linger.
+pub async fn page(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    before: Cursor,
+    limit: i64,
+) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(
+        "with page as (
+            select * from conversation
+            where channel_id = any($1) and (last_at, id) < ($2, $3)
+            order by last_at desc, id desc limit $4
+        )
+        select page.id, page.channel_id, page.kind, source_id, last_at, summary,
+            coalesce(page.picture_key, person.picture_key) as picture_key, person.profile,
+            case when summary is null and page.kind in ('group', 'room') then array(
+                select profile from member join contact on contact.id = member.contact_id
+                where member.conversation_id = page.id and present and profile is not null
+                order by changed_at, contact_id limit 4
+            ) else '{}' end as member_profiles,
+            last.what as last_what, last.kind as last_kind, last.occurred_at as last_occurred_at,
+            case last.what when 'event' then last.content when 'message' then (
+                select content from revision where message_id = last.id
+                order by edited desc, occurred_at desc, webhook_event_id desc limit 1
+            ) end as last_content,
+            sender.user_id as last_user_id, sender.profile as last_profile
+        from page
+        left join contact person on person.id = page.contact_id
+        left join lateral (
+            (select 'message' as what, id, occurred_at, kind, contact_id, null::bytea as content
+             from message where conversation_id = page.id order by occurred_at desc, id desc limit 1)
+            union all
+            (select 'event', id, occurred_at, kind, contact_id, content
+             from event where conversation_id = page.id order by occurred_at desc, id desc limit 1)
+            union all
+            (select 'unsent', id, occurred_at, null, null, null
+             from message_ref where conversation_id = page.id and unsent_at is not null and occurred_at is not null
+             order by occurred_at desc, id desc limit 1)
+            order by occurred_at desc, id desc limit 1
+        ) last on true
+        left join contact sender on sender.id = last.contact_id
+        order by last_at desc, page.id desc",
+    )
+    .bind(channels)
+    .bind(before.at)
+    .bind(before.id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// One conversation and the other person in it.
+#[derive(sqlx::FromRow)]
+pub struct Conversation {
+    /// Our own id.
+    pub id: Uuid,
+    /// Its channel.
+    pub channel_id: i32,
+    /// `user`, `group`, `room` or `channel`.
+    pub kind: String,
+    /// LINE's id of it.
+    pub source_id: String,
+    /// Groups and rooms: is the account in it?
+    pub present: Option<bool>,
+    /// Since when.
+    pub presence_changed_at: Option<DateTime<Utc>>,
+    /// Group summary: LINE's JSON.
+    pub summary: Option<Vec<u8>>,
+    /// The picture of the group, or else of the other person.
+    pub picture_key: Option<String>,
+    /// When the first event arrived.
+    pub created_at: DateTime<Utc>,
+    /// Does the other person follow the account?
+    pub follows: Option<bool>,
+    /// Since when.
+    pub follow_changed_at: Option<DateTime<Utc>>,
+    /// Profile of the other person: LINE's JSON.
+    pub profile: Option<Vec<u8>>,
+}
+
+/// A conversation, if it is in sight.
+pub async fn find(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+) -> sqlx::Result<Option<Conversation>> {
+    sqlx::query_as(
+        "select c.id, c.channel_id, c.kind, source_id, present, presence_changed_at, summary,
+            coalesce(c.picture_key, p.picture_key) as picture_key, c.created_at, follows, follow_changed_at, profile
+         from conversation c left join contact p on p.id = c.contact_id
+         where c.id = $2 and c.channel_id = any($1)",
+    )
+    .bind(channels)
+    .bind(id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Somebody who is, or was, in a group or room.
+#[derive(sqlx::FromRow)]
+pub struct Member {
+    /// Our own id of the person.
+    pub contact_id: Uuid,
+    /// LINE's id of the person.
+    pub user_id: String,
+    /// Still in it?
+    pub present: bool,
+    /// Since when.
+    pub changed_at: DateTime<Utc>,
+    /// LINE's JSON.
+    pub profile: Option<Vec<u8>>,
+    /// The person's picture.
+    pub picture_key: Option<String>,
+}
+
+/// The members of a conversation, those present first, the longest known first. At most 500: no group of LINE's has
+/// more.
+pub async fn members(conn: &mut PgConnection, conversation_id: Uuid) -> sqlx::Result<Vec<Member>> {
+    sqlx::query_as(
+        "select contact_id, user_id, present, changed_at, profile, picture_key
+         from member join contact on contact.id = contact_id
+         where conversation_id = $1 order by present desc, changed_at, contact_id limit 500",
+    )
+    .bind(conversation_id)
+    .fetch_all(conn)
+    .await
+}
+
+/// Those of the conversations that are in sight.
+pub async fn among(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("select id from conversation where id = any($2) and channel_id = any($1)")
+        .bind(channels)
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+}
+
+/// The channels in sight, removed ones too: their conversations stay readable.
+pub async fn channels(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<Channel>> {
+    sqlx::query_as("select id, slug, name from channel where id = any($1) order by slug")
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+}
+
+/// The object that holds the picture of a conversation: the group's, or else the other person's.
+pub async fn picture(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+) -> sqlx::Result<Option<String>> {
+    let key: Option<Option<String>> = sqlx::query_scalar(
+        "select coalesce(c.picture_key, p.picture_key)
+         from conversation c left join contact p on p.id = c.contact_id
+         where c.id = $2 and c.channel_id = any($1)",
+    )
+    .bind(channels)
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(key.flatten())
+}
+
+/// The object that holds a person's picture.
+pub async fn contact_picture(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+) -> sqlx::Result<Option<String>> {
+    let key: Option<Option<String>> = sqlx::query_scalar(
+        "select picture_key from contact where id = $2 and channel_id = any($1)",
+    )
+    .bind(channels)
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(key.flatten())
+}

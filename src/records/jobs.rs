@@ -1,1 +1,179 @@
-//! placeholder
+//! Work that follows a commit: claimed by a short lease, ended by whoever still holds it.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+/// What a job fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Kind {
+    /// The file of an attachment.
+    Original,
+    /// The preview image of an attachment.
+    Preview,
+    /// The profile of a contact.
+    Profile,
+    /// Name and picture address of a group.
+    Summary,
+    /// The picture of a contact, or of a group.
+    Picture,
+}
+
+/// A claimed job.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Job {
+    /// Our own number.
+    pub id: i64,
+    /// What to fetch.
+    pub kind: Kind,
+    /// The channel whose token is used.
+    pub channel_id: i32,
+    /// For [`Kind::Original`] and [`Kind::Preview`].
+    pub attachment_id: Option<Uuid>,
+    /// For [`Kind::Profile`], and [`Kind::Picture`] of a contact.
+    pub contact_id: Option<Uuid>,
+    /// For [`Kind::Summary`], and [`Kind::Picture`] of a group; with a contact: where they were seen.
+    pub conversation_id: Option<Uuid>,
+    /// How often it was begun, this time included.
+    pub attempts: i32,
+    /// Proof of the claim.
+    pub lease: Uuid,
+}
+
+/// What a room says of the job it was given, for the worker to write down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is written, or another has the job, or what it worked for is gone.
+    Settled,
+    /// To be tried again after a while.
+    Again,
+    /// Not tried; it counts as never begun.
+    PutBack,
+    /// LINE refuses the channel's token.
+    Refused,
+    /// LINE wants no request of this channel for so long.
+    Paused(std::time::Duration),
+}
+
+/// Claims up to `limit` jobs of one kind that are due at `now`, the newest first, until `until`.
+///
+/// Passes over channels that are paused, have no token, or whose token was refused after `refused_after`;
+/// what is not fetched from LINE's API (external content, pictures) does not wait for them.
+pub async fn claim(
+    conn: &mut PgConnection,
+    kind: Kind,
+    limit: i64,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    refused_after: DateTime<Utc>,
+) -> Result<Vec<Job>> {
+    sqlx::query_as(
+        "with due as (
+             select j.id from job j join channel c on c.id = j.channel_id
+             where j.kind = $1 and j.run_at <= $3 and (j.leased_until is null or j.leased_until <= $3)
+             and (j.kind = 'picture'
+                 or exists (select from attachment a where a.id = j.attachment_id and a.provider = 'external')
+                 or c.access_token is not null
+                     and (c.paused_until is null or c.paused_until <= $3)
+                     and (c.token_refused_at is null or c.token_refused_at <= $5))
+             order by j.id desc limit $2
+             for update of j skip locked
+         )
+         update job set lease = gen_random_uuid(), leased_until = $4, attempts = attempts + 1
+         from due where job.id = due.id
+         returning job.id, kind, channel_id, attachment_id, contact_id, conversation_id, attempts, lease",
+    )
+    .bind(kind)
+    .bind(limit)
+    .bind(now)
+    .bind(until)
+    .bind(refused_after)
+    .fetch_all(conn)
+    .await
+}
+
+/// Holds the job until `until`; `false`: it is no longer the caller's, or gone with what it worked for.
+pub async fn renew(conn: &mut PgConnection, job: &Job, until: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query("update job set leased_until = $3 where id = $1 and lease = $2")
+        .bind(job.id)
+        .bind(job.lease)
+        .bind(until)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the job; `false`: it was no longer the caller's to end, and whatever it brought must not be kept.
+pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
+    let done = sqlx::query("delete from job where id = $1 and lease = $2")
+        .bind(job.id)
+        .bind(job.lease)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lets the job go until `run_at`.
+pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "update job set lease = null, leased_until = null, run_at = $3 where id = $1 and lease = $2",
+    )
+    .bind(job.id)
+    .bind(job.lease)
+    .bind(run_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lets the job go as if it had not been begun.
+pub async fn put_back(conn: &mut PgConnection, job: &Job) -> Result<()> {
+    sqlx::query(
+        "update job set lease = null, leased_until = null, attempts = attempts - 1
+         where id = $1 and lease = $2",
+    )
+    .bind(job.id)
+    .bind(job.lease)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The channel access token; `None` if there is none.
+pub async fn token(conn: &mut PgConnection, channel_id: i32) -> Result<Option<SecretString>> {
+    let bytes: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar("select access_token from channel where id = $1")
+            .bind(channel_id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(bytes
+        .flatten()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(SecretString::from))
+}
+
+/// Notes that LINE refused the channel's token at `now`.
+pub async fn refuse_token(
+    conn: &mut PgConnection,
+    channel_id: i32,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("update channel set token_refused_at = $2 where id = $1")
+        .bind(channel_id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Lets no request of the channel go out before `until`.
+pub async fn pause(conn: &mut PgConnection, channel_id: i32, until: DateTime<Utc>) -> Result<()> {
+    sqlx::query("update channel set paused_until = greatest(paused_until, $2) where id = $1")
+        .bind(channel_id)
+        .bind(until)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

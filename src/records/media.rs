@@ -1,1 +1,243 @@
-//! placeholder
+//! Attachments: which files belong to a message, and what became of them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use crate::objects::ObjectKey;
+
+/// The two files of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What was sent.
+    Original,
+    /// A small image of it.
+    Preview,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum State {
+    /// Not fetched yet.
+    Waiting,
+    /// In the bucket.
+    Kept,
+    /// Nowhere to be fetched any more.
+    Gone,
+    /// Cannot be kept.
+    Failed,
+    /// There is none.
+    None,
+}
+
+/// Why a file is gone or failed, or why it still waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Reason {
+    /// 404, however often it was asked for.
+    NotFound,
+    /// 410: LINE has deleted it.
+    Gone,
+    /// LINE is still preparing it.
+    Preparing,
+    /// LINE could not prepare it.
+    Unprepared,
+    /// 403.
+    Forbidden,
+    /// Any other refusal.
+    Rejected,
+    /// The server failed, or did not answer in time.
+    Trouble,
+    /// The connection ended before the file did.
+    Truncated,
+    /// Larger than what is kept.
+    TooLarge,
+    /// An image that cannot be read, or is no image.
+    Unreadable,
+    /// An address that is no public `https` address.
+    Address,
+    /// The preview waits for the original.
+    Original,
+}
+
+/// An attachment, with what is needed of its message.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Attachment {
+    /// Our own id.
+    pub id: Uuid,
+    /// The channel it came through.
+    pub channel_id: i32,
+    /// LINE's id of the message, which is the name of the file at LINE.
+    pub message_id: String,
+    /// LINE's message type: image, video, audio or file.
+    pub kind: String,
+    /// line or external.
+    pub provider: String,
+    /// What became of the original.
+    pub original_state: State,
+    /// Why.
+    pub original_reason: Option<Reason>,
+    original_key: Option<String>,
+    /// Media type as declared by whoever served it. Not to be believed.
+    pub original_type: Option<String>,
+    /// Bytes.
+    pub original_size: Option<i64>,
+    /// What became of the preview.
+    pub preview_state: State,
+    /// Why.
+    pub preview_reason: Option<Reason>,
+    preview_key: Option<String>,
+    /// Media type of the preview, as found in its bytes.
+    pub preview_type: Option<String>,
+}
+
+impl Attachment {
+    /// Where the original lies, if it is kept.
+    pub fn original_key(&self) -> Option<ObjectKey> {
+        ObjectKey::parse(self.original_key.as_deref()?)
+    }
+
+    /// Where the preview lies, if it is kept.
+    pub fn preview_key(&self) -> Option<ObjectKey> {
+        ObjectKey::parse(self.preview_key.as_deref()?)
+    }
+
+    /// What became of one of the two.
+    pub fn state(&self, part: Part) -> State {
+        match part {
+            Part::Original => self.original_state,
+            Part::Preview => self.preview_state,
+        }
+    }
+}
+
+/// One attachment; `None` once its message is unsent.
+pub async fn attachment(conn: &mut PgConnection, id: Uuid) -> Result<Option<Attachment>> {
+    sqlx::query_as(
+        "select a.*, m.message_id from (
+             select id, message_id as message, channel_id, kind, provider,
+                 original_state, original_reason, original_key, original_type, original_size,
+                 preview_state, preview_reason, preview_key, preview_type
+             from attachment where id = $1) a
+         join message m on m.id = a.message",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// The raw webhook event that brought the attachment; it holds what a person sent.
+pub async fn event(conn: &mut PgConnection, id: Uuid) -> Result<Option<Vec<u8>>> {
+    sqlx::query_scalar(
+        "select r.content from attachment a join revision r on r.message_id = a.message_id
+         where a.id = $1 and not r.edited limit 1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Holds the attachment until the transaction ends, and with it any unsend. Says what became of one of its files so
+/// far; `None` once the message is unsent.
+pub async fn lock(conn: &mut PgConnection, id: Uuid, part: Part) -> Result<Option<State>> {
+    let sql = match part {
+        Part::Original => "select original_state from attachment where id = $1 for update",
+        Part::Preview => "select preview_state from attachment where id = $1 for update",
+    };
+    sqlx::query_scalar(sql).bind(id).fetch_optional(conn).await
+}
+
+/// The original is in the bucket: `size` bytes, declared to be of `media_type`.
+pub async fn keep_original(
+    conn: &mut PgConnection,
+    id: Uuid,
+    key: ObjectKey,
+    media_type: Option<&str>,
+    size: u64,
+) -> Result<()> {
+    sqlx::query(
+        "update attachment set original_state = 'kept', original_reason = null,
+             original_key = $2, original_type = $3, original_size = $4
+         where id = $1",
+    )
+    .bind(id)
+    .bind(key.to_string())
+    .bind(media_type)
+    .bind(i64::try_from(size).unwrap_or(i64::MAX))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The preview is in the bucket: an image of so many pixels.
+pub async fn keep_preview(
+    conn: &mut PgConnection,
+    id: Uuid,
+    key: ObjectKey,
+    media_type: Option<&str>,
+    (width, height): (u32, u32),
+) -> Result<()> {
+    sqlx::query(
+        "update attachment set preview_state = 'kept', preview_reason = null,
+             preview_key = $2, preview_type = $3, preview_width = $4, preview_height = $5
+         where id = $1",
+    )
+    .bind(id)
+    .bind(key.to_string())
+    .bind(media_type)
+    .bind(i32::try_from(width).ok())
+    .bind(i32::try_from(height).ok())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down what became of a file that is not kept, and why.
+pub async fn mark(
+    conn: &mut PgConnection,
+    id: Uuid,
+    part: Part,
+    state: State,
+    reason: Option<Reason>,
+) -> Result<()> {
+    let sql = match part {
+        Part::Original => {
+            "update attachment set original_state = $2, original_reason = $3 where id = $1"
+        }
+        Part::Preview => {
+            "update attachment set preview_state = $2, preview_reason = $3 where id = $1"
+        }
+    };
+    sqlx::query(sql)
+        .bind(id)
+        .bind(state)
+        .bind(reason)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Lets a preview that waits for its original run at `now`.
+pub async fn hurry_preview(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "update job set run_at = least(run_at, $2) where attachment_id = $1 and kind = 'preview'",
+    )
+    .bind(id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Tells open pages, once the transaction commits, that the conversation of this attachment looks different.
+pub async fn notify(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query(
+        "select pg_notify('archive', m.conversation_id::text)
+         from attachment a join message m on m.id = a.message_id where a.id = $1",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

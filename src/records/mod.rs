@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod conversations;
+pub mod erasure_list;
 pub mod erasures;
 pub mod events;
 pub mod jobs;
@@ -11,4 +12,5 @@ pub mod objects;
 pub mod operators;
 pub mod people;
 pub mod places;
+pub mod sessions;
 pub mod timeline;

@@ -1,1 +1,157 @@
-//! placeholder
+//! Every object that may exist in the bucket, from before its first byte until it is confirmed gone.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use crate::objects::ObjectKey;
+
+/// An object that must go.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// Which.
+    pub key: ObjectKey,
+    /// A writer may be alive until then.
+    pub lease_until: DateTime<Utc>,
+}
+
+/// Announces that `key` is going to be written, for `attachment_id` or (`None`) as a profile picture.
+/// Whoever writes it is done, or has renewed, by `lease_until`.
+pub async fn begin(
+    conn: &mut PgConnection,
+    key: ObjectKey,
+    attachment_id: Option<Uuid>,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "insert into object (key, state, attachment_id, lease_until, look_at, created_at)
+         values ($1, 'writing', $2, $3, $3, $4)",
+    )
+    .bind(key.to_string())
+    .bind(attachment_id)
+    .bind(lease_until)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives the writer until `until`; `false`: the object must not come to be any more.
+pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query(
+        "update object set lease_until = $2, look_at = $2 where key = $1 and state = 'writing'",
+    )
+    .bind(key.to_string())
+    .bind(until)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Says that the object is written, and in use; `false`: it must not come to be any more.
+pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query(
+        "update object set state = 'kept', lease_until = $2 where key = $1 and state = 'writing'",
+    )
+    .bind(key.to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Asks for the end of an object that nobody writes, or uses, any more.
+pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "update object set state = 'purge', lease_until = least(lease_until, $2), look_at = $2
+         where key = $1",
+    )
+    .bind(key.to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Asks for the end of the objects whose writers vanished. Returns how many.
+pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query(
+        "update object set state = 'purge', look_at = $1
+         where key in (select key from object where state = 'writing' and look_at <= $1
+             for update skip locked)",
+    )
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Up to `limit` objects to purge at `now`. Whatever becomes of them, they are due again at `again`.
+pub async fn due(
+    conn: &mut PgConnection,
+    limit: i64,
+    now: DateTime<Utc>,
+    again: DateTime<Utc>,
+) -> Result<Vec<Due>> {
+    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        "update object set look_at = $3
+         where key in (select key from object where state = 'purge' and look_at <= $2
+             order by look_at limit $1 for update skip locked)
+         returning key, lease_until",
+    )
+    .bind(limit)
+    .bind(now)
+    .bind(again)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(key, lease_until)| {
+            let key = ObjectKey::parse(&key);
+            let key = key.ok_or_else(|| sqlx::Error::Decode("an object's key is none".into()))?;
+            Ok(Due { key, lease_until })
+        })
+        .collect()
+}
+
+/// The object is gone, but may come again until its writer's lease has ended: look again at `at`.
+pub async fn look_again(conn: &mut PgConnection, key: ObjectKey, at: DateTime<Utc>) -> Result<()> {
+    sqlx::query("update object set look_at = $2 where key = $1 and state = 'purge'")
+        .bind(key.to_string())
+        .bind(at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The object is gone for good. With the last one of an erasure, notes there that all are gone at `now`.
+///
+/// To be called in a transaction: the erasure stays locked until its end, so that of two last ones one is the last.
+pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
+    let key = key.to_string();
+    // The object before its erasure, as an unsend has it that is about to give this object to one.
+    let erasure: Option<Option<Uuid>> =
+        sqlx::query_scalar("select erasure_id from object where key = $1 for update")
+            .bind(&key)
+            .fetch_optional(&mut *conn)
+            .await?;
+    let erasure = erasure.flatten();
+    sqlx::query("select from erasure where id = $1 for no key update")
+        .bind(erasure)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("delete from object where key = $1 and state = 'purge'")
+        .bind(&key)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "update erasure set objects_gone_at = $2
+         where id = $1 and objects_gone_at is null
+         and not exists (select from object where erasure_id = $1)",
+    )
+    .bind(erasure)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

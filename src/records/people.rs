@@ -1,1 +1,206 @@
-//! placeholder
+//! What LINE says of people and groups: profiles, summaries, pictures.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use crate::objects::ObjectKey;
+
+/// Somebody, or something, with a name and a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A contact.
+    Contact(Uuid),
+    /// The conversation of a group chat.
+    Group(Uuid),
+}
+
+/// Whose profile to ask for, and a chat with several people that they were seen in.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Person {
+    /// LINE's user id.
+    pub user_id: String,
+    /// LINE's id of that chat; `None`: they were seen in no such chat.
+    pub chat_id: Option<String>,
+    /// Whether it is a group chat, or a multi-person chat ("room").
+    pub chat_is_group: bool,
+    /// Whether it is there that they were asked for.
+    pub asked_in_chat: bool,
+}
+
+/// What is known of a [`Subject`] so far.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Known {
+    /// The document LINE gave; it holds what they are called.
+    pub document: Option<Vec<u8>>,
+    picture_key: Option<String>,
+}
+
+impl Known {
+    /// Where the picture lies.
+    pub fn picture_key(&self) -> Option<ObjectKey> {
+        ObjectKey::parse(self.picture_key.as_deref()?)
+    }
+}
+
+/// A contact, with the chat with several people that is `conversation_id`, or else the latest they are in.
+pub async fn person(
+    conn: &mut PgConnection,
+    contact_id: Uuid,
+    conversation_id: Option<Uuid>,
+) -> Result<Option<Person>> {
+    sqlx::query_as(
+        "select c.user_id, chat.source_id as chat_id,
+             coalesce(chat.kind = 'group', false) as chat_is_group,
+             coalesce(chat.id = $2, false) as asked_in_chat
+         from contact c left join lateral (
+             select v.id, v.kind, v.source_id from conversation v
+             left join member m on m.conversation_id = v.id and m.contact_id = c.id
+             where v.kind in ('group', 'room') and (v.id = $2 or m.present)
+             order by v.id = $2 desc nulls last, m.changed_at desc limit 1
+         ) chat on true
+         where c.id = $1",
+    )
+    .bind(contact_id)
+    .bind(conversation_id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// LINE's id of a group chat; `None` for what is not one.
+pub async fn group_id(conn: &mut PgConnection, conversation_id: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar("select source_id from conversation where id = $1 and kind = 'group'")
+        .bind(conversation_id)
+        .fetch_optional(conn)
+        .await
+}
+
+/// The document LINE last gave; it holds what they are called.
+pub async fn document(conn: &mut PgConnection, subject: Subject) -> Result<Option<Vec<u8>>> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => ("select profile from contact where id = $1", id),
+        Subject::Group(id) => ("select summary from conversation where id = $1", id),
+    };
+    let document: Option<Option<Vec<u8>>> = sqlx::query_scalar(sql)
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(document.flatten())
+}
+
+/// What is known so far, held until the transaction ends; `None`: the subject is gone.
+pub async fn lock(conn: &mut PgConnection, subject: Subject) -> Result<Option<Known>> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => (
+            "select profile as document, picture_key from contact where id = $1 for no key update",
+            id,
+        ),
+        Subject::Group(id) => (
+            "select summary as document, picture_key from conversation where id = $1 for no key update",
+            id,
+        ),
+    };
+    sqlx::query_as(sql).bind(id).fetch_optional(conn).await
+}
+
+/// LINE answered at `now`: with `document`, or (`None`) that it knows nothing. A document known before stays then.
+pub async fn answered(
+    conn: &mut PgConnection,
+    subject: Subject,
+    document: Option<&[u8]>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => (
+            "update contact set profile = coalesce($2, profile), profile_asked_at = $3,
+                 profile_state = case when $2 is null then 'not_found' else 'known' end
+             where id = $1",
+            id,
+        ),
+        Subject::Group(id) => (
+            "update conversation set summary = coalesce($2, summary), summary_asked_at = $3,
+                 summary_state = case when $2 is null then 'not_found' else 'known' end
+             where id = $1",
+            id,
+        ),
+    };
+    sqlx::query(sql)
+        .bind(id)
+        .bind(document)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Puts another picture, or none, in the place of the present one.
+pub async fn set_picture(
+    conn: &mut PgConnection,
+    subject: Subject,
+    picture: Option<(ObjectKey, Option<&str>)>,
+) -> Result<()> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => (
+            "update contact set picture_key = $2, picture_type = $3 where id = $1",
+            id,
+        ),
+        Subject::Group(id) => (
+            "update conversation set picture_key = $2, picture_type = $3 where id = $1",
+            id,
+        ),
+    };
+    sqlx::query(sql)
+        .bind(id)
+        .bind(picture.map(|(key, _)| key.to_string()))
+        .bind(picture.and_then(|(_, media_type)| media_type))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Asks for the picture, at `now`. One that is being fetched already begins anew: its address is out of date.
+pub async fn ask_for_picture(
+    conn: &mut PgConnection,
+    channel_id: i32,
+    subject: Subject,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => (
+            "insert into job (kind, channel_id, contact_id, run_at, created_at)
+             values ('picture', $1, $2, $3, $3)
+             on conflict (contact_id, kind) where contact_id is not null
+             do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
+            id,
+        ),
+        Subject::Group(id) => (
+            "insert into job (kind, channel_id, conversation_id, run_at, created_at)
+             values ('picture', $1, $2, $3, $3)
+             on conflict (conversation_id, kind) where contact_id is null and attachment_id is null
+             do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
+            id,
+        ),
+    };
+    sqlx::query(sql)
+        .bind(channel_id)
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Tells open pages, once the transaction commits, that the conversations that show the subject look different.
+pub async fn notify(conn: &mut PgConnection, subject: Subject) -> Result<()> {
+    let (sql, id) = match subject {
+        Subject::Contact(id) => (
+            "select pg_notify('archive', id::text) from (
+                 select id from conversation where contact_id = $1
+                 union select conversation_id from member where contact_id = $1) shown",
+            id,
+        ),
+        Subject::Group(id) => ("select pg_notify('archive', $1::text)", id),
+    };
+    sqlx::query(sql).bind(id).execute(conn).await?;
+    Ok(())
+}

@@ -1,1 +1,242 @@
-//! placeholder
+//! One conversation, entry by entry: messages, events, and the places of messages that were unsent. Only reads.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::conversations::Cursor;
+
+/// Something that happened. The content field holds what people wrote.
+#[derive(sqlx::FromRow)]
+pub struct Entry {
+    /// `message`, `event` or `unsent`.
+    pub what: String,
+    /// Our own id.
+    pub id: Uuid,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// Type of the message or event; empty for what was unsent.
+    pub kind: String,
+    /// Who.
+    pub contact_id: Option<Uuid>,
+    /// Timestamp of the newest edit.
+    pub edited_at: Option<DateTime<Utc>>,
+    /// LINE's id of the message that is quoted.
+    pub quoted_message_id: Option<String>,
+    /// When it was unsent.
+    pub unsent_at: Option<DateTime<Utc>>,
+    /// Of an event: its raw bytes. Those of messages are revisions.
+    pub content: Option<Vec<u8>>,
+    /// The file that came with it.
+    #[sqlx(flatten)]
+    pub attachment: Attachment,
+}
+
+/// The file of a message, as far as it is to be shown. All `None` where there is none.
+#[derive(sqlx::FromRow)]
+pub struct Attachment {
+    /// Our own id.
+    pub attachment_id: Option<Uuid>,
+    /// `waiting`, `kept`, `gone` or `failed`.
+    pub original_state: Option<String>,
+    /// Why.
+    pub original_reason: Option<String>,
+    /// Media type as declared.
+    pub original_type: Option<String>,
+    /// Bytes.
+    pub original_size: Option<i64>,
+    /// As the original's, or `none`.
+    pub preview_state: Option<String>,
+    /// Pixels.
+    pub preview_width: Option<i32>,
+    /// Pixels.
+    pub preview_height: Option<i32>,
+}
+
+/// The newest entries before the cursor, newest first.
+pub async fn page(
+    conn: &mut PgConnection,
+    conversation_id: Uuid,
+    before: Cursor,
+    limit: i64,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as(
+        "with entry as (
+            (select 'message' as what, id, occurred_at, kind, contact_id, edited_at, quoted_message_id,
+                null::timestamptz as unsent_at, null::bytea as content
+             from message where conversation_id = $1 and (occurred_at, id) < ($2, $3)
+             order by occurred_at desc, id desc limit $4)
+            union all
+            (select 'event', id, occurred_at, kind, contact_id, null, null, null, content
+             from event where conversation_id = $1 and (occurred_at, id) < ($2, $3)
+             order by occurred_at desc, id desc limit $4)
+            union all
+            (select 'unsent', id, occurred_at, '', null, null, null, unsent_at, null
+             from message_ref where conversation_id = $1 and (occurred_at, id) < ($2, $3)
+                and unsent_at is not null and occurred_at is not null
+             order by occurred_at desc, id desc limit $4)
+            order by occurred_at desc, id desc limit $4
+        )
+        select entry.*, a.id as attachment_id, original_state, original_reason, original_type, original_size,
+            preview_state, preview_width, preview_height
+        from entry left join attachment a on what = 'message' and a.message_id = entry.id
+        order by occurred_at desc, entry.id desc",
+    )
+    .bind(conversation_id)
+    .bind(before.at)
+    .bind(before.id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// What a message said at one time: the original, or an edit. Holds what people wrote.
+#[derive(sqlx::FromRow)]
+pub struct Revision {
+    /// The message.
+    pub message_id: Uuid,
+    /// The event's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// False: the original.
+    pub edited: bool,
+    /// The raw webhook event.
+    pub content: Vec<u8>,
+}
+
+/// Every revision of these messages; of each message the one that counts comes first, the original last.
+pub async fn revisions(
+    conn: &mut PgConnection,
+    message_ids: &[Uuid],
+) -> sqlx::Result<Vec<Revision>> {
+    sqlx::query_as(
+        "select message_id, occurred_at, edited, content from revision where message_id = any($1)
+         order by message_id, edited desc, occurred_at desc, webhook_event_id desc",
+    )
+    .bind(message_ids)
+    .fetch_all(conn)
+    .await
+}
+
+/// A message that others quote, as it is now. Holds what people wrote.
+#[derive(sqlx::FromRow)]
+pub struct Quoted {
+    /// LINE's id, by which it is quoted.
+    pub message_id: String,
+    /// True: it was unsent, and nothing else is known of it.
+    pub unsent: bool,
+    /// Its place in the conversation; `None` unless it lives.
+    pub id: Option<Uuid>,
+    /// LINE's timestamp.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// The raw webhook event of the revision that counts.
+    pub content: Option<Vec<u8>>,
+    /// LINE's id of its sender.
+    pub user_id: Option<String>,
+    /// Profile of its sender.
+    pub profile: Option<Vec<u8>>,
+}
+
+/// Those of the quoted messages that this conversation knows, or that were unsent.
+pub async fn quoted(
+    conn: &mut PgConnection,
+    channel_id: i32,
+    conversation_id: Uuid,
+    message_ids: &[String],
+) -> sqlx::Result<Vec<Quoted>> {
+    sqlx::query_as(
+        "select ref.message_id, ref.unsent_at is not null as unsent, m.id, m.occurred_at, user_id, profile, (
+            select content from revision where revision.message_id = m.id
+            order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
+         ) as content
+         from message_ref ref
+         left join message m on m.id = ref.id and m.conversation_id = $2
+         left join contact on contact.id = m.contact_id
+         where ref.channel_id = $1 and ref.message_id = any($3) and (ref.unsent_at is not null or m.id is not null)",
+    )
+    .bind(channel_id)
+    .bind(conversation_id)
+    .bind(message_ids)
+    .fetch_all(conn)
+    .await
+}
+
+/// A person who is named in a conversation.
+#[derive(sqlx::FromRow)]
+pub struct Person {
+    /// Our own id.
+    pub id: Uuid,
+    /// LINE's id.
+    pub user_id: String,
+    /// LINE's JSON.
+    pub profile: Option<Vec<u8>>,
+    /// The person's picture.
+    pub picture_key: Option<String>,
+}
+
+/// People by our ids or by LINE's.
+pub async fn people(
+    conn: &mut PgConnection,
+    channel_id: i32,
+    ids: &[Uuid],
+    user_ids: &[String],
+) -> sqlx::Result<Vec<Person>> {
+    sqlx::query_as(
+        "select id, user_id, profile, picture_key from contact where id = any($2)
+         union
+         select id, user_id, profile, picture_key from contact where channel_id = $1 and user_id = any($3)",
+    )
+    .bind(channel_id)
+    .bind(ids)
+    .bind(user_ids)
+    .fetch_all(conn)
+    .await
+}
+
+/// A file to be served: its objects, and the event it came with, which may hold its name.
+#[derive(sqlx::FromRow)]
+pub struct File {
+    /// The original's object, if it is kept.
+    pub original_key: Option<String>,
+    /// The preview's object, if it is kept.
+    pub preview_key: Option<String>,
+    /// The message's raw webhook event.
+    pub content: Option<Vec<u8>>,
+}
+
+/// The file of an attachment, if it is in sight.
+pub async fn file(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    attachment_id: Uuid,
+) -> sqlx::Result<Option<File>> {
+    sqlx::query_as(
+        "select case original_state when 'kept' then original_key end as original_key,
+            case preview_state when 'kept' then preview_key end as preview_key, (
+            select content from revision where revision.message_id = attachment.message_id
+            order by edited, occurred_at desc limit 1
+         ) as content
+         from attachment where id = $2 and channel_id = any($1)",
+    )
+    .bind(channels)
+    .bind(attachment_id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// True while the object is that of a living attachment: asked again and again while it is served.
+pub async fn file_lives(
+    conn: &mut PgConnection,
+    attachment_id: Uuid,
+    key: &str,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+            select from attachment where id = $1
+            and ((original_key = $2 and original_state = 'kept') or (preview_key = $2 and preview_state = 'kept'))
+         )",
+    )
+    .bind(attachment_id)
+    .bind(key)
+    .fetch_one(conn)
+    .await
+}

@@ -1,3 +1,158 @@
 //! The doors. HTTP and HTML live here and nowhere else.
+//!
+//! A page is one file: what it shows, its template, its handler. Everything that touches the database runs
+//! [`detached`]. What people wrote is escaped by the templates, never here.
 
+mod assets;
+mod attachments;
+mod conversations;
+mod cookies;
+mod csrf;
+mod cursor;
+mod erasures;
+mod error;
+mod file_name;
+mod headers;
+mod health;
+mod lang;
+mod list;
+mod live;
+mod login;
+mod look;
+mod names;
+pub mod password;
+mod person;
+mod preview;
+mod range;
+mod session;
+mod setup;
+mod shell;
+mod sniff;
+mod text;
+mod thread;
+mod throttle;
+mod token;
 pub mod webhook;
+mod when;
+
+use actix_web::{
+    HttpResponse,
+    guard::{self, Guard},
+    http::header,
+    web,
+};
+use sqlx::PgPool;
+use url::Url;
+
+pub use csrf::csrf;
+pub use error::Error;
+pub use headers::headers;
+pub use setup::setup_link;
+pub use token::Token;
+
+use crate::{clock::Clock, live::Live, objects::Objects};
+
+/// What the handlers share; one for the whole server.
+pub struct Shared {
+    pool: PgPool,
+    clock: Clock,
+    objects: Objects,
+    live: Live,
+    public_url: Url,
+    gate: password::Gate,
+    throttle: throttle::Throttle,
+    streams: live::Streams,
+    ready: health::Last,
+}
+
+impl Shared {
+    /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`.
+    pub fn new(pool: PgPool, clock: Clock, objects: Objects, live: Live, public_url: Url) -> Self {
+        Self {
+            pool,
+            clock,
+            objects,
+            live,
+            public_url,
+            gate: password::Gate::default(),
+            throttle: throttle::Throttle::default(),
+            streams: live::Streams::default(),
+            ready: health::Last::default(),
+        }
+    }
+
+    /// Do people come by https?
+    fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
+/// Every route but the webhook's.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::PathConfig::default().error_handler(|_, _| Error::NotFound.into()))
+        .app_data(web::QueryConfig::default().error_handler(|_, _| Error::Unreadable.into()))
+        .app_data(
+            web::FormConfig::default()
+                .limit(64 * 1024)
+                .error_handler(|_, _| Error::Unreadable.into()),
+        )
+        .route("/", read().to(async || see_other("/conversations")))
+        .service(
+            web::resource("/login")
+                .route(read().to(login::page))
+                .route(web::post().to(login::sign_in)),
+        )
+        .route("/logout", web::post().to(login::sign_out))
+        .service(
+            web::resource("/setup")
+                .route(read().to(setup::page))
+                .route(web::post().to(setup::make)),
+        )
+        .route("/conversations", read().to(conversations::list))
+        .route(
+            "/conversations/{id}",
+            read().to(conversations::conversation),
+        )
+        .route(
+            "/conversations/{id}/picture",
+            read().to(attachments::conversation_picture),
+        )
+        .route(
+            "/contacts/{id}/picture",
+            read().to(attachments::contact_picture),
+        )
+        .route("/attachments/{id}", read().to(attachments::original))
+        .route("/attachments/{id}/preview", read().to(attachments::preview))
+        .route("/live", web::get().to(live::stream))
+        .route("/erasures", read().to(erasures::page))
+        .route("/static/{file}", read().to(assets::file))
+        .route("/healthz", read().to(health::alive))
+        .route("/readyz", read().to(health::ready))
+        .default_service(web::route().to(async || Err::<HttpResponse, _>(Error::NotFound)));
+}
+
+/// A route for GET and HEAD.
+fn read() -> actix_web::Route {
+    web::route().guard(guard::fn_guard(|context| {
+        guard::Get().check(context) || guard::Head().check(context)
+    }))
+}
+
+fn see_other(to: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, to))
+        .finish()
+}
+
+/// Runs to its end whatever becomes of the connection.
+///
+/// actix-web drops a handler when its client resets the connection; a dropped sqlx future can hand a connection back
+/// to the pool inside an open transaction, and what is acknowledged on it afterwards is lost.
+pub async fn detached<T: 'static>(
+    work: impl Future<Output = Result<T, Error>> + 'static,
+) -> Result<T, Error> {
+    actix_web::rt::spawn(work)
+        .await
+        .unwrap_or(Err(Error::Internal("panic")))
+}

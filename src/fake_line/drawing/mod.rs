@@ -1,45 +1,107 @@
 //! Pictures drawn on the spot, so that no photograph of anybody is needed.
 
-use bytes::Bytes;
-use image::{ImageReader, Rgb, RgbImage, codecs::jpeg::JpegEncoder};
+mod avatars;
+mod canvas;
+mod landscapes;
+mod things;
 
-/// A round-cornered two-tone portrait, 200 pixels square.
-#[must_use]
-pub fn avatar(seed: u64) -> Bytes {
-    let [r, g, b] = [seed as u8, (seed >> 8) as u8, (seed >> 16) as u8];
-    jpeg(&RgbImage::from_fn(200, 200, |x, y| {
-        Rgb([r / 2 + x as u8 / 2, g / 2 + y as u8 / 2, b])
-    }))
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageFormat, ImageReader, RgbImage};
+
+use canvas::Canvas;
+
+/// How many pixels are drawn for one that is kept, along each side: edges come out smooth.
+const FINENESS: u32 = 2;
+
+/// What a drawn photo shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// The sun going down behind hills.
+    Sunset,
+    /// Mountains and their reflection.
+    Lake,
+    /// A city at night.
+    City,
+    /// A beach with a parasol, seen from the sea's edge.
+    Beach,
+    /// A bowl of ramen, from above.
+    Ramen,
+    /// A cup of coffee, from above.
+    Coffee,
+    /// A tote bag.
+    Bag,
+    /// A receipt on a table.
+    Receipt,
+    /// A parcel with a torn corner.
+    Parcel,
+    /// Flowers in a vase.
+    Flowers,
 }
 
-/// A landscape of `width` by `height` pixels, another one for each `seed`, as JPEG.
+/// All there are.
+const SCENES: [Scene; 10] = {
+    use Scene::{Bag, Beach, City, Coffee, Flowers, Lake, Parcel, Ramen, Receipt, Sunset};
+    [
+        Sunset, Lake, City, Beach, Ramen, Coffee, Bag, Receipt, Parcel, Flowers,
+    ]
+};
+
+/// A photo of some scene, `width` by `height` pixels, as JPEG; another one for each `seed`.
 #[must_use]
 pub fn photo(seed: u64, width: u32, height: u32) -> Bytes {
-    let [r, g, b] = [seed as u8, (seed >> 8) as u8, (seed >> 16) as u8];
-    jpeg(&RgbImage::from_fn(width, height, |x, y| {
-        Rgb([
-            r.wrapping_add((x / 8) as u8),
-            g.wrapping_add((y / 8) as u8),
-            b,
-        ])
-    }))
+    scene(
+        SCENES[(seed % SCENES.len() as u64) as usize],
+        seed,
+        width,
+        height,
+    )
 }
 
-/// A smaller version of `picture` as LINE's preview has it; a grey one where it can't be read.
+/// A photo of this scene, `width` by `height` pixels, as JPEG; another one for each `seed`.
+#[must_use]
+pub fn scene(scene: Scene, seed: u64, width: u32, height: u32) -> Bytes {
+    let mut canvas = Canvas::new(width * FINENESS, height * FINENESS, seed);
+    match scene {
+        Scene::Sunset => landscapes::sunset(&mut canvas),
+        Scene::Lake => landscapes::lake(&mut canvas),
+        Scene::City => landscapes::city(&mut canvas),
+        Scene::Beach => landscapes::beach(&mut canvas),
+        Scene::Ramen => things::ramen(&mut canvas),
+        Scene::Coffee => things::coffee(&mut canvas),
+        Scene::Bag => things::bag(&mut canvas),
+        Scene::Receipt => things::receipt(&mut canvas),
+        Scene::Parcel => things::parcel(&mut canvas),
+        Scene::Flowers => things::flowers(&mut canvas),
+    }
+    developed(canvas, width, height)
+}
+
+/// A two-tone profile picture, 200 pixels square, as JPEG; another one for each `seed`.
+#[must_use]
+pub fn avatar(seed: u64) -> Bytes {
+    let mut canvas = Canvas::new(200 * FINENESS, 200 * FINENESS, seed);
+    avatars::draw(&mut canvas);
+    developed(canvas, 200, 200)
+}
+
+/// A smaller version of `picture`, as LINE's preview is; a grey one where it can't be read.
 pub(super) fn preview(picture: &[u8]) -> Bytes {
-    let read = ImageReader::new(std::io::Cursor::new(picture)).with_guessed_format();
-    let image = read.ok().and_then(|reader| reader.decode().ok());
-    let image = image.map_or_else(
-        || RgbImage::from_pixel(240, 180, Rgb([120; 3])),
-        |image| image.thumbnail(384, 384).to_rgb8(),
-    );
-    jpeg(&image)
+    let read = ImageReader::new(Cursor::new(picture)).with_guessed_format();
+    match read.ok().and_then(|reader| reader.decode().ok()) {
+        Some(image) => jpeg(&image.thumbnail(384, 384).into_rgb8().into()),
+        None => jpeg(&RgbImage::from_pixel(240, 180, image::Rgb([120; 3])).into()),
+    }
 }
 
-/// JPEG bytes of `image`.
-fn jpeg(image: &RgbImage) -> Bytes {
-    let mut bytes = Vec::new();
+fn developed(canvas: Canvas, width: u32, height: u32) -> Bytes {
+    jpeg(&DynamicImage::from(canvas.into_image()).thumbnail_exact(width, height))
+}
+
+fn jpeg(image: &DynamicImage) -> Bytes {
+    let mut bytes = Cursor::new(Vec::new());
     // Writing to memory can't fail, and an empty picture would be noticed by whoever looks.
-    let _ = JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(image);
-    bytes.into()
+    let _ = image.write_to(&mut bytes, ImageFormat::Jpeg);
+    bytes.into_inner().into()
 }

@@ -1,184 +1,15 @@
-//! The platform against what LINE's documentation says of the real one.
+//! What the platform answers.
 
-use std::{error::Error, sync::mpsc};
-
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt::System, web};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Call, Channel, Delivery, FakeLine, User, sign};
-
-/// Signature, user agent, content type and body of a webhook.
-type Told = (Option<String>, Option<String>, Option<String>, web::Bytes);
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// A platform, a channel, and a person.
-fn stage() -> Result<(FakeLine, Channel, User), Box<dyn Error>> {
-    let line = FakeLine::start_seeded(1)?;
-    let shop = line.channel("Shop");
-    let aoi = shop.user("Aoi");
-    Ok((line, shop, aoi))
-}
-
-async fn get(channel: &Channel, path: &str) -> reqwest::Result<reqwest::Response> {
-    let url = format!("{}{path}", channel.line().url());
-    channel
-        .line
-        .platform
-        .sender
-        .get(url)
-        .bearer_auth(channel.access_token())
-        .send()
-        .await
-}
-
-async fn post(
-    channel: &Channel,
-    path: &str,
-    body: Value,
-    key: Option<&str>,
-) -> reqwest::Result<reqwest::Response> {
-    let url = format!("{}{path}", channel.line().url());
-    let request = channel
-        .line
-        .platform
-        .sender
-        .post(url)
-        .bearer_auth(channel.access_token())
-        .json(&body);
-    key.iter()
-        .fold(request, |request, key| {
-            request.header("X-Line-Retry-Key", *key)
-        })
-        .send()
-        .await
-}
-
-#[tokio::test]
-async fn a_delivery_is_signed_over_its_bytes_and_an_error_if_not_acknowledged() -> Outcome {
-    let (_line, shop, aoi) = stage()?;
-    let (telling, told) = mpsc::channel::<Told>();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    shop.webhook_to(&format!("http://{}/", listener.local_addr()?));
-    std::thread::spawn(move || {
-        let hook = move |request: HttpRequest,
-                         body: web::Bytes,
-                         telling: web::Data<mpsc::Sender<Told>>| async move {
-            let header = |name| {
-                request
-                    .headers()
-                    .get(name)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned)
-            };
-            let status = if body.ends_with(br#""events":[]}"#) {
-                503
-            } else {
-                200
-            };
-            let _ = telling.send((
-                header("x-line-signature"),
-                header("user-agent"),
-                header("content-type"),
-                body,
-            ));
-            HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status"))
-                .body("noted")
-        };
-        let app = move || {
-            App::new()
-                .app_data(web::Data::new(telling.clone()))
-                .default_service(web::to(hook))
-        };
-        System::new().block_on(
-            HttpServer::new(app)
-                .workers(1)
-                .disable_signals()
-                .listen(listener)
-                .expect("listen")
-                .run(),
-        )
-    });
-
-    let sent = aoi.sends_text("hi 🤨").await?;
-    let (signature, agent, content_type, body) = told.recv()?;
-    assert_eq!(
-        signature.as_deref(),
-        Some(sign(&shop.secret(), &body).as_str())
-    );
-    assert_eq!(agent.as_deref(), Some("LineBotWebhook/2.0"));
-    assert_eq!(
-        content_type.as_deref(),
-        Some("application/json; charset=utf-8")
-    );
-    assert_eq!(
-        serde_json::from_slice::<Value>(&body)?["events"][0]["message"]["id"],
-        sent.message_id()
-    );
-    assert_eq!(
-        shop.verify().await,
-        Delivery {
-            status: 503,
-            body: "noted".to_owned()
-        }
-    );
-
-    shop.webhook_to("http://127.0.0.1:1/");
-    let refused = aoi
-        .sends_text("nobody there")
-        .await
-        .expect_err("no connection");
-    assert_eq!(
-        refused.to_string(),
-        "the webhook was answered 0 could_not_connect"
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_redelivery_differs_in_is_redelivery_only() -> Outcome {
-    let (_line, _shop, aoi) = stage()?;
-    let event = aoi.sends_text("hi").make();
-    let again = event.redelivered();
-    assert_eq!(
-        again.json(),
-        event
-            .json()
-            .replace(r#""isRedelivery":false"#, r#""isRedelivery":true"#)
-    );
-    assert_ne!(again.json(), event.json());
-    Ok(())
-}
-
-#[tokio::test]
-async fn mentions_and_emojis_are_counted_in_utf16_units() -> Outcome {
-    let (_line, shop, aoi) = stage()?;
-    let ken = shop.user("Ken");
-    let draft = aoi
-        .sends_text("🤨 @Ken (moon)(moon) @Shop")
-        .mentioning("@Ken", &ken)
-        .mentioning_bot("@Shop");
-    let message = draft
-        .emoji("(moon)", "p", "1")
-        .emoji("(moon)", "p", "2")
-        .make()
-        .value()["message"]
-        .clone();
-    assert_eq!(
-        message["mention"]["mentionees"][0],
-        json!({"index": 3, "length": 4, "type": "user", "userId": ken.id()})
-    );
-    let bot = json!({"index": 21, "length": 5, "type": "user", "userId": shop.bot_user_id(), "isSelf": true});
-    assert_eq!(message["mention"]["mentionees"][1], bot);
-    assert_eq!(message["emojis"][0]["index"], 8);
-    assert_eq!(message["emojis"][1]["index"], 14);
-    Ok(())
-}
+use super::{Outcome, get, post, stage};
+use crate::fake_line::{Call, drawing};
 
 #[tokio::test]
 async fn an_unsent_message_is_gone_and_an_unknown_one_not_found() -> Outcome {
     let (line, shop, aoi) = stage()?;
-    let photo = aoi.sends_image(super::drawing::photo(1, 64, 48)).make();
+    let photo = aoi.sends_image(drawing::photo(1, 64, 48)).make();
     let path = format!("/v2/bot/message/{}/content", photo.message_id());
     let answer = get(&shop, &path).await?;
     assert_eq!(
@@ -279,29 +110,6 @@ async fn a_token_is_asked_for_and_an_old_one_refused() -> Outcome {
         "Shop"
     );
     Ok(())
-}
-
-#[tokio::test]
-async fn edits_keep_the_message_id() -> Outcome {
-    let (_line, shop, aoi) = stage()?;
-    let aoi = shop.group("Crew", &[&aoi]).member(&aoi);
-    let text = aoi.sends_text("nine").make();
-    let edit = aoi.edits(&text, "ten").make();
-    assert_eq!(
-        (edit.message_id(), &edit.value()["type"]),
-        (text.message_id(), &json!("messageEdited"))
-    );
-    assert!(edit.timestamp() > text.timestamp());
-    Ok(())
-}
-
-#[test]
-#[should_panic(expected = "in groups only")]
-fn edits_are_told_in_groups_only() {
-    let (_line, shop, aoi) = stage().expect("a platform");
-    let aoi = shop.room(&[&aoi]).member(&aoi);
-    let text = aoi.sends_text("nine").make();
-    let _ = aoi.edits(&text, "ten").make();
 }
 
 #[tokio::test]
@@ -419,17 +227,4 @@ async fn unknown_addresses_are_noticed() -> Outcome {
     line.stop().await;
     assert!(get(&shop, "/v2/bot/info").await.is_err(), "nobody there");
     Ok(())
-}
-
-#[test]
-fn one_seed_makes_one_history() {
-    let history = || {
-        let (line, shop, _aoi) = stage().expect("a platform");
-        line.at(chrono::DateTime::UNIX_EPOCH);
-        super::sampler::every_kind(&shop)
-            .into_iter()
-            .map(|signed| signed.body)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(history(), history());
 }

@@ -1,0 +1,144 @@
+//! `channel add | list | rotate-secret | remove`.
+
+use anyhow::{Context, bail, ensure};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::database::Database;
+use crate::{
+    clock::Clock,
+    config::{Credentials, Places},
+    records::channels,
+};
+
+/// Adds a channel. What the environment does not say is asked for.
+///
+/// # Errors
+/// The slug is taken or of the wrong form, no secret is given, or the database cannot be used.
+pub async fn add(
+    places: &Places,
+    slug: &str,
+    name: Option<&str>,
+    given: &Credentials,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let form = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(
+        !slug.is_empty() && slug.len() <= 63 && !slug.starts_with('-') && slug.chars().all(form),
+        "a slug has up to 63 of a-z, 0-9 and -, and does not begin with -"
+    );
+    let secret = secret(given)?;
+    let token = match &given.line_channel_access_token {
+        Some(token) => Some(token.clone()),
+        None => ask("Channel access token (empty: add it later): ").ok(),
+    };
+    let token = token.filter(|token| !token.expose_secret().is_empty());
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    let now = Clock::system().now();
+    let name = name.unwrap_or(slug);
+    let added = channels::add(&mut db, slug, name, &secret, token.as_ref(), now).await?;
+    ensure!(
+        added.is_some(),
+        "the slug {slug} is taken, or was by a channel that is removed"
+    );
+    say(&format!(
+        "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
+    ));
+    drop(db);
+    database.close().await
+}
+
+/// Lists the channels.
+///
+/// # Errors
+/// The database cannot be used.
+pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    for channel in channels::list(&mut db).await? {
+        let token = match (channel.has_token, channel.token_refused_at) {
+            (false, _) => "no access token".to_owned(),
+            (true, Some(at)) => format!("access token refused by LINE at {at}"),
+            (true, None) => "access token".to_owned(),
+        };
+        let heard = channel
+            .last_webhook_at
+            .map_or("never".to_owned(), |at| at.to_string());
+        say(&format!(
+            "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
+            channel.slug, channel.name, channel.secrets
+        ));
+    }
+    drop(db);
+    database.close().await
+}
+
+/// Adds a secret beside the present ones, or with `finish` drops all but the newest. A given access token replaces the
+/// present one.
+///
+/// # Errors
+/// There is no such channel, no secret is given, or the database cannot be used.
+pub async fn rotate_secret(
+    places: &Places,
+    slug: &str,
+    finish: bool,
+    given: &Credentials,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let secret = if finish { None } else { Some(secret(given)?) };
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    let id = channels::find(&mut db, slug)
+        .await?
+        .with_context(|| format!("there is no channel {slug}"))?;
+    if let Some(secret) = secret {
+        channels::add_secret(&mut db, id, &secret, Clock::system().now()).await?;
+        if let Some(token) = &given.line_channel_access_token {
+            channels::set_token(&mut db, id, token).await?;
+        }
+        say("Added. Old secrets stay valid until `rotate-secret --finish`.");
+    } else {
+        let dropped = channels::drop_old_secrets(&mut db, id).await?;
+        say(&format!(
+            "Dropped {dropped}; the newest secret alone is valid."
+        ));
+    }
+    drop(db);
+    database.close().await
+}
+
+/// Removes a channel; its conversations stay readable.
+///
+/// # Errors
+/// There is no such channel, or the database cannot be used.
+pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    let Some(id) = channels::find(&mut db, slug).await? else {
+        bail!("there is no channel {slug}");
+    };
+    channels::remove(&mut db, id, Clock::system().now()).await?;
+    say(
+        "Removed: its webhooks are refused, its secrets and token deleted. Its conversations stay readable.",
+    );
+    drop(db);
+    database.close().await
+}
+
+fn secret(given: &Credentials) -> anyhow::Result<SecretString> {
+    let secret = match &given.line_channel_secret {
+        Some(secret) => secret.clone(),
+        None => ask("Channel secret: ")?,
+    };
+    ensure!(
+        !secret.expose_secret().is_empty(),
+        "a channel secret is needed"
+    );
+    Ok(secret)
+}
+
+fn ask(prompt: &str) -> anyhow::Result<SecretString> {
+    let answer = rpassword::prompt_password(prompt)
+        .context("nothing to ask on: give LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN")?;
+    Ok(SecretString::from(answer.trim().to_owned()))
+}

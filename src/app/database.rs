@@ -1,0 +1,144 @@
+//! The database a command works on: the one it was told of, or the private one in the data directory.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use secrecy::ExposeSecret;
+use sqlx::{
+    ConnectOptions, PgConnection, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{MIGRATOR, config::Places, embedded::Embedded};
+
+/// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
+const CONNECTIONS: u32 = 16;
+
+/// A request waits this long for a connection before it is answered with an error page.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A database, migrated to the schema of this version.
+pub struct Database {
+    /// How to connect to it.
+    pub options: PgConnectOptions,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// Finds the database, starting the embedded one where no other is configured, and migrates it.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is of a newer version than this program.
+    pub async fn open(places: &Places) -> anyhow::Result<Self> {
+        let say = |line: &str| tracing::info!("{line}");
+        let (options, embedded) = match &places.database_url {
+            Some(url) => (parse(url.expose_secret())?, None),
+            None => {
+                let embedded = Embedded::start(&places.data_dir, &say).await?;
+                (embedded.connect_options("archive"), Some(embedded))
+            }
+        };
+        let database = Self {
+            options: quiet(options),
+            embedded,
+        };
+        let mut db = database.connect().await?;
+        MIGRATOR
+            .run(&mut db)
+            .await
+            .context("the database could not be migrated")?;
+        Ok(database)
+    }
+
+    /// One connection, for a command that needs no more.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn connect(&self) -> anyhow::Result<PgConnection> {
+        // The error's text may hold the address with its password.
+        let connected = self.options.connect().await;
+        connected.map_err(|_| anyhow!("the database cannot be reached: check DATABASE_URL"))
+    }
+
+    /// Stops the embedded PostgreSQL if nobody else uses it.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub async fn close(self) -> anyhow::Result<()> {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
+    url.parse().map_err(|_| {
+        anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database")
+    })
+}
+
+/// sqlx logs slow statements at a level of its own.
+fn quiet(options: PgConnectOptions) -> PgConnectOptions {
+    options.disable_statement_logging()
+}
+
+/// A pool whose connections are never handed out inside somebody else's transaction.
+///
+/// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning
+/// it is dropped; what the next borrower writes is then acknowledged and never committed. Handlers that are not dropped
+/// are the first guard, this is the second. In a transaction of its own a statement is as old as its transaction.
+pub fn pool(options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .before_acquire(|connection, _| {
+            Box::pin(async move {
+                let asked = "select now() = statement_timestamp()";
+                sqlx::raw_sql(asked).fetch_one(connection).await?.try_get(0)
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Executor;
+
+    use super::*;
+    use crate::embedded::Scratch;
+
+    #[tokio::test]
+    async fn no_connection_is_handed_out_inside_a_transaction() {
+        let scratch = Scratch::shared().await.expect("a cluster");
+        let options = scratch.create_database("leaky").await.expect("a database");
+        let pool = pool(options);
+        let mut leaky = pool.acquire().await.expect("a connection");
+        leaky
+            .execute("create table kept (n int)")
+            .await
+            .expect("a table");
+        leaky.execute("begin").await.expect("a transaction");
+        drop(leaky);
+        for n in 0..3 {
+            let insert = format!("insert into kept values ({n})");
+            pool.execute(sqlx::AssertSqlSafe(insert))
+                .await
+                .expect("an insert");
+        }
+        pool.close().await;
+        let mut other = scratch_connection(&pool).await;
+        let kept: i64 = sqlx::query_scalar("select count(*) from kept")
+            .fetch_one(&mut other)
+            .await
+            .expect("a count");
+        assert_eq!(kept, 3, "what was acknowledged is there");
+    }
+
+    async fn scratch_connection(pool: &PgPool) -> PgConnection {
+        pool.connect_options()
+            .connect()
+            .await
+            .expect("a connection")
+    }
+}

@@ -1,0 +1,133 @@
+//! `demo`: everything embedded, with a pretend LINE Platform that keeps writing, sending and unsending.
+//!
+//! Nothing of it stays: the database and the files are made in the directory for temporary files and go with the
+//! process, because the pretend people do not outlive it either.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use anyhow::Context;
+use sqlx::{ConnectOptions, PgConnection};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{
+    serve::until_told_to_end,
+    service::{Parts, Service},
+};
+use crate::{
+    MIGRATOR,
+    clock::Clock,
+    embedded::Scratch,
+    fake_line::{Channel, FakeLine, cast},
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    records::{
+        channels,
+        operators::{self, NewOperator},
+    },
+    web::password,
+};
+
+const LOGIN: &str = "demo";
+const PASSWORD: &str = "demo-password";
+
+/// Something happens about this often.
+const PACE: Duration = Duration::from_secs(3);
+
+/// Runs the demo until it is told to end.
+///
+/// # Errors
+/// What keeps it from starting.
+pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
+    say("Starting a private PostgreSQL …");
+    let scratch = Scratch::start(say).await?;
+    let database = scratch
+        .create_database("demo")
+        .await?
+        .disable_statement_logging();
+    let mut db = database.connect().await?;
+    MIGRATOR.run(&mut db).await?;
+
+    let clock = Clock::system();
+    let line = FakeLine::start()?;
+    let tokyo = line.channel("Shop Tokyo");
+    let bangkok = line.channel("Bangkok desk");
+    add_channel(&mut db, &clock, "shop-tokyo", &tokyo).await?;
+    add_channel(&mut db, &clock, "bangkok-desk", &bangkok).await?;
+    let hash = tokio::task::spawn_blocking(|| password::hash(PASSWORD)).await??;
+    let operator = NewOperator {
+        login: LOGIN,
+        password_hash: &hash,
+        role: "admin",
+        channels: None,
+    };
+    operators::add(&mut db, &operator, clock.now()).await?;
+    drop(db);
+
+    let files = tempfile::TempDir::with_prefix("line-chat-archive-")?;
+    let objects = Url::from_directory_path(files.path())
+        .ok()
+        .context("a path that is no URL")?;
+    let line_url = Url::parse(line.url())?;
+    let mut service = Service::start(Parts {
+        database,
+        objects: Objects::open(&objects).await?,
+        line: LineApi::new(line_url.clone(), line_url)?,
+        reach: Reach::Anywhere,
+        clock,
+        listen: free(listen),
+        public_url: None,
+    })
+    .await?;
+    service.work();
+    tokyo.webhook_to(&service.webhook_url("shop-tokyo"));
+    bangkok.webhook_to(&service.webhook_url("bangkok-desk"));
+    say(&format!(
+        "Dashboard: {}  login: {LOGIN}  password: {PASSWORD}",
+        service.public_url
+    ));
+    say("Several people are writing now. Ctrl-C ends it; nothing stays.");
+
+    let stop = CancellationToken::new();
+    let play = tokio::spawn({
+        let stop = stop.clone();
+        async move { cast::play(&tokyo, &bangkok, PACE, stop).await }
+    });
+    until_told_to_end().await?;
+    stop.cancel();
+    let _ = play.await;
+    service.stop().await;
+    line.stop().await;
+    Ok(())
+}
+
+async fn add_channel(
+    db: &mut PgConnection,
+    clock: &Clock,
+    slug: &str,
+    channel: &Channel,
+) -> anyhow::Result<()> {
+    let (secret, token) = (channel.secret().into(), channel.access_token().into());
+    channels::add(
+        db,
+        slug,
+        &channel.name(),
+        &secret,
+        Some(&token),
+        clock.now(),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The address itself if it is free, else a free port beside it.
+fn free(listen: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(listen) {
+        Ok(_) => listen,
+        Err(_) => SocketAddr::new(listen.ip(), 0),
+    }
+}

@@ -1,0 +1,8 @@
+//! Assembly: the only place that knows every room. Each command of the command line is a function here.
+
+pub mod channels;
+pub mod database;
+pub mod demo;
+pub mod operators;
+pub mod serve;
+pub mod service;

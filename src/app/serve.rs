@@ -1,0 +1,118 @@
+//! `serve`: the service against real channels.
+
+use anyhow::Context;
+use url::Url;
+
+use super::{
+    database::Database,
+    service::{Parts, Service},
+};
+use crate::{
+    clock::Clock,
+    config::{Places, Serve},
+    embedded::DataDirLock,
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    records::{channels, operators},
+    web,
+};
+
+/// The channel that is made of `LINE_CHANNEL_SECRET` where there is none yet.
+const FIRST_CHANNEL: &str = "default";
+
+/// Runs the service until it is told to end (SIGINT or SIGTERM). `say` gets what a person has to read.
+///
+/// # Errors
+/// What keeps it from starting.
+pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let _lock = DataDirLock::take(&places.data_dir)?;
+    let clock = Clock::system();
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    if channels::list(&mut db).await?.is_empty()
+        && let Some(secret) = &serve.channel.line_channel_secret
+    {
+        let token = serve.channel.line_channel_access_token.as_ref();
+        channels::add(
+            &mut db,
+            FIRST_CHANNEL,
+            FIRST_CHANNEL,
+            secret,
+            token,
+            clock.now(),
+        )
+        .await?;
+        say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+    }
+    let channels = channels::list(&mut db).await?;
+    let anybody = operators::any(&mut db).await?;
+    drop(db);
+
+    let parts = Parts {
+        database: database.options.clone(),
+        objects: Objects::open(&objects_url(places)?).await?,
+        line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
+        reach: Reach::Guarded,
+        clock,
+        listen: serve.listen,
+        public_url: serve.public_url.clone(),
+    };
+    let mut service = Service::start(parts).await?;
+    service.work();
+    say(&format!("Dashboard: {}", service.public_url));
+    for channel in &channels {
+        let url = service.webhook_url(&channel.slug);
+        say(&format!(
+            "Webhook URL of {}, for LINE's console: {url}",
+            channel.slug
+        ));
+        if !channel.has_token {
+            say(&format!(
+                "  {} has no access token: media and profiles wait for one.",
+                channel.slug
+            ));
+        }
+    }
+    if channels.is_empty() {
+        say("No channel yet. Add one: line-chat-archive channel add <slug>");
+    }
+    if !anybody {
+        let link = web::setup_link(&service.shared)
+            .await
+            .ok()
+            .context("no link could be made")?;
+        say(&format!(
+            "Nobody can sign in yet. Make the first operator here, once, within a day: {link}"
+        ));
+    }
+    until_told_to_end().await?;
+    tracing::info!("ending");
+    service.stop().await;
+    database.close().await
+}
+
+/// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
+fn objects_url(places: &Places) -> anyhow::Result<Url> {
+    if let Some(url) = &places.objects_url {
+        return Ok(url.clone());
+    }
+    let directory = std::path::absolute(places.data_dir.join("objects"))?;
+    Url::from_directory_path(directory)
+        .ok()
+        .context("DATA_DIR cannot be written as a URL")
+}
+
+/// Waits for SIGINT or SIGTERM.
+///
+/// # Errors
+/// Signals cannot be listened for.
+pub async fn until_told_to_end() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

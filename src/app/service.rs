@@ -1,0 +1,190 @@
+//! The running service: one HTTP server, one committer, one worker, one live listener.
+
+use std::{net::SocketAddr, time::Duration};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, web as actix};
+use anyhow::Context;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::database;
+use crate::{
+    clock::Clock,
+    ingest::Ingest,
+    line::client::LineApi,
+    live::Live,
+    media::Reach,
+    objects::Objects,
+    web::{
+        self, Shared,
+        webhook::{Doors, Large, Webhook, receive},
+    },
+    worker::Worker,
+};
+
+/// Large webhook bodies that may be read at the same time: 64 × 2 MiB.
+const LARGE_BODIES: usize = 64;
+
+/// Connections of one server thread; more wait in the kernel's queue.
+const CONNECTIONS: usize = 4096;
+
+/// What a service is made of.
+pub struct Parts {
+    /// The database, migrated.
+    pub database: PgConnectOptions,
+    /// Where objects are.
+    pub objects: Objects,
+    /// LINE.
+    pub line: LineApi,
+    /// How far content that is not on LINE's hosts may be fetched from.
+    pub reach: Reach,
+    /// The time.
+    pub clock: Clock,
+    /// Address to listen on; port 0 finds a free one.
+    pub listen: SocketAddr,
+    /// Address under which people see the service, if it is another.
+    pub public_url: Option<Url>,
+}
+
+/// A service that listens.
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Address under which people see it.
+    pub public_url: Url,
+    /// Its connections.
+    pub pool: PgPool,
+    /// Its channels.
+    pub doors: Doors,
+    /// Its worker; started by [`Service::work`].
+    pub worker: Worker,
+    /// What its pages share.
+    pub shared: actix::Data<Shared>,
+    live: Live,
+    server: ServerHandle,
+    tasks: Vec<JoinHandle<()>>,
+    committer: JoinHandle<()>,
+    cancel: CancellationToken,
+}
+
+impl Service {
+    /// Opens the port. From here on webhooks are stored and pages shown; media wait for [`Service::work`].
+    ///
+    /// # Errors
+    /// The address is taken, or the database or the bucket cannot be used.
+    pub async fn start(parts: Parts) -> anyhow::Result<Self> {
+        let Parts {
+            database,
+            objects,
+            line,
+            reach,
+            clock,
+            listen,
+            public_url,
+        } = parts;
+        objects
+            .check()
+            .await
+            .context("objects cannot be written, read and deleted")?;
+        let pool = database::pool(database.clone());
+        let doors = Doors::load(&pool)
+            .await
+            .context("channels cannot be read")?;
+        let worker = Worker::new(pool.clone(), clock.clone(), objects.clone(), line, reach)?;
+        let (ingest, committer) = Ingest::start(database, clock.clone(), worker.wake());
+        let live = Live::start(&pool);
+
+        let listener = std::net::TcpListener::bind(listen)
+            .with_context(|| format!("{listen} cannot be listened on"))?;
+        let address = listener.local_addr()?;
+        let public_url = match public_url {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{address}"))?,
+        };
+        let shared = actix::Data::new(Shared::new(
+            pool.clone(),
+            clock.clone(),
+            objects,
+            live.clone(),
+            public_url.clone(),
+        ));
+        let webhook = actix::Data::new(Webhook {
+            doors: doors.clone(),
+            ingest,
+            large: Large::new(LARGE_BODIES),
+            clock,
+        });
+        let pages = shared.clone();
+        let server = HttpServer::new(move || {
+            App::new()
+                .wrap(web::headers())
+                .wrap(web::csrf())
+                .app_data(pages.clone())
+                .app_data(webhook.clone())
+                .route("/webhook/{channel}", actix::post().to(receive))
+                .configure(web::routes)
+        })
+        .max_connections(CONNECTIONS)
+        .keep_alive(Duration::from_secs(75))
+        .client_request_timeout(Duration::from_secs(5))
+        .shutdown_timeout(5)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+
+        let cancel = CancellationToken::new();
+        let handle = server.handle();
+        let tasks = vec![
+            tokio::spawn(async move {
+                if server.await.is_err() {
+                    tracing::error!("the HTTP server has ended");
+                }
+            }),
+            tokio::spawn(doors.clone().keep_fresh(pool.clone(), cancel.clone())),
+        ];
+        Ok(Self {
+            address,
+            public_url,
+            pool,
+            doors,
+            worker,
+            shared,
+            live,
+            server: handle,
+            tasks,
+            committer,
+            cancel,
+        })
+    }
+
+    /// Starts fetching media and profiles, and sweeping.
+    pub fn work(&mut self) {
+        let (worker, cancel) = (self.worker.clone(), self.cancel.clone());
+        self.tasks
+            .push(tokio::spawn(async move { worker.run(cancel).await }));
+    }
+
+    /// Address of a channel's webhook.
+    pub fn webhook_url(&self, slug: &str) -> String {
+        format!(
+            "{}/webhook/{slug}",
+            self.public_url.as_str().trim_end_matches('/')
+        )
+    }
+
+    /// Answers what was begun, writes what waits, and ends.
+    pub async fn stop(self) {
+        self.live.close();
+        self.server.stop(true).await;
+        self.cancel.cancel();
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        // The last handle of the committer went with the server.
+        let _ = self.committer.await;
+        drop(self.shared);
+        self.pool.close().await;
+    }
+}

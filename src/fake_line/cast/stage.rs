@@ -1,0 +1,92 @@
+//! Where the play takes place: its time, its dice, and how news gets out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::sleep;
+
+use crate::fake_line::{
+    Draft, Event, FakeLine,
+    drawing::{self, Scene},
+};
+
+/// How often an event is redelivered, and the pause before the first time; each further pause is twice as long.
+const REDELIVERIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Stage {
+    line: FakeLine,
+    dice: StdRng,
+    /// When the play began, and where the history has got to.
+    curtain: DateTime<Utc>,
+    past: Option<DateTime<Utc>>,
+}
+
+impl Stage {
+    pub(super) fn new(line: FakeLine) -> Self {
+        let curtain = DateTime::from_timestamp_millis(line.world().time.next()).unwrap_or_default();
+        Stage {
+            line,
+            dice: StdRng::seed_from_u64(20),
+            curtain,
+            past: None,
+        }
+    }
+
+    /// Goes to so many hours before the play began.
+    pub(super) fn hours_ago(&mut self, hours: f64) {
+        self.go_to(self.curtain - TimeDelta::seconds((hours * 3_600.0) as i64));
+    }
+
+    /// Comes to the present, where time passes by itself.
+    pub(super) fn arrive(&mut self) {
+        self.past = None;
+        self.line.in_real_time();
+    }
+
+    /// A number below `sides`.
+    pub(super) fn throw(&mut self, sides: usize) -> usize {
+        self.dice.random_range(0..sides)
+    }
+
+    /// Waits between two thirds and four thirds of `pace`.
+    pub(super) async fn pause(&mut self, pace: Duration) {
+        let share = self.dice.random_range(0.67..1.33);
+        sleep(pace.mul_f64(share)).await;
+    }
+
+    /// A photo some camera took; drawing it takes a while.
+    pub(super) async fn photo(&mut self, scene: Scene) -> Bytes {
+        let seed = self.dice.random();
+        let (width, height) = [(1200, 900), (900, 1200), (1200, 675), (1080, 1080)][self.throw(4)];
+        let drawn = tokio::task::spawn_blocking(move || drawing::scene(scene, seed, width, height));
+        drawn.await.unwrap_or_default()
+    }
+
+    /// Delivers what has happened, again and again if need be, and lets some time pass if this is history.
+    pub(super) async fn tell(&mut self, draft: Draft) -> Event {
+        let (channel, event) = (draft.channel.clone(), draft.make());
+        let mut delivery = channel.deliver(std::slice::from_ref(&event)).await;
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..REDELIVERIES {
+            if delivery.acknowledged() {
+                break;
+            }
+            sleep(pause).await;
+            delivery = channel.redeliver(&event).await;
+            pause *= 2;
+        }
+        if let Some(past) = self.past {
+            let meanwhile = TimeDelta::seconds(self.dice.random_range(15..140));
+            self.go_to(past + meanwhile);
+        }
+        event
+    }
+
+    fn go_to(&mut self, time: DateTime<Utc>) {
+        self.past = Some(time);
+        self.line.at(time);
+    }
+}

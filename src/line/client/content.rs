@@ -1,0 +1,91 @@
+//! The file of a message while it arrives.
+
+use bytes::Bytes;
+use reqwest::{
+    Response,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
+};
+
+use super::Trouble;
+
+/// A file or a preview whose bytes are still to come.
+#[derive(Debug)]
+pub struct Content(Response);
+
+impl From<Response> for Content {
+    fn from(response: Response) -> Self {
+        Self(response)
+    }
+}
+
+impl Content {
+    /// `Content-Type` without its parameters, lower case: what LINE, or the sender's server, declares it to be.
+    pub fn media_type(&self) -> Option<String> {
+        media_type(self.header(CONTENT_TYPE)?)
+    }
+
+    /// `Content-Length`: the bytes that are to come, where LINE says so.
+    pub fn length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// The next bytes; `None` after the last. At most 30 s pass until one or the other.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
+        self.0.chunk().await.map_err(|error| (&error).into())
+    }
+
+    /// All bytes, if they are `limit` at most; `None` if they are more.
+    pub async fn bytes(mut self, limit: usize) -> Result<Option<Vec<u8>>, Trouble> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if bytes.len() + chunk.len() > limit {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes))
+    }
+
+    fn header(&self, name: HeaderName) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// `type/subtype` out of a header's value, if it is one.
+fn media_type(header: &str) -> Option<String> {
+    let essence = header.split(';').next()?.trim().to_ascii_lowercase();
+    let token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+    };
+    let (kind, subtype) = essence.split_once('/')?;
+    (essence.len() <= 100 && token(kind) && token(subtype)).then_some(essence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::media_type;
+
+    #[test]
+    fn a_media_type_is_a_pair_of_words_or_nothing() {
+        assert_eq!(media_type("Image/JPEG").as_deref(), Some("image/jpeg"));
+        assert_eq!(
+            media_type("audio/x-m4a; codecs=\"x\"").as_deref(),
+            Some("audio/x-m4a")
+        );
+        for wrong in [
+            "",
+            "image",
+            "/",
+            "image/",
+            "a/b/c",
+            "a b/c",
+            "text/<b>",
+            &format!("a/{}", "b".repeat(100)),
+        ] {
+            assert_eq!(media_type(wrong), None, "{wrong}");
+        }
+    }
+}

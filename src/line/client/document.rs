@@ -1,0 +1,109 @@
+//! What LINE says of a person or a group, as LINE wrote it.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A profile or a group summary: LINE's JSON, unchanged, so that a field we do not know yet is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document(Vec<u8>);
+
+/// Each field is read alone: one that cannot be read costs none of the others.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow, alias = "groupName")]
+    display_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    picture_url: Option<&'a RawValue>,
+}
+
+impl Document {
+    /// Takes bytes that are a JSON object; `None` for all others.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        let object = bytes.trim_ascii_start().starts_with(b"{")
+            && serde_json::from_slice::<Fields<'_>>(&bytes).is_ok();
+        object.then_some(Self(bytes))
+    }
+
+    /// The JSON, as LINE sent it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// `displayName` of a person, `groupName` of a group.
+    pub fn display_name(&self) -> Option<String> {
+        text(self.fields()?.display_name)
+    }
+
+    /// `pictureUrl`; text from outside, to be fetched with care only.
+    pub fn picture_url(&self) -> Option<String> {
+        text(self.fields()?.picture_url)
+    }
+
+    fn fields(&self) -> Option<Fields<'_>> {
+        serde_json::from_slice(&self.0).ok()
+    }
+}
+
+fn text(value: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(value?.get()).ok()
+}
+
+/// Says nothing of what it holds.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(json: &str) -> Document {
+        Document::new(json.into()).unwrap()
+    }
+
+    #[test]
+    fn people_and_groups_have_names_and_pictures() {
+        let person = document(r#"{"displayName":"あおい","pictureUrl":"https://p/1","new":[1]}"#);
+        assert_eq!(person.display_name().as_deref(), Some("あおい"));
+        assert_eq!(person.picture_url().as_deref(), Some("https://p/1"));
+        let group = document(r#"{"groupId":"C1","groupName":"Team"}"#);
+        assert_eq!(group.display_name().as_deref(), Some("Team"));
+        assert_eq!(group.picture_url(), None);
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_costs_no_other() {
+        let odd = document(r#"{"displayName":"\ud800","pictureUrl":"https://p/1"}"#);
+        assert_eq!(odd.display_name(), None);
+        assert_eq!(odd.picture_url().as_deref(), Some("https://p/1"));
+        assert_eq!(document(r#"{"displayName":7}"#).display_name(), None);
+    }
+
+    #[test]
+    fn only_an_object_is_a_document() {
+        for wrong in [
+            "",
+            "null",
+            "[]",
+            "[\"a\",\"b\"]",
+            "\"x\"",
+            "<html>",
+            "{\"displayName\":",
+        ] {
+            assert_eq!(Document::new(wrong.into()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn its_debug_form_keeps_the_name_to_itself() {
+        assert_eq!(
+            format!("{:?}", document(r#"{"displayName":"Aoi"}"#)),
+            "Document"
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! A client of LINE's API: profiles, group summaries, and the files of messages.
+
+mod answer;
+mod content;
+mod document;
+
+use std::time::Duration;
+
+use reqwest::{
+    Client, Response,
+    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+pub use answer::{Answer, Trouble};
+pub use content::Content;
+pub use document::Document;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest silence, before and within an answer. There is no limit in all: a video may take its time.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Longest time for an answer that is a small document.
+const DOCUMENT: Duration = Duration::from_secs(15);
+const DOCUMENT_SIZE: usize = 64 * 1024;
+
+/// No client could be made: the machine has no usable TLS roots, or an address cannot carry a path.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// TLS could not be set up.
+    #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
+    Tls,
+    /// Not an `http` or `https` address.
+    #[error("LINE's API is at an http or https address")]
+    Address,
+}
+
+/// How far LINE is with a video or voice message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transcoding {
+    /// Still at it, or a status that LINE has not documented.
+    Processing,
+    /// The content can be fetched.
+    Succeeded,
+    /// It never will be.
+    Failed,
+}
+
+/// LINE's two hosts. Knows no channel: each call brings its channel access token. Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct LineApi {
+    http: Client,
+    api: Url,
+    data: Url,
+}
+
+impl LineApi {
+    /// `api` and `data` are `https://api.line.me` and `https://api-data.line.me`, or what stands in for them.
+    pub fn new(api: Url, data: Url) -> Result<Self, Error> {
+        if [&api, &data]
+            .iter()
+            .any(|url| !["http", "https"].contains(&url.scheme()))
+        {
+            return Err(Error::Address);
+        }
+        // A provider that was installed before is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder()
+            .user_agent(concat!("line-chat-archive/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .redirect(Policy::none())
+            .build()
+            .map_err(|_| Error::Tls)?;
+        Ok(Self { http, api, data })
+    }
+
+    /// The file of an image, video, audio or file message.
+    pub async fn content(&self, token: &SecretString, message: &str) -> Answer<Content> {
+        let path = ["message", message, "content"];
+        self.get("content", &self.data, &path, None, token)
+            .await
+            .read(async |response| Ok(response.into()))
+            .await
+    }
+
+    /// LINE's preview of an image or video message; 400 ([`Answer::Never`]) for all others.
+    pub async fn preview(&self, token: &SecretString, message: &str) -> Answer<Content> {
+        let path = ["message", message, "content", "preview"];
+        self.get("preview", &self.data, &path, None, token)
+            .await
+            .read(async |response| Ok(response.into()))
+            .await
+    }
+
+    /// How far LINE is with the file of a video or audio message; 400 ([`Answer::Never`]) for all others.
+    pub async fn transcoding(&self, token: &SecretString, message: &str) -> Answer<Transcoding> {
+        #[derive(Deserialize)]
+        struct Status {
+            status: String,
+        }
+        let path = ["message", message, "content", "transcoding"];
+        self.get("transcoding", &self.data, &path, Some(DOCUMENT), token)
+            .await
+            .read(async |response| {
+                let json = small(response).await?;
+                let status: Status =
+                    serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)?;
+                Ok(match &*status.status {
+                    "succeeded" => Transcoding::Succeeded,
+                    "failed" => Transcoding::Failed,
+                    _ => Transcoding::Processing,
+                })
+            })
+            .await
+    }
+
+    /// The profile of a user who is a friend, or was seen with consent.
+    pub async fn profile(&self, token: &SecretString, user: &str) -> Answer<Document> {
+        self.document("profile", &["profile", user], token).await
+    }
+
+    /// The profile of a member of a group chat; no friendship is needed.
+    pub async fn group_member(
+        &self,
+        token: &SecretString,
+        group: &str,
+        user: &str,
+    ) -> Answer<Document> {
+        let path = ["group", group, "member", user];
+        self.document("group member", &path, token).await
+    }
+
+    /// The profile of a member of a multi-person chat; no friendship is needed.
+    pub async fn room_member(
+        &self,
+        token: &SecretString,
+        room: &str,
+        user: &str,
+    ) -> Answer<Document> {
+        let path = ["room", room, "member", user];
+        self.document("room member", &path, token).await
+    }
+
+    /// Name and picture of a group chat. Multi-person chats have neither.
+    pub async fn group_summary(&self, token: &SecretString, group: &str) -> Answer<Document> {
+        let path = ["group", group, "summary"];
+        self.document("group summary", &path, token).await
+    }
+
+    async fn document(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        token: &SecretString,
+    ) -> Answer<Document> {
+        self.get(what, &self.api, path, Some(DOCUMENT), token)
+            .await
+            .read(async |response| Document::new(small(response).await?).ok_or(Trouble::Unreadable))
+            .await
+    }
+
+    /// Asks, and logs status and request id of what is not a success; never the address, the token or a body.
+    async fn get(
+        &self,
+        what: &'static str,
+        host: &Url,
+        path: &[&str],
+        limit: Option<Duration>,
+        token: &SecretString,
+    ) -> Answer<Response> {
+        let bearer = format!("Bearer {}", token.expose_secret());
+        let Ok(mut bearer) = HeaderValue::try_from(bearer) else {
+            return Answer::Refused(401); // no token of LINE's has such characters
+        };
+        bearer.set_sensitive(true);
+        let mut request = self
+            .http
+            .get(address(host, path))
+            .header(AUTHORIZATION, bearer);
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
+        match request.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                if status != 200 {
+                    tracing::debug!(
+                        what,
+                        status,
+                        request_id = request_id(&response),
+                        "LINE answered"
+                    );
+                }
+                let retry_after = response.headers().get(RETRY_AFTER).cloned();
+                let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+                Answer::of(status, retry_after, response)
+            }
+            Err(error) => {
+                let trouble = Trouble::from(&error);
+                tracing::debug!(what, ?trouble, "LINE did not answer");
+                Answer::Trouble(trouble)
+            }
+        }
+    }
+}
+
+/// `path` below `/v2/bot` of `host`. Ids come from webhooks: each is one segment, whatever it holds.
+fn address(host: &Url, path: &[&str]) -> Url {
+    let mut url = host.clone();
+    url.set_query(None);
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["v2", "bot"]).extend(path);
+    }
+    url
+}
+
+async fn small(response: Response) -> Result<Vec<u8>, Trouble> {
+    let bytes = Content::from(response).bytes(DOCUMENT_SIZE).await?;
+    bytes.ok_or(Trouble::Unreadable)
+}
+
+/// `x-line-request-id`, for a question to LINE's support; nothing if it does not look like one.
+fn request_id(response: &Response) -> Option<&str> {
+    let id = response.headers().get("x-line-request-id")?.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (id.len() <= 64 && id.bytes().all(plain)).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment_whatever_it_holds() {
+        let host = Url::parse("https://api.example.com").unwrap();
+        let of = |id| address(&host, &["profile", id]).to_string();
+        assert_eq!(of("U1"), "https://api.example.com/v2/bot/profile/U1");
+        assert_eq!(of("a/b"), "https://api.example.com/v2/bot/profile/a%2Fb");
+        assert_eq!(
+            of("a?b#c"),
+            "https://api.example.com/v2/bot/profile/a%3Fb%23c"
+        );
+        assert_eq!(
+            of("%2e%2e"),
+            "https://api.example.com/v2/bot/profile/%252e%252e"
+        );
+        assert_eq!(of("a\\b"), "https://api.example.com/v2/bot/profile/a%5Cb");
+        for dots in [".", ".."] {
+            assert_eq!(of(dots), "https://api.example.com/v2/bot/profile");
+        }
+    }
+
+    #[test]
+    fn a_host_may_lie_below_a_path() {
+        let host = Url::parse("http://127.0.0.1:9/line/?x").unwrap();
+        assert_eq!(
+            address(&host, &["profile", "U1"]).as_str(),
+            "http://127.0.0.1:9/line/v2/bot/profile/U1"
+        );
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let made = LineApi::new(url("https://api.line.me"), url("file:///tmp"));
+        assert!(matches!(made, Err(Error::Address)));
+    }
+}

@@ -1,0 +1,189 @@
+//! `GET /attachments/{id}` and its preview, `GET …/picture`: files out of the bucket, through the app only.
+//!
+//! Nothing here is cached, and no address outlives what it leads to: while a file is sent, its row is looked at again
+//! for each MiB, and the connection is cut once the message is unsent.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
+
+use super::{
+    Error, Shared, detached, file_name, preview,
+    range::{self, Wanted},
+    session::Viewer,
+    sniff,
+};
+use crate::{
+    objects::{self, Body, ObjectKey},
+    records::{conversations, timeline},
+};
+
+/// Bytes sent between two looks at the row.
+const LOOK: usize = 1024 * 1024;
+
+/// A browser that opens the file as a page gets one that can do nothing.
+const SANDBOX: &str = "sandbox; default-src 'none'";
+
+impl From<objects::Error> for Error {
+    fn from(error: objects::Error) -> Self {
+        match error {
+            objects::Error::NotFound => Self::NotFound,
+            _ => Self::Unavailable("objects"),
+        }
+    }
+}
+
+/// `GET /attachments/{id}`: the original.
+pub(super) async fn original(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let file = find(&shared, viewer, *id).await?;
+    let event = preview::parse(file.content.as_deref());
+    let name = event
+        .as_ref()
+        .and_then(|event| event.body()["message"]["fileName"].as_str());
+    let key = file.original_key.ok_or(Error::NotFound)?;
+    send(&request, shared, key, name.unwrap_or("file"), Some(*id)).await
+}
+
+/// `GET /attachments/{id}/preview`: LINE's preview, or a thumbnail of our own.
+pub(super) async fn preview(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let file = find(&shared, viewer, *id).await?;
+    let key = file.preview_key.ok_or(Error::NotFound)?;
+    send(&request, shared, key, "preview", Some(*id)).await
+}
+
+async fn find(
+    shared: &web::Data<Shared>,
+    viewer: Viewer,
+    id: Uuid,
+) -> Result<timeline::File, Error> {
+    let shared = shared.clone();
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        timeline::file(&mut conn, &viewer.session.channels, id)
+            .await?
+            .ok_or(Error::NotFound)
+    })
+    .await
+}
+
+/// `GET /contacts/{id}/picture`
+pub(super) async fn contact_picture(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let data = shared.clone();
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    send(&request, shared, key, "picture", None).await
+}
+
+/// `GET /conversations/{id}/picture`
+pub(super) async fn conversation_picture(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let data = shared.clone();
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    send(&request, shared, key, "picture", None).await
+}
+
+/// Sends an object. `attachment`: whose file it is, to be looked at again while it is sent.
+async fn send(
+    request: &HttpRequest,
+    shared: web::Data<Shared>,
+    key: String,
+    name: &str,
+    attachment: Option<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let object = ObjectKey::parse(&key).ok_or(Error::Internal("key"))?;
+    let (size, first) = shared.objects.get(object, Some(0..sniff::ENOUGH)).await?;
+    let first: Vec<Bytes> = first.try_collect().await?;
+    let kind = sniff::playable(&first.concat());
+    let asked = request.headers().get(header::RANGE);
+    let (status, part) = match range::read(asked.and_then(|value| value.to_str().ok()), size) {
+        Wanted::All => (StatusCode::OK, 0..size),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Wanted::Outside => {
+            return Ok(HttpResponse::RangeNotSatisfiable()
+                .insert_header((header::CONTENT_RANGE, format!("bytes */{size}")))
+                .finish());
+        }
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .content_type(kind.unwrap_or("application/octet-stream"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, SANDBOX))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        // Compressed, a range would be one of other bytes.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .no_chunking(part.end - part.start);
+    if kind.is_none() {
+        response.insert_header((header::CONTENT_DISPOSITION, file_name::attachment(name)));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        let (first, last) = (part.start, part.end - 1);
+        response.insert_header((
+            header::CONTENT_RANGE,
+            format!("bytes {first}-{last}/{size}"),
+        ));
+    }
+    let (_, body) = shared.objects.get(object, Some(part)).await?;
+    Ok(match attachment {
+        Some(id) => response.streaming(Box::pin(watched(body, shared, id, key))),
+        None => response.streaming(body.map_err(Error::from)),
+    })
+}
+
+/// The same bytes, for as long as the attachment lives.
+fn watched(
+    body: Body,
+    shared: web::Data<Shared>,
+    id: Uuid,
+    key: String,
+) -> impl Stream<Item = Result<Bytes, Error>> {
+    let start = (body, 0, shared, key);
+    stream::try_unfold(start, move |(mut body, mut sent, shared, key)| async move {
+        let Some(bytes) = body.next().await.transpose()? else {
+            return Ok(None);
+        };
+        sent += bytes.len();
+        if sent >= LOOK {
+            sent = 0;
+            let (data, object) = (shared.clone(), key.clone());
+            let lives = detached(async move {
+                let mut conn = data.pool.acquire().await?;
+                Ok(timeline::file_lives(&mut conn, id, &object).await?)
+            });
+            if !lives.await? {
+                return Err(Error::NotFound);
+            }
+        }
+        Ok(Some((bytes, (body, sent, shared, key))))
+    })
+}

@@ -1,0 +1,149 @@
+//! Requests that change something must come from our own pages: browsers say so in `Sec-Fetch-Site`, older ones in
+//! `Origin`. No token in a form has to be kept in step.
+
+use actix_web::{
+    Error as ActixError, HttpRequest, ResponseError,
+    body::{EitherBody, MessageBody},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::{Method, header},
+    middleware::{Next, from_fn},
+    web::Data,
+};
+
+use super::{Error, Shared, cookies};
+
+/// Wraps an app so that cross-site POSTs (and whatever else is not GET, HEAD or OPTIONS) are answered 403.
+/// Webhooks are exempt: they carry no cookie and a signature instead.
+pub fn csrf<S, B>() -> impl Transform<
+    S,
+    ServiceRequest,
+    Response = ServiceResponse<EitherBody<B>>,
+    Error = ActixError,
+    InitError = (),
+>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(refuse_foreign)
+}
+
+async fn refuse_foreign<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if safe || request.path().starts_with("/webhook/") || is_ours(request.request()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let answer = Error::CrossSite.error_response().map_into_right_body();
+    Ok(request.into_response(answer))
+}
+
+fn is_ours(request: &HttpRequest) -> bool {
+    let shared = request.app_data::<Data<Shared>>();
+    let public = shared.map(|shared| authority(&shared.public_url));
+    verdict(
+        text(request, header::HeaderName::from_static("sec-fetch-site")),
+        text(request, header::ORIGIN),
+        text(request, header::HOST),
+        public.as_deref(),
+        shared.is_some_and(|shared| cookies::has_session(request, shared)),
+    )
+}
+
+/// A header's text; one that is no text is taken for one that is foreign.
+fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
+    request
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn authority(url: &url::Url) -> String {
+    url[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
+}
+
+/// True if an unsafe request may pass. Where a browser says nothing at all, one with a session is refused.
+fn verdict(
+    site: Option<&str>,
+    origin: Option<&str>,
+    host: Option<&str>,
+    public: Option<&str>,
+    session: bool,
+) -> bool {
+    match (site, origin) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => origin
+            .split_once("://")
+            .is_some_and(|(_, place)| Some(place) == host || Some(place) == public),
+        (None, None) => !session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_browser_says_the_site_that_decides() {
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://archive.test"),
+            Some("https://evil.test"),
+        ] {
+            for session in [false, true] {
+                let site = |site| verdict(Some(site), origin, Some("archive.test"), None, session);
+                assert!(site("same-origin"));
+                assert!(site("none"));
+                assert!(!site("same-site"));
+                assert!(!site("cross-site"));
+                assert!(!site("?"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_browser_is_judged_by_its_origin() {
+        let origin = |origin| {
+            verdict(
+                None,
+                Some(origin),
+                Some("127.0.0.1:8080"),
+                Some("archive.test"),
+                true,
+            )
+        };
+        assert!(origin("http://127.0.0.1:8080"));
+        assert!(origin("https://archive.test"));
+        for foreign in [
+            "null",
+            "https://evil.test",
+            "https://archive.test.evil.test",
+            "https://archive.test:8443",
+            "http://127.0.0.1",
+            "",
+            "?",
+        ] {
+            assert!(!origin(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_passes_only_without_a_session() {
+        assert!(verdict(None, None, Some("archive.test"), None, false));
+        assert!(!verdict(None, None, Some("archive.test"), None, true));
+    }
+
+    #[test]
+    fn a_urls_authority_has_its_port_unless_it_is_the_usual_one() {
+        let of = |text: &str| authority(&text.parse().expect("a URL"));
+        assert_eq!(of("https://archive.test/"), "archive.test");
+        assert_eq!(of("https://archive.test:443"), "archive.test");
+        assert_eq!(of("http://u:p@127.0.0.1:8080/x"), "127.0.0.1:8080");
+    }
+}

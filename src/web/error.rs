@@ -1,0 +1,228 @@
+//! What went wrong, in words for the person who sees it. The cause goes to the log, under the id the page shows.
+
+use std::borrow::Cow;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use askama::Template;
+
+/// Everything a page can fail with.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    /// There is no such thing, or the viewer may not know that there is.
+    #[error("not found")]
+    NotFound,
+    /// The viewer's role does not allow it.
+    #[error("forbidden")]
+    Forbidden,
+    /// A request from another site, or one that does not say where it is from.
+    #[error("cross-site request")]
+    CrossSite,
+    /// Nobody is signed in; a page leads to sign-in and back to this address.
+    #[error("sign in first")]
+    SignIn(String),
+    /// Nobody is signed in; for what is not a page.
+    #[error("signed out")]
+    SignedOut,
+    /// A form or address that can't be read.
+    #[error("unreadable")]
+    Unreadable,
+    /// Too many tries; seconds to wait.
+    #[error("too many tries")]
+    TooMany(i64),
+    /// The database or the bucket does not answer; a word for the log.
+    #[error("unavailable")]
+    Unavailable(&'static str),
+    /// Our own mistake; a word for the log.
+    #[error("internal")]
+    Internal(&'static str),
+    /// The database refused; its SQLSTATE for the log.
+    #[error("database")]
+    Database(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        // The error's own words may hold values of a row, so they go nowhere.
+        match &error {
+            sqlx::Error::Database(refused) => match refused.code() {
+                Some(code) if code.starts_with("57P") || code.starts_with("08") => {
+                    Self::Unavailable("database")
+                }
+                code => Self::Database(code.map_or_else(String::new, Cow::into_owned)),
+            },
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+                Self::Unavailable("database")
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Internal("decode"),
+            _ => Self::Internal("sqlx"),
+        }
+    }
+}
+
+impl From<askama::Error> for Error {
+    fn from(_: askama::Error) -> Self {
+        Self::Internal("template")
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct Page {
+    status: u16,
+    title: &'static str,
+    what: Cow<'static, str>,
+    kept: &'static str,
+    next: &'static str,
+    id: String,
+}
+
+const KEPT: &str = "Nothing in the archive has changed.";
+
+impl Error {
+    /// Title, what happened, what was kept safe, what to do.
+    fn words(&self) -> (&'static str, Cow<'static, str>, &'static str, &'static str) {
+        match self {
+            Self::NotFound => (
+                "Not here",
+                "There is nothing at this address, or your account does not reach it.".into(),
+                KEPT,
+                "Look for it in the list of conversations. If a colleague sent you the address, ask whether you \
+                 should see that channel.",
+            ),
+            Self::Forbidden => (
+                "Not for this account",
+                "Your account may not open this page.".into(),
+                KEPT,
+                "Ask an administrator of this archive for the role you need.",
+            ),
+            Self::CrossSite => (
+                "Refused",
+                "The request did not come from a page of this archive.".into(),
+                KEPT,
+                "Open the page here and try again.",
+            ),
+            Self::SignIn(_) | Self::SignedOut => (
+                "Signed out",
+                "Your session has ended.".into(),
+                KEPT,
+                "Sign in again.",
+            ),
+            Self::Unreadable => (
+                "Not understood",
+                "The address or the form could not be read.".into(),
+                KEPT,
+                "Go back and try again.",
+            ),
+            Self::TooMany(seconds) => (
+                "Too many tries",
+                format!("Wait {} and try again.", wait(*seconds)).into(),
+                "Your account is not locked.",
+                "If it was not you who tried, tell an administrator.",
+            ),
+            Self::Unavailable(_) => (
+                "Not answering",
+                "The archive's database or its files do not answer at the moment.".into(),
+                "What was acknowledged is kept. LINE is told to send again what could not be taken.",
+                "Try again in a minute. If it lasts, give an administrator the id below.",
+            ),
+            Self::Internal(_) | Self::Database(_) => (
+                "Our mistake",
+                "This page could not be made.".into(),
+                KEPT,
+                "Try again. If it happens again, give an administrator the id below.",
+            ),
+        }
+    }
+}
+
+/// Seconds in words.
+fn wait(seconds: i64) -> String {
+    match seconds {
+        ..=1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", (seconds + 59) / 60),
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::SignIn(_) => StatusCode::SEE_OTHER,
+            Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) | Self::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        if let Self::SignIn(next) = self {
+            let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+            return response
+                .insert_header((header::LOCATION, format!("/login?next={next}")))
+                .finish();
+        }
+        let id = format!("{:08x}", rand::random::<u32>());
+        match self {
+            Self::Unavailable(cause) | Self::Internal(cause) => {
+                tracing::error!(id, cause, "a page failed");
+            }
+            Self::Database(sqlstate) => tracing::error!(id, sqlstate, "a page failed"),
+            _ => tracing::debug!(id, status = status.as_u16(), "a page was refused"),
+        }
+        match self {
+            Self::TooMany(seconds) => {
+                response.insert_header((header::RETRY_AFTER, *seconds));
+            }
+            Self::Unavailable(_) => {
+                response.insert_header((header::RETRY_AFTER, 5));
+            }
+            _ => {}
+        }
+        let (title, what, kept, next) = self.words();
+        let page = Page {
+            status: status.as_u16(),
+            title,
+            what,
+            kept,
+            next,
+            id,
+        };
+        response
+            .content_type("text/html; charset=utf-8")
+            .body(page.render().unwrap_or_else(|_| title.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_page_tells_no_cause() {
+        let error = Error::Database("23505".to_owned());
+        let body = to_bytes(error.error_response().into_body())
+            .await
+            .expect("a body");
+        let html = String::from_utf8_lossy(&body);
+        assert!(!html.contains("23505"));
+        assert!(html.contains("Nothing in the archive has changed."));
+    }
+
+    #[test]
+    fn a_wait_is_told_in_words() {
+        assert_eq!(wait(1), "a second");
+        assert_eq!(wait(64), "64 seconds");
+        assert_eq!(wait(900), "15 minutes");
+    }
+}

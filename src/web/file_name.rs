@@ -1,0 +1,128 @@
+//! A file's name in a header: RFC 6266, with RFC 8187 for what is not ASCII.
+
+/// `Content-Disposition` for a download under a name somebody else chose.
+pub(super) fn attachment(name: &str) -> String {
+    let name = safe(name);
+    let ascii: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii() && !"\"%".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+}
+
+/// Names that mean a device to Windows, whatever their ending.
+const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+/// Bytes of a name at most; file systems take 255.
+const ROOM: usize = 200;
+
+/// A name without what a path, a header or the eye could trip over; never empty.
+fn safe(name: &str) -> String {
+    let kept: String = name
+        .chars()
+        .map(|c| if r#"/\:*?"<>|;"#.contains(c) { '_' } else { c })
+        .filter(|c| !c.is_control() && !is_treacherous(*c))
+        .collect();
+    let mut kept = shorten(kept.trim().trim_matches('.').trim());
+    let stem = kept
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_ascii_uppercase();
+    let numbered = |word| {
+        stem.strip_prefix(word)
+            .is_some_and(|n| n.len() == 1 && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if DEVICES.contains(&stem.as_str()) || numbered("COM") || numbered("LPT") {
+        kept.insert(0, '_');
+    }
+    if kept.is_empty() {
+        "file".to_owned()
+    } else {
+        kept
+    }
+}
+
+/// Characters that turn a name around or hide a part of it.
+fn is_treacherous(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffc}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Cuts the middle out, so that beginning and ending stay.
+fn shorten(name: &str) -> String {
+    if name.len() <= ROOM {
+        return name.to_owned();
+    }
+    let ending = name
+        .rfind('.')
+        .map(|at| &name[at..])
+        .filter(|ending| ending.len() <= 20)
+        .unwrap_or_default();
+    let mut end = ROOM - ending.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ending}", &name[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_out_as_it_went_in() {
+        assert_eq!(
+            attachment("見積 1.pdf"),
+            "attachment; filename=\"__ 1.pdf\"; filename*=UTF-8''%E8%A6%8B%E7%A9%8D%201.pdf"
+        );
+    }
+
+    #[test]
+    fn nothing_leaves_the_header_or_the_directory() {
+        for (name, is) in [
+            ("a\"\r\nSet-Cookie: x", "a_Set-Cookie_ x"),
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("..\\evil", "_evil"),
+            ("\u{202e}gnp.exe", "gnp.exe"),
+            ("...", "file"),
+            ("", "file"),
+            ("\0\u{200b} ", "file"),
+            ("con.txt", "_con.txt"),
+            ("COM1", "_COM1"),
+            ("LPT12.txt", "LPT12.txt"),
+            ("..%2f", "%2f"),
+        ] {
+            assert_eq!(safe(name), is, "{name:?}");
+            let header = attachment(name);
+            assert!(
+                header.is_ascii() && header.matches('"').count() == 2,
+                "{header}"
+            );
+            assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_ending() {
+        let name = safe(&format!("{}.pdf", "あ".repeat(5000)));
+        assert!(name.len() <= ROOM && name.ends_with("あ.pdf"));
+        let ending = safe(&format!("a.{}", "b".repeat(5000)));
+        assert_eq!(ending.len(), ROOM);
+    }
+}

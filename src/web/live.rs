@@ -1,0 +1,250 @@
+//! `GET /live`: a stream of server-sent events that say which conversations changed.
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::{Instant, interval_at, sleep},
+};
+use uuid::Uuid;
+
+use super::{Error, Shared, detached, session::Viewer};
+use crate::{
+    live::{Change, Mark},
+    records::{conversations, sessions},
+};
+
+/// Open streams of one session, at most: browsers allow six connections to a host.
+const MAX_STREAMS: usize = 4;
+/// Proxies close what is silent.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often the session is looked at.
+const SESSION_CHECK: Duration = Duration::from_secs(60);
+/// Changes that come close together are told together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// How many streams each session has open.
+#[derive(Default)]
+pub(super) struct Streams(Mutex<HashMap<[u8; 32], usize>>);
+
+/// One stream's place; given back when dropped.
+struct Place {
+    shared: web::Data<Shared>,
+    session: [u8; 32],
+}
+
+impl Place {
+    fn take(shared: web::Data<Shared>, session: [u8; 32]) -> Option<Self> {
+        let mut open = shared
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(session).or_default();
+        if *count >= MAX_STREAMS {
+            return None;
+        }
+        *count += 1;
+        drop(open);
+        Some(Self { shared, session })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self
+            .shared
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Query {
+    #[serde(default)]
+    since: String,
+}
+
+/// `GET /live?since=<mark>`. A reconnecting browser sends its last mark as `Last-Event-ID`.
+pub(super) async fn stream(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Error> {
+    let place = Place::take(shared.clone(), viewer.token_hash).ok_or(Error::TooMany(30))?;
+    let last = request.headers().get("last-event-id");
+    let since = last
+        .and_then(|mark| mark.to_str().ok())
+        .unwrap_or(&query.since);
+    let (mark, changes) = shared.live.subscribe();
+    let missed = (since != mark.to_string()).then_some(mark);
+    let (sender, receiver) = mpsc::channel(4);
+    actix_web::rt::spawn(run(place, viewer, changes, missed, sender));
+    let body = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
+        let chunk = receiver.recv().await?;
+        Some((Ok::<_, Error>(chunk), receiver))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(Box::pin(body)))
+}
+
+/// Feeds one stream until the browser goes, the session ends, or the service stops.
+async fn run(
+    place: Place,
+    viewer: Viewer,
+    mut changes: broadcast::Receiver<(Mark, Change)>,
+    missed: Option<Mark>,
+    sender: mpsc::Sender<Bytes>,
+) {
+    let shared = &place.shared;
+    let send = async |text: String| sender.send(text.into()).await.is_ok();
+    if !send("retry: 2000\n\n".to_owned()).await {
+        return;
+    }
+    if let Some(mark) = missed
+        && !send(event(mark, &Change::Anything)).await
+    {
+        return;
+    }
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut check = interval_at(Instant::now() + SESSION_CHECK, SESSION_CHECK);
+    loop {
+        let first = tokio::select! {
+            change = changes.recv() => change,
+            _ = heartbeat.tick() => {
+                if !send(":\n\n".to_owned()).await {
+                    return;
+                }
+                continue;
+            }
+            _ = check.tick() => {
+                if !lives(shared.clone(), &viewer).await {
+                    return;
+                }
+                continue;
+            }
+            () = sender.closed() => return,
+            () = shared.live.closed() => return,
+        };
+        sleep(GATHER).await;
+        let (mut mark, mut change) = match first {
+            Ok(told) => told,
+            // More than could be held: hear from now on, and read everything again.
+            Err(_) => {
+                let (mark, now) = shared.live.subscribe();
+                changes = now;
+                (mark, Change::Anything)
+            }
+        };
+        while let Ok((later, next)) = changes.try_recv() {
+            mark = later;
+            change = merge(change, next);
+        }
+        let Some(change) = in_sight(shared.clone(), &viewer, change).await else {
+            continue;
+        };
+        if !send(event(mark, &change)).await {
+            return;
+        }
+    }
+}
+
+fn merge(a: Change, b: Change) -> Change {
+    match (a, b) {
+        (Change::Conversations(mut ids), Change::Conversations(more)) => {
+            ids.extend(more);
+            ids.sort_unstable();
+            ids.dedup();
+            Change::Conversations(ids)
+        }
+        _ => Change::Anything,
+    }
+}
+
+fn event(mark: impl Display, change: &Change) -> String {
+    let data = match change {
+        Change::Anything => "*".to_owned(),
+        Change::Conversations(ids) => {
+            let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+            ids.join(",")
+        }
+    };
+    format!("id: {mark}\nevent: changed\ndata: {data}\n\n")
+}
+
+async fn lives(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
+    let token_hash = viewer.token_hash;
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        let session = sessions::find(&mut conn, &token_hash, shared.clock.now()).await?;
+        Ok(session.is_some())
+    })
+    .await
+    // A database that does not answer now is no reason to end a session.
+    .unwrap_or(true)
+}
+
+/// The part of a change that this operator may hear of; `None` if there is none.
+async fn in_sight(shared: web::Data<Shared>, viewer: &Viewer, change: Change) -> Option<Change> {
+    let Change::Conversations(ids) = change else {
+        return Some(change);
+    };
+    if viewer.session.all_channels {
+        return Some(Change::Conversations(ids));
+    }
+    let channels = viewer.session.channels.clone();
+    let ids = detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        Ok(conversations::among(&mut conn, &channels, &ids).await?)
+    })
+    .await;
+    match ids {
+        Ok(ids) if ids.is_empty() => None,
+        Ok(ids) => Some(Change::Conversations(ids)),
+        Err(_) => Some(Change::Anything),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_gathered() {
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let of = |ids: &[Uuid]| Change::Conversations(ids.to_vec());
+        assert_eq!(merge(of(&[b]), of(&[a, b])), of(&[a, b]));
+        assert_eq!(merge(of(&[b]), Change::Anything), Change::Anything);
+    }
+
+    #[test]
+    fn an_event_has_its_mark_and_ids_only() {
+        let ids = vec![Uuid::from_u128(1), Uuid::from_u128(2)];
+        assert_eq!(
+            event("b-7", &Change::Conversations(ids)),
+            "id: b-7\nevent: changed\ndata: 00000000-0000-0000-0000-000000000001,\
+             00000000-0000-0000-0000-000000000002\n\n"
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! Pictures, videos, voice messages and files: what is kept of them, and in words what is not.
+
+use uuid::Uuid;
+
+use super::super::text::{self, Piece};
+use crate::records::timeline::Attachment;
+
+/// The longest sides of a picture in the thread, in CSS pixels.
+const MAX_WIDTH: i32 = 320;
+const MAX_HEIGHT: i32 = 360;
+
+/// A box for a picture, video or voice message.
+pub(in crate::web) struct Media {
+    /// The attachment; nil if the message came without one.
+    pub(in crate::web) id: Uuid,
+    /// Where the original is served.
+    pub(in crate::web) original: Option<String>,
+    /// Where a picture of it is served.
+    pub(in crate::web) preview: Option<String>,
+    /// CSS pixels; right before the picture has come.
+    pub(in crate::web) width: i32,
+    pub(in crate::web) height: i32,
+    /// Why there is less than there might be; empty if all is well.
+    pub(in crate::web) words: String,
+    /// `waiting`, `gone`, `failed`, or `kept`.
+    pub(in crate::web) state: &'static str,
+    /// Of videos and voice messages.
+    pub(in crate::web) duration: Option<String>,
+}
+
+/// A file to be downloaded.
+pub(in crate::web) struct File {
+    pub(in crate::web) media: Media,
+    pub(in crate::web) name: Vec<Piece>,
+    /// "PDF · 1.2 MB"
+    pub(in crate::web) about: String,
+}
+
+impl Media {
+    fn of(attachment: &Attachment) -> Self {
+        let id = attachment.attachment_id.unwrap_or_default();
+        let (state, words) = state(attachment);
+        let (width, height) = fit(attachment.preview_width, attachment.preview_height);
+        Self {
+            id,
+            original: (state == "kept").then(|| format!("/attachments/{id}")),
+            preview: (attachment.preview_state.as_deref() == Some("kept"))
+                .then(|| format!("/attachments/{id}/preview")),
+            width,
+            height,
+            words,
+            state,
+            duration: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn named(words: &str) -> Self {
+        Self {
+            id: Uuid::nil(),
+            original: None,
+            preview: None,
+            width: 1,
+            height: 1,
+            words: words.to_owned(),
+            state: "kept",
+            duration: None,
+        }
+    }
+}
+
+/// A picture: where there is no preview, the original stands in.
+pub(super) fn image(attachment: &Attachment) -> Media {
+    let mut media = Media::of(attachment);
+    media.preview = media.preview.or_else(|| media.original.clone());
+    media
+}
+
+/// A video or voice message.
+pub(super) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Media {
+    Media {
+        duration: milliseconds.map(text::duration),
+        ..Media::of(attachment)
+    }
+}
+
+/// Any other file.
+pub(super) fn file(attachment: &Attachment, name: &str, said: Option<u64>) -> File {
+    let kept = attachment
+        .original_size
+        .and_then(|size| size.try_into().ok());
+    let about: Vec<_> = [
+        kind(name, attachment.original_type.as_deref()),
+        kept.or(said).map(text::size),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    File {
+        media: Media::of(attachment),
+        name: text::pieces(if name.is_empty() { "file" } else { name }),
+        about: about.join(" · "),
+    }
+}
+
+/// What kind of file: by its name's ending, else as its server declared it.
+fn kind(name: &str, declared: Option<&str>) -> Option<String> {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    let short = ending
+        .filter(|e| (1..=5).contains(&e.len()) && e.bytes().all(|b| b.is_ascii_alphanumeric()));
+    match short {
+        Some(ending) => Some(ending.to_ascii_uppercase()),
+        None => declared.map(text::plain),
+    }
+}
+
+fn state(attachment: &Attachment) -> (&'static str, String) {
+    let (state, words) = match attachment.original_state.as_deref() {
+        Some("kept") => return ("kept", String::new()),
+        Some("waiting") => ("waiting", "Waiting for LINE"),
+        Some("gone") => ("gone", "Gone at LINE"),
+        Some("failed") => ("failed", "Could not be fetched"),
+        _ => ("waiting", "Waiting"),
+    };
+    match &attachment.original_reason {
+        Some(reason) => (state, format!("{words}: {}", reason.replace('_', " "))),
+        None => (state, words.to_owned()),
+    }
+}
+
+/// The size of the box: the preview's ratio within the longest sides; a landscape of 4:3 where it is not known.
+fn fit(width: Option<i32>, height: Option<i32>) -> (i32, i32) {
+    let (Some(width @ 1..), Some(height @ 1..)) = (width, height) else {
+        return (240, 180);
+    };
+    let scale = f64::from(MAX_WIDTH)
+        .min(f64::from(width))
+        .min(f64::from(MAX_HEIGHT) * f64::from(width) / f64::from(height));
+    let tall = scale * f64::from(height) / f64::from(width);
+    ((scale.round() as i32).max(1), (tall.round() as i32).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_keeps_the_ratio_and_never_grows() {
+        let fit = |w, h| fit(Some(w), Some(h));
+        assert_eq!(fit(640, 480), (320, 240));
+        assert_eq!(fit(480, 640), (270, 360));
+        assert_eq!(fit(100, 50), (100, 50));
+        assert_eq!(fit(1, 10_000), (1, 360));
+        assert_eq!(fit(10_000, 1), (320, 1));
+        assert_eq!(fit(0, 5), (240, 180));
+    }
+
+    #[test]
+    fn a_files_kind_is_its_ending() {
+        assert_eq!(kind("見積書.pdf", None).as_deref(), Some("PDF"));
+        assert_eq!(kind("x", Some("text/plain")).as_deref(), Some("text/plain"));
+        assert_eq!(kind("x.<b>", None), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The message another one quotes, looked up each time: what was unsent since is not shown.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Row;
+use crate::{
+    records::{
+        conversations::{Conversation, Cursor},
+        timeline,
+    },
+    web::{
+        cursor,
+        list::Place,
+        names::{self, Name},
+        preview::Line,
+        text::Piece,
+    },
+};
+
+/// What is known of the quoted message now.
+#[derive(Clone)]
+pub(in crate::web) enum Quote {
+    /// It lives.
+    Known {
+        /// Leads to it.
+        href: String,
+        who: Option<Name>,
+        icon: &'static str,
+        pieces: Vec<Piece>,
+    },
+    /// It was unsent.
+    Unsent,
+    /// It was never archived here.
+    Unknown,
+}
+
+/// The quotes of a page, by LINE's id of the quoted message.
+pub(super) async fn load(
+    conn: &mut PgConnection,
+    conversation: &Conversation,
+    place: &Place,
+    rows: &[Row],
+) -> sqlx::Result<HashMap<String, Quote>> {
+    let ids: Vec<_> = rows
+        .iter()
+        .filter_map(|row| row.entry.quoted_message_id.clone())
+        .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let here = |id: Uuid| rows.iter().any(|row| row.entry.id == id);
+    let quoted = timeline::quoted(conn, conversation.channel_id, conversation.id, &ids).await?;
+    let quotes = quoted.into_iter().map(|quoted| {
+        let quote = match (quoted.unsent, quoted.id, quoted.occurred_at) {
+            (false, Some(id), Some(at)) => {
+                let line = Line::message(quoted.content.as_deref());
+                let anchor = format!("#m-{id}");
+                // Elsewhere: the page that ends with it.
+                let after = Cursor {
+                    at,
+                    id: Uuid::max(),
+                };
+                Quote::Known {
+                    href: if here(id) {
+                        anchor
+                    } else {
+                        place.thread(conversation.id, Some(cursor::text(after))) + &anchor
+                    },
+                    who: quoted
+                        .user_id
+                        .map(|user_id| names::person(quoted.profile.as_deref(), &user_id)),
+                    icon: line.icon,
+                    pieces: line.pieces,
+                }
+            }
+            _ => Quote::Unsent,
+        };
+        (quoted.message_id, quote)
+    });
+    Ok(quotes.collect())
+}

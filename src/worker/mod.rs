@@ -1,0 +1,185 @@
+//! What happens after the acknowledgement: claims jobs by short lease, calls the rooms, writes the verdict; purges.
+//!
+//! Each job runs in its own task, so that dropping the worker, or a panic in one job, costs nothing but that lease.
+
+mod verdict;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    line::client::LineApi,
+    media::{self, LEASE, Media, Reach},
+    objects::Objects,
+    people::{self, People},
+    records::jobs::{self, Job, Kind},
+};
+
+/// How long the worker sleeps if nobody wakes it.
+const POLL: Duration = Duration::from_secs(1);
+/// How long a channel whose token was refused is left alone, unless it gets another one.
+const REFUSED: Duration = Duration::from_secs(3600);
+
+/// Files at a time; the kind of job to take first is first. A small preview comes before a large original.
+const FILES: (&[Kind], usize) = (&[Kind::Preview, Kind::Original], 4);
+/// Questions about people at a time.
+const PEOPLE: (&[Kind], usize) = (&[Kind::Profile, Kind::Summary, Kind::Picture], 4);
+
+/// What failed on our side. Says nothing of any content.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// Files.
+    #[error(transparent)]
+    Media(#[from] media::Error),
+    /// Profiles.
+    #[error(transparent)]
+    People(#[from] people::Error),
+    /// A job panicked.
+    #[error("a job panicked")]
+    Panic,
+}
+
+/// The worker. Clones are the same worker.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pool: PgPool,
+    clock: Clock,
+    media: Media,
+    people: People,
+    wake: Arc<Notify>,
+    files: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
+    sweeping: Arc<Semaphore>,
+}
+
+impl Worker {
+    /// `reach` says how far pictures and content from addresses outside LINE's API may be fetched.
+    pub fn new(
+        pool: PgPool,
+        clock: Clock,
+        objects: Objects,
+        line: LineApi,
+        reach: Reach,
+    ) -> Result<Self, Error> {
+        let people = People::new(pool.clone(), clock.clone(), line.clone());
+        let media = Media::new(pool.clone(), clock.clone(), objects, line, reach)?;
+        Ok(Self {
+            pool,
+            clock,
+            media,
+            people,
+            wake: Arc::default(),
+            files: Arc::new(Semaphore::new(FILES.1)),
+            asking: Arc::new(Semaphore::new(PEOPLE.1)),
+            sweeping: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    /// The bell: whoever rings it (`notify_one`) has committed something to do.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        while !stop.is_cancelled() {
+            if let Err(error) = self.claim(&mut running, &stop).await {
+                tracing::warn!(reason = %verdict::reason(&error), "no job could be claimed");
+            }
+            if let Ok(permit) = Arc::clone(&self.sweeping).try_acquire_owned() {
+                running.spawn(self.clone().sweep(permit));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.wake.notified() => {}
+                Some(_) = running.join_next() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.
+    pub async fn run_until_idle(&self) -> Result<usize, Error> {
+        let stop = CancellationToken::new();
+        let mut done = 0;
+        loop {
+            let mut running = JoinSet::new();
+            self.claim(&mut running, &stop).await?;
+            let mut moved = 0;
+            while let Some(job) = running.join_next().await {
+                moved += 1;
+                job.map_err(|_| Error::Panic)??;
+            }
+            moved += self.media.sweep().await?;
+            if moved == 0 {
+                return Ok(done);
+            }
+            done += moved;
+        }
+    }
+
+    /// Begins as many jobs as there are free hands for.
+    async fn claim(
+        &self,
+        running: &mut JoinSet<Result<(), Error>>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        for (kinds, hands) in [(FILES.0, &self.files), (PEOPLE.0, &self.asking)] {
+            for kind in kinds {
+                let mut free: Vec<_> =
+                    std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
+                if free.is_empty() {
+                    break;
+                }
+                let now = self.clock.now();
+                let limit = i64::try_from(free.len()).unwrap_or(1);
+                let mut conn = self.pool.acquire().await?;
+                let claimed =
+                    jobs::claim(&mut conn, *kind, limit, now, now + LEASE, now - REFUSED).await?;
+                for (job, hand) in claimed.into_iter().zip(free.drain(..)) {
+                    running.spawn(self.clone().work(job, stop.clone(), hand));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn work(
+        self,
+        job: Job,
+        stop: CancellationToken,
+        _hand: OwnedSemaphorePermit,
+    ) -> Result<(), Error> {
+        let verdict = match job.kind {
+            Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
+            Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
+            Kind::Picture => self.media.picture(&job, &stop).await.map_err(Error::from),
+            Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
+            Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
+        };
+        self.write(&job, verdict).await
+    }
+
+    async fn sweep(self, _turn: OwnedSemaphorePermit) -> Result<(), Error> {
+        if let Err(error) = self.media.sweep().await {
+            let error = error.into();
+            tracing::warn!(
+                reason = %verdict::reason(&error),
+                "an object could not be purged yet"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What follows from a verdict: the end, another attempt after a while, or a rest for the whole channel.
+
+use std::{borrow::Cow, time::Duration};
+
+use super::{Error, Worker};
+use crate::{
+    media, people,
+    records::jobs::{self, Job, Verdict},
+};
+
+/// Longest wait between two attempts, and longest rest that LINE can ask a channel for.
+const LONGEST: Duration = Duration::from_secs(3600);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Writes down how `job` ended. What failed on our side is tried again without end, and returned.
+    pub(super) async fn write(
+        &self,
+        job: &Job,
+        verdict: Result<Verdict, Error>,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        let mut failed = Ok(());
+        match verdict {
+            Ok(Verdict::Settled) => {}
+            Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
+            Ok(Verdict::PutBack) => jobs::put_back(&mut tx, job).await?,
+            Ok(Verdict::Refused) => {
+                tracing::warn!(
+                    channel = job.channel_id,
+                    "LINE refuses the channel access token"
+                );
+                jobs::refuse_token(&mut tx, job.channel_id, now).await?;
+                jobs::put_back(&mut tx, job).await?;
+            }
+            Ok(Verdict::Paused(pause)) => {
+                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST);
+                jobs::pause(&mut tx, job.channel_id, now + pause).await?;
+                jobs::put_back(&mut tx, job).await?;
+            }
+            Err(error) => {
+                tracing::warn!(job = job.id, kind = ?job.kind, reason = %reason(&error), "a job failed");
+                jobs::retry(&mut tx, job, now + wait(job.attempts)).await?;
+                failed = Err(error);
+            }
+        }
+        tx.commit().await?;
+        failed
+    }
+}
+
+/// 2 s, 4 s, 8 s … an hour, each half shorter to half longer, so that what failed together does not come together.
+fn wait(attempts: i32) -> Duration {
+    let doubled = 2_u64.saturating_pow(u32::try_from(attempts).unwrap_or_default());
+    Duration::from_secs(doubled)
+        .min(LONGEST)
+        .mul_f64(rand::random_range(0.5..1.5))
+}
+
+/// What may be logged of an error: a SQLSTATE or a kind; the message may hold what a person wrote.
+pub(super) fn reason(error: &Error) -> Cow<'_, str> {
+    match error {
+        Error::Database(error)
+        | Error::Media(media::Error::Database(error))
+        | Error::People(people::Error(error)) => sqlstate(error),
+        other => other.to_string().into(),
+    }
+}
+
+fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
+    match error {
+        sqlx::Error::Database(error) => error.code().unwrap_or("database".into()),
+        sqlx::Error::PoolTimedOut => "no connection was free".into(),
+        sqlx::Error::Io(_) => "no connection".into(),
+        _ => "database".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_never_meet() {
+        for (attempts, seconds) in [(1, 2), (2, 4), (11, 2048), (12, 3600), (1000, 3600)] {
+            for _ in 0..100 {
+                let wait = wait(attempts).as_secs_f64() / f64::from(seconds);
+                assert!((0.5..1.5).contains(&wait), "{attempts}: {wait}");
+            }
+        }
+        assert_ne!(wait(9), wait(9));
+    }
+}

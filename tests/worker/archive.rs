@@ -1,0 +1,323 @@
+//! An archive whose door is a function: what is committed before the acknowledgement is written here by hand.
+
+use std::{path::Path, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use line_chat_archive::{
+    MIGRATOR,
+    clock::Clock,
+    embedded::Scratch,
+    fake_line::{Channel, Event, FakeLine},
+    line::client::LineApi,
+    media::Reach,
+    objects::{ObjectKey, Objects},
+    records::media::{self, Attachment},
+    worker::Worker,
+};
+use sqlx::{PgPool, Postgres, Transaction, postgres::PgPoolOptions};
+use tokio::sync::OnceCell;
+use url::Url;
+use uuid::Uuid;
+
+static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+
+pub(crate) struct Archive {
+    pub(crate) line: FakeLine,
+    pub(crate) shop: Channel,
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) objects: Objects,
+    pub(crate) worker: Worker,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) channel_id: i32,
+}
+
+impl Archive {
+    pub(crate) async fn new() -> Self {
+        let scratch = Scratch::shared().await.unwrap();
+        TEMPLATE
+            .get_or_init(async || {
+                let options = scratch.create_database("worker").await.unwrap();
+                let pool = PgPool::connect_with(options).await.unwrap();
+                MIGRATOR.run(&pool).await.unwrap();
+                pool.close().await;
+            })
+            .await;
+        let options = scratch.create_database_from("worker").await.unwrap();
+        let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+        let line = FakeLine::start().unwrap();
+        let shop = line.channel("Shop");
+        let clock = Clock::manual("2026-10-20T09:00:00Z".parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let url = Url::from_directory_path(dir.path().join("objects")).unwrap();
+        let objects = Objects::open(&url).await.unwrap();
+        let channel_id = sqlx::query_scalar(
+            "insert into channel (slug, name, access_token) values ('shop', 'Shop', $1) returning id",
+        )
+        .bind(shop.access_token().into_bytes())
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        let worker = worker(&pool, &clock, &objects, &line, Reach::Anywhere);
+        Self {
+            line,
+            shop,
+            pool,
+            clock,
+            objects,
+            worker,
+            dir,
+            channel_id,
+        }
+    }
+
+    /// Another worker on the same archive, with connections of its own.
+    pub(crate) async fn another_worker(&self, reach: Reach) -> Worker {
+        let options = (*self.pool.connect_options()).clone();
+        let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+        worker(&pool, &self.clock, &self.objects, &self.line, reach)
+    }
+
+    pub(crate) async fn work(&self) -> usize {
+        self.worker.run_until_idle().await.unwrap()
+    }
+
+    /// Works at each of `times` later moments, `step` apart.
+    pub(crate) async fn work_on(&self, times: u32, step: Duration) {
+        for _ in 0..times {
+            self.clock.advance(step);
+            self.work().await;
+        }
+    }
+
+    /// What the committer writes for a message with a file, newest of all. Returns the attachment's id.
+    pub(crate) async fn receives(&self, event: &Event) -> Uuid {
+        let json = event.value();
+        let kind = json["message"]["type"].as_str().unwrap().to_owned();
+        let provider = json["message"]["contentProvider"]["type"]
+            .as_str()
+            .unwrap_or("line");
+        let (message, attachment, conversation) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        let now = self.clock.now();
+        let previewed = kind == "image" || kind == "video";
+        let mut tx = self.pool.begin().await.unwrap();
+        sqlx::query(
+            "insert into message (id, channel_id, message_id, conversation_id, kind, occurred_at)
+             values ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(message)
+        .bind(self.channel_id)
+        .bind(event.message_id())
+        .bind(conversation)
+        .bind(&kind)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        sqlx::query(
+            "insert into revision (message_id, webhook_event_id, occurred_at, edited, content)
+             values ($1, $2, $3, false, $4)",
+        )
+        .bind(message)
+        .bind(event.webhook_event_id())
+        .bind(now)
+        .bind(event.json().into_bytes())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        sqlx::query(
+            "insert into attachment (id, message_id, channel_id, kind, provider, preview_state)
+             values ($1, $2, $3, $4, $5, case when $6 then 'waiting' else 'none' end)",
+        )
+        .bind(attachment)
+        .bind(message)
+        .bind(self.channel_id)
+        .bind(&kind)
+        .bind(provider)
+        .bind(previewed)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        for (job, wanted) in [("original", true), ("preview", previewed)] {
+            sqlx::query(
+                "insert into job (kind, channel_id, attachment_id, run_at) select $1, $2, $3, $4 where $5",
+            )
+            .bind(job)
+            .bind(self.channel_id)
+            .bind(attachment)
+            .bind(now)
+            .bind(wanted)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        attachment
+    }
+
+    /// An unsend begun: nothing else can be written for the message until it ends.
+    pub(crate) async fn unsending(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
+        let mut tx = self.pool.begin().await.unwrap();
+        sqlx::query("select from attachment where id = $1 for update")
+            .bind(attachment)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx
+    }
+
+    /// What an unsend writes; the erasure it leaves behind.
+    pub(crate) async fn unsent(
+        &self,
+        mut tx: Transaction<'static, Postgres>,
+        attachment: Uuid,
+    ) -> Uuid {
+        let erasure = Uuid::now_v7();
+        let now = self.clock.now();
+        sqlx::query(
+            "with found as (
+                 update object set state = 'purge', erasure_id = $1, look_at = $3
+                 where attachment_id = $2 returning key)
+             insert into erasure (id, channel_id, message_id, cause, asked_at, objects_found)
+             select $1, m.channel_id, m.message_id, 'unsend', $3, (select count(*) from found)
+             from message m join attachment a on a.message_id = m.id where a.id = $2",
+        )
+        .bind(erasure)
+        .bind(attachment)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        sqlx::query(
+            "delete from message where id = (select message_id from attachment where id = $1)",
+        )
+        .bind(attachment)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        erasure
+    }
+
+    pub(crate) async fn unsends(&self, attachment: Uuid) -> Uuid {
+        let tx = self.unsending(attachment).await;
+        self.unsent(tx, attachment).await
+    }
+
+    pub(crate) async fn attachment(&self, id: Uuid) -> Attachment {
+        let mut conn = self.pool.acquire().await.unwrap();
+        media::attachment(&mut conn, id).await.unwrap().unwrap()
+    }
+
+    /// The state of both files and their reasons, such as `kept, failed unreadable`.
+    pub(crate) async fn states(&self, attachment: Uuid) -> String {
+        self.text(
+            "select concat_ws(' ', original_state, original_reason) || ', '
+                 || concat_ws(' ', preview_state, preview_reason) from attachment where id = $1",
+            attachment,
+        )
+        .await
+    }
+
+    /// One text about the row `id`.
+    pub(crate) async fn text(&self, sql: &'static str, id: Uuid) -> String {
+        sqlx::query_scalar(sql)
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn jobs(&self) -> i64 {
+        self.count("select count(*) from job").await
+    }
+
+    pub(crate) async fn objects_gone_at(&self, erasure: Uuid) -> Option<DateTime<Utc>> {
+        sqlx::query_scalar("select objects_gone_at from erasure where id = $1")
+            .bind(erasure)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn bytes(&self, key: Option<ObjectKey>) -> Bytes {
+        let (_, body) = self.objects.get(key.unwrap(), None).await.unwrap();
+        let chunks: Vec<Bytes> = body.try_collect().await.unwrap();
+        chunks.concat().into()
+    }
+
+    /// How many files there are in the bucket's directory, half written ones among them.
+    pub(crate) fn files(&self) -> usize {
+        sizes(self.dir.path()).len()
+    }
+
+    /// How many bytes they hold.
+    pub(crate) fn written(&self) -> u64 {
+        sizes(self.dir.path()).iter().sum()
+    }
+
+    /// Each file is an object in use, each row of an object says so, and there are `count` of them.
+    pub(crate) async fn holds_only(&self, count: usize) {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("select key, state from object order by key")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        let mut keys: Vec<String> = self
+            .objects
+            .list()
+            .await
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        keys.sort();
+        let kept: Vec<_> = keys
+            .into_iter()
+            .map(|key| (key, "kept".to_owned()))
+            .collect();
+        assert_eq!(rows, kept);
+        assert_eq!(rows.len(), count);
+        assert_eq!(self.files(), count);
+    }
+}
+
+/// Lets others run until `condition` holds.
+pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("it never came to be");
+}
+
+fn worker(
+    pool: &PgPool,
+    clock: &Clock,
+    objects: &Objects,
+    line: &FakeLine,
+    reach: Reach,
+) -> Worker {
+    let url = Url::parse(line.url()).unwrap();
+    let api = LineApi::new(url.clone(), url).unwrap();
+    Worker::new(pool.clone(), clock.clone(), objects.clone(), api, reach).unwrap()
+}
+
+fn sizes(dir: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .flat_map(|entry| match entry.metadata().unwrap() {
+            found if found.is_dir() => sizes(&entry.path()),
+            found => vec![found.len()],
+        })
+        .collect()
+}

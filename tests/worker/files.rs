@@ -1,0 +1,191 @@
+//! Originals and previews arrive.
+
+use std::time::Duration;
+
+use line_chat_archive::{
+    fake_line::{Call, drawing::photo},
+    records::media::State,
+};
+use sqlx::postgres::PgListener;
+
+use crate::archive::Archive;
+
+#[tokio::test]
+async fn a_photo_and_its_preview_are_kept_and_open_pages_are_told() {
+    let t = Archive::new().await;
+    let picture = photo(1, 1600, 1200);
+    let photo = t
+        .receives(&t.shop.user("Aoi").sends_image(picture.clone()).make())
+        .await;
+    let mut pages = PgListener::connect_with(&t.pool).await.unwrap();
+    pages.listen("archive").await.unwrap();
+
+    assert_eq!(t.work().await, 2);
+
+    let kept = t.attachment(photo).await;
+    assert_eq!(
+        (kept.original_state, kept.preview_state),
+        (State::Kept, State::Kept)
+    );
+    assert_eq!(t.bytes(kept.original_key()).await, picture);
+    assert_eq!(kept.original_type.as_deref(), Some("image/jpeg"));
+    assert_eq!(kept.original_size, Some(picture.len() as i64));
+    assert_eq!(
+        t.text("select preview_width || 'x' || preview_height || preview_type from attachment where id = $1", photo).await,
+        "384x288image/jpeg"
+    );
+    assert_eq!(t.jobs().await, 0);
+    t.holds_only(2).await;
+
+    let conversation = t
+        .text("select m.conversation_id::text from message m join attachment a on a.message_id = m.id where a.id = $1", photo)
+        .await;
+    for _ in 0..2 {
+        assert_eq!(pages.recv().await.unwrap().payload(), conversation);
+    }
+}
+
+#[tokio::test]
+async fn audio_and_files_have_no_preview_and_keep_their_declared_type() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let voice = t
+        .receives(&aoi.sends_audio(&b"voice"[..], 1200).make())
+        .await;
+    let empty = t
+        .receives(
+            &aoi.sends_file("nothing.bin", &b""[..])
+                .served_as("X; y=z")
+                .make(),
+        )
+        .await;
+    t.work().await;
+
+    let voice = t.attachment(voice).await;
+    assert_eq!(t.bytes(voice.original_key()).await, "voice");
+    assert_eq!(voice.original_type.as_deref(), Some("audio/x-m4a"));
+    let empty = t.attachment(empty).await;
+    assert_eq!((empty.original_size, empty.original_type), (Some(0), None));
+    assert_eq!(t.line.all_calls(Call::Preview), 0);
+    t.holds_only(2).await;
+}
+
+#[tokio::test]
+async fn a_video_that_is_not_ready_is_awaited_and_fetched_once() {
+    let t = Archive::new().await;
+    let video = t
+        .shop
+        .user("Aoi")
+        .sends_video(&b"moving pictures"[..], 900)
+        .preparing(3)
+        .make();
+    let id = t.receives(&video).await;
+    t.work().await;
+    assert_eq!(t.states(id).await, "waiting preparing, kept");
+
+    t.work_on(3, Duration::from_secs(30)).await;
+
+    assert_eq!(t.states(id).await, "kept, kept");
+    assert_eq!(
+        t.bytes(t.attachment(id).await.original_key()).await,
+        "moving pictures"
+    );
+    assert_eq!(t.line.calls(Call::Transcoding, video.message_id()), 3);
+    assert_eq!(t.line.calls(Call::Content, video.message_id()), 2);
+    t.holds_only(2).await;
+}
+
+#[tokio::test]
+async fn where_line_has_no_preview_of_a_picture_one_is_made_from_the_original() {
+    for status in [400, 404] {
+        let t = Archive::new().await;
+        t.line.trouble(Call::Preview).always().answers(status);
+        let photo = t
+            .receives(&t.shop.user("Aoi").sends_image(photo(2, 900, 1500)).make())
+            .await;
+        t.work().await;
+
+        assert_eq!(t.states(photo).await, "kept, kept");
+        assert_eq!(
+            t.text(
+                "select preview_width || 'x' || preview_height from attachment where id = $1",
+                photo
+            )
+            .await,
+            "384x640"
+        );
+        let (size, preview) = {
+            let kept = t.attachment(photo).await;
+            (
+                kept.original_size.unwrap(),
+                t.bytes(kept.preview_key()).await,
+            )
+        };
+        assert!((preview.len() as i64) < size);
+        assert_eq!(t.line.all_calls(Call::Content), 1);
+        t.holds_only(2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_preview_that_is_no_image_is_replaced_and_a_picture_that_is_none_has_no_preview() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let photo = aoi
+        .sends_image(photo(3, 800, 800))
+        .previewed_by(&b"<svg onload=x>"[..])
+        .make();
+    let photo = t.receives(&photo).await;
+    let fake = aoi
+        .sends_image(&b"<svg onload=x>"[..])
+        .previewed_by(&b"<html>"[..])
+        .make();
+    let fake = t.receives(&fake).await;
+    let video = aoi
+        .sends_video(&b"video"[..], 1)
+        .previewed_by(&b"<html>"[..])
+        .make();
+    let video = t.receives(&video).await;
+    t.work().await;
+
+    assert_eq!(t.states(photo).await, "kept, kept");
+    assert_eq!(
+        t.attachment(photo).await.preview_type.as_deref(),
+        Some("image/jpeg")
+    );
+    assert_eq!(t.states(fake).await, "kept, failed unreadable");
+    assert_eq!(t.states(video).await, "kept, failed unreadable");
+    t.holds_only(4).await;
+}
+
+#[tokio::test]
+async fn previews_come_before_originals_and_the_newest_first() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let mut ids = Vec::new();
+    for seed in 0..6 {
+        ids.push(
+            t.receives(&aoi.sends_image(photo(seed, 64, 64)).make())
+                .await,
+        );
+    }
+    // The first four to be asked for never come back: the next claim is for what is left.
+    let gate = t.line.trouble(Call::Preview).always().held_after(0);
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    crate::archive::until(async || t.line.all_calls(Call::Preview) == 4).await;
+    let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "select attachment_id from job where lease is not null order by attachment_id",
+    )
+    .fetch_all(&t.pool)
+    .await
+    .unwrap();
+    assert_eq!(begun, ids[2..]);
+    assert_eq!(t.line.all_calls(Call::Content), 0);
+
+    gate.open();
+    working.await.unwrap().unwrap();
+    t.holds_only(12).await;
+}

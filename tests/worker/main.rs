@@ -1,0 +1,14 @@
+//! What runs after the acknowledgement, on a real PostgreSQL, a real directory and the pretend LINE.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod archive;
+mod external;
+mod files;
+mod people;
+mod trouble;
+mod unsend;

@@ -1,0 +1,187 @@
+//! A download never outlives an unsend, whenever it comes.
+
+use std::{fs, time::Duration};
+
+use line_chat_archive::{
+    fake_line::{Call, drawing::photo},
+    media::Reach,
+};
+
+use crate::archive::{Archive, until};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn an_unsend_while_the_download_drips_leaves_nothing() {
+    for dripped in [2_000, 100_000, 198_000] {
+        let t = Archive::new().await;
+        let id = t
+            .receives(&t.shop.user("Aoi").sends_video(vec![5; 200_000], 9).make())
+            .await;
+        let gate = t.line.trouble(Call::Content).held_after(dripped);
+        let working = tokio::spawn({
+            let worker = t.worker.clone();
+            async move { worker.run_until_idle().await }
+        });
+        gate.reached().await;
+        until(async || t.states(id).await == "waiting, kept").await;
+        let preview = t.bytes(t.attachment(id).await.preview_key()).await.len();
+        until(async || t.written() == (preview + dripped) as u64).await;
+
+        let erasure = t.unsends(id).await;
+        let other = t.another_worker(Reach::Anywhere).await;
+        other.run_until_idle().await.unwrap();
+        assert_eq!(
+            t.files(),
+            0,
+            "neither the preview nor the half written original"
+        );
+        assert_eq!(
+            t.objects_gone_at(erasure).await,
+            None,
+            "a writer may still be alive"
+        );
+
+        gate.open();
+        working.await.unwrap().unwrap();
+        t.work_on(1, 2 * MINUTE).await;
+        t.holds_only(0).await;
+        assert_eq!(t.jobs().await, 0);
+        assert!(t.objects_gone_at(erasure).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_long_download_notices_the_unsend_on_its_way() {
+    let t = Archive::new().await;
+    let id = t
+        .receives(&t.shop.user("Aoi").sends_file("a", vec![5; 400_000]).make())
+        .await;
+    let gate = t.line.trouble(Call::Content).held_after(100_000);
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    gate.reached().await;
+    until(async || t.written() == 100_000).await;
+    let erasure = t.unsends(id).await;
+    t.clock.advance(Duration::from_secs(10));
+    gate.open();
+    working.await.unwrap().unwrap();
+    t.holds_only(0).await;
+    assert!(t.objects_gone_at(erasure).await.is_some());
+}
+
+#[tokio::test]
+async fn an_unsend_between_the_last_byte_and_the_commit_leaves_nothing() {
+    for crash in [false, true] {
+        let t = Archive::new().await;
+        let id = t
+            .receives(&t.shop.user("Aoi").sends_file("a", vec![5; 200_000]).make())
+            .await;
+        let gate = t.line.trouble(Call::Content).held_after(199_999);
+        let worker = t.another_worker(Reach::Anywhere).await;
+        let working = tokio::spawn(async move { worker.run_until_idle().await });
+        gate.reached().await;
+        until(async || t.written() == 199_999).await;
+        let unsending = t.unsending(id).await;
+        gate.open();
+        until(async || !t.objects.list().await.unwrap().is_empty()).await;
+        if crash {
+            working.abort();
+            assert!(working.await.unwrap_err().is_cancelled());
+            t.unsent(unsending, id).await;
+        } else {
+            t.unsent(unsending, id).await;
+            working.await.unwrap().unwrap();
+            t.holds_only(0).await;
+        }
+        t.work_on(1, 2 * MINUTE).await;
+        t.holds_only(0).await;
+        assert_eq!(t.jobs().await, 0);
+        assert_eq!(
+            t.count("select count(*) from erasure where objects_gone_at is null")
+                .await,
+            0
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unsend_while_the_preview_is_made_leaves_nothing_and_fetches_nothing_again() {
+    let t = Archive::new().await;
+    t.line.trouble(Call::Preview).always().answers(404);
+    let event = t.shop.user("Aoi").sends_image(photo(4, 900, 900)).make();
+    let id = t.receives(&event).await;
+    sqlx::query("update job set leased_until = $1 where kind = 'preview'")
+        .bind(t.clock.now() + 24 * 60 * MINUTE)
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    t.work().await;
+    let unsending = t.unsending(id).await;
+    t.clock.advance(24 * 60 * MINUTE);
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    // The preview is made, and wants its place.
+    until(async || {
+        t.count("select count(*) from pg_locks where not granted")
+            .await
+            > 0
+    })
+    .await;
+    t.unsent(unsending, id).await;
+    working.await.unwrap().unwrap();
+    t.work_on(3, MINUTE).await;
+    t.holds_only(0).await;
+    assert_eq!(t.jobs().await, 0);
+    assert_eq!(t.line.calls(Call::Content, event.message_id()), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_slept_past_its_lease_gives_way_to_the_next() {
+    let t = Archive::new().await;
+    let bytes = vec![3_u8; 200_000];
+    let id = t
+        .receives(&t.shop.user("Aoi").sends_file("a", bytes.clone()).make())
+        .await;
+    let gate = t.line.trouble(Call::Content).held_after(100_000);
+    let zombie = t.another_worker(Reach::Anywhere).await;
+    let zombie = tokio::spawn(async move { zombie.run_until_idle().await });
+    gate.reached().await;
+    until(async || t.written() == 100_000).await;
+
+    t.work_on(1, 2 * MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, none");
+    t.holds_only(1).await;
+
+    gate.open();
+    zombie.await.unwrap().unwrap();
+    t.holds_only(1).await;
+    assert_eq!(t.bytes(t.attachment(id).await.original_key()).await, bytes);
+}
+
+#[tokio::test]
+async fn a_purge_that_fails_is_tried_until_it_succeeds() {
+    let t = Archive::new().await;
+    let id = t
+        .receives(&t.shop.user("Aoi").sends_image(photo(4, 90, 90)).make())
+        .await;
+    t.work().await;
+    let erasure = t.unsends(id).await;
+    let (place, aside) = (t.dir.path().join("objects"), t.dir.path().join("aside"));
+    fs::rename(&place, &aside).unwrap();
+    fs::write(&place, b"in the way").unwrap();
+    for _ in 0..3 {
+        assert!(t.worker.run_until_idle().await.is_err());
+        assert_eq!(t.objects_gone_at(erasure).await, None);
+        t.clock.advance(MINUTE);
+    }
+    fs::remove_file(&place).unwrap();
+    fs::rename(&aside, &place).unwrap();
+    t.work().await;
+    t.holds_only(0).await;
+    assert_eq!(t.objects_gone_at(erasure).await, Some(t.clock.now()));
+}
