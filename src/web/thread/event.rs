@@ -78,7 +78,7 @@ pub(in crate::web) enum System {
 pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> Body {
     let who = context.name(contact);
     let kind = event.kind();
-    let part = &event.body()[kind.as_str()];
+    let part = &event.body()[kind];
     let group = matches!(event.source().place, Place::Group(_));
     let members = || {
         event
@@ -87,7 +87,7 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             .map(|user_id| context.name_by_user_id(user_id))
             .collect()
     };
-    let system = match kind.as_str() {
+    let system = match kind {
         "follow" => System::Followed {
             who,
             again: part["isUnblocked"] == true,
