@@ -1,7 +1,8 @@
 //! A Chromium and its driver: those of this machine, or brought with apt-get.
 
 use std::{
-    env, io,
+    env,
+    io::{self, Write},
     path::PathBuf,
     process::{Command, Stdio},
     sync::OnceLock,
@@ -54,7 +55,11 @@ fn bring() -> Result<Programs> {
     if !rustix::process::geteuid().is_root() || in_path("apt-get").is_none() {
         bail!("{by_hand}");
     }
-    eprintln!("no Chromium on this machine: installing it with apt-get, about 150 MB …");
+    // Past the test runner's capture: this takes a while.
+    writeln!(
+        io::stderr(),
+        "no Chromium on this machine: installing it with apt-get, about 250 MB …"
+    )?;
     let status = Command::new("/bin/sh")
         .args(["-c", BRING])
         .stdin(Stdio::null())
