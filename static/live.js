@@ -185,6 +185,7 @@
 
   if (document.body.dataset.live) {
     listen();
+    document.querySelector('a.row[aria-current]')?.scrollIntoView({ block: 'nearest' });
     if ('stale' in document.documentElement.dataset) refresh();
     addEventListener('online', refresh);
     addEventListener('pagehide', () => source.close());

@@ -172,7 +172,7 @@ fn filters(channels: &[Channel], place: &Place, current: Option<Uuid>) -> Vec<Fi
     let each = channels.iter().map(|channel| Filter {
         href: place.moved(current, Some(&channel.slug), None),
         name: names::plain(&channel.name),
-        tone: Some(names::tone(channel.slug.as_bytes())),
+        tone: Some(names::channel_tone(channel.id)),
         current: place.channel.as_ref() == Some(&channel.slug),
     });
     std::iter::once(all).chain(each).collect()
@@ -213,7 +213,7 @@ fn view(
         channel: channel.filter(|_| channels.len() > 1).map(|channel| {
             (
                 names::plain(&channel.name).plain,
-                names::tone(channel.slug.as_bytes()),
+                names::channel_tone(channel.id),
             )
         }),
         sender,
