@@ -189,3 +189,16 @@ async fn previews_come_before_originals_and_the_newest_first() {
     working.await.unwrap().unwrap();
     t.holds_only(12).await;
 }
+
+#[tokio::test]
+async fn a_preview_that_is_put_off_the_moment_its_original_arrives_is_not_forgotten() {
+    for _ in 0..20 {
+        let t = Archive::new().await;
+        t.line.trouble(Call::Preview).always().answers(404);
+        let id = t
+            .receives(&t.shop.user("Aoi").sends_image(photo(7, 32, 32)).make())
+            .await;
+        t.work().await;
+        assert_eq!(t.states(id).await, "kept, kept");
+    }
+}
