@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::{self, Write},
     path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
@@ -41,9 +42,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The one cluster of this process, started with the first call (about a second).
+    /// The one cluster of this process, started with the first call (about a second). It tells the standard error what
+    /// it does, past a test runner's capture: on a machine without PostgreSQL it takes a while.
     pub async fn shared() -> Result<&'static Self, EmbeddedError> {
-        SHARED.get_or_try_init(|| Self::start(&|_| {})).await
+        SHARED
+            .get_or_try_init(|| Self::start(&|line| drop(writeln!(io::stderr(), "{line}"))))
+            .await
     }
 
     /// A new cluster; it goes when this value is dropped.

@@ -37,6 +37,8 @@ pub struct Row {
     pub summary: Option<Vec<u8>>,
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
+    /// Profiles of four members, where the conversation has no name of its own.
+    pub member_profiles: Vec<Vec<u8>>,
 }
 
 /// A page of erasures, newest first.
@@ -48,7 +50,12 @@ pub async fn page(
 ) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as(
         "select e.id, message_id, channel.name as channel, cause, asked_at, rows_gone_at, rows_erased, objects_found,
-            objects_gone_at, c.id as conversation_id, c.kind, source_id, summary, profile
+            objects_gone_at, c.id as conversation_id, c.kind, source_id, summary, contact.profile,
+            case when summary is null and c.kind in ('group', 'room') then array(
+                select p.profile from member join contact p on p.id = member.contact_id
+                where member.conversation_id = c.id and present and p.profile is not null
+                order by changed_at, contact_id limit 4
+            ) else '{}' end as member_profiles
          from erasure e
          join channel on channel.id = e.channel_id
          left join conversation c on c.id = e.conversation_id and c.channel_id = e.channel_id

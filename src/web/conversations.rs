@@ -31,6 +31,8 @@ struct Page {
 /// The conversation that is open.
 struct Open {
     id: Uuid,
+    /// The same for the same page of the same conversation: the script then mends it instead of replacing it.
+    key: String,
     thread: Thread,
     person: Person,
     /// In groups the sender's name stands above the bubbles.
@@ -107,6 +109,7 @@ async fn page(
         let open = match open {
             None => None,
             Some((id, before)) => {
+                let key = format!("{id} {}", before.as_deref().unwrap_or_default());
                 let before = match before {
                     Some(text) => Some(cursor::read(&text).ok_or(Error::NotFound)?),
                     None => None,
@@ -116,6 +119,7 @@ async fn page(
                     .ok_or(Error::NotFound)?;
                 Some(Open {
                     id,
+                    key,
                     thread: thread::load(&mut tx, &conversation, &place, before, now).await?,
                     person: person::load(&mut tx, &conversation, now).await?,
                     several: conversation.kind != "user",

@@ -9,15 +9,11 @@ use super::{Shared, Token};
 
 /// Behind https the name itself makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 fn name(shared: &Shared) -> &'static str {
-    if is_https(shared) {
+    if shared.is_https() {
         "__Host-session"
     } else {
         "session"
     }
-}
-
-fn is_https(shared: &Shared) -> bool {
-    shared.public_url.scheme() == "https"
 }
 
 /// The cookie for a new session; ends with the browser, or with the session itself.
@@ -25,7 +21,7 @@ pub(super) fn session(shared: &Shared, token: &Token) -> Cookie<'static> {
     Cookie::build(name(shared), token.text().to_owned())
         .path("/")
         .http_only(true)
-        .secure(is_https(shared))
+        .secure(shared.is_https())
         .same_site(SameSite::Lax)
         .finish()
 }

@@ -120,7 +120,7 @@ fn view(row: Row, now: Now) -> Erasure {
             row.source_id.as_deref().unwrap_or_default(),
             row.summary.as_deref(),
             row.profile.as_deref(),
-            std::iter::empty(),
+            row.member_profiles.iter().map(Vec::as_slice),
         );
         (format!("/conversations/{id}"), name)
     });

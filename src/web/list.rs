@@ -79,6 +79,8 @@ pub(super) struct List {
     /// One for each channel, and one for all; empty if there is only one channel.
     pub(super) filters: Vec<Filter>,
     pub(super) rows: Vec<Row>,
+    /// The same for the same page of the same channel.
+    pub(super) key: String,
     /// Where the later and the earlier conversations are.
     pub(super) newest: Option<String>,
     pub(super) older: Option<String>,
@@ -146,6 +148,7 @@ pub(super) async fn load(
     });
     let channel = place.channel.as_deref();
     Ok(List {
+        key: place.list(),
         filters: filters(&channels, place, current),
         rows: rows
             .into_iter()
@@ -169,7 +172,7 @@ fn filters(channels: &[Channel], place: &Place, current: Option<Uuid>) -> Vec<Fi
     let each = channels.iter().map(|channel| Filter {
         href: place.moved(current, Some(&channel.slug), None),
         name: names::plain(&channel.name),
-        tone: Some(names::tone(channel.slug.as_bytes())),
+        tone: Some(names::channel_tone(channel.id)),
         current: place.channel.as_ref() == Some(&channel.slug),
     });
     std::iter::once(all).chain(each).collect()
@@ -210,7 +213,7 @@ fn view(
         channel: channel.filter(|_| channels.len() > 1).map(|channel| {
             (
                 names::plain(&channel.name).plain,
-                names::tone(channel.slug.as_bytes()),
+                names::channel_tone(channel.id),
             )
         }),
         sender,

@@ -80,6 +80,11 @@ impl Shared {
             ready: health::Last::default(),
         }
     }
+
+    /// Do people come by https?
+    fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
 }
 
 /// Every route but the webhook's.

@@ -45,8 +45,13 @@ impl Face {
     }
 }
 
+/// A channel's colour; the first eight channels have different ones.
+pub(super) fn channel_tone(id: i32) -> u8 {
+    id.rem_euclid(8) as u8
+}
+
 /// One of eight colours.
-pub(super) fn tone(of: &[u8]) -> u8 {
+fn tone(of: &[u8]) -> u8 {
     of.iter()
         .fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte))
         % 8

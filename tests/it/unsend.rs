@@ -18,6 +18,7 @@ async fn tombstones(t: &T) -> anyhow::Result<i64> {
 async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
         let photo = aoi.sends_image(marked_photo("MARK-PHOTO-1")).await?;
         let text = aoi.sends_text("MARK-TEXT-1").await?;
         t.run_jobs().await?;
@@ -53,6 +54,7 @@ async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
 async fn an_unsend_that_comes_first_keeps_the_message_out() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
         let photo = aoi.sends_image(marked_photo("MARK-LATE")).make();
         let unsend = aoi.unsends(&photo).make();
         t.deliver(&[unsend]).await?;

@@ -16,11 +16,12 @@ struct Said {
     text: Option<&'static str>,
 }
 
-/// Lives on until the play is stopped.
+/// Lives on, without an end of its own.
 pub(super) async fn live(stage: &mut Stage, cast: &Cast, pace: Duration) {
     let speakers = cast.speakers();
     let mut recent = VecDeque::new();
-    while stage.pause(pace).await {
+    loop {
+        stage.pause(pace).await;
         let (speaker, tongue) = &speakers[stage.throw(speakers.len())];
         match stage.throw(24) {
             0..=2 => take_back(stage, &mut recent).await,

@@ -9,6 +9,7 @@ mod stage;
 
 use std::time::Duration;
 
+use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::Channel;
@@ -22,7 +23,13 @@ use stage::Stage;
 /// tells the history.
 pub async fn play(tokyo: &Channel, bangkok: &Channel, pace: Duration, stop: CancellationToken) {
     let cast = Cast::gathered(tokyo, bangkok);
-    let mut stage = Stage::new(tokyo.line().clone(), stop);
-    history::tell(&mut stage, &cast).await;
-    life::live(&mut stage, &cast, pace).await;
+    let mut stage = Stage::new(tokyo.line().clone());
+    let acts = async {
+        history::tell(&mut stage, &cast).await;
+        life::live(&mut stage, &cast, pace).await;
+    };
+    select! {
+        () = acts => {}
+        () = stop.cancelled() => {}
+    }
 }

@@ -5,34 +5,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{select, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 
 use crate::fake_line::{
     Draft, Event, FakeLine,
     drawing::{self, Scene},
 };
 
-/// How often a delivery is tried, and the first pause between two tries; each further pause is twice as long.
-const TRIES: u32 = 6;
+/// How often an event is redelivered, and the pause before the first time; each further pause is twice as long.
+const REDELIVERIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Stage {
     line: FakeLine,
     dice: StdRng,
-    stop: CancellationToken,
     /// When the play began, and where the history has got to.
     curtain: DateTime<Utc>,
     past: Option<DateTime<Utc>>,
 }
 
 impl Stage {
-    pub(super) fn new(line: FakeLine, stop: CancellationToken) -> Self {
+    pub(super) fn new(line: FakeLine) -> Self {
         let curtain = DateTime::from_timestamp_millis(line.world().time.next()).unwrap_or_default();
         Stage {
             line,
             dice: StdRng::seed_from_u64(20),
-            stop,
             curtain,
             past: None,
         }
@@ -54,10 +51,10 @@ impl Stage {
         self.dice.random_range(0..sides)
     }
 
-    /// Waits between two thirds and four thirds of `pace`; false if the play was stopped meanwhile.
-    pub(super) async fn pause(&mut self, pace: Duration) -> bool {
+    /// Waits between two thirds and four thirds of `pace`.
+    pub(super) async fn pause(&mut self, pace: Duration) {
         let share = self.dice.random_range(0.67..1.33);
-        self.rest(pace.mul_f64(share)).await
+        sleep(pace.mul_f64(share)).await;
     }
 
     /// A photo some camera took; drawing it takes a while.
@@ -71,18 +68,15 @@ impl Stage {
     /// Delivers what has happened, again and again if need be, and lets some time pass if this is history.
     pub(super) async fn tell(&mut self, draft: Draft) -> Event {
         let (channel, event) = (draft.channel.clone(), draft.make());
-        let mut delivered = event.clone();
-        for turn in 0..TRIES {
-            if self.stop.is_cancelled()
-                || channel
-                    .deliver(std::slice::from_ref(&delivered))
-                    .await
-                    .acknowledged()
-            {
+        let mut delivery = channel.deliver(std::slice::from_ref(&event)).await;
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..REDELIVERIES {
+            if delivery.acknowledged() {
                 break;
             }
-            delivered = event.redelivered();
-            self.rest(FIRST_PAUSE * 2_u32.pow(turn)).await;
+            sleep(pause).await;
+            delivery = channel.redeliver(&event).await;
+            pause *= 2;
         }
         if let Some(past) = self.past {
             let meanwhile = TimeDelta::seconds(self.dice.random_range(15..140));
@@ -94,12 +88,5 @@ impl Stage {
     fn go_to(&mut self, time: DateTime<Utc>) {
         self.past = Some(time);
         self.line.at(time);
-    }
-
-    async fn rest(&self, time: Duration) -> bool {
-        select! {
-            () = sleep(time) => true,
-            () = self.stop.cancelled() => false,
-        }
     }
 }

@@ -8,7 +8,7 @@ mod things;
 use std::io::Cursor;
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageFormat, ImageReader, RgbImage, imageops::FilterType};
+use image::{DynamicImage, ImageFormat, ImageReader, RgbImage};
 
 use canvas::Canvas;
 
@@ -90,18 +90,18 @@ pub fn avatar(seed: u64) -> Bytes {
 pub(super) fn preview(picture: &[u8]) -> Bytes {
     let read = ImageReader::new(Cursor::new(picture)).with_guessed_format();
     match read.ok().and_then(|reader| reader.decode().ok()) {
-        Some(image) => jpeg(&image.thumbnail(384, 384)),
+        Some(image) => jpeg(&image.thumbnail(384, 384).into_rgb8().into()),
         None => jpeg(&RgbImage::from_pixel(240, 180, image::Rgb([120; 3])).into()),
     }
 }
 
 fn developed(canvas: Canvas, width: u32, height: u32) -> Bytes {
-    jpeg(&DynamicImage::from(canvas.into_image()).resize_exact(width, height, FilterType::Triangle))
+    jpeg(&DynamicImage::from(canvas.into_image()).thumbnail_exact(width, height))
 }
 
 fn jpeg(image: &DynamicImage) -> Bytes {
     let mut bytes = Cursor::new(Vec::new());
     // Writing to memory can't fail, and an empty picture would be noticed by whoever looks.
-    let _ = image.to_rgb8().write_to(&mut bytes, ImageFormat::Jpeg);
+    let _ = image.write_to(&mut bytes, ImageFormat::Jpeg);
     bytes.into_inner().into()
 }

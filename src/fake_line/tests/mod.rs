@@ -14,6 +14,9 @@ use super::{Channel, FakeLine, User};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// What status a body is answered with.
+type Judge = fn(&[u8]) -> u16;
+
 /// A webhook request as it arrived.
 struct Told {
     signature: Option<String>,
@@ -23,11 +26,11 @@ struct Told {
 }
 
 /// A webhook of the test's own: its URL, and what it is told. `judge` chooses the status.
-fn hook(judge: fn(&[u8]) -> u16) -> io::Result<(String, UnboundedReceiver<Told>)> {
+fn hook(judge: Judge) -> io::Result<(String, UnboundedReceiver<Told>)> {
     async fn hear(
         request: HttpRequest,
         body: web::Bytes,
-        ear: web::Data<(UnboundedSender<Told>, fn(&[u8]) -> u16)>,
+        ear: web::Data<(UnboundedSender<Told>, Judge)>,
     ) -> HttpResponse {
         let header = |name| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
         let status = StatusCode::from_u16((ear.1)(&body)).expect("a status");

@@ -77,7 +77,8 @@ pub(in crate::web) enum System {
 /// What is shown of an event.
 pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> Body {
     let who = context.name(contact);
-    let part = &event.body()[event.kind()];
+    let kind = event.kind();
+    let part = &event.body()[kind];
     let group = matches!(event.source().place, Place::Group(_));
     let members = || {
         event
@@ -86,7 +87,7 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             .map(|user_id| context.name_by_user_id(user_id))
             .collect()
     };
-    let system = match event.kind() {
+    let system = match kind {
         "follow" => System::Followed {
             who,
             again: part["isUnblocked"] == true,
@@ -111,9 +112,12 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             hardware: shown(&part["hwid"]),
             message: shown(&part["dm"]),
         },
-        "accountLink" => System::AccountLinked {
-            who,
-            ok: event.body()["link"]["result"] == "ok",
+        "accountLink" => match event.body()["link"]["result"].as_str() {
+            Some(result @ ("ok" | "failed")) => System::AccountLinked {
+                who,
+                ok: result == "ok",
+            },
+            _ => return raw::event(event),
         },
         "membership" => System::Membership {
             who,

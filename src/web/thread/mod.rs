@@ -300,7 +300,13 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
 
 fn body(row: &Row, context: &Context) -> Body {
     match (row.entry.what.as_str(), &row.event) {
-        ("unsent", _) => Body::Unsent(row.entry.unsent_at.map(|at| context.now.dated(at))),
+        ("unsent", _) => Body::Unsent(row.entry.unsent_at.map(|at| {
+            let now = context.now;
+            match now.date(at) == now.date(row.entry.occurred_at) {
+                true => now.hour(at),
+                false => now.dated(at),
+            }
+        })),
         (_, None) => raw::unreadable(&row.entry.kind),
         ("event", Some(event)) => event::body(event, row.entry.contact_id, context),
         (_, Some(event)) => {

@@ -18,13 +18,9 @@ pub(super) fn message(event: &Event) -> Body {
     tile(&format!("Unknown message: {kind}"), event)
 }
 
-/// An event of a type that is not known yet.
+/// An event of a type, or with a value, that is not known yet.
 pub(super) fn event(event: &Event) -> Body {
-    let kind = match event.kind() {
-        "" => "no type",
-        kind => kind,
-    };
-    tile(&format!("Unknown event: {kind}"), event)
+    tile(&format!("Unknown event: {}", event.kind()), event)
 }
 
 /// An event that is no JSON object. Its raw bytes are kept, but tokens can't be told from the rest.

@@ -1,0 +1,198 @@
+'use strict';
+// Pages that live: the server says that something changed, the page is read again, and what differs is mended in place.
+// Markup is never made from strings: the browser reads the page as an inert document.
+(() => {
+  const PAUSE = 500; // at most two refreshes a second
+  let shown = location.pathname + location.search;
+  let turn = 0;
+  let reading = false;
+  let again = false;
+  let last = -PAUSE;
+
+  function read(address, byHand) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open('GET', address);
+      request.responseType = 'document';
+      request.timeout = 15000;
+      if (!byHand) request.setRequestHeader('x-refresh', '1');
+      request.onload = () => {
+        const page = request.response;
+        if (request.status === 200 && page?.getElementById('main')) resolve(page);
+        else reject(request.status);
+      };
+      request.onerror = request.ontimeout = () => reject(0);
+      request.send();
+    });
+  }
+
+  // ---- mending
+
+  function remove(node) {
+    for (const media of node.querySelectorAll?.('video, audio') ?? []) {
+      media.pause();
+      media.removeAttribute('src');
+      media.load();
+    }
+    node.remove();
+  }
+
+  function patch(old, fresh) {
+    if (old.nodeName === 'DETAILS' && old.open) fresh.open = true;
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName || old.dataset.key !== fresh.dataset.key) {
+      old.before(document.adoptNode(fresh));
+      remove(old);
+      return;
+    }
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    patchChildren(old, fresh);
+  }
+
+  function patchChildren(old, fresh) {
+    const mine = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+    const theirs = new Set([...fresh.children].map((child) => child.id));
+    let at = old.firstChild;
+    const skipGone = () => {
+      while (at?.id && !theirs.has(at.id)) {
+        const gone = at;
+        at = at.nextSibling;
+        remove(gone);
+      }
+    };
+    for (const next of [...fresh.childNodes]) {
+      skipGone();
+      let match = null;
+      if (next.id) match = mine.get(next.id) ?? null;
+      else if (at && !at.id && at.nodeName === next.nodeName) match = at;
+      if (!match) {
+        old.insertBefore(document.adoptNode(next), at);
+        if (next.nodeName === 'LI') next.classList.add('fresh');
+        continue;
+      }
+      // What stands before it and has no name of its own goes; what has one is moved when its turn comes.
+      while (at && at !== match && !at.id) {
+        const gone = at;
+        at = at.nextSibling;
+        remove(gone);
+        skipGone();
+      }
+      if (match === at) at = at.nextSibling;
+      else old.insertBefore(match, at);
+      patch(match, next);
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      remove(gone);
+    }
+  }
+
+  // Keeps what is being read where it is, unless the newest is being read: then the page follows.
+  function holding(work) {
+    const box = document.getElementById('scroll');
+    const top = box?.getBoundingClientRect().top;
+    const held = box && Math.abs(box.scrollTop) > 8
+      ? [...box.querySelectorAll('li[id]')].find((entry) => entry.getBoundingClientRect().bottom > top)
+      : null;
+    const before = held?.getBoundingClientRect().top;
+    work();
+    if (held?.isConnected) box.scrollTop += held.getBoundingClientRect().top - before;
+  }
+
+  function show(page) {
+    holding(() => patch(document.getElementById('main'), page.getElementById('main')));
+    document.title = page.title;
+    document.body.dataset.live = page.body.dataset.live;
+    document.dispatchEvent(new Event('shown'));
+  }
+
+  // ---- reading again
+
+  async function refresh() {
+    again = true;
+    if (reading) return;
+    reading = true;
+    while (again) {
+      const rest = last + PAUSE - performance.now();
+      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
+      again = false;
+      last = performance.now();
+      const mine = turn;
+      try {
+        const page = await read(shown, false);
+        if (mine === turn) show(page);
+      } catch (status) {
+        // Signed out, or no longer in sight: the server shows what to do.
+        if (status === 401 || status === 403 || status === 404) return location.reload();
+        setTimeout(refresh, 3000);
+      }
+    }
+    reading = false;
+  }
+
+  let source = null;
+  function listen() {
+    source?.close();
+    source = new EventSource(`/live?since=${encodeURIComponent(document.body.dataset.live)}`);
+    source.addEventListener('changed', refresh);
+    source.addEventListener('error', () => {
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => {
+        refresh();
+        listen();
+      }, 15000);
+    });
+  }
+
+  // ---- from one conversation to the next, without leaving the page
+
+  async function go(address, push) {
+    const mine = ++turn;
+    try {
+      const page = await read(address, true);
+      if (mine !== turn) return;
+      if (push) history.pushState(null, '', address);
+      shown = location.pathname + location.search;
+      show(page);
+    } catch {
+      location.assign(address);
+    }
+  }
+
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest?.('a[data-swap]');
+    if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    go(link.href, true);
+  });
+
+  addEventListener('popstate', () => {
+    if (location.pathname + location.search !== shown) go(location.href, false);
+  });
+
+  document.addEventListener('keydown', (event) => {
+    if (event.metaKey || event.ctrlKey || event.altKey || event.target.closest('input, textarea, dialog')) return;
+    if (event.key !== 'j' && event.key !== 'k') return;
+    const rows = [...document.querySelectorAll('a.row')];
+    const now = rows.findIndex((row) => row.hasAttribute('aria-current'));
+    const next = rows[now < 0 ? 0 : now + (event.key === 'j' ? 1 : -1)];
+    if (!next) return;
+    next.focus();
+    go(next.href, true);
+  });
+
+  if (document.body.dataset.live) {
+    listen();
+    document.querySelector('a.row[aria-current]')?.scrollIntoView({ block: 'nearest' });
+    if ('stale' in document.documentElement.dataset) refresh();
+    addEventListener('online', refresh);
+    addEventListener('pagehide', () => source.close());
+    addEventListener('pageshow', (event) => {
+      if (!event.persisted) return;
+      refresh();
+      listen();
+    });
+  }
+})();
