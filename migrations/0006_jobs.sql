@@ -5,6 +5,7 @@ create table job (
     id              bigint generated always as identity primary key,
     kind            text not null check (kind in ('original', 'preview', 'profile', 'summary', 'picture')),
     channel_id      integer not null,
+    asks_line       boolean not null default true,
     attachment_id   uuid references attachment (id) on delete cascade,
     contact_id      uuid references contact (id) on delete cascade,
     conversation_id uuid references conversation (id) on delete cascade,
@@ -22,6 +23,7 @@ comment on table job is 'Something to fetch from LINE';
 comment on column job.id is 'Our own number';
 comment on column job.kind is 'original or preview (of an attachment), profile (of a contact), summary (of a group), picture (of a contact, or of a group)';
 comment on column job.channel_id is 'The channel whose token is used and whose pauses are kept';
+comment on column job.asks_line is 'false: what it fetches is not on LINE''s API, and waits for no token and no pause of the channel';
 comment on column job.attachment_id is 'For original and preview';
 comment on column job.contact_id is 'For profile and picture of a contact';
 comment on column job.conversation_id is 'For summary and picture of a group; with contact_id: the group or room in which the contact was seen';

@@ -246,7 +246,7 @@ mod tests {
                 "{index} {length}"
             );
         }
-        assert_eq!(spans(&mention("", 0, 1)), [Span::Plain("")]);
+        assert_eq!(spans(&mention("", 0, 1)), []);
     }
 
     #[test]

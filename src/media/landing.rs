@@ -105,11 +105,7 @@ impl<'a> Landing<'a> {
     }
 
     /// Makes the object and gives it its place; [`Miss::Lost`], and no object, if there is none any more.
-    pub(super) async fn keep(mut self) -> Result<(), Miss> {
-        // A writer that slept past its lease learns it here, before there is an object.
-        if let Err(miss) = self.renew().await {
-            return self.discard(miss).await;
-        }
+    pub(super) async fn keep(self) -> Result<(), Miss> {
         let Self {
             media,
             job,

@@ -38,7 +38,7 @@ pub(super) enum Miss {
     Paused(Duration),
     /// The channel has no token any more, or the worker is about to stop.
     Stopped,
-    /// The message was unsent meanwhile, or somebody else has the job.
+    /// The message was unsent meanwhile, or somebody else has the job, or took the object for abandoned.
     Lost,
     /// Our own database or bucket failed.
     Ours(Error),
@@ -97,7 +97,8 @@ impl Media {
             Miss::Refused => return Ok(Verdict::Refused),
             Miss::Paused(pause) => return Ok(Verdict::Paused(pause)),
             Miss::Stopped => return Ok(Verdict::PutBack),
-            Miss::Lost => return self.drop_job(job).await,
+            // Perhaps only the object went, because this machine slept past its lease: the message may still live.
+            Miss::Lost => (State::Waiting, None),
             Miss::Ours(error) => return Err(error),
         };
         let now = self.clock.now();
@@ -105,6 +106,11 @@ impl Media {
         if media::lock(&mut tx, id, part).await? != Some(State::Waiting) {
             drop(tx);
             return self.drop_job(job).await;
+        }
+        if reason == Some(Reason::Original)
+            && media::lock(&mut tx, id, Part::Original).await? != Some(State::Waiting)
+        {
+            return Ok(Verdict::PutBack); // it came just now, and did not know that it is waited for
         }
         media::mark(&mut tx, id, part, state, reason).await?;
         let verdict = match state {

@@ -24,7 +24,7 @@ impl Media {
     pub async fn picture(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
         match self.fetch_picture(job, stop).await {
             Ok(()) => Ok(Verdict::Settled),
-            Err(Miss::NotYet(_)) if job.attempts < ATTEMPTS => Ok(Verdict::Again),
+            Err(Miss::NotYet(_) | Miss::Lost) if job.attempts < ATTEMPTS => Ok(Verdict::Again),
             Err(Miss::Stopped) => Ok(Verdict::PutBack),
             Err(Miss::Ours(error)) => Err(error),
             Err(_) => self.drop_job(job).await,

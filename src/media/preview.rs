@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     line::client::{Answer, Trouble},
+    objects,
     records::{
         jobs::{Job, Verdict},
         media::{Attachment, Part, Reason, State},
@@ -94,7 +95,11 @@ impl Media {
         {
             return Err(Miss::Failed(Reason::TooLarge));
         }
-        let (_, body) = self.objects.get(key, None).await?;
+        let (_, body) = match self.objects.get(key, None).await {
+            // Where it is not an unsend that took it, it will not come back.
+            Err(objects::Error::NotFound) => return Err(Miss::Failed(Reason::Original)),
+            other => other?,
+        };
         let chunks: Vec<Bytes> = body.try_collect().await?;
         self.land_thumbnail(job, attachment.id, chunks.concat())
             .await

@@ -70,16 +70,25 @@ pub async fn claim(
     refused_after: DateTime<Utc>,
 ) -> Result<Vec<Job>> {
     sqlx::query_as(
-        "with due as (
-             select j.id from job j join channel c on c.id = j.channel_id
-             where j.kind = $1 and j.run_at <= $3 and (j.leased_until is null or j.leased_until <= $3)
-             and (j.kind = 'picture'
-                 or exists (select from attachment a where a.id = j.attachment_id and a.provider = 'external')
-                 or c.access_token is not null
-                     and (c.paused_until is null or c.paused_until <= $3)
-                     and (c.token_refused_at is null or c.token_refused_at <= $5))
-             order by j.id desc limit $2
-             for update of j skip locked
+        "with newest as (
+             select n.id from channel c cross join lateral (
+                 (select id from job
+                  where channel_id = c.id and kind = $1 and not asks_line
+                  and run_at <= $3 and (leased_until is null or leased_until <= $3)
+                  order by id desc limit $2)
+                 union all
+                 (select id from job
+                  where c.access_token is not null
+                  and (c.paused_until is null or c.paused_until <= $3)
+                  and (c.token_refused_at is null or c.token_refused_at <= $5)
+                  and channel_id = c.id and kind = $1 and asks_line
+                  and run_at <= $3 and (leased_until is null or leased_until <= $3)
+                  order by id desc limit $2)
+             ) n order by n.id desc limit $2
+         ), due as (
+             select id from job where id in (select id from newest)
+             and (leased_until is null or leased_until <= $3)
+             order by id desc for update skip locked
          )
          update job set lease = gen_random_uuid(), leased_until = $4, attempts = attempts + 1
          from due where job.id = due.id

@@ -218,10 +218,12 @@ pub async fn mark(
     Ok(())
 }
 
-/// Lets a preview that waits for its original run at `now`.
+/// Lets a preview that waits for its original run at `now`, taken from whoever is about to put it off.
 pub async fn hurry_preview(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set run_at = least(run_at, $2) where attachment_id = $1 and kind = 'preview'",
+        "update job set run_at = $2, lease = null, leased_until = null
+         where attachment_id = $1 and kind = 'preview'
+         and exists (select from attachment where id = $1 and preview_reason = 'original')",
     )
     .bind(id)
     .bind(now)

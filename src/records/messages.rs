@@ -191,12 +191,12 @@ pub async fn attach(
              from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bool[])
                  as a (id, message_id, channel_id, kind, external)
              on conflict do nothing
-             returning id, channel_id, preview_state
+             returning id, channel_id, preview_state, provider = 'line' as asks_line
          )
-         insert into job (kind, channel_id, attachment_id, run_at)
-         select 'preview', channel_id, id, $6 from written where preview_state = 'waiting'
+         insert into job (kind, channel_id, attachment_id, asks_line, run_at)
+         select 'preview', channel_id, id, asks_line, $6 from written where preview_state = 'waiting'
          union all
-         select 'original', channel_id, id, $6 from written
+         select 'original', channel_id, id, asks_line, $6 from written
          on conflict do nothing",
     )
     .bind(&ids)

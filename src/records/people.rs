@@ -167,15 +167,15 @@ pub async fn ask_for_picture(
 ) -> Result<()> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
-            "insert into job (kind, channel_id, contact_id, run_at, created_at)
-             values ('picture', $1, $2, $3, $3)
+            "insert into job (kind, channel_id, contact_id, run_at, created_at, asks_line)
+             values ('picture', $1, $2, $3, $3, false)
              on conflict (contact_id, kind) where contact_id is not null
              do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
             id,
         ),
         Subject::Group(id) => (
-            "insert into job (kind, channel_id, conversation_id, run_at, created_at)
-             values ('picture', $1, $2, $3, $3)
+            "insert into job (kind, channel_id, conversation_id, run_at, created_at, asks_line)
+             values ('picture', $1, $2, $3, $3, false)
              on conflict (conversation_id, kind) where contact_id is null and attachment_id is null
              do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
             id,

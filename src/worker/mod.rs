@@ -24,6 +24,10 @@ use crate::{
 
 /// How long the worker sleeps if nobody wakes it.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Commits ring the bell hundreds of times a second under load; looking for jobs each time would cost more than the
+/// commits.
+const BREATH: Duration = Duration::from_millis(20);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
 const REFUSED: Duration = Duration::from_secs(3600);
 
@@ -59,7 +63,6 @@ pub struct Worker {
     wake: Arc<Notify>,
     files: Arc<Semaphore>,
     asking: Arc<Semaphore>,
-    sweeping: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -81,7 +84,6 @@ impl Worker {
             wake: Arc::default(),
             files: Arc::new(Semaphore::new(FILES.1)),
             asking: Arc::new(Semaphore::new(PEOPLE.1)),
-            sweeping: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -92,22 +94,33 @@ impl Worker {
 
     /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
     pub async fn run(&self, stop: CancellationToken) {
+        tokio::join!(self.fetch(&stop), self.keep_sweeping(&stop));
+    }
+
+    async fn fetch(&self, stop: &CancellationToken) {
         let mut running = JoinSet::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.claim(&mut running, &stop).await {
+            if let Err(error) = self.claim(&mut running, stop).await {
                 tracing::warn!(reason = %verdict::reason(&error), "no job could be claimed");
-            }
-            if let Ok(permit) = Arc::clone(&self.sweeping).try_acquire_owned() {
-                running.spawn(self.clone().sweep(permit));
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified() => {}
+                () = self.wake.notified() => tokio::time::sleep(BREATH).await,
                 Some(_) = running.join_next() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
         while running.join_next().await.is_some() {}
+    }
+
+    async fn keep_sweeping(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.media.sweep().await {
+                let error = error.into();
+                tracing::warn!(reason = %verdict::reason(&error), "an object could not be purged yet");
+            }
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
     }
 
     /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.
@@ -170,16 +183,5 @@ impl Worker {
             Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
         };
         self.write(&job, verdict).await
-    }
-
-    async fn sweep(self, _turn: OwnedSemaphorePermit) -> Result<(), Error> {
-        if let Err(error) = self.media.sweep().await {
-            let error = error.into();
-            tracing::warn!(
-                reason = %verdict::reason(&error),
-                "an object could not be purged yet"
-            );
-        }
-        Ok(())
     }
 }

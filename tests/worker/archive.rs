@@ -60,7 +60,8 @@ impl Archive {
         .fetch_one(&pool)
         .await
         .unwrap();
-        let worker = worker(&pool, &clock, &objects, &line, Reach::Anywhere);
+        let url = Url::parse(line.url()).unwrap();
+        let worker = worker(&pool, &clock, &objects, [url.clone(), url], Reach::Anywhere);
         Self {
             line,
             shop,
@@ -75,9 +76,14 @@ impl Archive {
 
     /// Another worker on the same archive, with connections of its own.
     pub(crate) async fn another_worker(&self, reach: Reach) -> Worker {
+        self.worker_with_data_host(self.line.url(), reach).await
+    }
+
+    pub(crate) async fn worker_with_data_host(&self, data: &str, reach: Reach) -> Worker {
         let options = (*self.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
-        worker(&pool, &self.clock, &self.objects, &self.line, reach)
+        let hosts = [self.line.url(), data].map(|url| Url::parse(url).unwrap());
+        worker(&pool, &self.clock, &self.objects, hosts, reach)
     }
 
     pub(crate) async fn work(&self) -> usize {
@@ -157,8 +163,8 @@ impl Archive {
         attachment
     }
 
-    /// An unsend begun: nothing else can be written for the message until it ends.
-    pub(crate) async fn unsending(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
+    /// Holds the attachment, as an unsend does that has begun.
+    pub(crate) async fn holding(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
         let mut tx = self.pool.begin().await.unwrap();
         sqlx::query("select from attachment where id = $1 for update")
             .bind(attachment)
@@ -202,7 +208,7 @@ impl Archive {
     }
 
     pub(crate) async fn unsends(&self, attachment: Uuid) -> Uuid {
-        let tx = self.unsending(attachment).await;
+        let tx = self.holding(attachment).await;
         self.unsent(tx, attachment).await
     }
 
@@ -304,12 +310,11 @@ fn worker(
     pool: &PgPool,
     clock: &Clock,
     objects: &Objects,
-    line: &FakeLine,
+    [api, data]: [Url; 2],
     reach: Reach,
 ) -> Worker {
-    let url = Url::parse(line.url()).unwrap();
-    let api = LineApi::new(url.clone(), url).unwrap();
-    Worker::new(pool.clone(), clock.clone(), objects.clone(), api, reach).unwrap()
+    let line = LineApi::new(api, data).unwrap();
+    Worker::new(pool.clone(), clock.clone(), objects.clone(), line, reach).unwrap()
 }
 
 fn sizes(dir: &Path) -> Vec<u64> {

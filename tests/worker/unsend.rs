@@ -7,8 +7,11 @@ use line_chat_archive::{
     media::Reach,
 };
 
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
 use crate::archive::{Archive, until};
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -52,24 +55,71 @@ async fn an_unsend_while_the_download_drips_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_long_download_notices_the_unsend_on_its_way() {
+async fn a_long_download_renews_its_lease_and_notices_the_unsend_on_its_way() {
     let t = Archive::new().await;
     let id = t
-        .receives(&t.shop.user("Aoi").sends_file("a", vec![5; 400_000]).make())
+        .receives(&t.shop.user("Aoi").sends_file("a", &b"a"[..]).make())
         .await;
-    let gate = t.line.trouble(Call::Content).held_after(100_000);
-    let working = tokio::spawn({
-        let worker = t.worker.clone();
-        async move { worker.run_until_idle().await }
-    });
-    gate.reached().await;
-    until(async || t.written() == 100_000).await;
+    let host = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let data = format!("http://{}", host.local_addr().unwrap());
+    let worker = t.worker_with_data_host(&data, Reach::Anywhere).await;
+    let working = tokio::spawn(async move { worker.run_until_idle().await });
+    let (mut wire, _) = host.accept().await.unwrap();
+    wire.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nfirst")
+        .await
+        .unwrap();
+    until(async || t.written() == 5).await;
+
+    t.clock.advance(50 * SECOND);
+    wire.write_all(b"second").await.unwrap();
+    until(async || t.written() == 11).await;
+    t.clock.advance(50 * SECOND);
+    assert_eq!(
+        t.work().await,
+        0,
+        "nobody else may have the job, or sweep the object"
+    );
+    assert_eq!(t.written(), 11);
+
     let erasure = t.unsends(id).await;
-    t.clock.advance(Duration::from_secs(10));
-    gate.open();
+    wire.write_all(b"third").await.unwrap();
     working.await.unwrap().unwrap();
     t.holds_only(0).await;
     assert!(t.objects_gone_at(erasure).await.is_some());
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_fetches_anew_what_was_swept_meanwhile() {
+    let t = Archive::new().await;
+    let id = t
+        .receives(&t.shop.user("Aoi").sends_file("a", vec![5; 200_000]).make())
+        .await;
+    let gate = t.line.trouble(Call::Content).held_after(100_000);
+    let sleeper = t.another_worker(Reach::Anywhere).await;
+    let sleeping = tokio::spawn(async move { sleeper.run_until_idle().await });
+    gate.reached().await;
+    until(async || t.written() == 100_000).await;
+
+    // The sweep wakes up before anybody has a hand free for the job.
+    t.clock.advance(2 * MINUTE);
+    let token = t.shop.access_token().into_bytes();
+    sqlx::query("update channel set access_token = null")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    t.work().await;
+    t.holds_only(0).await;
+    sqlx::query("update channel set access_token = $1")
+        .bind(token)
+        .execute(&t.pool)
+        .await
+        .unwrap();
+
+    gate.open();
+    sleeping.await.unwrap().unwrap();
+    t.work_on(1, MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, none");
+    t.holds_only(1).await;
 }
 
 #[tokio::test]
@@ -84,7 +134,7 @@ async fn an_unsend_between_the_last_byte_and_the_commit_leaves_nothing() {
         let working = tokio::spawn(async move { worker.run_until_idle().await });
         gate.reached().await;
         until(async || t.written() == 199_999).await;
-        let unsending = t.unsending(id).await;
+        let unsending = t.holding(id).await;
         gate.open();
         until(async || !t.objects.list().await.unwrap().is_empty()).await;
         if crash {
@@ -119,7 +169,7 @@ async fn an_unsend_while_the_preview_is_made_leaves_nothing_and_fetches_nothing_
         .await
         .unwrap();
     t.work().await;
-    let unsending = t.unsending(id).await;
+    let unsending = t.holding(id).await;
     t.clock.advance(24 * 60 * MINUTE);
     let working = tokio::spawn({
         let worker = t.worker.clone();

@@ -112,9 +112,12 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             hardware: shown(&part["hwid"]),
             message: shown(&part["dm"]),
         },
-        "accountLink" => System::AccountLinked {
-            who,
-            ok: event.body()["link"]["result"] == "ok",
+        "accountLink" => match event.body()["link"]["result"].as_str() {
+            Some(result @ ("ok" | "failed")) => System::AccountLinked {
+                who,
+                ok: result == "ok",
+            },
+            _ => return raw::event(event),
         },
         "membership" => System::Membership {
             who,

@@ -18,7 +18,7 @@ pub(super) fn message(event: &Event) -> Body {
     tile(&format!("Unknown message: {kind}"), event)
 }
 
-/// An event of a type that is not known yet.
+/// An event of a type, or with a value, that is not known yet.
 pub(super) fn event(event: &Event) -> Body {
     tile(&format!("Unknown event: {}", event.kind()), event)
 }

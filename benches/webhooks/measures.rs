@@ -1,0 +1,215 @@
+//! What is measured, and in which order.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    apps::{App, Running},
+    bodies::{Feed, PEOPLE, Requests, Senders},
+    ground::Ground,
+    load::{self, Outcome},
+    report::{self, Sample},
+    usage::{Spent, memory},
+};
+
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Events in each webhook of the second kind.
+const SEVERAL: usize = 5;
+
+/// One run of the benchmark.
+pub struct Bench<'a> {
+    ground: &'a Ground,
+    within: Duration,
+    quick: bool,
+    started: usize,
+    /// Events acknowledged, and stored.
+    events: (u64, u64),
+}
+
+impl<'a> Bench<'a> {
+    /// Measures for so many seconds each time.
+    pub fn new(ground: &'a Ground, seconds: f64, quick: bool) -> Self {
+        Self {
+            ground,
+            within: Duration::from_secs_f64(if quick { 1.0 } else { seconds }),
+            quick,
+            started: 0,
+            events: (0, 0),
+        }
+    }
+
+    /// Every app in every round, each time with a fresh process and an empty database.
+    pub async fn compare(&mut self, apps: &[App], rounds: usize) -> Result<String> {
+        // Enough for 50,000 webhooks a second.
+        let seconds = self.within + WARM_UP;
+        let enough = |rate: usize| rate * seconds.as_secs_f64().ceil() as usize;
+        let single = Requests::write(0, enough(80_000), 1, Senders::Drawn);
+        let several = Requests::write(1, enough(15_000), SEVERAL, Senders::Drawn);
+        let mut samples = vec![];
+        for round in 0..rounds {
+            for nth in 0..apps.len() {
+                let app = apps[(nth + round) % apps.len()];
+                eprintln!("round {} of {rounds}: {}", round + 1, app.key());
+                let mut running = self.start(app).await?;
+                if app == App::New {
+                    let strangers = Requests::write(2, enough(50_000), 1, Senders::InTurn(PEOPLE));
+                    let feed = Feed::all(&strangers);
+                    samples.push(self.sample(app, &mut running, 64, &feed).await?);
+                } else {
+                    let feed = Feed::all(&single);
+                    for connections in [64, 16, 1] {
+                        samples.push(self.sample(app, &mut running, connections, &feed).await?);
+                    }
+                    samples.push(
+                        self.sample(app, &mut running, 64, &Feed::all(&several))
+                            .await?,
+                    );
+                }
+                self.stop(running).await?;
+            }
+        }
+        Ok(report::table(&samples))
+    }
+
+    /// Ours at 500 webhooks a second.
+    pub async fn steady(&mut self) -> Result<String> {
+        let rate = 500;
+        let seconds = if self.quick { 3 } else { 20 };
+        let requests = Requests::write(0, rate * (seconds + 1), 1, Senders::Drawn);
+        let mut running = self.start(App::Ours).await?;
+        self.ground.settle().await?;
+        let (feed, within) = (Feed::all(&requests), Duration::from_secs(seconds as u64));
+        let outcome = load::steady(running.address, 64, &feed, rate as u32, within).await?;
+        running.acknowledged += outcome.acknowledged;
+        self.stop(running).await?;
+        Ok(format!(
+            "line-chat-archive at a steady {rate} webhooks/s for {seconds} s, counted from when each was due: \
+             p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms.\n",
+            outcome.quantile(0.5),
+            outcome.quantile(0.99),
+            outcome.quantile(1.0),
+        ))
+    }
+
+    /// Ours, very many webhooks by 64 connections: does it grow, does it slow down?
+    pub async fn soak(&mut self) -> Result<String> {
+        let stretch = if self.quick { 5_000 } else { 50_000 };
+        let requests = Requests::write(0, 10 * stretch, 1, Senders::Drawn);
+        let mut running = self.start(App::Ours).await?;
+        self.ground.settle().await?;
+        let mut table = format!(
+            "line-chat-archive, {} webhooks by 64 connections, one stretch after the other:\n\n\
+             | webhooks | webhooks/s | p99 ms | MiB |\n|--:|--:|--:|--:|\n| 0 | | | {:.1} |\n",
+            10 * stretch,
+            memory(running.id)
+        );
+        for nth in 0..10 {
+            let feed = Feed::of(&requests, nth * stretch..(nth + 1) * stretch);
+            let outcome = load::closed(running.address, 64, &feed, Duration::MAX).await?;
+            running.acknowledged += outcome.acknowledged;
+            table += &format!(
+                "| {} | {:.0} | {:.2} | {:.1} |\n",
+                (nth + 1) * stretch,
+                outcome.rate(),
+                outcome.quantile(0.99),
+                memory(running.id)
+            );
+        }
+        self.stop(running).await?;
+        Ok(table)
+    }
+
+    /// Loads one app for 30 seconds.
+    pub async fn profile(&mut self, app: App) -> Result<()> {
+        let requests = Requests::write(
+            0,
+            1_000_000,
+            1,
+            if app == App::New {
+                Senders::InTurn(PEOPLE)
+            } else {
+                Senders::Drawn
+            },
+        );
+        let mut running = self.start(app).await?;
+        eprintln!(
+            "the app is process {}, PostgreSQL {}",
+            running.id, self.ground.postmaster
+        );
+        let feed = Feed::all(&requests);
+        let outcome = load::closed(running.address, 64, &feed, Duration::from_secs(30)).await?;
+        running.acknowledged += outcome.acknowledged;
+        eprintln!("{:.0} webhooks/s", outcome.rate());
+        self.stop(running).await
+    }
+
+    /// Whether all that was acknowledged is stored, and nothing else.
+    pub fn honesty(&self) -> Result<String> {
+        let (acknowledged, stored) = self.events;
+        Ok(format!(
+            "Of all apps together {acknowledged} events were acknowledged and {stored} stored.\n"
+        ))
+    }
+
+    async fn start(&mut self, app: App) -> Result<Running> {
+        self.started += 1;
+        let mut running = Running::start(app, self.ground, self.started).await?;
+        if app == App::Ours {
+            let everybody = Requests::write(3, PEOPLE / SEVERAL, SEVERAL, Senders::InTurn(0));
+            self.send(&mut running, 64, &Feed::all(&everybody), Duration::MAX)
+                .await?;
+        }
+        Ok(running)
+    }
+
+    async fn stop(&mut self, running: Running) -> Result<()> {
+        let acknowledged = running.acknowledged;
+        let stored = u64::try_from(running.stop(self.ground).await?)?;
+        ensure!(
+            acknowledged == stored,
+            "{acknowledged} events were acknowledged, {stored} are stored"
+        );
+        self.events = (self.events.0 + acknowledged, self.events.1 + stored);
+        Ok(())
+    }
+
+    async fn sample(
+        &self,
+        app: App,
+        running: &mut Running,
+        connections: usize,
+        feed: &Feed<'_>,
+    ) -> Result<Sample> {
+        self.ground.settle().await?;
+        self.send(running, connections, feed, WARM_UP).await?;
+        let before = Spent::now(running.id, self.ground.postmaster);
+        let outcome = self.send(running, connections, feed, self.within).await?;
+        let spent = Spent::now(running.id, self.ground.postmaster).since(before);
+        Ok(Sample::of(
+            app,
+            connections,
+            feed.events(),
+            &outcome,
+            spent,
+            memory(running.id),
+        ))
+    }
+
+    async fn send(
+        &self,
+        running: &mut Running,
+        connections: usize,
+        feed: &Feed<'_>,
+        within: Duration,
+    ) -> Result<Outcome> {
+        let outcome = load::closed(running.address, connections, feed, within).await?;
+        ensure!(
+            outcome.refused == 0,
+            "{} webhooks were refused",
+            outcome.refused
+        );
+        running.acknowledged += outcome.acknowledged * feed.events() as u64;
+        Ok(outcome)
+    }
+}

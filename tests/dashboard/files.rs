@@ -1,0 +1,167 @@
+//! Files leave through the app only, as what they are, and not after they were unsent.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use line_chat_archive::fake_line::drawing;
+use reqwest::{Method, Response, header};
+use uuid::Uuid;
+
+use crate::site::{Site, Visitor};
+
+async fn attachment(site: &Site, message_id: &str) -> Uuid {
+    sqlx::query_scalar("select a.id from attachment a join message m on m.id = a.message_id where m.message_id = $1")
+        .bind(message_id)
+        .fetch_one(&mut site.db().await)
+        .await
+        .unwrap()
+}
+
+async fn range(visitor: &Visitor, path: &str, range: &str) -> Response {
+    visitor
+        .request(Method::GET, path)
+        .header(header::RANGE, range)
+        .send()
+        .await
+        .unwrap()
+}
+
+fn text<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_photo_is_shown_and_nothing_in_it_can_act() {
+    let site = Site::new().await;
+    let photo = drawing::photo(1, 640, 480);
+    let sent = site
+        .shop
+        .user("Aoi")
+        .sends_image(photo.clone())
+        .await
+        .unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let id = attachment(&site, sent.message_id()).await;
+    let path = format!("/attachments/{id}");
+    let answer = admin.get(&path).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(text(&answer, "content-type"), "image/jpeg");
+    assert_eq!(
+        text(&answer, "content-security-policy"),
+        "sandbox; default-src 'none'"
+    );
+    assert_eq!(text(&answer, "cache-control"), "no-store");
+    assert_eq!(text(&answer, "content-disposition"), "");
+    for validator in ["etag", "last-modified"] {
+        assert!(answer.headers().get(validator).is_none(), "{validator}");
+    }
+    assert_eq!(answer.bytes().await.unwrap(), photo);
+    assert_eq!(admin.status(&format!("{path}/preview")).await, 200);
+
+    let part = range(&admin, &path, "bytes=10-19").await;
+    assert_eq!(part.status(), 206);
+    assert_eq!(
+        text(&part, "content-range"),
+        format!("bytes 10-19/{}", photo.len())
+    );
+    assert_eq!(
+        text(&part, "content-type"),
+        "image/jpeg",
+        "told by the first bytes, whatever part is asked for"
+    );
+    assert_eq!(part.bytes().await.unwrap(), photo.slice(10..20));
+    let end = range(&admin, &path, "bytes=-5").await;
+    assert_eq!(end.bytes().await.unwrap(), photo.slice(photo.len() - 5..));
+    let outside = range(&admin, &path, "bytes=99999999-").await;
+    assert_eq!(
+        (outside.status().as_u16(), text(&outside, "content-range")),
+        (416, &*format!("bytes */{}", photo.len()))
+    );
+    assert_eq!(range(&admin, &path, "bytes=0-0,5-6").await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_could_run_is_only_downloaded() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let svg = Bytes::from_static(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>");
+    let html = Bytes::from_static(b"<!doctype html><script>alert(1)</script>");
+    let pdf = Bytes::from_static(b"%PDF-1.7 /OpenAction (app.alert(1))");
+    let admin = site.admin().await;
+    for (name, bytes) in [
+        ("\u{202e}gpj.svg", &svg),
+        ("../../見積\"\r\nX: y.html", &html),
+        ("a.pdf", &pdf),
+        ("photo.jpg", &html),
+    ] {
+        let sent = aoi.sends_file(name, bytes.clone()).await.unwrap();
+        site.run_jobs().await;
+        let answer = admin
+            .get(&format!(
+                "/attachments/{}",
+                attachment(&site, sent.message_id()).await
+            ))
+            .await;
+        assert_eq!(answer.status(), 200, "{name:?}");
+        assert_eq!(
+            text(&answer, "content-type"),
+            "application/octet-stream",
+            "{name:?}"
+        );
+        let disposition = text(&answer, "content-disposition").to_owned();
+        assert!(
+            disposition.starts_with("attachment; filename=\""),
+            "{disposition}"
+        );
+        assert!(
+            disposition.contains("; filename*=UTF-8''") && !disposition.contains('/'),
+            "{disposition}"
+        );
+        assert!(answer.headers().get("x").is_none());
+        assert_eq!(&answer.bytes().await.unwrap(), bytes);
+    }
+    let image = aoi.sends_image(svg).await.unwrap();
+    site.run_jobs().await;
+    let answer = admin
+        .get(&format!(
+            "/attachments/{}",
+            attachment(&site, image.message_id()).await
+        ))
+        .await;
+    assert_eq!(
+        text(&answer, "content-type"),
+        "application/octet-stream",
+        "whatever it was sent as"
+    );
+}
+
+#[tokio::test]
+async fn a_download_does_not_outlive_the_message() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let size = 48 * 1024 * 1024;
+    let sent = aoi.sends_file("big.bin", vec![7_u8; size]).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let path = format!(
+        "/attachments/{}",
+        attachment(&site, sent.message_id()).await
+    );
+    let mut body = admin.get(&path).await.bytes_stream();
+    let mut got = body.next().await.unwrap().unwrap().len();
+    aoi.unsends(&sent).await.unwrap();
+    let end = loop {
+        match body.next().await {
+            Some(Ok(bytes)) => got += bytes.len(),
+            Some(Err(_)) => break "cut",
+            None => break "complete",
+        }
+    };
+    assert_eq!(end, "cut", "after {got} of {size} bytes");
+    assert!(got < size / 2, "{got}");
+    assert_eq!(admin.status(&path).await, 404);
+    site.run_jobs().await;
+}

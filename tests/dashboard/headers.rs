@@ -1,0 +1,204 @@
+//! What stands in front of every route: where a request comes from, and what an answer allows.
+
+use reqwest::{Method, Response, header};
+
+use crate::site::{Site, between};
+
+#[tokio::test]
+async fn nothing_is_changed_for_another_site() {
+    let site = Site::new().await;
+    site.operator("keiko", "admin", None).await;
+    let keiko = site.visitor("keiko").await;
+    let own = format!("http://{}", site.service.address);
+    let sites = [
+        None,
+        Some("same-origin"),
+        Some("none"),
+        Some("same-site"),
+        Some("cross-site"),
+    ];
+    let origins = [
+        None,
+        Some("null"),
+        Some("https://evil.test"),
+        Some(own.as_str()),
+    ];
+    for path in ["/login", "/logout", "/setup", "/conversations", "/nowhere"] {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            for site in sites {
+                for origin in origins {
+                    let mut request = site_request(&keiko, &method, path, site, origin);
+                    if path == "/logout" && method == Method::POST {
+                        // Let it not end the session that the other cells need.
+                        request = request.header(header::COOKIE, "session=none");
+                    }
+                    let status = request.send().await.unwrap().status().as_u16();
+                    let ours = match site {
+                        Some(site) => matches!(site, "same-origin" | "none"),
+                        None => origin == Some(&own),
+                    };
+                    assert_eq!(
+                        status == 403,
+                        !ours,
+                        "{method} {path} {site:?} {origin:?}: {status}"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(keiko.status("/conversations").await, 200, "still signed in");
+    let cross = keiko
+        .request(Method::GET, "/conversations")
+        .header("sec-fetch-site", "cross-site");
+    assert_eq!(
+        cross.send().await.unwrap().status(),
+        200,
+        "a link from elsewhere may lead here"
+    );
+}
+
+fn site_request(
+    keiko: &crate::site::Visitor,
+    method: &Method,
+    path: &str,
+    site: Option<&str>,
+    origin: Option<&str>,
+) -> reqwest::RequestBuilder {
+    let mut request = keiko.request(method.clone(), path);
+    if let Some(site) = site {
+        request = request.header("sec-fetch-site", site);
+    }
+    if let Some(origin) = origin {
+        request = request.header(header::ORIGIN, origin);
+    }
+    request
+}
+
+fn text<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_answer_forbids_what_it_does_not_need() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_text("hello").await.unwrap();
+    let admin = site.admin().await;
+    let id: uuid::Uuid = site.one("select id from conversation").await;
+    for (path, status) in [
+        ("/", 303),
+        ("/login", 200),
+        ("/conversations", 200),
+        (&format!("/conversations/{id}") as &str, 200),
+        ("/conversations/not-an-id", 404),
+        ("/conversations?before=nonsense", 404),
+        ("/erasures", 200),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/nowhere", 404),
+        ("/setup?token=x", 404),
+        ("/webhook/shop", 404),
+        ("/login/../../etc/passwd", 404),
+    ] {
+        let answer = admin.get(path).await;
+        assert_eq!(answer.status(), status, "{path}");
+        let csp = text(&answer, "content-security-policy");
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "object-src 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(
+                csp.split("; ").any(|directive| directive == part),
+                "{path}: {csp}"
+            );
+        }
+        assert!(
+            !csp.contains("unsafe") && !csp.contains("http"),
+            "{path}: {csp}"
+        );
+        assert_eq!(text(&answer, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(text(&answer, "referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(
+            text(&answer, "cross-origin-opener-policy"),
+            "same-origin",
+            "{path}"
+        );
+        assert_eq!(
+            text(&answer, "cross-origin-resource-policy"),
+            "same-origin",
+            "{path}"
+        );
+        assert_eq!(text(&answer, "cache-control"), "no-store", "{path}");
+        let body = answer.text().await.unwrap();
+        for inline in [" style=", " onclick=", " onload=", "javascript:", "<style"] {
+            assert!(!body.contains(inline), "{path}: {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_the_same_for_everybody_is_kept_by_browsers() {
+    let site = Site::new().await;
+    let stranger = site.stranger();
+    let page = stranger.page("/login").await;
+    let files: Vec<_> = ["href", "src"]
+        .iter()
+        .flat_map(|attribute| between(&page, &format!("{attribute}=\"/static/"), "\""))
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let path = format!("/static/{file}");
+        let answer = stranger.get(&path).await;
+        assert_eq!(
+            text(&answer, "cache-control"),
+            "public, max-age=31536000, immutable",
+            "{path}"
+        );
+        assert_eq!(text(&answer, "x-content-type-options"), "nosniff");
+        let (plain, _) = path.split_once('?').unwrap();
+        assert_eq!(
+            text(&stranger.get(plain).await, "cache-control"),
+            "no-store",
+            "without its checksum"
+        );
+    }
+    for missing in [
+        "/static/",
+        "/static/nothing.js",
+        "/static/..%2fsrc%2flib.rs",
+        "/static/../Cargo.toml",
+    ] {
+        assert_eq!(stranger.status(missing).await, 404, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_database_is_told_without_its_words() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let mut db = site.db().await;
+    sqlx::query("alter table conversation rename to lost")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let answer = admin.get("/conversations").await;
+    assert_eq!(answer.status(), 500);
+    assert_eq!(text(&answer, "cache-control"), "no-store");
+    let page = answer.text().await.unwrap();
+    for word in [
+        "relation",
+        "conversation\"",
+        "42P01",
+        "sqlx",
+        "panicked",
+        "src/",
+    ] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert_eq!(between(&page, "Id of this answer: <code>", "<").len(), 1);
+}

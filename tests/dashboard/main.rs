@@ -1,0 +1,20 @@
+//! The dashboard over HTTP and in a browser: the whole service against a real PostgreSQL, a real bucket and the
+//! pretend LINE.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test is helped by may fail it"
+)]
+
+mod files;
+mod headers;
+mod live;
+mod pages;
+mod paging;
+mod scope;
+mod sign_in;
+mod site;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod support;

@@ -1,0 +1,273 @@
+//! One test's world: a service with one channel, and visitors with a cookie each.
+
+use std::{net::SocketAddr, time::Duration};
+
+use chrono::{DateTime, TimeZone, Utc};
+use line_chat_archive::{
+    MIGRATOR,
+    app::service::{Parts, Service},
+    clock::Clock,
+    embedded::Scratch,
+    fake_line::{Channel, FakeLine},
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    records::{
+        channels,
+        operators::{self, NewOperator},
+    },
+    web::password,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+use url::Url;
+use uuid::Uuid;
+
+/// Every operator's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A test's world.
+pub struct Site {
+    pub service: Service,
+    pub line: FakeLine,
+    pub shop: Channel,
+    pub clock: Clock,
+    database: PgConnectOptions,
+    _bucket: TempDir,
+}
+
+/// When every test begins.
+pub fn start() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 20, 9, 0, 0).unwrap()
+}
+
+async fn template() -> &'static str {
+    static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+    TEMPLATE
+        .get_or_init(async || {
+            let scratch = Scratch::shared().await.unwrap();
+            let options = scratch.create_database("template").await.unwrap();
+            let mut db = options.connect().await.unwrap();
+            MIGRATOR.run(&mut db).await.unwrap();
+            sqlx::Connection::close(db).await.unwrap();
+        })
+        .await;
+    "template"
+}
+
+/// The hash of [`PASSWORD`], made once.
+async fn phc() -> &'static str {
+    static PHC: OnceCell<String> = OnceCell::const_new();
+    PHC.get_or_init(async || password::hash(PASSWORD).unwrap())
+        .await
+}
+
+impl Site {
+    /// A service with the channel `shop`; nobody may sign in yet.
+    pub async fn new() -> Self {
+        Self::seen_at(None).await
+    }
+
+    /// The same, which believes that people see it at another address.
+    pub async fn seen_at(public_url: Option<&str>) -> Self {
+        let template = template().await;
+        let scratch = Scratch::shared().await.unwrap();
+        let database = scratch.create_database_from(template).await.unwrap();
+        let clock = Clock::manual(start());
+        let line = FakeLine::start().unwrap();
+        line.at(start());
+        let bucket = TempDir::new().unwrap();
+        let directory = Url::from_directory_path(bucket.path()).unwrap();
+        let address = Url::parse(line.url()).unwrap();
+        let service = Service::start(Parts {
+            database: database.clone(),
+            objects: Objects::open(&directory).await.unwrap(),
+            line: LineApi::new(address.clone(), address).unwrap(),
+            reach: Reach::Anywhere,
+            clock: clock.clone(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_url: public_url.map(|url| url.parse().unwrap()),
+        })
+        .await
+        .unwrap();
+        let shop = line.channel("Shop");
+        let site = Self {
+            service,
+            line,
+            shop,
+            clock,
+            database,
+            _bucket: bucket,
+        };
+        site.add("shop", &site.shop).await;
+        site
+    }
+
+    /// Another channel.
+    pub async fn channel(&self, slug: &str) -> Channel {
+        let channel = self.line.channel(slug);
+        self.add(slug, &channel).await;
+        channel
+    }
+
+    async fn add(&self, slug: &str, channel: &Channel) {
+        let (secret, token) = (channel.secret().into(), channel.access_token().into());
+        let now = self.clock.now();
+        let added =
+            channels::add(&mut self.db().await, slug, slug, &secret, Some(&token), now).await;
+        added.unwrap().unwrap();
+        self.service
+            .doors
+            .refresh(&self.service.pool)
+            .await
+            .unwrap();
+        channel.webhook_to(&format!("http://{}/webhook/{slug}", self.service.address));
+    }
+
+    pub async fn db(&self) -> PgConnection {
+        self.database.connect().await.unwrap()
+    }
+
+    /// The value a query gives.
+    pub async fn one<T>(&self, query: &'static str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        sqlx::query_scalar(query)
+            .fetch_one(&mut self.db().await)
+            .await
+            .unwrap()
+    }
+
+    /// Does what the worker would have done by now.
+    pub async fn run_jobs(&self) {
+        self.service.worker.run_until_idle().await.unwrap();
+    }
+
+    /// Adds an operator who sees these channels, or all.
+    pub async fn operator(&self, login: &str, role: &str, slugs: Option<&[&str]>) {
+        let mut db = self.db().await;
+        let mut ids = vec![];
+        for slug in slugs.unwrap_or_default() {
+            ids.push(channels::find(&mut db, slug).await.unwrap().unwrap());
+        }
+        let new = NewOperator {
+            login,
+            password_hash: phc().await,
+            role,
+            channels: slugs.map(|_| &ids[..]),
+        };
+        operators::add(&mut db, &new, self.clock.now())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Somebody who has no session.
+    pub fn stranger(&self) -> Visitor {
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Visitor {
+            client,
+            address: self.service.address,
+            cookie: None,
+        }
+    }
+
+    /// Somebody who has signed in.
+    pub async fn visitor(&self, login: &str) -> Visitor {
+        let mut visitor = self.stranger();
+        let answer = visitor.sign_in(login, PASSWORD).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        visitor.cookie = Some(cookie_of(&answer));
+        visitor
+    }
+
+    /// An administrator who has signed in.
+    pub async fn admin(&self) -> Visitor {
+        self.operator("admin", "admin", None).await;
+        self.visitor("admin").await
+    }
+}
+
+/// `name=value` of the session's cookie.
+pub fn cookie_of(answer: &Response) -> String {
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+/// Somebody with a browser.
+#[derive(Clone)]
+pub struct Visitor {
+    client: Client,
+    address: SocketAddr,
+    pub cookie: Option<String>,
+}
+
+impl Visitor {
+    /// A request to a path, with the cookie, as a browser sends it that asks for a page.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut request = self
+            .client
+            .request(method, format!("http://{}{path}", self.address))
+            .header(header::ACCEPT, "text/html");
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        request
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// The page, which has to be there.
+    pub async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.unwrap()
+    }
+
+    pub async fn status(&self, path: &str) -> u16 {
+        self.get(path).await.status().as_u16()
+    }
+
+    /// Posts a form from a page of our own.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.request(Method::POST, path)
+            .header("sec-fetch-site", "same-origin")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(
+                url::form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(form)
+                    .finish(),
+            )
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub async fn sign_in(&self, login: &str, password: &str) -> Response {
+        self.post("/login", &[("login", login), ("password", password)])
+            .await
+    }
+}
+
+/// What stands between two marks, everywhere in a page.
+pub fn between<'a>(page: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    let parts = page.split(from).skip(1);
+    parts
+        .filter_map(|rest| Some(rest.split_once(to)?.0))
+        .collect()
+}
+
+/// The conversations that a page of the list shows.
+pub fn listed(page: &str) -> Vec<Uuid> {
+    let ids = between(page, r#"<li id="c-"#, "\"");
+    ids.into_iter().map(|id| id.parse().unwrap()).collect()
+}
