@@ -113,7 +113,7 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
             let answer = mia.gets(&path).await?;
             assert_eq!(answer.status(), 200, "{path}");
             assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
-            assert_eq!(answer.bytes().await?, bytes, "{path}");
+            assert!(answer.bytes().await? == bytes, "{path}");
             let part = mia
                 .asks(&path)?
                 .header(header::RANGE, "bytes=5-8")
@@ -166,8 +166,8 @@ async fn people_and_groups_have_their_pictures_and_lose_them_for_new_ones() {
             format!("/contacts/{contact}/picture"),
             format!("/conversations/{group}/picture"),
         );
-        assert_eq!(mia.gets(&hers).await?.bytes().await?, face);
-        assert_eq!(mia.gets(&its).await?.bytes().await?, crowd);
+        assert!(mia.gets(&hers).await?.bytes().await? == face);
+        assert!(mia.gets(&its).await?.bytes().await? == crowd);
         let page = mia.reads(&format!("/conversations/{group}")).await?;
         assert!(page.contains(&hers) && page.contains(&its));
 
@@ -177,7 +177,7 @@ async fn people_and_groups_have_their_pictures_and_lose_them_for_new_ones() {
         t.run_jobs().await?;
         assert_eq!(mia.status(&hers).await?, 401, "a session ends");
         let mia = t.visitor("mia").await?;
-        assert_eq!(mia.gets(&hers).await?.bytes().await?, later);
+        assert!(mia.gets(&hers).await?.bytes().await? == later);
         t.clock.advance(PAST_THE_LEASE);
         t.run_jobs().await?;
         bucket_is_what_rows_say(t, 2).await
@@ -222,7 +222,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
         t.clock.advance(PAST_THE_LEASE);
         t.run_jobs().await?;
         bucket_is_what_rows_say(t, 1).await?;
-        assert_eq!(t.objects()?, [plan]);
+        assert!(t.objects()? == [plan]);
         assert_eq!(t.count("select count(*) from job").await?, 0);
         Ok(())
     })
