@@ -92,6 +92,20 @@ async fn it_clicks_types_reads_and_waits() -> Result<()> {
 }
 
 #[actix_web::test]
+async fn it_has_tabs() -> Result<()> {
+    let site = serve()?;
+    let browser = Browser::start().await?;
+    browser.goto(&format!("{site}/page")).await?;
+    let [first, second] = browser.open_tab().await?;
+    assert_eq!(browser.eval("location.href").await?, "about:blank");
+    browser.turn_to(&first).await?;
+    assert_eq!(browser.eval("document.title").await?, "Page");
+    browser.turn_to(&second).await?;
+    assert_eq!(browser.eval("document.title").await?, "");
+    Ok(())
+}
+
+#[actix_web::test]
 async fn it_is_a_phone_in_the_dark_when_asked() -> Result<()> {
     let site = serve()?;
     let browser = Browser::start().await?;

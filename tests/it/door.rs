@@ -201,7 +201,7 @@ async fn without_a_database_it_is_503_in_time_and_well_again_after() {
             .await?;
         let text = aoi.sends_text("meanwhile").make();
         let begun = std::time::Instant::now();
-        let refused = t.shop.deliver(&[text.clone()]).await;
+        let refused = t.shop.deliver(std::slice::from_ref(&text)).await;
         assert_eq!(refused.status, 503);
         assert!(
             begun.elapsed() < Duration::from_secs(2),

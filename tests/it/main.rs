@@ -1,9 +1,22 @@
 //! Integration tests: the whole service against a real PostgreSQL, a real bucket and the pretend LINE.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod acknowledged;
+mod browser;
 mod corpus;
 mod door;
 mod events;
 mod harness;
+mod media;
+mod outside;
+mod scope;
+#[path = "../support/mod.rs"]
+mod support;
 mod traces;
 mod unsend;
+mod visitor;

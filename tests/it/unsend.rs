@@ -59,7 +59,7 @@ async fn an_unsend_that_comes_first_keeps_the_message_out() {
         let unsend = aoi.unsends(&photo).make();
         t.deliver(&[unsend]).await?;
         t.restart().await?;
-        t.deliver(&[photo.clone()]).await?;
+        t.deliver(std::slice::from_ref(&photo)).await?;
         t.run_jobs().await?;
         assert_eq!(t.count("select count(*) from message").await?, 0);
         assert!(t.objects()?.is_empty());

@@ -99,6 +99,22 @@ impl Browser {
         self.post("/url", json!({ "url": url })).await.map(drop)
     }
 
+    /// Opens another tab, with the same cookies, and brings it to the front. Gives the name of the one before and its
+    /// own, for [`Browser::turn_to`].
+    pub async fn open_tab(&self) -> Result<[String; 2]> {
+        let before = self.get("/window").await?;
+        let new = self.post("/window/new", json!({ "type": "tab" })).await?;
+        let names = [&before, &new["handle"]].map(|name| name.as_str().unwrap_or_default());
+        self.turn_to(names[1]).await?;
+        Ok(names.map(str::to_owned))
+    }
+
+    /// Has all other calls mean this tab from now on.
+    pub async fn turn_to(&self, tab: &str) -> Result<()> {
+        let tab = json!({ "handle": tab });
+        self.post("/window", tab).await.map(drop)
+    }
+
     /// The value of a JavaScript expression; a promise is awaited.
     pub async fn eval(&self, js: &str) -> Result<Value> {
         self.post(
@@ -188,13 +204,16 @@ impl Browser {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", size)
             .await
+            .map(drop)
     }
 
     /// Whether the person prefers dark pages.
     pub async fn set_dark(&self, dark: bool) -> Result<()> {
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.devtools("Emulation.setEmulatedMedia", media).await
+        self.devtools("Emulation.setEmulatedMedia", media)
+            .await
+            .map(drop)
     }
 
     /// What the console said since it was last asked, as `LEVEL text`: script errors, `console.*`, requests that
@@ -233,13 +252,13 @@ impl Browser {
         Ok(serde_json::from_value(entries)?)
     }
 
-    async fn devtools(&self, command: &str, params: Value) -> Result<()> {
+    /// Sends the tab in front a command of the DevTools protocol, such as `Network.getCookies`; its answer.
+    pub async fn devtools(&self, command: &str, params: Value) -> Result<Value> {
         self.post(
             "/goog/cdp/execute",
             json!({ "cmd": command, "params": params }),
         )
         .await
-        .map(drop)
     }
 
     async fn post(&self, path: &str, body: Value) -> Result<Value> {

@@ -1,0 +1,204 @@
+//! A walk through every page, with everything in it that can be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+use line_chat_archive::fake_line::{Call, Event, Media, drawing, sampler};
+use uuid::Uuid;
+
+use super::{Desk, PATIENCE, hostile};
+use crate::{
+    harness::{T, run},
+    visitor::PASSWORD,
+};
+
+/// A page to walk through.
+struct Page {
+    path: String,
+    /// The name of its screenshots and how high they are, in CSS pixels; 0: as high as the screen.
+    picture: Option<(&'static str, u32)>,
+}
+
+/// A screen: its name, width, height, and whether it is dark.
+const SCREENS: [(&str, u32, u32, bool); 4] = [
+    ("390-light", 390, 844, false),
+    ("390-dark", 390, 844, true),
+    ("1440-dark", 1440, 900, true),
+    ("1440-light", 1440, 900, false),
+];
+
+#[tokio::test]
+async fn no_page_breaks_whatever_people_write() {
+    run(async |t| {
+        let desk = Desk::new(t).await?;
+        t.operator("mia", None).await?;
+        desk.walks(&page("/login", Some(("sign-in", 0)))).await?;
+        desk.goes_to("/login").await?;
+        desk.signs_in("mia", PASSWORD).await?;
+        desk.browser.wait_for("#list", PATIENCE).await?;
+        desk.walks(&page("/conversations", Some(("nothing-yet", 0))))
+            .await?;
+
+        let shown = everything_happens(t).await?;
+        for (path, name) in [
+            ("/conversations", "list"),
+            ("/erasures", "erasures"),
+            ("/nowhere", "not-found"),
+        ] {
+            desk.walks(&page(path, Some((name, 0)))).await?;
+        }
+        let conversations: Vec<(Uuid, String)> =
+            sqlx::query_as("select id, source_id from conversation order by id")
+                .fetch_all(t.pool())
+                .await?;
+        ensure!(
+            conversations.len() > 30,
+            "{} conversations",
+            conversations.len()
+        );
+        for (id, source) in conversations {
+            let name = shown.iter().find(|(_, id)| source == *id);
+            let picture = name.map(|(name, _)| (*name, 3_000));
+            desk.walks(&page(&format!("/conversations/{id}"), picture))
+                .await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+fn page(path: &str, picture: Option<(&'static str, u32)>) -> Page {
+    Page {
+        path: path.to_owned(),
+        picture,
+    }
+}
+
+/// Delivers one event of every kind, many files, and all that is hostile. Gives names to some conversations, by
+/// LINE's id of the user or group.
+async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let kinds = sampler::every_event(&t.shop);
+    // Nobody outside of the test is asked.
+    let (outside, kinds): (Vec<Event>, Vec<Event>) = kinds
+        .into_iter()
+        .partition(|event| event.json().contains("https://example.com"));
+    ensure!(outside.len() == 3, "{} external files", outside.len());
+    t.deliver(&kinds).await?;
+    let aoi = t.shop.user("Aoi of the many files");
+    let picture = t.line.elsewhere(drawing::photo(5, 700, 500));
+    for media in [Media::Image, Media::Video, Media::Audio] {
+        aoi.sends_external(media, &picture, Some(&picture)).await?;
+    }
+    for set in [2, 3, 4, 20_u32] {
+        let one = |n| drawing::photo(n, 200 + 40 * (n as u32 % 5), 240);
+        for photo in aoi.sends_image_set((0..set.into()).map(one).collect()) {
+            photo.await?;
+        }
+    }
+    let lost = aoi.sends_image(drawing::photo(6, 50, 50)).make();
+    for call in [Call::Content, Call::Preview] {
+        t.line
+            .trouble(call)
+            .of(lost.message_id())
+            .always()
+            .answers(410);
+    }
+    t.deliver(&[lost]).await?;
+    let plan = aoi.sends_video(&b"video"[..], 65_000).preparing(9).make();
+    t.deliver(&[plan]).await?;
+    let text = aoi.sends_text("taken back").await?;
+    aoi.unsends(&text).await?;
+    let hostile = hostile::events(&t.shop);
+    for some in hostile.chunks(50) {
+        t.deliver(some).await?;
+    }
+    t.run_jobs().await?;
+    let source = |event: &Event, key: &str| {
+        let id = event.value()["source"][key].as_str().map(str::to_owned);
+        id.context("a source")
+    };
+    let group = kinds
+        .iter()
+        .find(|event| event.json().contains("groupId"))
+        .context("a group")?;
+    Ok(vec![
+        ("every-message", source(&kinds[0], "userId")?),
+        ("group", source(group, "groupId")?),
+        (
+            "every-event",
+            source(kinds.last().context("a kind")?, "userId")?,
+        ),
+        ("files", aoi.id().to_owned()),
+        ("hostile", source(&hostile[0], "groupId")?),
+        ("shapes", source(&hostile[hostile.len() - 20], "userId")?),
+    ])
+}
+
+impl Desk {
+    /// Looks at a page on every screen.
+    async fn walks(&self, page: &Page) -> anyhow::Result<()> {
+        self.browser.console().await?;
+        self.browser.requests().await?;
+        self.goes_to(&page.path).await?;
+        for screen in SCREENS {
+            self.looks(page, screen)
+                .await
+                .with_context(|| format!("{} on {}", page.path, screen.0))?;
+        }
+        for url in self.browser.requests().await? {
+            // The icons of Chromium's own buttons on videos are `data:`, which asks nobody.
+            let inside = url.starts_with(&self.site) || url.starts_with("data:");
+            ensure!(inside, "{} asks for {url}", page.path);
+        }
+        // A missing page is the one thing that the console may complain of.
+        let console = self.browser.console().await?;
+        let missing = format!("{}{} - Failed to load resource", self.site, page.path);
+        let (told, wrong): (Vec<_>, Vec<_>) = console
+            .into_iter()
+            .partition(|line| line.contains(&missing));
+        ensure!(wrong.is_empty(), "{}: {wrong:?}", page.path);
+        ensure!(
+            told.len() == usize::from(page.path == "/nowhere"),
+            "{told:?}"
+        );
+        Ok(())
+    }
+
+    async fn looks(
+        &self,
+        page: &Page,
+        (screen, width, height, dark): (&str, u32, u32, bool),
+    ) -> anyhow::Result<()> {
+        let browser = &self.browser;
+        browser.set_size(width, height).await?;
+        browser.set_dark(dark).await?;
+        let slip = "document.querySelector('.hacked') || document.scrollingElement.scrollWidth > innerWidth
+                    && `${document.scrollingElement.scrollWidth} px wide`";
+        let slip = browser.eval(slip).await?;
+        ensure!(slip == false || slip.is_null(), "{slip}");
+        // Pictures out of sight load when they come into sight: here, now.
+        browser
+            .eval("[...document.images].forEach(image => image.loading = 'eager')")
+            .await?;
+        let decoded = "[...document.images].every(image => !image.getAttribute('src')
+                       || image.complete && image.naturalWidth > 0)";
+        browser.wait_until(decoded, PATIENCE).await?;
+        if let Some((name, tall)) = page.picture {
+            browser.set_size(width, height.max(tall)).await?;
+            let path = screenshots()?.join(format!("{name}-{screen}.png"));
+            browser.screenshot(&path).await?;
+        }
+        Ok(())
+    }
+}
+
+/// `target/screenshots`, for people to look at.
+fn screenshots() -> anyhow::Result<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let directory = target.context("no target directory")?.join("screenshots");
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}

@@ -1,0 +1,97 @@
+//! Somebody who looks: an operator with a session, without a browser.
+
+use anyhow::{Context, ensure};
+use line_chat_archive::{
+    records::operators::{self, NewOperator},
+    web::password,
+};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
+use url::{Url, form_urlencoded};
+
+use crate::harness::T;
+
+/// The password of every operator here.
+pub const PASSWORD: &str = "correct horse battery";
+
+impl T {
+    /// Adds an operator who sees the channels of these slugs, or all.
+    pub async fn operator(&self, login: &str, channels: Option<&[&str]>) -> anyhow::Result<()> {
+        let slugs: Option<Vec<String>> =
+            channels.map(|slugs| slugs.iter().copied().map(str::to_owned).collect());
+        let ids: Vec<i32> = sqlx::query_scalar("select id from channel where slug = any ($1)")
+            .bind(slugs.unwrap_or_default())
+            .fetch_all(self.pool())
+            .await?;
+        let new = NewOperator {
+            login,
+            password_hash: &password::hash(PASSWORD)?,
+            role: "compliance",
+            channels: channels.is_some().then_some(&ids),
+        };
+        let mut db = self.pool().acquire().await?;
+        operators::add(&mut db, &new, self.clock.now())
+            .await?
+            .context("a free login")?;
+        Ok(())
+    }
+
+    /// Signs an operator in.
+    pub async fn visitor(&self, login: &str) -> anyhow::Result<Visitor> {
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .build()?;
+        let site = self.service.public_url.clone();
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("login", login)
+            .append_pair("password", PASSWORD)
+            .finish();
+        let answer = http
+            .post(site.join("/login")?)
+            .header(header::ORIGIN, site.origin().ascii_serialization())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form)
+            .send()
+            .await?;
+        ensure!(
+            answer.status() == StatusCode::SEE_OTHER,
+            "{}",
+            answer.status()
+        );
+        let cookie = answer.headers()[header::SET_COOKIE].to_str()?;
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        Ok(Visitor { http, site, cookie })
+    }
+}
+
+/// A session.
+pub struct Visitor {
+    http: Client,
+    site: Url,
+    cookie: String,
+}
+
+impl Visitor {
+    /// A request for `path`, to be sent.
+    pub fn asks(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        let request = self.http.get(self.site.join(path)?);
+        Ok(request.header(header::COOKIE, &self.cookie))
+    }
+
+    /// The answer to a request for `path`.
+    pub async fn gets(&self, path: &str) -> anyhow::Result<Response> {
+        Ok(self.asks(path)?.send().await?)
+    }
+
+    /// The status of the answer to a request for `path`.
+    pub async fn status(&self, path: &str) -> anyhow::Result<u16> {
+        Ok(self.gets(path).await?.status().as_u16())
+    }
+
+    /// The page at `path`.
+    pub async fn reads(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.gets(path).await?;
+        ensure!(answer.status() == StatusCode::OK, "{}", answer.status());
+        Ok(answer.text().await?)
+    }
+}
