@@ -135,6 +135,43 @@ mod tests {
         assert_eq!(kept, 3, "what was acknowledged is there");
     }
 
+    /// What a web server does to its handlers when clients reset their connections, without the web server.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn transactions_dropped_while_they_begin_cost_no_acknowledged_row() {
+        let scratch = Scratch::shared().await.expect("a cluster");
+        let options = scratch
+            .create_database("dropped")
+            .await
+            .expect("a database");
+        let pool = pool(options);
+        pool.execute("create table kept (n int)")
+            .await
+            .expect("a table");
+        let mut acknowledged = 0_i64;
+        for round in 0..150_u64 {
+            let dropped: Vec<_> = (0..CONNECTIONS)
+                .map(|lane| {
+                    let pool = pool.clone();
+                    let patience = Duration::from_micros((round * 16 + u64::from(lane)) % 97 * 10);
+                    tokio::spawn(async move {
+                        tokio::time::timeout(patience, pool.begin()).await.is_ok()
+                    })
+                })
+                .collect();
+            for begun in dropped {
+                begun.await.expect("no panic");
+            }
+            acknowledged += i64::from(pool.execute("insert into kept values (1)").await.is_ok());
+        }
+        pool.close().await;
+        let mut other = scratch_connection(&pool).await;
+        let kept: i64 = sqlx::query_scalar("select count(*) from kept")
+            .fetch_one(&mut other)
+            .await
+            .expect("a count");
+        assert_eq!((acknowledged, kept), (150, 150));
+    }
+
     async fn scratch_connection(pool: &PgPool) -> PgConnection {
         pool.connect_options()
             .connect()

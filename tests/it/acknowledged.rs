@@ -1,6 +1,6 @@
 //! What was answered 200 is there afterwards, whatever clients do in the meantime.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use line_chat_archive::fake_line::SignedBody;
 use tokio::{
@@ -41,10 +41,10 @@ async fn clients_that_reset_cost_no_acknowledged_message() {
                     stream.set_zero_linger()?;
                     let page = "GET /conversations HTTP/1.1\r\nhost: x\r\ncookie: session=0\r\n\r\n";
                     stream.write_all(if n % 4 == 0 { page } else { body }.as_bytes()).await?;
-                    // Gone at once, or as soon as something is under way: reset, not closed.
-                    if n % 2 == 0 {
-                        tokio::task::yield_now().await;
-                    }
+                    // Reset, not closed, at every point of the way: unread, while a transaction begins, while it
+                    // commits. Not a wait for anything: the time is the fault.
+                    let into = Duration::from_micros((n as u64 * 37) % 61 * 100);
+                    tokio::time::sleep(into).await;
                     drop(stream);
                 }
                 Ok::<_, std::io::Error>(())

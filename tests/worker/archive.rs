@@ -163,8 +163,8 @@ impl Archive {
         attachment
     }
 
-    /// An unsend begun: nothing else can be written for the message until it ends.
-    pub(crate) async fn unsending(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
+    /// Holds the attachment, as an unsend does that has begun.
+    pub(crate) async fn holding(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
         let mut tx = self.pool.begin().await.unwrap();
         sqlx::query("select from attachment where id = $1 for update")
             .bind(attachment)
@@ -208,7 +208,7 @@ impl Archive {
     }
 
     pub(crate) async fn unsends(&self, attachment: Uuid) -> Uuid {
-        let tx = self.unsending(attachment).await;
+        let tx = self.holding(attachment).await;
         self.unsent(tx, attachment).await
     }
 

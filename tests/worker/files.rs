@@ -8,7 +8,7 @@ use line_chat_archive::{
 };
 use sqlx::postgres::PgListener;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, until};
 
 #[tokio::test]
 async fn a_photo_and_its_preview_are_kept_and_open_pages_are_told() {
@@ -175,7 +175,7 @@ async fn previews_come_before_originals_and_the_newest_first() {
         let worker = t.worker.clone();
         async move { worker.run_until_idle().await }
     });
-    crate::archive::until(async || t.line.all_calls(Call::Preview) == 4).await;
+    until(async || t.line.all_calls(Call::Preview) == 4).await;
     let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
         "select attachment_id from job where lease is not null order by attachment_id",
     )
@@ -191,14 +191,33 @@ async fn previews_come_before_originals_and_the_newest_first() {
 }
 
 #[tokio::test]
-async fn a_preview_that_is_put_off_the_moment_its_original_arrives_is_not_forgotten() {
-    for _ in 0..20 {
-        let t = Archive::new().await;
-        t.line.trouble(Call::Preview).always().answers(404);
-        let id = t
-            .receives(&t.shop.user("Aoi").sends_image(photo(7, 32, 32)).make())
-            .await;
-        t.work().await;
-        assert_eq!(t.states(id).await, "kept, kept");
-    }
+async fn a_preview_that_is_put_off_the_moment_its_original_is_settled_is_not_forgotten() {
+    let t = Archive::new().await;
+    t.line.trouble(Call::Preview).always().answers(404);
+    let id = t
+        .receives(&t.shop.user("Aoi").sends_image(photo(7, 32, 32)).make())
+        .await;
+    sqlx::query("delete from job where kind = 'original'")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    let mut settling = t.holding(id).await;
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    // It has seen that the original is not there yet, and wants to write that down.
+    until(async || {
+        t.count("select count(*) from pg_locks where not granted")
+            .await
+            > 0
+    })
+    .await;
+    sqlx::query("update attachment set original_state = 'failed', original_reason = 'too_large'")
+        .execute(&mut *settling)
+        .await
+        .unwrap();
+    settling.commit().await.unwrap();
+    working.await.unwrap().unwrap();
+    assert_eq!(t.states(id).await, "failed too_large, failed too_large");
 }

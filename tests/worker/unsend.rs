@@ -134,7 +134,7 @@ async fn an_unsend_between_the_last_byte_and_the_commit_leaves_nothing() {
         let working = tokio::spawn(async move { worker.run_until_idle().await });
         gate.reached().await;
         until(async || t.written() == 199_999).await;
-        let unsending = t.unsending(id).await;
+        let unsending = t.holding(id).await;
         gate.open();
         until(async || !t.objects.list().await.unwrap().is_empty()).await;
         if crash {
@@ -169,7 +169,7 @@ async fn an_unsend_while_the_preview_is_made_leaves_nothing_and_fetches_nothing_
         .await
         .unwrap();
     t.work().await;
-    let unsending = t.unsending(id).await;
+    let unsending = t.holding(id).await;
     t.clock.advance(24 * 60 * MINUTE);
     let working = tokio::spawn({
         let worker = t.worker.clone();
