@@ -193,7 +193,8 @@ impl Running {
         let count = if self.app.is_peer() {
             "select count(*) from webhook_event"
         } else {
-            "select count(*) from message join message_ref using (id) join revision on message_id = message.id"
+            "select count(*) from message m join message_ref using (channel_id, message_id)
+             join revision r on r.message_id = m.id"
         };
         let stored = sqlx::query_scalar(count)
             .fetch_one(&mut self.database)

@@ -51,7 +51,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Writes and signs them. `series` (0 to 9) keeps the ids of different calls apart.
+    /// Writes and signs them. Each `series` (0 to 9) has ids of its own and is later than the one before.
     pub fn write(series: u64, count: usize, events: usize, senders: Senders) -> Self {
         let mut rng = StdRng::seed_from_u64(series);
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));

@@ -21,7 +21,16 @@ pub fn directory(app: App) -> PathBuf {
 ///
 /// # Errors
 /// Its language is not on this machine, or the packages cannot be had; the words are for people.
-pub fn prepare(app: App) -> Result<String> {
+pub fn prepare(app: App) -> Result<Option<String>> {
+    let version = match app {
+        App::Node => node(&source_in_place(app)?)?,
+        App::Python => python(&source_in_place(app)?)?,
+        App::Ours | App::New | App::Naive => return Ok(None),
+    };
+    Ok(Some(version))
+}
+
+fn source_in_place(app: App) -> Result<PathBuf> {
     let target = directory(app);
     fs::create_dir_all(&target)?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,50 +40,46 @@ pub fn prepare(app: App) -> Result<String> {
         let file = file?;
         fs::copy(file.path(), target.join(file.file_name()))?;
     }
-    match app {
-        App::Node => {
-            let node = run(&target, "node", &["--version"])?;
-            run(
-                &target,
-                "npm",
-                &["install", "--silent", "--no-audit", "--no-fund"],
-            )?;
-            let packages = run(
-                &target,
-                "npm",
-                &["ls", "--depth=0", "--parseable", "--long"],
-            )?;
-            // Lines of path:name@version, the first of which is the folder itself.
-            let named = packages
-                .lines()
-                .skip(1)
-                .filter_map(|line| line.rsplit(':').next());
-            Ok(format!(
-                "Node {node}, {}",
-                named.collect::<Vec<_>>().join(", ")
-            ))
-        }
-        App::Python => {
-            let python = run(&target, "python3", &["--version"])?;
-            if !target.join("venv/bin/pip").exists() {
-                run(&target, "python3", &["-m", "venv", "venv"])?;
-            }
-            let pip = [
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-                "-r",
-                "requirements.txt",
-            ];
-            run(&target, "venv/bin/pip", &pip)?;
-            let packages = fs::read_to_string(target.join("requirements.txt"))?;
-            Ok(format!(
-                "{python}, {}",
-                packages.trim().replace("==", " ").replace('\n', ", ")
-            ))
-        }
-        App::Ours | App::New | App::Naive => Ok(String::new()),
+    Ok(target)
+}
+
+fn node(directory: &Path) -> Result<String> {
+    let node = run(directory, "node", &["--version"])?;
+    run(
+        directory,
+        "npm",
+        &["install", "--silent", "--no-audit", "--no-fund"],
+    )?;
+    let packages = run(
+        directory,
+        "npm",
+        &["ls", "--depth=0", "--parseable", "--long"],
+    )?;
+    // Lines of path:name@version, the first of which is the folder itself.
+    let named: Vec<&str> = packages
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.rsplit(':').next())
+        .collect();
+    Ok(format!("Node {node}, {}", named.join(", ")))
+}
+
+fn python(directory: &Path) -> Result<String> {
+    let python = run(directory, "python3", &["--version"])?;
+    if !directory.join("venv/bin/pip").exists() {
+        run(directory, "python3", &["-m", "venv", "venv"])?;
     }
+    let pip = [
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "-r",
+        "requirements.txt",
+    ];
+    run(directory, "venv/bin/pip", &pip)?;
+    let packages = fs::read_to_string(directory.join("requirements.txt"))?;
+    let packages = packages.trim().replace("==", " ").replace('\n', ", ");
+    Ok(format!("{python}, {packages}"))
 }
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<String> {
