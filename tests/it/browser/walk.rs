@@ -34,7 +34,7 @@ const SCREENS: [(&str, u32, u32, bool); 4] = [
 async fn no_page_breaks_whatever_people_write() {
     run(async |t| {
         let desk = Desk::new(t).await?;
-        t.operator("mia", None).await?;
+        t.operator("mia").await?;
         desk.walks(&page("/login", Some(("sign-in", 0)))).await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
@@ -143,6 +143,11 @@ impl Desk {
         self.browser.console().await?;
         self.browser.requests().await?;
         self.goes_to(&page.path).await?;
+        // Pictures out of sight load when they come into sight: here, now.
+        let decoded = "[...document.images].every(image => {
+            image.loading = 'eager';
+            return !image.getAttribute('src') || image.complete && image.naturalWidth > 0; })";
+        self.browser.wait_until(decoded, PATIENCE).await?;
         for screen in SCREENS {
             self.looks(page, screen)
                 .await
@@ -179,13 +184,6 @@ impl Desk {
                     && `${document.scrollingElement.scrollWidth} px wide`";
         let slip = browser.eval(slip).await?;
         ensure!(slip == false || slip.is_null(), "{slip}");
-        // Pictures out of sight load when they come into sight: here, now.
-        browser
-            .eval("[...document.images].forEach(image => image.loading = 'eager')")
-            .await?;
-        let decoded = "[...document.images].every(image => !image.getAttribute('src')
-                       || image.complete && image.naturalWidth > 0)";
-        browser.wait_until(decoded, PATIENCE).await?;
         if let Some((name, tall)) = page.picture {
             browser.set_size(width, height.max(tall)).await?;
             let path = screenshots()?.join(format!("{name}-{screen}.png"));
