@@ -15,7 +15,7 @@ create table job (
     leased_until    timestamptz,
     created_at      timestamptz not null default now()
 );
-create index job_newest on job (kind, id desc);
+create index job_newest on job (channel_id, kind, asks_line, id);
 create unique index job_attachment on job (attachment_id, kind) where attachment_id is not null;
 create unique index job_contact on job (contact_id, kind) where contact_id is not null;
 create unique index job_conversation on job (conversation_id, kind) where contact_id is null and attachment_id is null;

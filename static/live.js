@@ -133,17 +133,25 @@
   }
 
   let source = null;
+  let later = 0;
   function listen() {
     source?.close();
+    clearTimeout(later);
     source = new EventSource(`/live?since=${encodeURIComponent(document.body.dataset.live)}`);
     source.addEventListener('changed', refresh);
-    source.addEventListener('error', () => {
-      if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(() => {
-        refresh();
-        listen();
-      }, 15000);
+    // Another tab has taken the place: this one comes back when it is looked at.
+    source.addEventListener('yield', () => {
+      source.close();
+      if (!document.hidden) later = setTimeout(resume, 15000);
     });
+    source.addEventListener('error', () => {
+      if (source.readyState === EventSource.CLOSED) later = setTimeout(resume, 5000);
+    });
+  }
+
+  function resume() {
+    refresh();
+    listen();
   }
 
   // ---- from one conversation to the next, without leaving the page
@@ -189,10 +197,9 @@
     if ('stale' in document.documentElement.dataset) refresh();
     addEventListener('online', refresh);
     addEventListener('pagehide', () => source.close());
-    addEventListener('pageshow', (event) => {
-      if (!event.persisted) return;
-      refresh();
-      listen();
+    addEventListener('pageshow', (event) => event.persisted && resume());
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden && source.readyState === EventSource.CLOSED) resume();
     });
   }
 })();

@@ -248,3 +248,48 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// A database that takes connections and says nothing, as a server does that is stopped or out of reach.
+    #[tokio::test]
+    async fn before_a_silent_database_what_waits_is_bounded_and_refused() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let database = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(port);
+        let (ingest, task) = Ingest::start(database, Clock::system(), Arc::default());
+        let delivery = |bytes| Delivery {
+            channel_id: 1,
+            arrivals: vec![Arrival::read("{}", Clock::system().now())],
+            bytes,
+        };
+        assert_eq!(
+            ingest.store(delivery(MAX_WAITING_BYTES + 1)).await,
+            Err(Refused::Busy)
+        );
+
+        let all = join_all((0..3 * MAX_WAITING).map(|_| ingest.store(delivery(700)))).await;
+        let busy = all.iter().filter(|one| **one == Err(Refused::Busy)).count();
+        let refused = all
+            .iter()
+            .filter(|one| **one == Err(Refused::NotStored))
+            .count();
+        assert_eq!(busy + refused, 3 * MAX_WAITING);
+        assert!(busy >= MAX_WAITING, "{busy} turned away at once");
+        assert_eq!(
+            ingest.room.available_permits(),
+            MAX_WAITING_BYTES,
+            "all memory is given back"
+        );
+        drop(ingest);
+        task.await.expect("an end");
+    }
+}

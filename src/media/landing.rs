@@ -1,8 +1,9 @@
 //! The way of a file into the bucket, and the fence at its end.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use std::time::Duration;
 use uuid::Uuid;
 
 use super::{LEASE, Media, miss::Miss};

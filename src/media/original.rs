@@ -1,7 +1,9 @@
 //! The file of a message, from LINE or from wherever the sender's app said it is.
 
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     Error, Media,
@@ -15,8 +17,6 @@ use crate::{
         media::{self, Attachment, Part, Reason, State},
     },
 };
-use secrecy::SecretString;
-use uuid::Uuid;
 
 /// LINE documents no limit; this one keeps a single file from filling the bucket.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;

@@ -1,9 +1,9 @@
 //! `GET /live`: a stream of server-sent events that say which conversations changed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt::Display,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, interval_at, sleep},
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Error, Shared, detached, session::Viewer};
@@ -32,47 +33,56 @@ const SESSION_CHECK: Duration = Duration::from_secs(60);
 /// Changes that come close together are told together.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How many streams each session has open.
+/// The open streams of each session, the oldest first.
 #[derive(Default)]
-pub(super) struct Streams(Mutex<HashMap<[u8; 32], usize>>);
+pub(super) struct Streams(Mutex<HashMap<[u8; 32], VecDeque<CancellationToken>>>);
 
 /// One stream's place; given back when dropped.
 struct Place {
     shared: web::Data<Shared>,
     session: [u8; 32],
+    /// Cancelled when a newer stream needs the place: that of a page that was left is noticed by the next heartbeat
+    /// only, so the oldest makes room.
+    taken: CancellationToken,
 }
 
 impl Place {
-    fn take(shared: web::Data<Shared>, session: [u8; 32]) -> Option<Self> {
-        let mut open = shared
-            .streams
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(session).or_default();
-        if *count >= MAX_STREAMS {
-            return None;
+    fn take(shared: web::Data<Shared>, session: [u8; 32]) -> Self {
+        let taken = CancellationToken::new();
+        let mut open = shared.streams.open();
+        let streams = open.entry(session).or_default();
+        streams.push_back(taken.clone());
+        if streams.len() > MAX_STREAMS
+            && let Some(oldest) = streams.pop_front()
+        {
+            oldest.cancel();
         }
-        *count += 1;
         drop(open);
-        Some(Self { shared, session })
+        Self {
+            shared,
+            session,
+            taken,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self
-            .shared
-            .streams
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.session) {
-            *count -= 1;
-            if *count == 0 {
+        // Not cancelled by anybody else, it still stands in the list.
+        self.taken.cancel();
+        let mut open = self.shared.streams.open();
+        if let Some(streams) = open.get_mut(&self.session) {
+            streams.retain(|stream| !stream.is_cancelled());
+            if streams.is_empty() {
                 open.remove(&self.session);
             }
         }
+    }
+}
+
+impl Streams {
+    fn open(&self) -> MutexGuard<'_, HashMap<[u8; 32], VecDeque<CancellationToken>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,7 +99,7 @@ pub(super) async fn stream(
     viewer: Viewer,
     query: web::Query<Query>,
 ) -> Result<HttpResponse, Error> {
-    let place = Place::take(shared.clone(), viewer.token_hash).ok_or(Error::TooMany(30))?;
+    let place = Place::take(shared.clone(), viewer.token_hash);
     let last = request.headers().get("last-event-id");
     let since = last
         .and_then(|mark| mark.to_str().ok())
@@ -143,6 +153,10 @@ async fn run(
                     return;
                 }
                 continue;
+            }
+            () = place.taken.cancelled() => {
+                send("event: yield\ndata:\n\n".to_owned()).await;
+                return;
             }
             () = sender.closed() => return,
             () = shared.live.closed() => return,

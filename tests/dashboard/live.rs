@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{Method, Response};
+use reqwest::Response;
 use uuid::Uuid;
 
 use crate::{
@@ -38,14 +38,13 @@ async fn next(
 }
 
 /// Waits until the service listens to the database, so that nothing more is told of its beginning.
-async fn settled(site: &Site, visitor: &Visitor) -> String {
+async fn settled(visitor: &Visitor) -> String {
     let page = visitor.page("/conversations").await;
     if !between(&page, "data-live=\"", "\"")[0].ends_with("-0") {
         return page;
     }
     let mut stream = listen(visitor, &page).await.bytes_stream();
     assert_eq!(next(&mut stream).await, "*");
-    let _ = site;
     visitor.page("/conversations").await
 }
 
@@ -55,7 +54,7 @@ async fn a_stream_tells_the_conversation_to_those_who_may_see_it() {
     let desk = site.channel("desk").await;
     site.operator("keiko", "operator", Some(&["shop"])).await;
     let (admin, keiko) = (site.admin().await, site.visitor("keiko").await);
-    let page = settled(&site, &admin).await;
+    let page = settled(&admin).await;
     let answer = listen(&admin, &page).await;
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert_eq!(answer.headers()["content-encoding"], "identity");
@@ -91,17 +90,31 @@ async fn a_stream_tells_the_conversation_to_those_who_may_see_it() {
 }
 
 #[tokio::test]
-async fn a_session_has_four_streams_at_most() {
+async fn a_session_has_four_streams_and_the_oldest_makes_room() {
     let site = Site::new().await;
     let admin = site.admin().await;
     let mut open = vec![];
-    for _ in 0..4 {
+    for _ in 0..5 {
         let answer = admin.get("/live").await;
         assert_eq!(answer.status(), 200);
         open.push(answer);
     }
-    let fifth = admin.request(Method::GET, "/live").send().await.unwrap();
-    assert_eq!(fifth.status(), 429);
+    let first = open.remove(0).text();
+    let ended = tokio::time::timeout(SOON, first)
+        .await
+        .expect("an end")
+        .unwrap();
+    assert!(ended.ends_with("event: yield\ndata:\n\n"), "{ended}");
+    site.shop.user("Aoi").sends_text("hello").await.unwrap();
+    let id: Uuid = site.one("select id from conversation").await;
+    for answer in open {
+        let mut stream = answer.bytes_stream();
+        let mut told = next(&mut stream).await;
+        while told == "*" {
+            told = next(&mut stream).await;
+        }
+        assert_eq!(told, id.to_string());
+    }
 }
 
 #[tokio::test]
@@ -116,18 +129,7 @@ async fn an_open_page_follows_and_forgets() {
         .unwrap();
     site.run_jobs().await;
     let id: Uuid = site.one("select id from conversation").await;
-    let browser = Browser::start().await.unwrap();
-    let url = format!("http://{}", site.service.address);
-    browser
-        .goto(&format!("{url}/conversations/{id}"))
-        .await
-        .unwrap();
-    browser.type_in("input[name=login]", "keiko").await.unwrap();
-    browser
-        .type_in("input[name=password]", PASSWORD)
-        .await
-        .unwrap();
-    browser.click("button").await.unwrap();
+    let browser = window(&site, &format!("/conversations/{id}")).await;
     browser.wait_for("#thread .text", SOON).await.unwrap();
     assert!(
         browser
@@ -192,4 +194,108 @@ async fn an_open_page_follows_and_forgets() {
     );
     assert_eq!(browser.console().await.unwrap(), [""; 0]);
     site.run_jobs().await;
+}
+
+/// A window that has signed in and stands at `path`.
+async fn window(site: &Site, path: &str) -> Browser {
+    let browser = Browser::start().await.unwrap();
+    let url = format!("http://{}{path}", site.service.address);
+    browser.goto(&url).await.unwrap();
+    browser.type_in("input[name=login]", "keiko").await.unwrap();
+    browser
+        .type_in("input[name=password]", PASSWORD)
+        .await
+        .unwrap();
+    browser.click("button").await.unwrap();
+    browser.wait_for(".rows", SOON).await.unwrap();
+    browser
+}
+
+#[tokio::test]
+async fn one_goes_from_conversation_to_conversation_without_leaving_the_page() {
+    let site = Site::new().await;
+    site.operator("keiko", "admin", None).await;
+    let (aoi, ken) = (site.shop.user("Aoi"), site.shop.user("Ken"));
+    let first = aoi.sends_text("words of Aoi").await.unwrap();
+    for n in 0..70 {
+        aoi.sends_text(&format!("more {n}")).await.unwrap();
+    }
+    aoi.sends_text("as I said").quoting(&first).await.unwrap();
+    ken.sends_text("words of Ken")
+        .dated(first.timestamp() + 1_000_000)
+        .await
+        .unwrap();
+    site.run_jobs().await;
+    let browser = window(&site, "/conversations").await;
+    let shows = async |words: &str| {
+        let there = format!("document.querySelector('#thread').innerText.includes('{words}')");
+        browser.wait_until(&there, SOON).await.unwrap();
+    };
+
+    browser.eval("void(window.same = 1)").await.unwrap();
+    browser.click("li:nth-child(2) > a.row").await.unwrap();
+    shows("as I said").await;
+    assert_eq!(
+        browser
+            .eval("document.querySelector('a.row[aria-current] .name').innerText")
+            .await
+            .unwrap(),
+        "Aoi"
+    );
+    let title = browser.eval("document.title").await.unwrap();
+    assert_eq!(title, "Aoi · Line chat archive");
+    browser.eval("void document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'k', bubbles: true}))").await.unwrap();
+    shows("words of Ken").await;
+    browser.eval("history.back()").await.unwrap();
+    shows("as I said").await;
+    assert_eq!(
+        browser.eval("window.same").await.unwrap(),
+        1,
+        "the page was never left"
+    );
+
+    browser.click("#thread a.quote").await.unwrap();
+    shows("words of Aoi").await;
+    let target = "getComputedStyle(document.querySelector('li:target .bubble')).animationName";
+    assert_eq!(browser.eval(target).await.unwrap(), "shown");
+    assert_eq!(
+        browser
+            .eval("document.documentElement.scrollTop + document.body.scrollTop")
+            .await
+            .unwrap(),
+        0
+    );
+
+    browser.set_size(390, 844).await.unwrap();
+    let seen = "['list', 'thread', 'person'].filter(id => document.getElementById(id).checkVisibility()).join()";
+    assert_eq!(
+        browser.eval(seen).await.unwrap(),
+        "thread",
+        "one pane at a time"
+    );
+    browser.click(".whom").await.unwrap();
+    assert_eq!(browser.eval(seen).await.unwrap(), "person");
+    browser.click("#person .back").await.unwrap();
+    assert_eq!(browser.eval(seen).await.unwrap(), "thread");
+    browser.click("#thread .back").await.unwrap();
+    browser
+        .wait_until("location.pathname === '/conversations'", SOON)
+        .await
+        .unwrap();
+    assert_eq!(
+        browser
+            .eval("document.getElementById('thread').checkVisibility()")
+            .await
+            .unwrap(),
+        false
+    );
+    assert_eq!(browser.console().await.unwrap(), [""; 0]);
+    let foreign: Vec<_> = browser.requests().await.unwrap();
+    let own = format!("http://{}", site.service.address);
+    assert!(
+        foreign
+            .iter()
+            .all(|url| url.starts_with(&own) || url.starts_with("data:")),
+        "{foreign:?}"
+    );
 }

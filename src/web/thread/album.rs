@@ -78,11 +78,7 @@ mod tests {
         album.add(Media::named("1"), &set(Some(1)));
         album.add(Media::named("?"), &set(None));
         album.add(Media::named("2"), &set(Some(2)));
-        let order: Vec<_> = album
-            .photos
-            .iter()
-            .map(|photo| photo.words.as_str())
-            .collect();
+        let order: Vec<_> = album.photos.iter().map(|photo| photo.words).collect();
         assert_eq!(order, ["1", "2", "3", "?"]);
         assert_eq!(album.layout(), "four");
         assert_eq!(album.missing(), None);

@@ -21,7 +21,7 @@ pub(in crate::web) struct Media {
     pub(in crate::web) width: i32,
     pub(in crate::web) height: i32,
     /// Why there is less than there might be; empty if all is well.
-    pub(in crate::web) words: String,
+    pub(in crate::web) words: &'static str,
     /// `waiting`, `gone`, `failed`, or `kept`.
     pub(in crate::web) state: &'static str,
     /// Of videos and voice messages.
@@ -55,14 +55,14 @@ impl Media {
     }
 
     #[cfg(test)]
-    pub(super) fn named(words: &str) -> Self {
+    pub(super) fn named(words: &'static str) -> Self {
         Self {
             id: Uuid::nil(),
             original: None,
             preview: None,
             width: 1,
             height: 1,
-            words: words.to_owned(),
+            words,
             state: "kept",
             duration: None,
         }
@@ -114,17 +114,32 @@ fn kind(name: &str, declared: Option<&str>) -> Option<String> {
     }
 }
 
-fn state(attachment: &Attachment) -> (&'static str, String) {
-    let (state, words) = match attachment.original_state.as_deref() {
-        Some("kept") => return ("kept", String::new()),
-        Some("waiting") => ("waiting", "Waiting for LINE"),
+/// How the original stands, and what to say of it.
+fn state(attachment: &Attachment) -> (&'static str, &'static str) {
+    let reason = attachment.original_reason.as_deref().unwrap_or_default();
+    match attachment.original_state.as_deref() {
+        Some("kept") => ("kept", ""),
         Some("gone") => ("gone", "Gone at LINE"),
-        Some("failed") => ("failed", "Could not be fetched"),
-        _ => ("waiting", "Waiting"),
-    };
-    match &attachment.original_reason {
-        Some(reason) => (state, format!("{words}: {}", reason.replace('_', " "))),
-        None => (state, words.to_owned()),
+        Some("failed") => {
+            let words = match reason {
+                "too_large" => "Too large to be kept",
+                "unreadable" => "Not a picture that can be read",
+                "unprepared" => "LINE could not prepare it",
+                "address" => "Not fetched: not a public https address",
+                "forbidden" | "rejected" => "The server refused to hand it out",
+                "trouble" | "truncated" => "The server failed again and again",
+                _ => "Could not be fetched",
+            };
+            ("failed", words)
+        }
+        _ => {
+            let words = match reason {
+                "preparing" => "LINE is still preparing it",
+                "trouble" | "truncated" => "Waiting: the server failed, it will be asked again",
+                _ => "Waiting for LINE",
+            };
+            ("waiting", words)
+        }
     }
 }
 
