@@ -40,7 +40,7 @@ impl Desk {
     /// A browser in which somebody who sees everything has signed in.
     async fn signed_in(t: &T) -> anyhow::Result<Self> {
         let desk = Self::new(t).await?;
-        t.operator("mia", None).await?;
+        t.operator("mia").await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
         desk.browser.wait_for("#list", PATIENCE).await?;

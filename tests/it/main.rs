@@ -14,7 +14,6 @@ mod events;
 mod harness;
 mod media;
 mod outside;
-mod scope;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;

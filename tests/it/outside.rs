@@ -119,8 +119,11 @@ fn done(command: &mut Command) -> Result<()> {
         .output()
         .with_context(|| format!("{name} cannot be run"))?;
     if !output.status.success() {
-        let last = String::from_utf8_lossy(&output.stderr);
-        bail!("{name}: {}", last.trim().lines().last().unwrap_or_default());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = said
+            .lines()
+            .find(|line| line.to_lowercase().contains("error"));
+        bail!("{name}: {}", why.unwrap_or_else(|| said.trim()));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ async fn an_operator_signs_in_reads_and_signs_out_for_good() {
         t.shop.user("Aoi").sends_text("good morning").await?;
         t.shop.user("Ben").sends_text("good night").await?;
         t.run_jobs().await?;
-        t.operator("mia", None).await?;
+        t.operator("mia").await?;
         let desk = Desk::new(t).await?;
         let browser = &desk.browser;
 
@@ -63,7 +63,7 @@ async fn without_scripts_everything_can_be_read() {
         aoi.sends_image(line_chat_archive::fake_line::drawing::photo(1, 400, 300))
             .await?;
         t.run_jobs().await?;
-        t.operator("mia", None).await?;
+        t.operator("mia").await?;
         let desk = Desk::new(t).await?;
         let browser = &desk.browser;
         let off = json!({ "value": true });

@@ -73,9 +73,6 @@ async fn in_all_open_tabs_it_vanishes_and_nothing_brings_it_back() {
 
         // The first tab has gone elsewhere when the last one is unsent, and comes back.
         browser.turn_to(&first).await?;
-        browser
-            .eval("addEventListener('pageshow', event => window.kept = event.persisted)")
-            .await?;
         browser.click("a[href='/erasures']").await?;
         browser
             .wait_until("location.pathname === '/erasures'", PATIENCE)
