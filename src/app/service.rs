@@ -129,8 +129,6 @@ impl Service {
         .max_connections(CONNECTIONS)
         .keep_alive(Duration::from_secs(75))
         .client_request_timeout(Duration::from_secs(5))
-        // A page that was left has closed its connection: its live stream ends now, not with the next write.
-        .h1_allow_half_closed(false)
         .shutdown_timeout(5)
         .disable_signals()
         .listen(listener)?
