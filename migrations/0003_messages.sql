@@ -51,7 +51,7 @@ create table revision (
     occurred_at      timestamptz not null,
     edited           boolean not null,
     content          bytea not null,
-    primary key (message_id, webhook_event_id)
+    primary key (message_id, webhook_event_id, edited)
 );
 comment on table revision is 'What a message says: the original and each edit, as the raw webhook event. The newest edit counts; all go with the message';
 comment on column revision.message_id is 'The message';
@@ -64,11 +64,13 @@ alter table revision alter column content set statistics 0;
 create table event_ref (
     channel_id       integer not null,
     webhook_event_id text not null,
-    primary key (channel_id, webhook_event_id)
+    kind             text not null,
+    primary key (channel_id, webhook_event_id, kind)
 );
 comment on table event_ref is 'One row for every webhook event that is neither a message nor an unsend, for ever: de-duplicates redeliveries';
 comment on column event_ref.channel_id is 'The channel';
 comment on column event_ref.webhook_event_id is 'LINE''s webhookEventId';
+comment on column event_ref.kind is 'LINE''s event type: two events under one id are both kept';
 
 create table event (
     id               uuid primary key,

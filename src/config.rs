@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// Where everything is. The same for every command.
@@ -81,4 +81,39 @@ pub struct Credentials {
     /// Channel access token, from the channel's Messaging API tab. Without one, media and profiles wait.
     #[arg(long, env = "LINE_CHANNEL_ACCESS_TOKEN", hide_env_values = true)]
     pub line_channel_access_token: Option<SecretString>,
+}
+
+impl Credentials {
+    /// The channel secret, if one is given. An empty one is none: anybody could sign with it.
+    pub fn secret(&self) -> Option<SecretString> {
+        given(self.line_channel_secret.as_ref())
+    }
+
+    /// The channel access token, if one is given.
+    pub fn token(&self) -> Option<SecretString> {
+        given(self.line_channel_access_token.as_ref())
+    }
+}
+
+/// Without the line break that comes with a file; nothing if nothing is left.
+fn given(value: Option<&SecretString>) -> Option<SecretString> {
+    let trimmed = value?.expose_secret().trim();
+    (!trimmed.is_empty()).then(|| trimmed.to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_secret_is_none_and_line_breaks_do_not_count() {
+        let credentials = |secret: &str| Credentials {
+            line_channel_secret: Some(secret.to_owned().into()),
+            line_channel_access_token: None,
+        };
+        assert!(credentials("").secret().is_none());
+        assert!(credentials(" \n").secret().is_none());
+        let secret = credentials("abc\n").secret().expect("a secret");
+        assert_eq!(secret.expose_secret(), "abc");
+    }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection;
 
 use super::database::Database;
 use crate::{
@@ -27,8 +28,8 @@ pub async fn add(
         "a slug has up to 63 of a-z, 0-9 and -, and does not begin with -"
     );
     let secret = secret(given)?;
-    let token = match &given.line_channel_access_token {
-        Some(token) => Some(token.clone()),
+    let token = match given.token() {
+        Some(token) => Some(token),
         None => ask("Channel access token (empty: add it later): ").ok(),
     };
     let token = token.filter(|token| !token.expose_secret().is_empty());
@@ -36,7 +37,9 @@ pub async fn add(
     let mut db = database.connect().await?;
     let now = Clock::system().now();
     let name = name.unwrap_or(slug);
-    let added = channels::add(&mut db, slug, name, &secret, token.as_ref(), now).await?;
+    let mut tx = db.begin().await?;
+    let added = channels::add(&mut tx, slug, name, &secret, token.as_ref(), now).await?;
+    tx.commit().await?;
     ensure!(
         added.is_some(),
         "the slug {slug} is taken, or was by a channel that is removed"
@@ -74,10 +77,10 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
 }
 
 /// Adds a secret beside the present ones, or with `finish` drops all but the newest. A given access token replaces the
-/// present one.
+/// present one; given alone, the secrets stay as they are.
 ///
 /// # Errors
-/// There is no such channel, no secret is given, or the database cannot be used.
+/// There is no such channel, nothing is given, or the database cannot be used.
 pub async fn rotate_secret(
     places: &Places,
     slug: &str,
@@ -85,7 +88,12 @@ pub async fn rotate_secret(
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let secret = if finish { None } else { Some(secret(given)?) };
+    let token = given.token();
+    let secret = match given.secret() {
+        _ if finish => None,
+        None if token.is_some() => None,
+        _ => Some(secret(given)?),
+    };
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     let id = channels::find(&mut db, slug)
@@ -93,11 +101,13 @@ pub async fn rotate_secret(
         .with_context(|| format!("there is no channel {slug}"))?;
     if let Some(secret) = secret {
         channels::add_secret(&mut db, id, &secret, Clock::system().now()).await?;
-        if let Some(token) = &given.line_channel_access_token {
-            channels::set_token(&mut db, id, token).await?;
-        }
-        say("Added. Old secrets stay valid until `rotate-secret --finish`.");
-    } else {
+        say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
+    }
+    if let Some(token) = token {
+        channels::set_token(&mut db, id, &token).await?;
+        say("Access token replaced.");
+    }
+    if finish {
         let dropped = channels::drop_old_secrets(&mut db, id).await?;
         say(&format!(
             "Dropped {dropped}; the newest secret alone is valid."
@@ -117,7 +127,9 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
     let Some(id) = channels::find(&mut db, slug).await? else {
         bail!("there is no channel {slug}");
     };
-    channels::remove(&mut db, id, Clock::system().now()).await?;
+    let mut tx = db.begin().await?;
+    channels::remove(&mut tx, id, Clock::system().now()).await?;
+    tx.commit().await?;
     say(
         "Removed: its webhooks are refused, its secrets and token deleted. Its conversations stay readable.",
     );
@@ -126,8 +138,8 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
 }
 
 fn secret(given: &Credentials) -> anyhow::Result<SecretString> {
-    let secret = match &given.line_channel_secret {
-        Some(secret) => secret.clone(),
+    let secret = match given.secret() {
+        Some(secret) => secret,
         None => ask("Channel secret: ")?,
     };
     ensure!(

@@ -89,6 +89,11 @@ fn quiet(options: PgConnectOptions) -> PgConnectOptions {
 /// it is dropped; what the next borrower writes is then acknowledged and never committed. Handlers that are not dropped
 /// are the first guard, this is the second. In a transaction of its own a statement is as old as its transaction.
 pub fn pool(options: PgConnectOptions) -> PgPool {
+    // A replica that dies inside a transaction must not hold its rows until the network notices.
+    let options = options.options([
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("lock_timeout", "10s"),
+    ]);
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)

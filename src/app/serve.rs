@@ -31,15 +31,15 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     if channels::list(&mut db).await?.is_empty()
-        && let Some(secret) = &serve.channel.line_channel_secret
+        && let Some(secret) = serve.channel.secret()
     {
-        let token = serve.channel.line_channel_access_token.as_ref();
+        let token = serve.channel.token();
         channels::add(
             &mut db,
             FIRST_CHANNEL,
             FIRST_CHANNEL,
-            secret,
-            token,
+            &secret,
+            token.as_ref(),
             clock.now(),
         )
         .await?;
@@ -86,10 +86,14 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
             "Nobody can sign in yet. Make the first operator here, once, within a day: {link}"
         ));
     }
-    until_told_to_end().await?;
+    let ended = tokio::select! {
+        told = until_told_to_end() => told,
+        part = service.broken() => Err(anyhow::anyhow!("{part} has ended unasked; the service ends too, to be started again")),
+    };
     tracing::info!("ending");
     service.stop().await;
-    database.close().await
+    database.close().await?;
+    ended
 }
 
 /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.

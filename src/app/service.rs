@@ -27,8 +27,11 @@ use crate::{
 /// Large webhook bodies that may be read at the same time: 64 × 2 MiB.
 const LARGE_BODIES: usize = 64;
 
-/// Connections of one server thread; more wait in the kernel's queue.
+/// Connections of one server thread at most; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4096;
+
+/// Files kept for the database, the bucket and LINE when the connections of strangers have taken all they may.
+const RESERVED_FILES: usize = 256;
 
 /// What a service is made of.
 pub struct Parts {
@@ -64,7 +67,7 @@ pub struct Service {
     pub shared: actix::Data<Shared>,
     live: Live,
     server: ServerHandle,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
     committer: JoinHandle<()>,
     cancel: CancellationToken,
 }
@@ -117,6 +120,7 @@ impl Service {
             clock,
         });
         let pages = shared.clone();
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let server = HttpServer::new(move || {
             App::new()
                 .wrap(web::headers())
@@ -126,7 +130,8 @@ impl Service {
                 .route("/webhook/{channel}", actix::post().to(receive))
                 .configure(web::routes)
         })
-        .max_connections(CONNECTIONS)
+        .workers(threads)
+        .max_connections(connections(threads))
         .keep_alive(Duration::from_secs(75))
         .client_request_timeout(Duration::from_secs(5))
         .shutdown_timeout(5)
@@ -136,14 +141,13 @@ impl Service {
 
         let cancel = CancellationToken::new();
         let handle = server.handle();
-        let tasks = vec![
-            tokio::spawn(async move {
-                if server.await.is_err() {
-                    tracing::error!("the HTTP server has ended");
-                }
-            }),
-            tokio::spawn(doors.clone().keep_fresh(pool.clone(), cancel.clone())),
-        ];
+        let served = tokio::spawn(async move {
+            if server.await.is_err() {
+                tracing::error!("the HTTP server has failed");
+            }
+        });
+        let known = tokio::spawn(doors.clone().keep_fresh(pool.clone(), cancel.clone()));
+        let tasks = vec![("the HTTP server", served), ("the list of channels", known)];
         Ok(Self {
             address,
             public_url,
@@ -159,11 +163,25 @@ impl Service {
         })
     }
 
+    /// Returns when a part of the service has ended that must not, with its name: the rest would go on and answer
+    /// 503 for ever, or fetch nothing.
+    pub async fn broken(&mut self) -> &'static str {
+        let tasks = self.tasks.iter_mut().map(|(name, task)| (*name, task));
+        let committer = ("the committer", &mut self.committer);
+        let ends = tasks.chain([committer]).map(|(name, task)| {
+            Box::pin(async move {
+                let _ = task.await;
+                name
+            })
+        });
+        futures_util::future::select_all(ends).await.0
+    }
+
     /// Starts fetching media and profiles, and sweeping.
     pub fn work(&mut self) {
         let (worker, cancel) = (self.worker.clone(), self.cancel.clone());
-        self.tasks
-            .push(tokio::spawn(async move { worker.run(cancel).await }));
+        let work = tokio::spawn(async move { worker.run(cancel).await });
+        self.tasks.push(("the worker", work));
     }
 
     /// Address of a channel's webhook.
@@ -179,12 +197,37 @@ impl Service {
         self.live.close();
         self.server.stop(true).await;
         self.cancel.cancel();
-        for task in self.tasks {
+        for (_, task) in self
+            .tasks
+            .into_iter()
+            .filter(|(_, task)| !task.is_finished())
+        {
             let _ = task.await;
         }
         // The last handle of the committer went with the server.
-        let _ = self.committer.await;
+        if !self.committer.is_finished() {
+            let _ = self.committer.await;
+        }
         drop(self.shared);
         self.pool.close().await;
     }
+}
+
+/// Raises the limit of open files to what the system allows, and shares it among the server's threads: a stranger who
+/// opens connections must not take the files that the database needs.
+fn connections(threads: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    (files.saturating_sub(RESERVED_FILES) / threads).clamp(16, CONNECTIONS)
 }

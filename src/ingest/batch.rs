@@ -45,7 +45,7 @@ pub async fn write(
         .iter()
         .flat_map(|d| d.arrivals.iter().map(|arrival| (d.channel_id, arrival)))
         .collect();
-    let (places, mut learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
+    let (places, learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
     let items: Vec<Item<'_>> = arrivals
         .iter()
         .zip(places)
@@ -60,18 +60,28 @@ pub async fn write(
     erase(&mut tx, &items, &refs, now).await?;
     write_messages(&mut tx, &items, &refs, now).await?;
     write_others(&mut tx, &items, now).await?;
-    touch(&mut tx, &items).await?;
-    let mut channels: Vec<i32> = arrivals.iter().map(|(channel_id, _)| *channel_id).collect();
-    channels.sort_unstable();
-    channels.dedup();
-    channels.retain(|channel_id| !memory.is_heard(*channel_id, now));
-    if !channels.is_empty() {
-        channels::heard(&mut tx, &channels, now).await?;
-        learned.heard = channels;
-    }
+    touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
     memory.learn(learned, now);
+    hear(db, memory, &arrivals, now).await;
     Ok(())
+}
+
+/// Puts on record, once a minute, which channels are heard from. Outside of the transaction, which must not wait for a
+/// channel's row; if it fails, the next batch will do.
+async fn hear(
+    db: &mut PgConnection,
+    memory: &mut Memory,
+    arrivals: &[(i32, &Arrival)],
+    now: DateTime<Utc>,
+) {
+    let mut heard: Vec<i32> = arrivals.iter().map(|(channel_id, _)| *channel_id).collect();
+    heard.sort_unstable();
+    heard.dedup();
+    heard.retain(|channel_id| !memory.is_heard(*channel_id, now));
+    if !heard.is_empty() && channels::heard(db, &heard, now).await.is_ok() {
+        memory.hear(&heard, now);
+    }
 }
 
 type Key<'a> = (i32, &'a str);
@@ -224,6 +234,7 @@ async fn write_messages(
             quoted_message_id: None,
         });
         message.occurred_at = message.occurred_at.min(item.arrival.at);
+        message.contact_id = message.contact_id.or(item.placed.contact);
         message.quoted_message_id = message
             .quoted_message_id
             .or(said.quoted_message_id.as_deref());
@@ -300,6 +311,10 @@ async fn write_others(
         rows::follows(db, &standings(follows)).await?;
     }
     if !presence.is_empty() {
+        let mut places: Vec<Uuid> = items.iter().map(|item| item.placed.conversation).collect();
+        places.sort_unstable();
+        places.dedup();
+        rows::lock(db, &places).await?;
         rows::presence(db, &standings(presence)).await?;
     }
     if !members.is_empty() {
@@ -319,9 +334,20 @@ fn standings(changes: BTreeMap<Uuid, (bool, DateTime<Utc>)>) -> Vec<Standing> {
         .collect()
 }
 
-async fn touch(db: &mut PgConnection, items: &[Item<'_>]) -> sqlx::Result<()> {
+async fn touch(
+    db: &mut PgConnection,
+    items: &[Item<'_>],
+    refs: &HashMap<Key<'_>, Ref>,
+) -> sqlx::Result<()> {
     let mut newest: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
     for item in items {
+        // LINE may not say where a message was unsent; its pages have to hear of it all the same.
+        let erased_in = item
+            .unsent()
+            .and_then(|key| refs.get(&key)?.conversation_id);
+        if let Some(place) = erased_in {
+            newest.entry(place).or_insert(item.arrival.at);
+        }
         let at = newest
             .entry(item.placed.conversation)
             .or_insert(item.arrival.at);

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arrival, Delivery, batch, memory::Memory};
+use super::{Arrival, Delivery, arrival::Meaning, batch, memory::Memory};
 use crate::clock::Clock;
 
 /// Deliveries that may wait; the next is refused at once.
@@ -25,9 +25,18 @@ const MAX_BATCH: usize = 256;
 /// LINE calls a delivery failed.
 const DATABASE_LIMIT: Duration = Duration::from_millis(1200);
 
-/// Every statement of a batch finds rows by key. A plan made while the tables are small and kept for as long as the
-/// connection lives would scan them: measured, a batch slowed down by ten within 10,000 messages.
-const BY_KEY: [(&str, &str); 5] = [
+/// What the committer asks of its connection.
+const OPTIONS: [(&str, &str); 10] = [
+    // A 200 means it is on the disk, whatever the server's default is; and a batch has to see what was committed
+    // while it waited for a lock.
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    // One row that somebody holds costs its own delivery, not its neighbours'; what nobody waits for any more ends.
+    ("lock_timeout", "300ms"),
+    ("statement_timeout", "1200ms"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    // Every statement of a batch finds rows by key. A plan made while the tables are small and kept for as long as the
+    // connection lives would scan them: measured, a batch slowed down by ten within 10,000 messages.
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
@@ -69,7 +78,7 @@ impl Ingest {
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let committer = Committer {
-            database: database.options(BY_KEY),
+            database: database.options(OPTIONS),
             clock,
             stored,
             connection: None,
@@ -123,7 +132,7 @@ impl Committer {
                 events += next.delivery.arrivals.len();
                 batch.push(next);
             }
-            // Whoever gave up was answered 503 and will come again: under overload that work is not done twice.
+            // Whoever gave up was answered 503, or is gone, and will come again: that work is not done twice.
             batch.retain(|one| !one.answer.is_closed());
             self.commit(batch).await;
         }
@@ -136,7 +145,7 @@ impl Committer {
         let deliveries: Vec<&Delivery> = batch.iter().map(|one| &one.delivery).collect();
         match self.write(&deliveries).await {
             Ok(()) => batch.into_iter().for_each(|one| one.reply(Ok(()))),
-            Err(Trouble::Data) => {
+            Err(Trouble::Data | Trouble::Contended) => {
                 for one in batch {
                     let outcome = self.alone(&one.delivery).await;
                     one.reply(outcome);
@@ -152,13 +161,15 @@ impl Committer {
     }
 
     /// A batch has failed for what one of its deliveries holds: each alone, and of the bad one each event alone. What
-    /// PostgreSQL refuses is kept as an event of which nothing but the bytes is known.
+    /// PostgreSQL refuses is kept as an event of which nothing but the bytes is known; but not a message, which its
+    /// unsend could not find there, and not an unsend, which would be acknowledged and not done. Those are refused.
     async fn alone(&mut self, delivery: &Delivery) -> Result<(), Refused> {
         match self.write(&[delivery]).await {
             Ok(()) => return Ok(()),
-            Err(Trouble::Database) => return Err(Refused::NotStored),
+            Err(Trouble::Database | Trouble::Contended) => return Err(Refused::NotStored),
             Err(Trouble::Data) => {}
         }
+        let mut outcome = Ok(());
         for arrival in &delivery.arrivals {
             let single = |arrival| Delivery {
                 channel_id: delivery.channel_id,
@@ -169,14 +180,18 @@ impl Committer {
             match self.write(&[&again]).await {
                 Ok(()) => continue,
                 Err(Trouble::Database) => return Err(Refused::NotStored),
-                Err(Trouble::Data) => {}
+                Err(Trouble::Data) if matches!(arrival.meaning, Meaning::Other { .. }) => {}
+                Err(Trouble::Data | Trouble::Contended) => {
+                    outcome = Err(Refused::NotStored);
+                    continue;
+                }
             }
             let unreadable = single(Arrival::unreadable(arrival.raw.clone(), self.clock.now()));
             self.write(&[&unreadable])
                 .await
                 .map_err(|_| Refused::NotStored)?;
         }
-        Ok(())
+        outcome
     }
 
     async fn write(&mut self, deliveries: &[&Delivery]) -> Result<(), Trouble> {
@@ -192,7 +207,12 @@ impl Committer {
         let (connection, outcome) = match timeout(DATABASE_LIMIT, async {
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => PgConnection::connect_with(&self.database).await?,
+                None => {
+                    // What is remembered was read from another connection, perhaps of another server: after a
+                    // failover or a restore the rows may not be there.
+                    self.memory = Memory::new();
+                    PgConnection::connect_with(&self.database).await?
+                }
             };
             let outcome = batch::write(&mut connection, &mut self.memory, deliveries, now).await;
             Ok::<_, sqlx::Error>((connection, outcome))
@@ -228,11 +248,13 @@ enum Trouble {
     Database,
     /// The database refuses what a delivery holds.
     Data,
+    /// Somebody else holds what a delivery needs.
+    Contended,
 }
 
 impl Trouble {
-    /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) speak of the data; 40 (deadlock with
-    /// another replica) is worth a second try as well. The error's text may hold data too: only the code is logged.
+    /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) speak of the data, 40 (rolled back, as
+    /// after a deadlock) and 55 (lock not available) of others. The error's text may hold data: only the code is logged.
     fn of(error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|e| e.code());
         tracing::error!(
@@ -240,7 +262,8 @@ impl Trouble {
             "a batch was not stored"
         );
         match code.as_deref().and_then(|code| code.get(..2)) {
-            Some("22" | "23" | "40" | "54") => Trouble::Data,
+            Some("22" | "23" | "54") => Trouble::Data,
+            Some("40" | "55") => Trouble::Contended,
             _ => match error {
                 sqlx::Error::Encode(_) | sqlx::Error::RowNotFound => Trouble::Data,
                 _ => Trouble::Database,

@@ -39,12 +39,6 @@ impl<K: Hash + Eq, V: Copy> Known<K, V> {
         }
         self.young.insert(key, (value, now));
     }
-
-    /// Forgets `key`.
-    pub fn forget(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
 }
 
 #[cfg(test)]
@@ -63,7 +57,5 @@ mod tests {
         assert_eq!(known.get(&last, start), Some(last));
         assert_eq!(known.get(&0, start), None);
         assert_eq!(known.get(&last, start + BELIEVED), None);
-        known.forget(&last);
-        assert_eq!(known.get(&last, start), None);
     }
 }

@@ -15,7 +15,7 @@ pub type Person = (i32, String);
 pub struct Memory {
     contacts: Known<Person, Uuid>,
     conversations: Known<(i32, Place), Uuid>,
-    present: Known<(Uuid, Uuid), ()>,
+    present: Known<(Uuid, Uuid), (bool, DateTime<Utc>)>,
     heard: HashMap<i32, DateTime<Utc>>,
 }
 
@@ -26,10 +26,8 @@ pub struct Learned {
     pub contacts: Vec<(Person, Uuid)>,
     /// Conversations.
     pub conversations: Vec<((i32, Place), Uuid)>,
-    /// (conversation, contact, is in it).
-    pub members: Vec<(Uuid, Uuid, bool)>,
-    /// Channels now on record as heard from.
-    pub heard: Vec<i32>,
+    /// (conversation, contact, is in it, since when by the event's timestamp).
+    pub members: Vec<(Uuid, Uuid, bool, DateTime<Utc>)>,
 }
 
 impl Memory {
@@ -55,13 +53,20 @@ impl Memory {
 
     /// True if the contact is known to be in the conversation.
     pub fn is_present(&self, conversation: Uuid, contact: Uuid, now: DateTime<Utc>) -> bool {
-        self.present.get(&(conversation, contact), now).is_some()
+        let known = self.present.get(&(conversation, contact), now);
+        known.is_some_and(|(present, _)| present)
     }
 
     /// True if it was put on record less than a minute ago that this channel is heard from.
     pub fn is_heard(&self, channel_id: i32, now: DateTime<Utc>) -> bool {
         let heard = self.heard.get(&channel_id);
         heard.is_some_and(|at| now - *at < Duration::minutes(1))
+    }
+
+    /// Remembers that these channels are on record as heard from.
+    pub fn hear(&mut self, channel_ids: &[i32], now: DateTime<Utc>) {
+        self.heard
+            .extend(channel_ids.iter().map(|channel_id| (*channel_id, now)));
     }
 
     /// Believes what a committed batch has learned.
@@ -72,14 +77,14 @@ impl Memory {
         for (place, id) in learned.conversations {
             self.conversations.put(place, id, now);
         }
-        for channel_id in learned.heard {
-            self.heard.insert(channel_id, now);
-        }
-        for (conversation, contact, present) in learned.members {
-            if present {
-                self.present.put((conversation, contact), (), now);
-            } else {
-                self.present.forget(&(conversation, contact));
+        for (conversation, contact, present, at) in learned.members {
+            let key = (conversation, contact);
+            let newer = self
+                .present
+                .get(&key, now)
+                .is_some_and(|(_, known)| known > at);
+            if !newer {
+                self.present.put(key, (present, at), now);
             }
         }
     }

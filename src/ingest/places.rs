@@ -79,9 +79,11 @@ pub async fn resolve(
                     .or_insert((*channel_id, *id, in_group.then_some(conversation)));
             }
         }
-        learned
-            .members
-            .extend(members.iter().map(|(id, yes)| (conversation, *id, *yes)));
+        learned.members.extend(
+            members
+                .iter()
+                .map(|(id, yes)| (conversation, *id, *yes, arrival.at)),
+        );
         placed.push(Placed {
             conversation,
             nowhere: arrival.source.place == Place::Channel,

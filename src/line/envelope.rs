@@ -38,10 +38,12 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut events = None;
+        let mut events: Option<Vec<&RawValue>> = None;
         while let Some(key) = map.next_key::<&RawValue>()? {
             if key.get() == "\"events\"" {
-                events = Some(map.next_value()?);
+                events
+                    .get_or_insert_with(Vec::new)
+                    .extend(map.next_value::<Vec<&RawValue>>()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -76,9 +78,9 @@ mod tests {
     fn no_events_is_an_envelope_and_no_list_is_none() {
         assert_eq!(raws(br#"{"destination":"U0","events":[]}"#), Some(vec![]));
         assert_eq!(
-            raws(br#"{"events":[1],"events":[]}"#),
-            Some(vec![]),
-            "of duplicate keys the last counts"
+            raws(br#"{"events":[1],"events":[2]}"#),
+            Some(vec!["1", "2"]),
+            "what is acknowledged is kept"
         );
         for body in [
             &b"{}"[..],

@@ -1,9 +1,9 @@
 //! One webhook event, read leniently: LINE adds types and properties without notice, old fixtures lack what the
 //! reference calls required, and no event may cost its neighbours anything.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A webhook event as far as the archive has to understand it; the rest stays in [`Event::body`].
 pub struct Event {
@@ -54,12 +54,15 @@ impl Place {
 }
 
 impl Event {
-    /// Reads one event from its raw JSON. `None` if it is not a JSON object, or nested too deeply to be read.
+    /// Reads one event from its raw JSON. `None` if it is not a JSON object.
+    ///
+    /// A value that cannot be read (nested hundreds of levels deep, a number beyond all bounds) reads as null, and costs
+    /// nothing beside it: a message must be found by its id, or its unsend could not find it.
     ///
     /// Of duplicate keys the last counts. Lone surrogates, which LINE's JSON may hold and Rust's strings may not,
     /// read as U+FFFD; the raw bytes are kept elsewhere.
     pub fn parse(raw: &str) -> Option<Self> {
-        let body: Value = serde_json::from_str(&without_lone_surrogates(raw)).ok()?;
+        let body = lenient(&without_lone_surrogates(raw), DEPTH);
         let kind = id(&body["type"]).unwrap_or_else(|| "other".to_owned());
         body.is_object().then_some(Self { kind, body })
     }
@@ -149,6 +152,22 @@ impl Message<'_> {
     }
 }
 
+/// How far down a value that cannot be read is looked for: an event's `message.contentProvider`, say.
+const DEPTH: usize = 3;
+
+fn lenient(raw: &str, depth: usize) -> Value {
+    if let Ok(value) = serde_json::from_str(raw) {
+        return value;
+    }
+    match serde_json::from_str::<BTreeMap<String, &RawValue>>(raw) {
+        Ok(members) if depth > 0 => members
+            .into_iter()
+            .map(|(key, raw)| (key, lenient(raw.get(), depth - 1)))
+            .collect(),
+        _ => Value::Null,
+    }
+}
+
 /// The longest id that is taken as one; LINE's longest (module channels) has 68 characters.
 const MAX_ID: usize = 200;
 
@@ -231,6 +250,18 @@ mod tests {
         assert_eq!(event.body()["b"], "🤨");
         assert_eq!(event.body()["c"], r"\ud800");
         assert_eq!(event.body()["d"], "\u{fffd}🤨\u{fffd}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_costs_nothing_beside_it() {
+        let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+        let message = event(&format!(
+            r#"{{"type":"message","message":{{"id":"7","type":"text","text":"x","new":{deep}}},"far":1e999,"source":{{"type":"user","userId":"U1"}}}}"#
+        ));
+        assert_eq!(message.kind(), "message");
+        assert_eq!(message.message().expect("a message").id, "7");
+        assert_eq!(message.body()["message"]["text"], "x");
+        assert_eq!(message.source().user_id.as_deref(), Some("U1"));
     }
 
     #[test]

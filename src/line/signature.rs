@@ -9,6 +9,9 @@ use sha2::Sha256;
 ///
 /// The header must be strict Base64 of 32 bytes; the comparison takes the same time wherever it fails.
 pub fn verify(secret: &[u8], body: &[u8], signature: &[u8]) -> bool {
+    if secret.is_empty() {
+        return false; // Anybody could sign with it.
+    }
     let Ok(signature) = STANDARD.decode(signature) else {
         return false;
     };
@@ -36,6 +39,10 @@ mod tests {
     #[test]
     fn anything_else_is_false() {
         assert!(!verify(b"another secret", BODY, SIGNATURE));
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"").expect("any key");
+        mac.update(BODY);
+        let empty = STANDARD.encode(mac.finalize().into_bytes());
+        assert!(!verify(b"", BODY, empty.as_bytes()), "an empty secret");
         assert!(!verify(SECRET, b"{}", SIGNATURE));
         assert!(!verify(SECRET, BODY, b""));
         assert!(!verify(

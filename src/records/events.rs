@@ -31,19 +31,19 @@ pub async fn write(
     let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query(
         "with wanted as (
-             select distinct on (channel_id, webhook_event_id) *
+             select distinct on (channel_id, webhook_event_id, kind) *
              from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[], $8::bytea[])
                  as w (id, channel_id, webhook_event_id, conversation_id, contact_id, kind, occurred_at, content)
-             order by channel_id, webhook_event_id
+             order by channel_id, webhook_event_id, kind
          ), fresh as (
-             insert into event_ref (channel_id, webhook_event_id)
-             select channel_id, webhook_event_id from wanted
+             insert into event_ref (channel_id, webhook_event_id, kind)
+             select channel_id, webhook_event_id, kind from wanted
              on conflict do nothing
-             returning channel_id, webhook_event_id
+             returning channel_id, webhook_event_id, kind
          )
          insert into event
              (id, channel_id, webhook_event_id, conversation_id, contact_id, kind, occurred_at, content, received_at)
-         select wanted.*, $9 from wanted join fresh using (channel_id, webhook_event_id)",
+         select wanted.*, $9 from wanted join fresh using (channel_id, webhook_event_id, kind)",
     )
     .bind(&ids)
     .bind(events.iter().map(|e| e.channel_id).collect::<Vec<_>>())

@@ -125,6 +125,7 @@ pub async fn write(
              from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[], $8::text[])
              on conflict (id) do update
                  set occurred_at = least(m.occurred_at, excluded.occurred_at),
+                     contact_id = coalesce(m.contact_id, excluded.contact_id),
                      quoted_message_id = coalesce(m.quoted_message_id, excluded.quoted_message_id)
          )
          insert into revision (message_id, webhook_event_id, occurred_at, edited, content)

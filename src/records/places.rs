@@ -86,8 +86,8 @@ pub async fn conversations(
              select * from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[])
                  with ordinality as w (channel_id, kind, source_id, contact_id, last_at, id, position)
          ), made as (
-             insert into conversation (id, channel_id, kind, source_id, contact_id, last_at)
-             select id, channel_id, kind, source_id, contact_id, last_at from wanted w
+             insert into conversation (id, channel_id, kind, source_id, contact_id, last_at, created_at)
+             select id, channel_id, kind, source_id, contact_id, last_at, $9 from wanted w
              where not exists (select from conversation c where c.channel_id = w.channel_id
                                and c.kind = w.kind and c.source_id = w.source_id)
              order by channel_id, kind, source_id
@@ -108,8 +108,18 @@ pub async fn conversations(
     .bind(&new)
     .bind(now - FRESH)
     .bind(now - MISSING)
+    .bind(now)
     .fetch_all(db)
     .await
+}
+
+/// Locks conversations, in the order of their ids, for a batch that changes more of them than their place in the list.
+pub async fn lock(db: &mut PgConnection, conversations: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query("select from conversation where id = any($1) order by id for no key update")
+        .bind(conversations)
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Asks for profiles: one job a contact, however many messages wait for it. The conversation is where the contact

@@ -31,13 +31,14 @@ impl Worker {
                     channel = job.channel_id,
                     "LINE refuses the channel access token"
                 );
-                jobs::refuse_token(&mut tx, job.channel_id, now).await?;
+                // The job before the channel: in this order the committer takes them too.
                 jobs::put_back(&mut tx, job).await?;
+                jobs::refuse_token(&mut tx, job.channel_id, now).await?;
             }
             Ok(Verdict::Paused(pause)) => {
                 let pause = pause.clamp(SHORTEST_PAUSE, LONGEST);
-                jobs::pause(&mut tx, job.channel_id, now + pause).await?;
                 jobs::put_back(&mut tx, job).await?;
+                jobs::pause(&mut tx, job.channel_id, now + pause).await?;
             }
             Err(error) => {
                 tracing::warn!(job = job.id, kind = ?job.kind, reason = %reason(&error), "a job failed");

@@ -124,19 +124,22 @@ async fn a_hundred_events_of_many_people_in_one_body() {
     .await;
 }
 
-/// An event that PostgreSQL refuses in a way nobody thought of must not take its batch with it.
+/// An event that PostgreSQL refuses in a way nobody thought of must not take its neighbours with it. Nor may a message
+/// hide among the bytes of unreadable events, where its unsend would not find it: it is refused instead.
 #[tokio::test]
-async fn what_the_database_refuses_is_kept_as_bytes_and_harms_nobody() {
+async fn what_the_database_refuses_harms_nobody() {
     run(async |t| {
-        sqlx::query("alter table message add check (kind <> 'cursed')")
-            .execute(t.pool())
-            .await?;
+        for table in ["message", "event"] {
+            let curse = format!("alter table {table} add check (kind <> 'cursed')");
+            sqlx::query(sqlx::AssertSqlSafe(curse))
+                .execute(t.pool())
+                .await?;
+        }
         let user = t.shop.user("Aoi");
-        let cursed =
-            r#"{"type":"message","message":{"type":"cursed","id":"666"},"webhookEventId":"C1"}"#;
+        let event = r#"{"type":"cursed","webhookEventId":"C1"}"#;
         t.deliver(&[
             user.sends_text("before").make(),
-            Event::raw(cursed),
+            Event::raw(event),
             user.sends_text("after").make(),
         ])
         .await?;
@@ -144,7 +147,18 @@ async fn what_the_database_refuses_is_kept_as_bytes_and_harms_nobody() {
         let other: (String, Vec<u8>) = sqlx::query_as("select kind, content from event")
             .fetch_one(t.pool())
             .await?;
-        assert_eq!(other, ("other".to_owned(), cursed.as_bytes().to_vec()));
+        assert_eq!(other, ("other".to_owned(), event.as_bytes().to_vec()));
+
+        let message =
+            r#"{"type":"message","message":{"type":"cursed","id":"666"},"webhookEventId":"C2"}"#;
+        let body = [
+            user.sends_text("before").make(),
+            Event::raw(message),
+            user.sends_text("after").make(),
+        ];
+        assert_eq!(t.shop.deliver(&body).await.status, 503);
+        assert_eq!(t.count("select count(*) from message").await?, 4);
+        assert_eq!(t.count("select count(*) from event").await?, 1);
         Ok(())
     })
     .await;

@@ -7,6 +7,7 @@
 )]
 
 mod acknowledged;
+mod adversity;
 mod browser;
 mod corpus;
 mod door;

@@ -77,13 +77,12 @@ pub async fn receive(
             .collect(),
         bytes: body.len(),
     };
-    // Detached from the connection: actix drops a handler whose client has gone, and nothing that talks to the
-    // database may be dropped half-way.
-    let ingest = webhook.ingest.clone();
-    let stored = actix_web::rt::spawn(async move { ingest.store(delivery).await });
+    // What talks to the database is the committer's task, which no client can drop. Here is only a wait for its
+    // answer, and giving it up (in time, or because the client has gone) takes the delivery out of the queue.
+    let stored = webhook.ingest.store(delivery);
     match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
-        Ok(Ok(Ok(()))) => HttpResponse::Ok().finish(),
-        Ok(Ok(Err(Refused::Busy))) => not_stored("too much is waiting, try again"),
+        Ok(Ok(())) => HttpResponse::Ok().finish(),
+        Ok(Err(Refused::Busy)) => not_stored("too much is waiting, try again"),
         _ => not_stored("not stored, try again"),
     }
 }
