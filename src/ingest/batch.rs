@@ -11,6 +11,7 @@ use super::{
     arrival::{Arrival, Change, Meaning, Said},
     memory::Memory,
     places::{self, Placed},
+    plain,
 };
 use crate::{
     erasure,
@@ -40,11 +41,15 @@ pub async fn write(
     deliveries: &[&Delivery],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let mut tx = db.begin().await?;
     let arrivals: Vec<(i32, &Arrival)> = deliveries
         .iter()
         .flat_map(|d| d.arrivals.iter().map(|arrival| (d.channel_id, arrival)))
         .collect();
+    if plain::write(db, memory, &arrivals, now).await? {
+        hear(db, memory, &arrivals, now).await;
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
     let (places, learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
     let items: Vec<Item<'_>> = arrivals
         .iter()
@@ -254,7 +259,8 @@ async fn write_messages(
     Ok(())
 }
 
-fn is_file(kind: &str) -> bool {
+/// True for LINE's message types that come with a file.
+pub fn is_file(kind: &str) -> bool {
     matches!(kind, "image" | "video" | "audio" | "file")
 }
 

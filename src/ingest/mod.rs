@@ -7,6 +7,7 @@ mod committer;
 mod known;
 mod memory;
 mod places;
+mod plain;
 
 pub use arrival::Arrival;
 pub use committer::{Ingest, Refused};

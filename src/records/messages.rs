@@ -151,6 +151,68 @@ pub async fn write(
     Ok(())
 }
 
+/// Writes messages that nobody has met, with their originals, and moves their conversations up the list: everything
+/// [`meet`], [`write`] and [`touch`] do, in one statement and so in one transaction. No message, no conversation twice.
+///
+/// `false` if one of them was met before. Then none is written but those ids are met that were not, as by [`meet`]:
+/// the caller has to go on with that, which finds them without their original.
+pub async fn write_new(
+    db: &mut PgConnection,
+    messages: &[NewMessage<'_>],
+    originals: &[NewRevision<'_>],
+    conversations: &[(Uuid, DateTime<Utc>)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let met: i64 = sqlx::query_scalar(
+        "with wanted as (
+             select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[],
+                                  $7::timestamptz[], $8::text[], $9::text[], $10::bytea[])
+                 as w (id, channel_id, message_id, conversation_id, contact_id, kind,
+                       occurred_at, quoted_message_id, webhook_event_id, content)
+         ), met as (
+             insert into message_ref (channel_id, message_id, id, conversation_id, occurred_at)
+             select channel_id, message_id, id, conversation_id, occurred_at from wanted
+             order by channel_id, message_id
+             on conflict do nothing
+             returning id
+         ), written as (
+             insert into message
+                 (id, channel_id, message_id, conversation_id, contact_id, kind, occurred_at, quoted_message_id, received_at)
+             select id, channel_id, message_id, conversation_id, contact_id, kind, occurred_at, quoted_message_id, $14
+             from wanted where (select count(*) from met) = $13
+         ), said as (
+             insert into revision (message_id, webhook_event_id, occurred_at, edited, content)
+             select id, webhook_event_id, occurred_at, false, content
+             from wanted where (select count(*) from met) = $13
+         ), moved as (
+             update conversation c set last_at = t.at
+             from (select * from unnest($11::uuid[], $12::timestamptz[]) as t (id, at) order by id) t
+             where c.id = t.id and c.last_at < t.at
+         ), told as (
+             select pg_notify('archive', $15)
+         )
+         select count(*) from met, told",
+    )
+    .bind(messages.iter().map(|m| m.id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.channel_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.message_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.conversation_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.contact_id).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.kind).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.occurred_at).collect::<Vec<_>>())
+    .bind(messages.iter().map(|m| m.quoted_message_id).collect::<Vec<_>>())
+    .bind(originals.iter().map(|r| r.webhook_event_id).collect::<Vec<_>>())
+    .bind(originals.iter().map(|r| r.content).collect::<Vec<_>>())
+    .bind(conversations.iter().map(|c| c.0).collect::<Vec<_>>())
+    .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
+    .bind(i64::try_from(messages.len()).unwrap_or(i64::MAX))
+    .bind(now)
+    .bind(notice(conversations))
+    .fetch_one(db)
+    .await?;
+    Ok(usize::try_from(met) == Ok(messages.len()))
+}
+
 /// Marks messages as edited at the time of their newest edit.
 pub async fn mark_edited(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
     sqlx::query(
