@@ -119,12 +119,12 @@ impl Service {
             large: Large::new(LARGE_BODIES),
             clock,
         });
-        let pages = shared.clone();
+        let (pages, seen_as) = (shared.clone(), public_url.clone());
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let server = HttpServer::new(move || {
             App::new()
-                .wrap(web::headers())
                 .wrap(web::csrf())
+                .wrap(web::headers(&seen_as))
                 .app_data(pages.clone())
                 .app_data(webhook.clone())
                 .route("/webhook/{channel}", actix::post().to(receive))

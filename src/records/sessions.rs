@@ -113,14 +113,15 @@ pub async fn make_setup_link(
     Ok(())
 }
 
-/// True if the setup link may still be used.
+/// True if the setup link may still be used: there is no operator yet.
 pub async fn setup_link_lives(
     conn: &mut PgConnection,
     token_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "select exists (select from setup_link where token_hash = $1 and expires_at > $2)",
+        "select exists (select from setup_link where token_hash = $1 and expires_at > $2)
+         and not exists (select from operator)",
     )
     .bind(token_hash)
     .bind(now)
@@ -128,16 +129,19 @@ pub async fn setup_link_lives(
     .await
 }
 
-/// Uses the setup link up. False if it may not be used: never made, used before, or expired.
+/// Uses the setup link up. False if it may not be used: never made, used before, expired, or there is an operator.
 pub async fn use_setup_link(
     conn: &mut PgConnection,
     token_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query("delete from setup_link where token_hash = $1 and expires_at > $2")
-        .bind(token_hash)
-        .bind(now)
-        .execute(conn)
-        .await?;
+    let done = sqlx::query(
+        "delete from setup_link where token_hash = $1 and expires_at > $2
+         and not exists (select from operator)",
+    )
+    .bind(token_hash)
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }

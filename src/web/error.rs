@@ -29,6 +29,9 @@ pub enum Error {
     /// A form or address that can't be read.
     #[error("unreadable")]
     Unreadable,
+    /// A form did not come to its end in time.
+    #[error("too slow")]
+    TooSlow,
     /// Too many tries; seconds to wait.
     #[error("too many tries")]
     TooMany(i64),
@@ -110,6 +113,12 @@ impl Error {
                 KEPT,
                 "Sign in again.",
             ),
+            Self::TooSlow => (
+                "Too slow",
+                "The form did not arrive in time.".into(),
+                KEPT,
+                "Go back and send it again.",
+            ),
             Self::Unreadable => (
                 "Not understood",
                 "The address or the form could not be read.".into(),
@@ -155,6 +164,7 @@ impl ResponseError for Error {
             Self::SignIn(_) => StatusCode::SEE_OTHER,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) | Self::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,19 +1,28 @@
 //! Headers on every answer; a handler that needs another value sets its own first.
 
 use actix_web::{http::header, middleware::DefaultHeaders};
+use url::Url;
 
 /// No script, style, picture, form or frame but our own; strings can't become script (Trusted Types).
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Wraps an app so that each of its answers, errors and redirects included, has the security headers.
-pub fn headers() -> DefaultHeaders {
-    DefaultHeaders::new()
+/// Wraps an app so that each of its answers, errors and redirects included, has the security headers. It has to be
+/// the outermost wrap. An app whose public address is https tells browsers to come by https only.
+pub fn headers(public_url: &Url) -> DefaultHeaders {
+    let headers = DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, CSP))
         .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .add((header::REFERRER_POLICY, "no-referrer"))
         .add(("cross-origin-opener-policy", "same-origin"))
         .add(("cross-origin-resource-policy", "same-origin"))
-        .add((header::CACHE_CONTROL, "no-store"))
+        .add((header::CACHE_CONTROL, "no-store"));
+    if public_url.scheme() != "https" {
+        return headers;
+    }
+    headers.add((
+        header::STRICT_TRANSPORT_SECURITY,
+        "max-age=31536000; includeSubDomains",
+    ))
 }

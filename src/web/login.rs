@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Error, Shared, Token, cookies, detached, look::Look, see_other};
+use super::{Error, Shared, Token, cookies, detached, form::Form as Fields, look::Look, see_other};
 use crate::records::{operators, sessions};
 
 #[derive(Template)]
@@ -53,14 +53,18 @@ pub(super) async fn sign_in(
     request: HttpRequest,
     shared: web::Data<Shared>,
     look: Look,
-    form: web::Form<Form>,
+    Fields(form): Fields<Form>,
 ) -> Result<HttpResponse, Error> {
     let Form {
         login,
         password,
         next,
-    } = form.into_inner();
-    let login = login.trim().to_lowercase();
+    } = form;
+    // No login has control characters, and PostgreSQL takes no U+0000.
+    let login = login
+        .trim()
+        .to_lowercase()
+        .replace(char::is_control, "\u{fffd}");
     if login.len() > MAX_LOGIN || password.len() > super::password::MAX_BYTES {
         return Err(Error::Unreadable);
     }

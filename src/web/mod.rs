@@ -12,6 +12,7 @@ mod cursor;
 mod erasures;
 mod error;
 mod file_name;
+mod form;
 mod headers;
 mod health;
 mod lang;

@@ -6,7 +6,9 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use sqlx::Connection;
 
-use super::{Error, Shared, Token, cookies, detached, look::Look, password, see_other};
+use super::{
+    Error, Shared, Token, cookies, detached, form::Form as Fields, look::Look, password, see_other,
+};
 use crate::records::{
     operators::{self, NewOperator},
     sessions,
@@ -88,13 +90,13 @@ pub(super) async fn page(
 pub(super) async fn make(
     shared: web::Data<Shared>,
     look: Look,
-    form: web::Form<Form>,
+    Fields(form): Fields<Form>,
 ) -> Result<HttpResponse, Error> {
     let Form {
         token,
         login,
         password,
-    } = form.into_inner();
+    } = form;
     let login = login.trim().to_lowercase();
     detached(async move {
         let now = shared.clock.now();
@@ -107,7 +109,9 @@ pub(super) async fn make(
         let phc = shared.gate.hash(password).await.ok_or(Error::TooMany(1))?;
         let fault = match &phc {
             Err(fault) => Some(fault.to_string()),
-            Ok(_) if login.is_empty() || login.len() > 200 => Some("a login is needed".to_owned()),
+            Ok(_) if login.is_empty() || login.len() > 200 || login.contains(char::is_control) => {
+                Some("a login is needed".to_owned())
+            }
             Ok(_) => None,
         };
         let (Ok(phc), None) = (phc, &fault) else {

@@ -202,3 +202,18 @@ async fn a_failing_database_is_told_without_its_words() {
     }
     assert_eq!(between(&page, "Id of this answer: <code>", "<").len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_refused_has_the_headers_too() {
+    let site = Site::new().await;
+    let answer = site
+        .stranger()
+        .request(Method::POST, "/login")
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    assert!(text(&answer, "content-security-policy").contains("default-src 'none'"));
+    assert_eq!(text(&answer, "cache-control"), "no-store");
+}

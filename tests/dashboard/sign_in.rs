@@ -301,3 +301,46 @@ async fn behind_https_the_cookie_is_bound_to_it() {
         "{set}"
     );
 }
+
+#[tokio::test]
+async fn the_setup_link_ends_with_the_first_operator_however_they_came() {
+    let site = Site::new().await;
+    let link = web::setup_link(&site.service.shared).await.ok().unwrap();
+    let path = format!("{}?{}", link.path(), link.query().unwrap());
+    assert_eq!(site.stranger().status(&path).await, 200);
+    site.operator("mika", "operator", None).await;
+    assert_eq!(site.stranger().status(&path).await, 404);
+    let token = link.query_pairs().next().unwrap().1.into_owned();
+    let form = [
+        ("token", token.as_str()),
+        ("login", "eve"),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(site.stranger().post("/setup", &form).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_login_with_control_characters_is_a_wrong_login() {
+    let site = Site::new().await;
+    let form = [("login", "ke\0iko\r\n"), ("password", PASSWORD)];
+    assert_eq!(site.stranger().post("/login", &form).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_come_to_its_end_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let site = Site::new().await;
+    let mut slow = tokio::net::TcpStream::connect(site.service.address)
+        .await
+        .unwrap();
+    let head = "POST /login HTTP/1.1\r\nhost: x\r\nsec-fetch-site: same-origin\r\n\
+        content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\nlogin=";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 16];
+    let within = Duration::from_secs(15);
+    tokio::time::timeout(within, slow.read_exact(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 408"));
+}

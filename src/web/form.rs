@@ -1,0 +1,31 @@
+//! Forms that have to arrive in time.
+
+use std::time::Duration;
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+
+/// actix has no time limit on bodies: a byte every few seconds would hold a connection, and its file, for ever.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The fields of a form.
+pub(super) struct Form<T>(pub(super) T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let form = web::Form::<T>::from_request(request, payload);
+        Box::pin(async move {
+            match tokio::time::timeout(WITHIN, form).await {
+                Ok(Ok(form)) => Ok(Self(form.into_inner())),
+                Ok(Err(_)) => Err(Error::Unreadable),
+                Err(_) => Err(Error::TooSlow),
+            }
+        })
+    }
+}
