@@ -72,7 +72,7 @@ async fn a_stream_tells_the_conversation_to_those_who_may_see_it() {
         .await
         .unwrap();
     let shops: Uuid = site
-        .one("select id from conversation order by created_at desc limit 1")
+        .one("select id from conversation order by id desc limit 1")
         .await;
     assert_ne!(shops, desks);
     assert_eq!(
