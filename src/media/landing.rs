@@ -11,10 +11,12 @@ use crate::{
     objects::{ObjectKey, Writer},
     records::{
         jobs::{self, Job},
+        keys,
         media::{self, Part, State},
         objects,
         people::{self, Subject},
     },
+    seal::{Place as Lies, stream::Sealer},
 };
 
 /// A lease is renewed when it is this old.
@@ -39,6 +41,7 @@ pub(super) struct Landing<'a> {
     place: Place,
     media_type: Option<String>,
     key: ObjectKey,
+    sealer: Sealer,
     writer: Writer,
     size: u64,
     renewed: DateTime<Utc>,
@@ -65,12 +68,23 @@ impl<'a> Landing<'a> {
         {
             return Err(Miss::Lost);
         }
-        objects::begin(&mut tx, key, attachment.map(|(id, _)| id), now, now + LEASE).await?;
+        let subject = match place {
+            Place::Original(id) | Place::Preview(id, _) => {
+                media::conversation(&mut tx, id).await?.ok_or(Miss::Lost)?
+            }
+            Place::Picture(subject) => subject.id(),
+        };
+        let taken = keys::key_for(&mut tx, &media.keyring, subject, 1, now).await?;
+        let (data_key, head) = taken.key.new_data_key()?;
+        let attachment = attachment.map(|(id, _)| id);
+        objects::begin(&mut tx, key, attachment, &head, now, now + LEASE).await?;
         if !jobs::renew(&mut tx, job, now + LEASE).await? {
             return Err(Miss::Lost);
         }
         tx.commit().await?;
+        media.keyring.claimed(subject, taken.key.id());
         Ok(Self {
+            sealer: Sealer::new(&data_key, Lies::Object(&key.to_string())),
             media,
             job,
             place,
@@ -93,7 +107,11 @@ impl<'a> Landing<'a> {
             self.renew().await?;
         }
         self.size += bytes.len() as u64;
-        Ok(self.writer.write(bytes).await?)
+        let sealed = self.sealer.push(&bytes)?;
+        match sealed.is_empty() {
+            true => Ok(()),
+            false => Ok(self.writer.write(sealed).await?),
+        }
     }
 
     async fn renew(&mut self) -> Result<(), Miss> {
@@ -113,11 +131,16 @@ impl<'a> Landing<'a> {
             place,
             media_type,
             key,
-            writer,
+            sealer,
+            mut writer,
             size,
             ..
         } = self;
-        let kept = match writer.finish().await {
+        let finished = match writer.write(sealer.finish()?).await {
+            Ok(()) => writer.finish().await,
+            failed => failed,
+        };
+        let kept = match finished {
             Ok(()) => give_place(media, job, place, media_type.as_deref(), key, size).await,
             Err(error) => Err(error.into()),
         };
@@ -150,7 +173,9 @@ async fn give_place(
         Place::Original(id) => (media::lock(&mut tx, id, Part::Original).await?, None),
         Place::Preview(id, _) => (media::lock(&mut tx, id, Part::Preview).await?, None),
         Place::Picture(subject) => {
-            let known = people::lock(&mut tx, subject).await?.ok_or(Miss::Lost)?;
+            let known = people::lock(&mut tx, &media.keyring, subject)
+                .await?
+                .ok_or(Miss::Lost)?;
             (Some(State::Waiting), known.picture_key())
         }
     };

@@ -251,7 +251,7 @@ mod tests {
         for elsewhere in [
             Place::Event(there),
             Place::Profile(here),
-            Place::Revision(here, "", false),
+            Place::Message(here),
         ] {
             assert!(key.open(elsewhere, &sealed).is_err(), "{elsewhere:?}");
         }

@@ -1,11 +1,12 @@
 //! The keyring: keys made ahead, handed out, found again, destroyed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use super::{Cipher, Error, SecretKey, Shelf, WrappingKey, shelf::TOGETHER};
 pub const COVERS: u32 = 4096;
 
 /// Keys that wait to be used: as many new conversations can be met at once without waiting for a file.
-const SPARE: usize = 2048;
+const SPARE: usize = 1024;
 
 /// Keys in use that one process remembers.
 const REMEMBERED: usize = 100_000;
@@ -31,6 +32,7 @@ struct Inner {
     cipher: Cipher,
     state: Mutex<State>,
     wanted: Notify,
+    made: Notify,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ impl Keyring {
             cipher,
             state: Mutex::default(),
             wanted: Notify::new(),
+            made: Notify::new(),
         }))
     }
 
@@ -74,14 +77,13 @@ impl Keyring {
         &self.0.secrets
     }
 
-    /// A key for one more item of `subject`, a conversation or contact. `None`: none is left, and somebody is making
-    /// some.
-    pub fn take(&self, subject: Uuid) -> Option<Taken> {
+    /// A key for `items` more of `subject`, a conversation or contact. `None`: none is left, and some are being made.
+    pub fn take(&self, subject: Uuid, items: u32) -> Option<Taken> {
         let mut state = self.state();
         if let Some(current) = state.current.get_mut(&subject)
-            && current.used < COVERS
+            && current.used.saturating_add(items) <= COVERS
         {
-            current.used += 1;
+            current.used += items;
             let (key, claimed) = (Arc::clone(&current.key), current.claimed);
             return Some(Taken { key, claimed });
         }
@@ -96,7 +98,7 @@ impl Keyring {
         }
         let current = Current {
             key: Arc::clone(&key),
-            used: 1,
+            used: items,
             claimed: false,
         };
         state.current.insert(subject, current);
@@ -152,9 +154,44 @@ impl Keyring {
         Ok(WrappingKey::new(id, key.bytes, self.0.cipher))
     }
 
+    /// Keys by their ids, several at a time; those that are gone are missing in the answer.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the shelf cannot be reached.
+    pub async fn find_all(
+        &self,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, Arc<WrappingKey>>, Error> {
+        let ids: HashSet<Uuid> = ids.into_iter().collect();
+        let found = stream::iter(ids).map(|id| async move { (id, self.find(id).await) });
+        let found: Vec<_> = found.buffer_unordered(16).collect().await;
+        let mut keys = HashMap::with_capacity(found.len());
+        for (id, key) in found {
+            match key {
+                Ok(key) => drop(keys.insert(id, key)),
+                Err(error) if error.is_final() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
     /// Waits until keys have to be made.
     pub async fn wanted(&self) {
         self.0.wanted.notified().await;
+    }
+
+    /// As [`Keyring::take`], but waits for keys that are being made.
+    pub async fn take_soon(&self, subject: Uuid, items: u32) -> Taken {
+        loop {
+            let made = self.0.made.notified();
+            tokio::pin!(made);
+            made.as_mut().enable();
+            match self.take(subject, items) {
+                Some(taken) => return taken,
+                None => made.await,
+            }
+        }
     }
 
     /// Ids for keys to be made: as many as there is room for. They have to be on record before [`Keyring::make`].
@@ -186,6 +223,7 @@ impl Keyring {
         }
         self.0.shelf.put(&heads).await?;
         self.state().spare.extend(keys);
+        self.0.made.notify_waiters();
         Ok(())
     }
 
@@ -196,6 +234,7 @@ impl Keyring {
     pub async fn adopt(&self, id: Uuid) -> Result<(), Error> {
         let key = Arc::new(self.read(id).await?);
         self.state().spare.push_back(key);
+        self.0.made.notify_waiters();
         Ok(())
     }
 
@@ -261,10 +300,10 @@ mod tests {
         let one = keyring(dir.path(), &secret);
         let other = keyring(dir.path(), &secret);
         one.check().await.unwrap();
-        assert!(one.take(Uuid::nil()).is_none());
+        assert!(one.take(Uuid::nil(), 1).is_none());
         one.make(&one.new_ids()).await.unwrap();
         let subject = Uuid::now_v7();
-        let key = one.take(subject).unwrap().key;
+        let key = one.take(subject, 1).unwrap().key;
         let place = Place::Event(subject);
         let sealed = key.seal(place, b"said").unwrap();
         let found = other.find(key.id()).await.unwrap();
@@ -273,7 +312,7 @@ mod tests {
         one.destroy(key.id()).await.unwrap();
         other.forget_found();
         assert!(matches!(other.find(key.id()).await, Err(Error::NoKey)));
-        assert_ne!(one.take(subject).unwrap().key.id(), key.id());
+        assert_ne!(one.take(subject, 1).unwrap().key.id(), key.id());
     }
 
     #[tokio::test]
@@ -282,17 +321,17 @@ mod tests {
         let keyring = keyring(dir.path(), &SecretKey::random());
         keyring.make(&keyring.new_ids()).await.unwrap();
         let subject = Uuid::now_v7();
-        let first = keyring.take(subject).unwrap();
+        let first = keyring.take(subject, 1).unwrap();
         assert!(!first.claimed);
         keyring.claimed(subject, first.key.id());
         for _ in 1..COVERS {
-            let taken = keyring.take(subject).unwrap();
+            let taken = keyring.take(subject, 1).unwrap();
             assert!(taken.claimed && taken.key.id() == first.key.id());
         }
-        let next = keyring.take(subject).unwrap();
+        let next = keyring.take(subject, 1).unwrap();
         assert!(!next.claimed && next.key.id() != first.key.id());
         assert_ne!(
-            keyring.take(Uuid::now_v7()).unwrap().key.id(),
+            keyring.take(Uuid::now_v7(), 1).unwrap().key.id(),
             next.key.id()
         );
     }

@@ -5,8 +5,8 @@ use uuid::Uuid;
 /// The place of a sealed value.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
-    /// What a message says: our id of it, LINE's `webhookEventId`, and whether it is an edit.
-    Revision(Uuid, &'a str, bool),
+    /// What a message says or said, by our id of it. Which of its revisions it is, the event inside tells.
+    Message(Uuid),
     /// Another event.
     Event(Uuid),
     /// Profile of a contact.
@@ -26,12 +26,7 @@ impl Place<'_> {
     pub fn bytes(&self) -> Vec<u8> {
         let with = |name: &str, id: &[u8]| [name.as_bytes(), &[0], id].concat();
         match self {
-            Self::Revision(message, event, edited) => {
-                let mut bytes = with("revision", message.as_bytes());
-                bytes.push(u8::from(*edited));
-                bytes.extend_from_slice(event.as_bytes());
-                bytes
-            }
+            Self::Message(id) => with("message", id.as_bytes()),
             Self::Event(id) => with("event", id.as_bytes()),
             Self::Profile(id) => with("profile", id.as_bytes()),
             Self::Summary(id) => with("summary", id.as_bytes()),

@@ -51,12 +51,13 @@ pub use headers::headers;
 pub use setup::setup_link;
 pub use token::Token;
 
-use crate::{clock::Clock, live::Live, objects::Objects};
+use crate::{clock::Clock, live::Live, objects::Objects, seal::Keyring};
 
 /// What the handlers share; one for the whole server.
 pub struct Shared {
     pool: PgPool,
     clock: Clock,
+    keyring: Keyring,
     objects: Objects,
     live: Live,
     public_url: Url,
@@ -68,10 +69,18 @@ pub struct Shared {
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`.
-    pub fn new(pool: PgPool, clock: Clock, objects: Objects, live: Live, public_url: Url) -> Self {
+    pub fn new(
+        pool: PgPool,
+        clock: Clock,
+        keyring: Keyring,
+        objects: Objects,
+        live: Live,
+        public_url: Url,
+    ) -> Self {
         Self {
             pool,
             clock,
+            keyring,
             objects,
             live,
             public_url,

@@ -9,6 +9,8 @@
 mod archive;
 mod external;
 mod files;
+#[path = "../support/keys.rs"]
+mod keys;
 mod people;
 mod trouble;
 mod unsend;
