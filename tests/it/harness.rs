@@ -145,7 +145,8 @@ impl T {
     /// bytes. What can no more be opened is missing.
     pub async fn documents(&self) -> anyhow::Result<Vec<(&'static str, String, Vec<u8>)>> {
         type Sealed = (Uuid, String, Vec<u8>);
-        let tables: [(&str, fn(Uuid) -> Place<'static>, &str); 4] = [
+        type Table = (&'static str, fn(Uuid) -> Place<'static>, &'static str);
+        let tables: [Table; 4] = [
             (
                 "revision.content",
                 Place::Message,

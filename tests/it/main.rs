@@ -15,6 +15,7 @@ mod events;
 mod harness;
 #[path = "../support/keys.rs"]
 mod keys;
+mod keys_destroyed;
 mod media;
 mod outside;
 #[path = "../support/mod.rs"]
