@@ -36,8 +36,12 @@ pub struct Job {
     pub contact_id: Option<Uuid>,
     /// For [`Kind::Summary`], and [`Kind::Picture`] of a group; with a contact: where they were seen.
     pub conversation_id: Option<Uuid>,
-    /// How often it was begun, this time included.
+    /// How often it was begun; this time included, unless it is `lapsed`.
     pub attempts: i32,
+    /// How often an attempt ended without a verdict.
+    pub crashes: i32,
+    /// The lease of the last attempt ran out, and that is all there is to be written down now.
+    pub lapsed: bool,
     /// Proof of the claim.
     pub lease: Uuid,
 }
@@ -55,6 +59,8 @@ pub enum Verdict {
     Refused,
     /// LINE wants no request of this channel for so long.
     Paused(std::time::Duration),
+    /// It panicked, or took its process with it: to be tried again after a while.
+    Crashed,
 }
 
 /// Claims up to `limit` jobs of one kind that are due at `now`, the newest first, until `until`.
@@ -86,13 +92,15 @@ pub async fn claim(
                   order by id desc limit $2)
              ) n order by n.id desc limit $2
          ), due as (
-             select id from job where id in (select id from newest)
+             select id, lease is not null as lapsed from job where id in (select id from newest)
              and (leased_until is null or leased_until <= $3)
              order by id desc for update skip locked
          )
-         update job set lease = gen_random_uuid(), leased_until = $4, attempts = attempts + 1
+         update job set lease = gen_random_uuid(), leased_until = $4,
+             attempts = attempts + (not due.lapsed)::int
          from due where job.id = due.id
-         returning job.id, kind, channel_id, attachment_id, contact_id, conversation_id, attempts, lease",
+         returning job.id, kind, channel_id, attachment_id, contact_id, conversation_id, attempts,
+             crashes, due.lapsed, job.lease",
     )
     .bind(kind)
     .bind(limit)
@@ -128,6 +136,20 @@ pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
 pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "update job set lease = null, leased_until = null, run_at = $3 where id = $1 and lease = $2",
+    )
+    .bind(job.id)
+    .bind(job.lease)
+    .bind(run_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lets the job go until `run_at`, after an attempt that ended without a verdict.
+pub async fn crashed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "update job set lease = null, leased_until = null, run_at = $3, crashes = crashes + 1
+         where id = $1 and lease = $2",
     )
     .bind(job.id)
     .bind(job.lease)

@@ -1,11 +1,13 @@
 //! What happens after the acknowledgement: claims jobs by short lease, calls the rooms, writes the verdict; purges.
 //!
-//! Each job runs in its own task, so that dropping the worker, or a panic in one job, costs nothing but that lease.
+//! Each job runs in its own task, so that dropping the worker costs nothing but its leases. An attempt that panics, or
+//! ends the process, counts as one that failed: its job waits, and is given up after a number of them.
 
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use sqlx::PgPool;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -19,7 +21,7 @@ use crate::{
     media::{self, LEASE, Media, Reach},
     objects::Objects,
     people::{self, People},
-    records::jobs::{self, Job, Kind},
+    records::jobs::{self, Job, Kind, Verdict},
 };
 
 /// How long the worker sleeps if nobody wakes it.
@@ -161,9 +163,18 @@ impl Worker {
                 let mut conn = self.pool.acquire().await?;
                 let claimed =
                     jobs::claim(&mut conn, *kind, limit, now, now + LEASE, now - REFUSED).await?;
+                drop(conn);
+                let (lapsed, claimed): (Vec<_>, Vec<_>) =
+                    claimed.into_iter().partition(|job| job.lapsed);
+                // Before any other is begun, which may end this process too.
+                let mut noted = Ok(());
+                for job in lapsed {
+                    noted = noted.and(self.write(&job, self.crashed(&job).await).await);
+                }
                 for (job, hand) in claimed.into_iter().zip(free.drain(..)) {
                     running.spawn(self.clone().work(job, stop.clone(), hand));
                 }
+                noted?;
             }
         }
         Ok(())
@@ -175,13 +186,32 @@ impl Worker {
         stop: CancellationToken,
         _hand: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
-        let verdict = match job.kind {
-            Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
-            Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
-            Kind::Picture => self.media.picture(&job, &stop).await.map_err(Error::from),
-            Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
-            Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
+        let attempt = async {
+            match job.kind {
+                Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
+                Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
+                Kind::Picture => self.media.picture(&job, &stop).await.map_err(Error::from),
+                Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
+                Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
+            }
         };
-        self.write(&job, verdict).await
+        self.settle(&job, attempt).await
+    }
+
+    /// Writes down what comes of `attempt`, be it a panic.
+    async fn settle(
+        &self,
+        job: &Job,
+        attempt: impl Future<Output = Result<Verdict, Error>>,
+    ) -> Result<(), Error> {
+        // What a panic leaves behind is dropped with the attempt: connections roll back, objects have their rows.
+        let verdict = match AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(verdict) => verdict,
+            Err(_) => self.crashed(job).await,
+        };
+        self.write(job, verdict).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod crash;
 mod external;
 mod files;
 mod people;

@@ -128,6 +128,7 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
                 "address" => "Not fetched: not a public https address",
                 "forbidden" | "rejected" => "The server refused to hand it out",
                 "trouble" | "truncated" => "The server failed again and again",
+                "crashed" => "Given up: this archive itself failed on it again and again",
                 _ => "Could not be fetched",
             };
             ("failed", words)
