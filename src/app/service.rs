@@ -209,6 +209,7 @@ impl Service {
             let _ = self.committer.await;
         }
         drop(self.shared);
+        self.worker.close().await;
         self.pool.close().await;
     }
 }

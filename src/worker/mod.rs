@@ -8,7 +8,7 @@ mod verdict;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -21,7 +21,7 @@ use crate::{
     media::{self, LEASE, Media, Reach},
     objects::Objects,
     people::{self, People},
-    records::jobs::{self, Job, Kind, Verdict},
+    records::jobs::{self, Job, Kind, Order, Verdict},
 };
 
 /// How long the worker sleeps if nobody wakes it.
@@ -33,10 +33,10 @@ const BREATH: Duration = Duration::from_millis(20);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
 const REFUSED: Duration = Duration::from_secs(3600);
 
-/// Files at a time; the kind of job to take first is first. A small preview comes before a large original.
-const FILES: (&[Kind], usize) = (&[Kind::Preview, Kind::Original], 4);
-/// Questions about people at a time.
-const PEOPLE: (&[Kind], usize) = (&[Kind::Profile, Kind::Summary, Kind::Picture], 4);
+/// Files; the kind of job to take first is first. A small preview comes before a large original.
+const FILES: &[Kind] = &[Kind::Preview, Kind::Original];
+/// Questions about people.
+const PEOPLE: &[Kind] = &[Kind::Profile, Kind::Summary, Kind::Picture];
 
 /// What failed on our side. Says nothing of any content.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +63,27 @@ pub struct Worker {
     media: Media,
     people: People,
     wake: Arc<Notify>,
-    files: Arc<Semaphore>,
-    asking: Arc<Semaphore>,
+    files: Hands,
+    asking: Hands,
+    /// For claims alone: one connection, with [`jobs::CLAIMING`].
+    claims: PgPool,
+}
+
+/// Three of four hands take the newest, which somebody may be looking at; under a lasting backlog they would never come
+/// to the oldest, which LINE forgets first, so that is the fourth's.
+#[derive(Clone, Debug)]
+struct Hands {
+    newest: Arc<Semaphore>,
+    oldest: Arc<Semaphore>,
+}
+
+impl Hands {
+    fn four() -> Self {
+        Self {
+            newest: Arc::new(Semaphore::new(3)),
+            oldest: Arc::new(Semaphore::new(1)),
+        }
+    }
 }
 
 impl Worker {
@@ -76,6 +95,10 @@ impl Worker {
         line: LineApi,
         reach: Reach,
     ) -> Result<Self, Error> {
+        let options = (*pool.connect_options()).clone();
+        let claims = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.options(jobs::CLAIMING));
         let people = People::new(pool.clone(), clock.clone(), line.clone());
         let media = Media::new(pool.clone(), clock.clone(), objects, line, reach)?;
         Ok(Self {
@@ -84,14 +107,20 @@ impl Worker {
             media,
             people,
             wake: Arc::default(),
-            files: Arc::new(Semaphore::new(FILES.1)),
-            asking: Arc::new(Semaphore::new(PEOPLE.1)),
+            files: Hands::four(),
+            asking: Hands::four(),
+            claims,
         })
     }
 
     /// The bell: whoever rings it (`notify_one`) has committed something to do.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
+    }
+
+    /// Closes the connection that is the worker's own.
+    pub async fn close(&self) {
+        self.claims.close().await;
     }
 
     /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
@@ -151,33 +180,54 @@ impl Worker {
         running: &mut JoinSet<Result<(), Error>>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        for (kinds, hands) in [(FILES.0, &self.files), (PEOPLE.0, &self.asking)] {
+        for (kinds, hands) in [(FILES, &self.files), (PEOPLE, &self.asking)] {
+            let mut more = Vec::new();
             for kind in kinds {
-                let mut free: Vec<_> =
-                    std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
-                if free.is_empty() {
-                    break;
+                if self
+                    .begin((*kind, Order::Newest), &hands.newest, running, stop)
+                    .await?
+                {
+                    more.push(*kind);
                 }
-                let now = self.clock.now();
-                let limit = i64::try_from(free.len()).unwrap_or(1);
-                let mut conn = self.pool.acquire().await?;
-                let claimed =
-                    jobs::claim(&mut conn, *kind, limit, now, now + LEASE, now - REFUSED).await?;
-                drop(conn);
-                let (lapsed, claimed): (Vec<_>, Vec<_>) =
-                    claimed.into_iter().partition(|job| job.lapsed);
-                // Before any other is begun, which may end this process too.
-                let mut noted = Ok(());
-                for job in lapsed {
-                    noted = noted.and(self.write(&job, self.crashed(&job).await).await);
-                }
-                for (job, hand) in claimed.into_iter().zip(free.drain(..)) {
-                    running.spawn(self.clone().work(job, stop.clone(), hand));
-                }
-                noted?;
+            }
+            // The last kind first: what always comes first above would keep it waiting.
+            for kind in more.into_iter().rev() {
+                self.begin((kind, Order::Oldest), &hands.oldest, running, stop)
+                    .await?;
             }
         }
         Ok(())
+    }
+
+    /// Begins jobs with the hands that are free. Says whether there may be more to do than they could take.
+    async fn begin(
+        &self,
+        which: (Kind, Order),
+        hands: &Arc<Semaphore>,
+        running: &mut JoinSet<Result<(), Error>>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let free: Vec<_> =
+            std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
+        if free.is_empty() {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        let limit = i64::try_from(free.len()).unwrap_or(1);
+        let mut conn = self.claims.acquire().await?;
+        let claimed = jobs::claim(&mut conn, which, limit, now, now + LEASE, now - REFUSED).await?;
+        drop(conn);
+        let more = claimed.len() == free.len();
+        let (lapsed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|job| job.lapsed);
+        // Before any other is begun, which may end this process too.
+        let mut noted = Ok(());
+        for job in lapsed {
+            noted = noted.and(self.write(&job, self.crashed(&job).await).await);
+        }
+        for (job, hand) in claimed.into_iter().zip(free) {
+            running.spawn(self.clone().work(job, stop.clone(), hand));
+        }
+        noted.map(|()| more)
     }
 
     async fn work(

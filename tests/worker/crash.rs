@@ -6,7 +6,7 @@ use line_chat_archive::{
     config::LogFormat,
     fake_line::Call,
     media::LEASE,
-    records::jobs::{self, Kind},
+    records::jobs::{self, Kind, Order},
     telemetry,
 };
 
@@ -16,7 +16,15 @@ use crate::archive::Archive;
 async fn dies(t: &Archive) -> usize {
     let mut conn = t.pool.acquire().await.unwrap();
     let now = t.clock.now();
-    let claimed = jobs::claim(&mut conn, Kind::Original, 4, now, now + LEASE, now).await;
+    let claimed = jobs::claim(
+        &mut conn,
+        (Kind::Original, Order::Newest),
+        4,
+        now,
+        now + LEASE,
+        now,
+    )
+    .await;
     claimed.unwrap().iter().filter(|job| !job.lapsed).count()
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod claims;
 mod crash;
 mod external;
 mod files;
