@@ -6,6 +6,7 @@ mod batch;
 mod committer;
 mod known;
 mod memory;
+mod parts;
 mod places;
 mod plain;
 
