@@ -19,7 +19,7 @@ use crate::{
     objects::Objects,
     web::{
         self, Shared,
-        webhook::{Doors, Large, Webhook, receive},
+        webhook::{Doors, Large, Strangers, Webhook, receive},
     },
     worker::Worker,
 };
@@ -117,6 +117,7 @@ impl Service {
             doors: doors.clone(),
             ingest,
             large: Large::new(LARGE_BODIES),
+            strangers: Strangers::default(),
             clock,
         });
         let (pages, seen_as) = (shared.clone(), public_url.clone());
