@@ -49,6 +49,8 @@ pub struct Parts {
     pub listen: SocketAddr,
     /// Address under which people see the service, if it is another.
     pub public_url: Option<Url>,
+    /// Who is believed when they say who asks.
+    pub proxies: web::Proxies,
 }
 
 /// A service that listens.
@@ -86,6 +88,7 @@ impl Service {
             clock,
             listen,
             public_url,
+            proxies,
         } = parts;
         objects
             .check()
@@ -112,6 +115,7 @@ impl Service {
             objects,
             live.clone(),
             public_url.clone(),
+            proxies,
         ));
         let webhook = actix::Data::new(Webhook {
             doors: doors.clone(),
