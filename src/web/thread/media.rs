@@ -119,7 +119,7 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
     let reason = attachment.original_reason.as_deref().unwrap_or_default();
     match attachment.original_state.as_deref() {
         Some("kept") => ("kept", ""),
-        Some("gone") => ("gone", "Gone at LINE"),
+        Some("gone") => ("gone", "It was no longer there to be fetched"),
         Some("failed") => {
             let words = match reason {
                 "too_large" => "Too large to be kept",
