@@ -25,6 +25,15 @@ pub struct Places {
     #[arg(long, env = "OBJECTS_URL", global = true)]
     pub objects_url: Option<Url>,
 
+    /// Where the keyring is kept: file:///directory, never that of the objects. Default: `keyring` in DATA_DIR.
+    #[arg(long, env = "KEYRING_URL", global = true)]
+    pub keyring_url: Option<Url>,
+
+    /// 32 bytes that wrap the keyring and the channels' secrets. Default: `secret.key` in DATA_DIR, made if absent for a
+    /// new archive on the embedded PostgreSQL.
+    #[arg(long, env = "SECRET_KEY_FILE", global = true)]
+    pub secret_key_file: Option<PathBuf>,
+
     /// Form of the log on standard error.
     #[arg(
         long,

@@ -15,6 +15,7 @@ pub mod media;
 pub mod objects;
 pub mod people;
 pub mod records;
+pub mod seal;
 pub mod telemetry;
 pub mod web;
 pub mod worker;

@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
 
-use super::database::Database;
+use super::{database::Database, keys};
 use crate::{
     clock::Clock,
     config::{Credentials, Places},
@@ -37,8 +37,9 @@ pub async fn add(
     let mut db = database.connect().await?;
     let now = Clock::system().now();
     let name = name.unwrap_or(slug);
+    let keyring = keys::open(places, &mut db).await?;
     let mut tx = db.begin().await?;
-    let added = channels::add(&mut tx, slug, name, &secret, token.as_ref(), now).await?;
+    let added = channels::add(&mut tx, &keyring, slug, name, &secret, token.as_ref(), now).await?;
     tx.commit().await?;
     ensure!(
         added.is_some(),
@@ -99,12 +100,13 @@ pub async fn rotate_secret(
     let id = channels::find(&mut db, slug)
         .await?
         .with_context(|| format!("there is no channel {slug}"))?;
+    let keyring = keys::open(places, &mut db).await?;
     if let Some(secret) = secret {
-        channels::add_secret(&mut db, id, &secret, Clock::system().now()).await?;
+        channels::add_secret(&mut db, &keyring, id, &secret, Clock::system().now()).await?;
         say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
     }
     if let Some(token) = token {
-        channels::set_token(&mut db, id, &token).await?;
+        channels::set_token(&mut db, &keyring, id, &token).await?;
         say("Access token replaced.");
     }
     if finish {

@@ -5,6 +5,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +30,7 @@ use crate::{
         channels,
         operators::{self, NewOperator},
     },
+    seal::{Cipher, Directory, Keyring, SecretKey},
     web::password,
 };
 
@@ -56,8 +58,11 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
     let line = FakeLine::start()?;
     let tokyo = line.channel("Shop Tokyo");
     let bangkok = line.channel("Bangkok desk");
-    add_channel(&mut db, &clock, "shop-tokyo", &tokyo).await?;
-    add_channel(&mut db, &clock, "bangkok-desk", &bangkok).await?;
+    let files = tempfile::TempDir::with_prefix("line-chat-archive-")?;
+    let shelf = Directory::open(&files.path().join("keyring"))?;
+    let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed);
+    add_channel(&mut db, &keyring, &clock, "shop-tokyo", &tokyo).await?;
+    add_channel(&mut db, &keyring, &clock, "bangkok-desk", &bangkok).await?;
     let hash = tokio::task::spawn_blocking(|| password::hash(PASSWORD)).await??;
     let operator = NewOperator {
         login: LOGIN,
@@ -68,13 +73,13 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
     operators::add(&mut db, &operator, clock.now()).await?;
     drop(db);
 
-    let files = tempfile::TempDir::with_prefix("line-chat-archive-")?;
-    let objects = Url::from_directory_path(files.path())
+    let objects = Url::from_directory_path(files.path().join("objects"))
         .ok()
         .context("a path that is no URL")?;
     let line_url = Url::parse(line.url())?;
     let mut service = Service::start(Parts {
         database,
+        keyring,
         objects: Objects::open(&objects).await?,
         line: LineApi::new(line_url.clone(), line_url)?,
         reach: Reach::Anywhere,
@@ -108,6 +113,7 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
 
 async fn add_channel(
     db: &mut PgConnection,
+    keyring: &Keyring,
     clock: &Clock,
     slug: &str,
     channel: &Channel,
@@ -115,6 +121,7 @@ async fn add_channel(
     let (secret, token) = (channel.secret().into(), channel.access_token().into());
     channels::add(
         db,
+        keyring,
         slug,
         &channel.name(),
         &secret,

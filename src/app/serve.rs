@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     database::Database,
+    keys,
     service::{Parts, Service},
 };
 use crate::{
@@ -30,12 +31,14 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let clock = Clock::system();
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
+    let keyring = keys::open(places, &mut db).await?;
     if channels::list(&mut db).await?.is_empty()
         && let Some(secret) = serve.channel.secret()
     {
         let token = serve.channel.token();
         channels::add(
             &mut db,
+            &keyring,
             FIRST_CHANNEL,
             FIRST_CHANNEL,
             &secret,
@@ -51,6 +54,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
 
     let parts = Parts {
         database: database.options.clone(),
+        keyring,
         objects: Objects::open(&objects_url(places)?).await?,
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: Reach::Guarded,

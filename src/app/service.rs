@@ -12,11 +12,13 @@ use url::Url;
 use super::database;
 use crate::{
     clock::Clock,
+    erasure::keys::Keys,
     ingest::Ingest,
     line::client::LineApi,
     live::Live,
     media::Reach,
     objects::Objects,
+    seal::Keyring,
     web::{
         self, Shared,
         webhook::{Doors, Large, Strangers, Webhook, receive},
@@ -30,6 +32,12 @@ const LARGE_BODIES: usize = 64;
 /// Connections of one server thread at most; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4096;
 
+/// How often spare keys are said to be this process's own.
+const HOLD: Duration = Duration::from_secs(600);
+
+/// When keys are made again after that has failed.
+const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Files kept for the database, the bucket and LINE when the connections of strangers have taken all they may.
 const RESERVED_FILES: usize = 256;
 
@@ -37,6 +45,8 @@ const RESERVED_FILES: usize = 256;
 pub struct Parts {
     /// The database, migrated.
     pub database: PgConnectOptions,
+    /// Where keys are.
+    pub keyring: Keyring,
     /// Where objects are.
     pub objects: Objects,
     /// LINE.
@@ -82,6 +92,7 @@ impl Service {
     pub async fn start(parts: Parts) -> anyhow::Result<Self> {
         let Parts {
             database,
+            keyring,
             objects,
             line,
             reach,
@@ -95,11 +106,25 @@ impl Service {
             .await
             .context("objects cannot be written, read and deleted")?;
         let pool = database::pool(database.clone());
-        let doors = Doors::load(&pool)
+        keyring
+            .check()
+            .await
+            .context("keys cannot be made, read and destroyed")?;
+        let keys = Keys::new(pool.clone(), clock.clone(), keyring.clone());
+        keys.supply().await.context("no keys can be made ahead")?;
+        let doors = Doors::load(&pool, keyring.clone())
             .await
             .context("channels cannot be read")?;
-        let worker = Worker::new(pool.clone(), clock.clone(), objects.clone(), line, reach)?;
-        let (ingest, committer) = Ingest::start(database, clock.clone(), worker.wake());
+        let worker = Worker::new(
+            pool.clone(),
+            clock.clone(),
+            keyring.clone(),
+            objects.clone(),
+            line,
+            reach,
+        )?;
+        let (ingest, committer) =
+            Ingest::start(database, clock.clone(), keyring.clone(), worker.wake());
         let live = Live::start(&pool);
 
         let listener = std::net::TcpListener::bind(listen)
@@ -112,6 +137,7 @@ impl Service {
         let shared = actix::Data::new(Shared::new(
             pool.clone(),
             clock.clone(),
+            keyring,
             objects,
             live.clone(),
             public_url.clone(),
@@ -152,7 +178,12 @@ impl Service {
             }
         });
         let known = tokio::spawn(doors.clone().keep_fresh(pool.clone(), cancel.clone()));
-        let tasks = vec![("the HTTP server", served), ("the list of channels", known)];
+        let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
+        let tasks = vec![
+            ("the HTTP server", served),
+            ("the list of channels", known),
+            ("the supply of keys", supplied),
+        ];
         Ok(Self {
             address,
             public_url,
@@ -217,6 +248,27 @@ impl Service {
         self.worker.close().await;
         self.pool.close().await;
     }
+}
+
+/// Makes keys whenever there are few, and keeps those that wait to be used this process's own.
+async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
+    while !cancel.is_cancelled() {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            () = keys.wanted() => {
+                if keys.supply().await.is_err() {
+                    tracing::error!("no keys can be made ahead: new conversations will be refused");
+                    cancel.run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN)).await;
+                }
+            }
+            () = tokio::time::sleep(HOLD) => {
+                if keys.hold().await.is_err() {
+                    tracing::warn!("spare keys could not be held");
+                }
+            }
+        }
+    }
+    let _ = keys.let_go().await;
 }
 
 /// Raises the limit of open files to what the system allows, and shares it among the server's threads: a stranger who

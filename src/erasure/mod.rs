@@ -26,13 +26,19 @@
 //! written. Should its process be stopped for long and wake up after the sweep has passed, the sweep's second look,
 //! after the longest lease, finds the object. Locks are always taken in the order message_ref, attachment, object.
 //!
+//! # Keys
+//!
+//! Deleted rows stay in PostgreSQL's files until vacuum has passed over them, in its WAL, in replicas and in backups. They
+//! are sealed, and so are objects; the unsend notes the keys they are under. [`keys`] closes those keys, moves what
+//! survives to others and destroys them: then what remains is noise, wherever it lies.
+//!
 //! # Accepted
 //!
 //! - An unsend for a message that was never archived leaves a tombstone and a record with a count of zero: the
 //!   message may still be on its way.
-//! - Deleted rows stay readable in PostgreSQL's files until vacuum and checkpoints have passed over them. Sealing the
-//!   content under keys of its own, and destroying those, is what will close this.
 //! - The unsend event itself is not kept: it has nothing but ids, and those are in the record.
+
+pub mod keys;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -56,5 +62,6 @@ pub async fn unsend(
     let ids: Vec<_> = asked.iter().map(|asked| asked.message).collect();
     erasures::lock_attachments(db, &ids).await?;
     erasures::condemn_objects(db, &asked, now).await?;
+    erasures::condemn_keys(db, &asked, now).await?;
     erasures::delete_messages(db, &asked, now).await
 }

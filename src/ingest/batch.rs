@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Delivery,
     arrival::{Arrival, Change, Meaning, Said},
+    keys::Keys,
     memory::Memory,
     places::{self, Placed},
     plain,
@@ -22,7 +23,22 @@ use crate::{
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
         places::{self as rows, Standing},
     },
+    seal::{self, Keyring, Place},
 };
+
+/// Why a batch is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// No key was left, and none was made in time.
+    #[error("no key was at hand")]
+    NoKey,
+    /// An event could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] seal::Error),
+}
 
 /// An event with its channel and where it belongs.
 struct Item<'a> {
@@ -34,18 +50,19 @@ struct Item<'a> {
 /// Writes all events of all deliveries, or nothing.
 ///
 /// # Errors
-/// The database's; the transaction is rolled back, or the connection is broken.
+/// The transaction is rolled back then, or the connection is broken.
 pub async fn write(
     db: &mut PgConnection,
     memory: &mut Memory,
+    keyring: &Keyring,
     deliveries: &[&Delivery],
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     let arrivals: Vec<(i32, &Arrival)> = deliveries
         .iter()
         .flat_map(|d| d.arrivals.iter().map(|arrival| (d.channel_id, arrival)))
         .collect();
-    if plain::write(db, memory, &arrivals, now).await? {
+    if plain::write(db, memory, keyring, &arrivals, now).await? {
         hear(db, memory, &arrivals, now).await;
         return Ok(());
     }
@@ -63,10 +80,12 @@ pub async fn write(
 
     let refs = meet(&mut tx, &items).await?;
     erase(&mut tx, &items, &refs, now).await?;
-    write_messages(&mut tx, &items, &refs, now).await?;
-    write_others(&mut tx, &items, now).await?;
+    let keys = Keys::obtain(&mut tx, keyring, &sealed(&items, &refs), now).await?;
+    write_messages(&mut tx, &items, &refs, &keys, now).await?;
+    write_others(&mut tx, &items, &keys, now).await?;
     touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
+    keys.settle(keyring);
     memory.learn(learned, now);
     hear(db, memory, &arrivals, now).await;
     Ok(())
@@ -87,6 +106,22 @@ async fn hear(
     if !heard.is_empty() && channels::heard(db, &heard, now).await.is_ok() {
         memory.hear(&heard, now);
     }
+}
+
+/// How many events of each conversation have to be sealed.
+fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32> {
+    let mut counts = HashMap::new();
+    for item in items {
+        let kept = match (&item.arrival.meaning, item.said()) {
+            (Meaning::Unsend(_), _) => false,
+            (_, Some((key, _))) => refs.get(&key).is_some_and(|found| !found.unsent),
+            (_, None) => true,
+        };
+        if kept {
+            *counts.entry(item.placed.conversation).or_default() += 1;
+        }
+    }
+    counts
 }
 
 type Key<'a> = (i32, &'a str);
@@ -138,13 +173,18 @@ async fn meet<'a>(
     }
     let mentions: Vec<Mention<'a>> = mentions.into_values().collect();
     let refs = messages::meet(db, &mentions).await?;
-    Ok(refs
+    let mut found: HashMap<Key<'_>, Ref> = HashMap::with_capacity(refs.len());
+    let mut refs: HashMap<(i32, String), Ref> = refs
         .into_iter()
-        .filter_map(|found| {
-            let mention = mentions.get(usize::try_from(found.position).ok()?.checked_sub(1)?)?;
-            Some(((mention.channel_id, mention.message_id), found))
-        })
-        .collect())
+        .map(|found| ((found.channel_id, found.message_id.clone()), found))
+        .collect();
+    for mention in &mentions {
+        let key = (mention.channel_id, mention.message_id.to_owned());
+        if let Some(one) = refs.remove(&key) {
+            found.insert((mention.channel_id, mention.message_id), one);
+        }
+    }
+    Ok(found)
 }
 
 async fn erase(
@@ -179,8 +219,9 @@ async fn write_messages(
     db: &mut PgConnection,
     items: &[Item<'_>],
     refs: &HashMap<Key<'_>, Ref>,
+    keys: &Keys,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     let living: Vec<(&Item<'_>, &Said, &Ref)> = items
         .iter()
         .filter_map(|item| {
@@ -221,12 +262,13 @@ async fn write_messages(
                 external: said.external,
             });
         }
+        let key = keys.of(item.placed.conversation)?;
         revisions.push(NewRevision {
             message: found.id,
             webhook_event_id: &item.arrival.webhook_event_id,
             occurred_at: item.arrival.at,
             edited: said.edited,
-            content: &item.arrival.raw,
+            content: key.seal(Place::Message(found.id), &item.arrival.raw)?,
         });
         let message = new.entry(found.id).or_insert(NewMessage {
             id: found.id,
@@ -267,8 +309,9 @@ pub fn is_file(kind: &str) -> bool {
 async fn write_others(
     db: &mut PgConnection,
     items: &[Item<'_>],
+    keys: &Keys,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     let mut others = vec![];
     let (mut follows, mut presence, mut members) =
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -286,14 +329,16 @@ async fn write_others(
         let Meaning::Other { kind, change } = &item.arrival.meaning else {
             continue;
         };
+        let (id, key) = (Uuid::now_v7(), keys.of(item.placed.conversation)?);
         others.push(NewEvent {
+            id,
             channel_id: item.channel_id,
             webhook_event_id: &item.arrival.webhook_event_id,
             conversation_id: item.placed.conversation,
             contact_id: item.placed.contact,
             kind,
             occurred_at: at,
-            content: &item.arrival.raw,
+            content: key.seal(Place::Event(id), &item.arrival.raw)?,
         });
         match (change, item.placed.contact) {
             (Change::Follows(yes), Some(contact)) => {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Arrival, Delivery, arrival::Meaning, batch, memory::Memory, parts::parts};
-use crate::clock::Clock;
+use crate::{clock::Clock, seal::Keyring};
 
 /// Deliveries that may wait; the next is refused at once.
 const MAX_WAITING: usize = 2048;
@@ -77,12 +77,14 @@ impl Ingest {
     pub fn start(
         database: PgConnectOptions,
         clock: Clock,
+        keyring: Keyring,
         stored: Arc<Notify>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let committer = Committer {
             database: database.options(OPTIONS),
             clock,
+            keyring,
             stored,
             connection: None,
             memory: Memory::new(),
@@ -136,6 +138,7 @@ impl Ingest {
 struct Committer {
     database: PgConnectOptions,
     clock: Clock,
+    keyring: Keyring,
     stored: Arc<Notify>,
     connection: Option<PgConnection>,
     memory: Memory,
@@ -234,8 +237,10 @@ impl Committer {
                     PgConnection::connect_with(&self.database).await?
                 }
             };
-            let outcome = batch::write(&mut connection, &mut self.memory, deliveries, now).await;
-            Ok::<_, sqlx::Error>((connection, outcome))
+            let memory = &mut self.memory;
+            let outcome =
+                batch::write(&mut connection, memory, &self.keyring, deliveries, now).await;
+            Ok::<_, batch::Error>((connection, outcome))
         })
         .await
         {
@@ -275,7 +280,11 @@ enum Trouble {
 impl Trouble {
     /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) speak of the data, 40 (rolled back, as
     /// after a deadlock) and 55 (lock not available) of others. The error's text may hold data: only the code is logged.
-    fn of(error: &sqlx::Error) -> Self {
+    fn of(error: &batch::Error) -> Self {
+        let batch::Error::Database(error) = error else {
+            tracing::error!(reason = %error, "a batch was not stored");
+            return Trouble::Database;
+        };
         let code = error.as_database_error().and_then(|e| e.code());
         tracing::error!(
             sqlstate = code.as_deref().unwrap_or("none"),
@@ -297,6 +306,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::seal::{Cipher, Directory, SecretKey};
 
     /// A database that takes connections and says nothing, as a server does that is stopped or out of reach.
     #[tokio::test]
@@ -308,7 +318,10 @@ mod tests {
         let database = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(port);
-        let (ingest, task) = Ingest::start(database, Clock::system(), Arc::default());
+        let dir = tempfile::tempdir().expect("a directory");
+        let shelf = Directory::open(dir.path()).expect("a shelf");
+        let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed);
+        let (ingest, task) = Ingest::start(database, Clock::system(), keyring, Arc::default());
         let delivery = |bytes| Delivery {
             channel_id: 1,
             arrivals: vec![Arrival::read("{}", Clock::system().now())],

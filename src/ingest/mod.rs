@@ -4,6 +4,7 @@
 pub mod arrival;
 mod batch;
 mod committer;
+mod keys;
 mod known;
 mod memory;
 mod parts;

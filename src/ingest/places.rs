@@ -138,11 +138,9 @@ async fn contacts(
         let channels: Vec<i32> = wanted.iter().map(|(channel, _)| *channel).collect();
         let user_ids: Vec<&str> = wanted.iter().map(|(_, user_id)| user_id.as_str()).collect();
         for found in rows::contacts(db, &channels, &user_ids, now).await? {
-            let Some(person) = at(&wanted, found.position) else {
-                continue;
-            };
+            let person = (found.channel_id, found.user_id);
             ids.insert(person.clone(), found.id);
-            learned.contacts.push((person.clone(), found.id));
+            learned.contacts.push((person, found.id));
             if found.due {
                 due.insert(found.id, found.id);
             }
@@ -191,8 +189,13 @@ async fn conversations(
                 last_at: *last_at,
             })
             .collect();
+        let by_name: HashMap<(i32, &str, &str), &(i32, Place)> = wanted
+            .iter()
+            .map(|(place, _)| ((place.0, place.1.kind(), place.1.id()), place))
+            .collect();
         for found in rows::conversations(db, &rows, now).await? {
-            let Some((place, _)) = at(&wanted, found.position) else {
+            let name = (found.channel_id, &*found.kind, &*found.source_id);
+            let Some(&place) = by_name.get(&name) else {
                 continue;
             };
             ids.insert(place.clone(), found.id);
@@ -207,9 +210,4 @@ async fn conversations(
         rows::ask_for_summaries(db, &due, now).await?;
     }
     Ok(ids)
-}
-
-/// The element that SQL's `with ordinality` calls number `position`.
-fn at<T>(list: &[T], position: i64) -> Option<&T> {
-    list.get(usize::try_from(position).ok()?.checked_sub(1)?)
 }

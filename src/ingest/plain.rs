@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::{
     arrival::{Arrival, Meaning},
-    batch::is_file,
+    batch::{Error, is_file},
     memory::Memory,
 };
 use crate::{
     line::event::Place,
-    records::messages::{self, NewMessage, NewRevision},
+    records::messages::{self, NewMessage, NewRevision, Written},
+    seal::{Keyring, Place as Lies},
 };
 
 /// Writes the batch if it is a plain one. `false`: it is not, or one of its messages was met before; then it has to go
@@ -25,10 +26,14 @@ use crate::{
 pub async fn write(
     db: &mut PgConnection,
     memory: &Memory,
+    keyring: &Keyring,
     arrivals: &[(i32, &Arrival)],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let Some((new, revisions)) = plain(memory, arrivals, now) else {
+) -> Result<bool, Error> {
+    let Some(new) = plain(memory, arrivals, now) else {
+        return Ok(false);
+    };
+    let Some((revisions, keys)) = seal(keyring, &new, arrivals)? else {
         return Ok(false);
     };
     let mut newest: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
@@ -39,18 +44,52 @@ pub async fn write(
         *at = message.occurred_at.max(*at);
     }
     let newest: Vec<_> = newest.into_iter().collect();
-    messages::write_new(db, &new, &revisions, &newest, now).await
+    match messages::write_new(db, &new, &revisions, &newest, &keys, now).await? {
+        Written::All => Ok(true),
+        Written::Met => Ok(false),
+        Written::Closed(open) => {
+            let closed = keys.into_iter().filter(|key| !open.contains(key));
+            closed.for_each(|key| keyring.forget(key));
+            Ok(false)
+        }
+    }
 }
 
-type Written<'a> = (Vec<NewMessage<'a>>, Vec<NewRevision<'a>>);
+type Sealed<'a> = (Vec<NewRevision<'a>>, Vec<Uuid>);
+
+/// The originals, each sealed under its conversation's key, and those keys. `None`: one of them the database does not
+/// know yet.
+fn seal<'a>(
+    keyring: &Keyring,
+    new: &[NewMessage<'a>],
+    arrivals: &[(i32, &'a Arrival)],
+) -> Result<Option<Sealed<'a>>, Error> {
+    let mut keys = HashSet::new();
+    let mut revisions = Vec::with_capacity(new.len());
+    for (message, (_, arrival)) in new.iter().zip(arrivals) {
+        let taken = keyring.take(message.conversation_id, 1);
+        let Some(taken) = taken.filter(|taken| taken.claimed) else {
+            return Ok(None);
+        };
+        keys.insert(taken.key.id());
+        revisions.push(NewRevision {
+            message: message.id,
+            webhook_event_id: &arrival.webhook_event_id,
+            occurred_at: arrival.at,
+            edited: false,
+            content: taken.key.seal(Lies::Message(message.id), &arrival.raw)?,
+        });
+    }
+    Ok(Some((revisions, keys.into_iter().collect())))
+}
 
 fn plain<'a>(
     memory: &Memory,
     arrivals: &[(i32, &'a Arrival)],
     now: DateTime<Utc>,
-) -> Option<Written<'a>> {
+) -> Option<Vec<NewMessage<'a>>> {
     let mut ids = HashSet::new();
-    let (mut new, mut revisions) = (vec![], vec![]);
+    let mut new = vec![];
     for (channel_id, arrival) in arrivals {
         let Meaning::Message(said) = &arrival.meaning else {
             return None;
@@ -69,9 +108,8 @@ fn plain<'a>(
         {
             return None;
         }
-        let id = Uuid::now_v7();
         new.push(NewMessage {
-            id,
+            id: Uuid::now_v7(),
             channel_id: *channel_id,
             message_id: &said.message_id,
             conversation_id,
@@ -80,13 +118,6 @@ fn plain<'a>(
             occurred_at: arrival.at,
             quoted_message_id: said.quoted_message_id.as_deref(),
         });
-        revisions.push(NewRevision {
-            message: id,
-            webhook_event_id: &arrival.webhook_event_id,
-            occurred_at: arrival.at,
-            edited: false,
-            content: &arrival.raw,
-        });
     }
-    Some((new, revisions))
+    Some(new)
 }

@@ -13,10 +13,12 @@ use crate::{
     objects::{ObjectKey, Writer},
     records::{
         jobs::{self, Job},
+        keys,
         media::{self, Part, State},
         objects,
         people::{self, Subject},
     },
+    seal::{Place as Lies, stream::Sealer},
 };
 
 /// A lease is renewed when it is this old.
@@ -41,6 +43,7 @@ pub(super) struct Landing<'a> {
     place: Place<'a>,
     media_type: Option<String>,
     key: ObjectKey,
+    sealer: Sealer,
     writer: Writer,
     size: u64,
     renewed: DateTime<Utc>,
@@ -67,12 +70,23 @@ impl<'a> Landing<'a> {
         {
             return Err(Miss::Lost);
         }
-        objects::begin(&mut tx, key, attachment.map(|(id, _)| id), now, now + LEASE).await?;
+        let subject = match place {
+            Place::Original(id) | Place::Preview(id, _) => {
+                media::conversation(&mut tx, id).await?.ok_or(Miss::Lost)?
+            }
+            Place::Picture(subject, _) => subject.id(),
+        };
+        let taken = keys::key_for(&mut tx, &media.keyring, subject, 1, now).await?;
+        let (data_key, head) = taken.key.new_data_key()?;
+        let attachment = attachment.map(|(id, _)| id);
+        objects::begin(&mut tx, key, attachment, &head, now, now + LEASE).await?;
         if !jobs::renew(&mut tx, job, now + LEASE).await? {
             return Err(Miss::Lost);
         }
         tx.commit().await?;
+        media.keyring.claimed(subject, taken.key.id());
         Ok(Self {
+            sealer: Sealer::new(&data_key, Lies::Object(&key.to_string())),
             media,
             job,
             place,
@@ -95,7 +109,11 @@ impl<'a> Landing<'a> {
             self.renew().await?;
         }
         self.size += bytes.len() as u64;
-        Ok(self.writer.write(bytes).await?)
+        let sealed = self.sealer.push(&bytes)?;
+        match sealed.is_empty() {
+            true => Ok(()),
+            false => Ok(self.writer.write(sealed).await?),
+        }
     }
 
     async fn renew(&mut self) -> Result<(), Miss> {
@@ -111,13 +129,19 @@ impl<'a> Landing<'a> {
             place,
             media_type,
             key,
-            writer,
+            sealer,
+            mut writer,
             size,
             ..
         } = self;
+        let last = sealer.finish()?;
+        let finishing = async {
+            writer.write(last).await?;
+            writer.finish().await
+        };
         // To bring gigabytes to the disk may take longer than a lease. Whether it was renewed, the fence finds out.
         let renewed = || async { drop(renew(media, job, key).await) };
-        let kept = match beside(writer.finish(), RENEW, renewed).await {
+        let kept = match beside(finishing, RENEW, renewed).await {
             Ok(()) => give_place(media, job, place, media_type.as_deref(), key, size).await,
             Err(error) => Err(error.into()),
         };
@@ -173,7 +197,9 @@ async fn give_place(
         Place::Original(id) => (media::lock(&mut tx, id, Part::Original).await?, None),
         Place::Preview(id, _) => (media::lock(&mut tx, id, Part::Preview).await?, None),
         Place::Picture(subject, address) => {
-            let known = people::lock(&mut tx, subject).await?.ok_or(Miss::Lost)?;
+            let known = people::lock(&mut tx, &media.keyring, subject)
+                .await?
+                .ok_or(Miss::Lost)?;
             let before = known.picture_key();
             let said = known.document.and_then(Document::new);
             // They may have taken it down, or put up another, since it was asked for.

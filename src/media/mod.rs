@@ -12,6 +12,7 @@ mod original;
 mod picture;
 mod preview;
 mod purge;
+mod reading;
 mod thumbnail;
 
 use std::{sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use crate::{
     clock::Clock,
     line::client::LineApi,
     objects::{self, Objects},
+    seal::{self, Keyring},
 };
 use external::External;
 pub use external::Reach;
@@ -39,6 +41,9 @@ pub enum Error {
     /// The bucket.
     #[error(transparent)]
     Objects(#[from] objects::Error),
+    /// The keyring.
+    #[error(transparent)]
+    Keyring(#[from] seal::Error),
     /// No HTTPS client could be made.
     #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
     Tls,
@@ -49,6 +54,7 @@ pub enum Error {
 pub struct Media {
     pool: PgPool,
     clock: Clock,
+    keyring: Keyring,
     objects: Objects,
     line: LineApi,
     external: External,
@@ -61,6 +67,7 @@ impl Media {
     pub fn new(
         pool: PgPool,
         clock: Clock,
+        keyring: Keyring,
         objects: Objects,
         line: LineApi,
         reach: Reach,
@@ -68,6 +75,7 @@ impl Media {
         Ok(Self {
             pool,
             clock,
+            keyring,
             objects,
             line,
             external: External::new(reach).map_err(|_| Error::Tls)?,

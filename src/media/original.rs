@@ -101,7 +101,7 @@ impl Media {
 
     pub(super) async fn token(&self, job: &Job) -> Result<SecretString, Miss> {
         let mut conn = self.pool.acquire().await?;
-        jobs::token(&mut conn, job.channel_id)
+        jobs::token(&mut conn, &self.keyring, job.channel_id)
             .await?
             .ok_or(Miss::Stopped)
     }
@@ -109,7 +109,9 @@ impl Media {
     /// Where the sender's app said that the files are.
     pub(super) async fn external_content(&self, id: Uuid) -> Result<ContentProvider, Miss> {
         let mut conn = self.pool.acquire().await?;
-        let event = media::event(&mut conn, id).await?.ok_or(Miss::Lost)?;
+        let event = media::event(&mut conn, &self.keyring, id)
+            .await?
+            .ok_or(Miss::Lost)?;
         Ok(content_provider(&event).unwrap_or_default())
     }
 }

@@ -38,7 +38,7 @@ impl Media {
             (None, None) => return Err(Miss::None),
         };
         let mut conn = self.pool.acquire().await?;
-        let document = people::document(&mut conn, subject).await?;
+        let document = people::document(&mut conn, &self.keyring, subject).await?;
         drop(conn);
         let address = document
             .and_then(Document::new)

@@ -1,7 +1,5 @@
 //! The small image of an image or video message: LINE's own, or one made from what was sent.
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -95,14 +93,14 @@ impl Media {
         {
             return Err(Miss::Failed(Reason::TooLarge));
         }
-        let (_, body) = match self.objects.get(key, None).await {
+        let bytes = match self.read(key).await {
             // Where it is not an unsend that took it, it will not come back.
-            Err(objects::Error::NotFound) => return Err(Miss::Failed(Reason::Original)),
+            Err(Error::Objects(objects::Error::NotFound)) => {
+                return Err(Miss::Failed(Reason::Original));
+            }
             other => other?,
         };
-        let chunks: Vec<Bytes> = body.try_collect().await?;
-        self.land_thumbnail(job, attachment.id, chunks.concat())
-            .await
+        self.land_thumbnail(job, attachment.id, bytes).await
     }
 
     async fn land_thumbnail(&self, job: &Job, id: Uuid, bytes: Vec<u8>) -> Result<(), Miss> {

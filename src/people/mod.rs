@@ -11,9 +11,10 @@ use crate::{
     line::client::{Answer, Document, LineApi},
     records::{
         jobs::{self, Job, Verdict},
-        objects,
+        keys, objects,
         people::{self, Person, Subject},
     },
+    seal::{self, Keyring},
 };
 
 /// About a quarter of an hour, with a wait that doubles. The next message asks again.
@@ -21,23 +22,35 @@ const ATTEMPTS: i32 = 10;
 /// How long a channel rests after a 429 that does not say.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The database failed.
+/// What failed on our side. Says nothing of anybody.
 #[derive(Debug, thiserror::Error)]
-#[error("the database failed")]
-pub struct Error(#[from] pub sqlx::Error);
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The keyring.
+    #[error(transparent)]
+    Keyring(#[from] seal::Error),
+}
 
 /// Asks LINE who people are, for claimed jobs. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct People {
     pool: PgPool,
     clock: Clock,
+    keyring: Keyring,
     line: LineApi,
 }
 
 impl People {
     /// Takes its handles.
-    pub fn new(pool: PgPool, clock: Clock, line: LineApi) -> Self {
-        Self { pool, clock, line }
+    pub fn new(pool: PgPool, clock: Clock, keyring: Keyring, line: LineApi) -> Self {
+        Self {
+            pool,
+            clock,
+            keyring,
+            line,
+        }
     }
 
     /// Asks for the profile of the job's contact, until `stop`.
@@ -50,7 +63,7 @@ impl People {
         let Some(person) = people::person(&mut conn, contact, job.conversation_id).await? else {
             return Ok(Verdict::Settled);
         };
-        let Some(token) = jobs::token(&mut conn, job.channel_id).await? else {
+        let Some(token) = jobs::token(&mut conn, &self.keyring, job.channel_id).await? else {
             return Ok(Verdict::PutBack);
         };
         drop(conn);
@@ -73,7 +86,7 @@ impl People {
             jobs::finish(&mut conn, job).await?;
             return Ok(Verdict::Settled);
         };
-        let Some(token) = jobs::token(&mut conn, job.channel_id).await? else {
+        let Some(token) = jobs::token(&mut conn, &self.keyring, job.channel_id).await? else {
             return Ok(Verdict::PutBack);
         };
         drop(conn);
@@ -131,14 +144,23 @@ impl People {
         };
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        let Some(known) = people::lock(&mut tx, subject).await? else {
+        let Some(known) = people::lock(&mut tx, &self.keyring, subject).await? else {
             return Ok(Verdict::Settled);
         };
         if !jobs::finish(&mut tx, job).await? {
             return Ok(Verdict::Settled);
         }
-        let bytes = document.as_ref().map(Document::as_bytes);
-        people::answered(&mut tx, subject, bytes, now).await?;
+        let mut taken = None;
+        let sealed = match &document {
+            Some(document) => {
+                let id = subject.id();
+                let key = keys::key_for(&mut tx, &self.keyring, id, 1, now).await?;
+                let key = taken.insert(key);
+                Some(key.key.seal(subject.place(), document.as_bytes())?)
+            }
+            None => None,
+        };
+        people::answered(&mut tx, subject, sealed.as_deref(), now).await?;
         if let Some(document) = document {
             let before = known.picture_key();
             let picture = document.picture_url();
@@ -157,6 +179,9 @@ impl People {
             people::notify(&mut tx, subject).await?;
         }
         tx.commit().await?;
+        if let Some(taken) = taken {
+            self.keyring.claimed(subject.id(), taken.key.id());
+        }
         Ok(Verdict::Settled)
     }
 }

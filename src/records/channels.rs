@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sqlx::{FromRow, PgConnection};
 
+use crate::seal::{Keyring, Place};
+
 /// A channel as people see it.
 #[derive(FromRow, Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
@@ -44,8 +46,9 @@ pub struct Door {
     pub secrets: Vec<SecretSlice<u8>>,
 }
 
-/// The doors of all channels that are not removed.
-pub async fn doors(db: &mut PgConnection) -> sqlx::Result<Vec<Door>> {
+/// The doors of all channels that are not removed. A secret that cannot be opened, because the secret key is another, is
+/// left out, and said so.
+pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec<Door>> {
     let rows: Vec<(i32, String, Vec<Vec<u8>>)> = sqlx::query_as(
         "select c.id, c.slug, array_agg(s.secret order by s.added_at desc)
          from channel c join channel_secret s on s.channel_id = c.id
@@ -56,7 +59,21 @@ pub async fn doors(db: &mut PgConnection) -> sqlx::Result<Vec<Door>> {
     let door = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| Door {
         channel_id,
         slug,
-        secrets: secrets.into_iter().map(SecretSlice::from).collect(),
+        secrets: secrets
+            .into_iter()
+            .filter_map(|sealed| {
+                let opened = keyring
+                    .secrets()
+                    .open(Place::ChannelSecret(channel_id), &sealed);
+                if opened.is_err() {
+                    tracing::error!(
+                        channel = channel_id,
+                        "a channel secret cannot be opened: SECRET_KEY_FILE is another one"
+                    );
+                }
+                opened.ok().map(SecretSlice::from)
+            })
+            .collect(),
     };
     Ok(rows.into_iter().map(door).collect())
 }
@@ -65,6 +82,7 @@ pub async fn doors(db: &mut PgConnection) -> sqlx::Result<Vec<Door>> {
 /// conversations came from somebody else.
 pub async fn add(
     db: &mut PgConnection,
+    keyring: &Keyring,
     slug: &str,
     name: &str,
     secret: &SecretString,
@@ -72,31 +90,40 @@ pub async fn add(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
     let id: Option<i32> = sqlx::query_scalar(
-        "insert into channel (slug, name, access_token, created_at) values ($1, $2, $3, $4)
-         on conflict do nothing returning id",
+        "insert into channel (slug, name, created_at) values ($1, $2, $3) on conflict do nothing returning id",
     )
     .bind(slug)
     .bind(name)
-    .bind(token.map(|token| token.expose_secret().as_bytes()))
     .bind(now)
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = id {
-        add_secret(db, id, secret, now).await?;
+        add_secret(db, keyring, id, secret, now).await?;
+        if let Some(token) = token {
+            set_token(db, keyring, id, token).await?;
+        }
     }
     Ok(id)
+}
+
+fn seal(keyring: &Keyring, place: Place<'_>, secret: &SecretString) -> sqlx::Result<Vec<u8>> {
+    let sealed = keyring
+        .secrets()
+        .seal(place, secret.expose_secret().as_bytes());
+    sealed.map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// Adds a secret beside those that are valid.
 pub async fn add_secret(
     db: &mut PgConnection,
+    keyring: &Keyring,
     channel_id: i32,
     secret: &SecretString,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query("insert into channel_secret (channel_id, secret, added_at) values ($1, $2, $3)")
         .bind(channel_id)
-        .bind(secret.expose_secret().as_bytes())
+        .bind(seal(keyring, Place::ChannelSecret(channel_id), secret)?)
         .bind(now)
         .execute(db)
         .await?;
@@ -118,12 +145,13 @@ pub async fn drop_old_secrets(db: &mut PgConnection, channel_id: i32) -> sqlx::R
 /// Sets the access token, and lets fetches that were refused go on.
 pub async fn set_token(
     db: &mut PgConnection,
+    keyring: &Keyring,
     channel_id: i32,
     token: &SecretString,
 ) -> sqlx::Result<()> {
     sqlx::query("update channel set access_token = $2, token_refused_at = null where id = $1")
         .bind(channel_id)
-        .bind(token.expose_secret().as_bytes())
+        .bind(seal(keyring, Place::AccessToken(channel_id), token)?)
         .execute(db)
         .await?;
     Ok(())

@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::sealed;
+use crate::seal::{Keyring, Place};
+
 /// A place in an order by time, newest first: what is listed after it is older.
 #[derive(sqlx::FromRow, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
@@ -50,18 +53,22 @@ pub struct Row {
     pub summary: Option<Vec<u8>>,
     /// The picture of the group, or else of the other person.
     pub picture_key: Option<String>,
+    contact_id: Option<Uuid>,
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
+    member_ids: Vec<Uuid>,
     /// Profiles of four members, where a conversation has no name of its own.
-    pub member_profiles: Vec<Vec<u8>>,
+    pub member_profiles: Vec<Option<Vec<u8>>>,
     /// `message`, `event`, `unsent`; `None` if nothing was ever in it.
     pub last_what: Option<String>,
     /// Type of that message or event.
     pub last_kind: Option<String>,
+    last_id: Option<Uuid>,
     /// Its time.
     pub last_occurred_at: Option<DateTime<Utc>>,
     /// Its raw webhook event: of a message the newest edit.
     pub last_content: Option<Vec<u8>>,
+    last_contact_id: Option<Uuid>,
     /// LINE's id of its sender.
     pub last_user_id: Option<String>,
     /// Profile of its sender.
@@ -71,24 +78,21 @@ pub struct Row {
 /// A page of the list, newest first. What was last in each is looked up now, so that nothing unsent can linger.
 pub async fn page(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channels: &[i32],
     before: Cursor,
     limit: i64,
 ) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(
+    let mut rows: Vec<Row> = sqlx::query_as(
         "with page as (
             select * from conversation
             where channel_id = any($1) and (last_at, id) < ($2, $3)
             order by last_at desc, id desc limit $4
         )
         select page.id, page.channel_id, page.kind, source_id, last_at, summary,
-            coalesce(page.picture_key, person.picture_key) as picture_key, person.profile,
-            case when summary is null and page.kind in ('group', 'room') then array(
-                select profile from member join contact on contact.id = member.contact_id
-                where member.conversation_id = page.id and present and profile is not null
-                order by changed_at, contact_id limit 4
-            ) else '{}' end as member_profiles,
-            last.what as last_what, last.kind as last_kind, last.occurred_at as last_occurred_at,
+            coalesce(page.picture_key, person.picture_key) as picture_key, page.contact_id, person.profile,
+            coalesce(some.ids, '{}') as member_ids, coalesce(some.profiles, '{}') as member_profiles,
+            last.what as last_what, last.id as last_id, last.contact_id as last_contact_id, last.kind as last_kind, last.occurred_at as last_occurred_at,
             case last.what when 'event' then last.content when 'message' then (
                 select content from revision where message_id = last.id
                 order by edited desc, occurred_at desc, webhook_event_id desc limit 1
@@ -96,6 +100,13 @@ pub async fn page(
             sender.user_id as last_user_id, sender.profile as last_profile
         from page
         left join contact person on person.id = page.contact_id
+        left join lateral (
+            select array_agg(contact_id) as ids, array_agg(profile) as profiles from (
+                select contact_id, profile from member join contact on contact.id = member.contact_id
+                where member.conversation_id = page.id and present and profile is not null
+                order by changed_at, contact_id limit 4
+            ) four
+        ) some on summary is null and page.kind in ('group', 'room')
         left join lateral (
             (select 'message' as what, id, occurred_at, kind, contact_id, null::bytea as content
              from message where conversation_id = page.id order by occurred_at desc, id desc limit 1)
@@ -116,7 +127,26 @@ pub async fn page(
     .bind(before.id)
     .bind(limit)
     .fetch_all(conn)
-    .await
+    .await?;
+    let mut fields = vec![];
+    for row in &mut rows {
+        fields.push((Place::Summary(row.id), &mut row.summary));
+        fields.extend(
+            row.contact_id
+                .map(|id| (Place::Profile(id), &mut row.profile)),
+        );
+        let members = row.member_ids.iter().zip(&mut row.member_profiles);
+        fields.extend(members.map(|(id, profile)| (Place::Profile(*id), profile)));
+        let sender = row.last_contact_id.map(Place::Profile);
+        fields.extend(sender.map(|place| (place, &mut row.last_profile)));
+        let last = match row.last_what.as_deref() {
+            Some("event") => row.last_id.map(Place::Event),
+            _ => row.last_id.map(Place::Message),
+        };
+        fields.extend(last.map(|place| (place, &mut row.last_content)));
+    }
+    sealed::open(keyring, fields).await?;
+    Ok(rows)
 }
 
 /// One conversation and the other person in it.
@@ -144,6 +174,7 @@ pub struct Conversation {
     pub follows: Option<bool>,
     /// Since when.
     pub follow_changed_at: Option<DateTime<Utc>>,
+    contact_id: Option<Uuid>,
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
 }
@@ -151,11 +182,12 @@ pub struct Conversation {
 /// A conversation, if it is in sight.
 pub async fn find(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channels: &[i32],
     id: Uuid,
 ) -> sqlx::Result<Option<Conversation>> {
-    sqlx::query_as(
-        "select c.id, c.channel_id, c.kind, source_id, present, presence_changed_at, summary,
+    let mut found: Option<Conversation> = sqlx::query_as(
+        "select c.id, c.contact_id, c.channel_id, c.kind, source_id, present, presence_changed_at, summary,
             coalesce(c.picture_key, p.picture_key) as picture_key, c.created_at, follows, follow_changed_at, profile
          from conversation c left join contact p on p.id = c.contact_id
          where c.id = $2 and c.channel_id = any($1)",
@@ -163,7 +195,16 @@ pub async fn find(
     .bind(channels)
     .bind(id)
     .fetch_optional(conn)
-    .await
+    .await?;
+    if let Some(one) = &mut found {
+        let mut fields = vec![(Place::Summary(one.id), &mut one.summary)];
+        fields.extend(
+            one.contact_id
+                .map(|id| (Place::Profile(id), &mut one.profile)),
+        );
+        sealed::open(keyring, fields).await?;
+    }
+    Ok(found)
 }
 
 /// Somebody who is, or was, in a group or room.
@@ -185,15 +226,24 @@ pub struct Member {
 
 /// The members of a conversation, those present first, the longest known first. At most 500: no group of LINE's has
 /// more.
-pub async fn members(conn: &mut PgConnection, conversation_id: Uuid) -> sqlx::Result<Vec<Member>> {
-    sqlx::query_as(
+pub async fn members(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation_id: Uuid,
+) -> sqlx::Result<Vec<Member>> {
+    let mut members: Vec<Member> = sqlx::query_as(
         "select contact_id, user_id, present, changed_at, profile, picture_key
          from member join contact on contact.id = contact_id
          where conversation_id = $1 order by present desc, changed_at, contact_id limit 500",
     )
     .bind(conversation_id)
     .fetch_all(conn)
-    .await
+    .await?;
+    let fields = members
+        .iter_mut()
+        .map(|member| (Place::Profile(member.contact_id), &mut member.profile));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(members)
 }
 
 /// Those of the conversations that are in sight.

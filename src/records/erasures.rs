@@ -78,18 +78,80 @@ pub async fn condemn_objects(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "with condemned as (
-             update object o set state = 'purge', erasure_id = e.id, look_at = $3
+        "with locked as (
+             select o.key, e.id, key_of(o.sealed_key) as under
              from unnest($1::uuid[], $2::uuid[]) as e (id, message) join attachment a on a.message_id = e.message
-             where o.attachment_id = a.id
-             returning e.id
+             join object o on o.attachment_id = a.id
+             order by o.key for update of o
+         ), condemned as (
+             update object o set state = 'purge', erasure_id = locked.id, look_at = $3, sealed_key = null
+             from locked where o.key = locked.key
+         ), linked as (
+             insert into erasure_key (erasure_id, key_id)
+             select distinct id, encode(under, 'hex')::uuid from locked where under is not null
+             on conflict do nothing
          )
          update erasure set objects_found = found.n
-         from (select id, count(*) as n from condemned group by id) found where erasure.id = found.id",
+         from (select id, count(*) as n from locked group by id) found where erasure.id = found.id",
     )
     .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
     .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Says of the keys that the erased messages are sealed under that they have to be destroyed. A message that is being
+/// moved from one key to another is readable by both until the first one is gone.
+pub async fn condemn_keys(
+    db: &mut PgConnection,
+    asked: &[Asked],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let messages: Vec<Uuid> = asked.iter().map(|a| a.message).collect();
+    let erasures: Vec<Uuid> = asked.iter().map(|a| a.id).collect();
+    // On their own: what is locked here is then seen as whoever held it has left it.
+    sqlx::query(
+        "select from revision where message_id = any($1) order by message_id, webhook_event_id, edited for update",
+    )
+    .bind(&messages)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "with asked as (
+             select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
+         )
+         insert into erasure_key (erasure_id, key_id)
+         select asked.id, encode(key_of(r.content), 'hex')::uuid
+         from asked join revision r on r.message_id = asked.message
+         union
+         select asked.id, k.id
+         from asked join message m on m.id = asked.message
+         join keyring_key k on k.subject = m.conversation_id and k.closed_at is not null
+         on conflict do nothing",
+    )
+    .bind(&erasures)
+    .bind(&messages)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "with dirty as (
+             select id from keyring_key
+             where dirty_at is null and id in (select key_id from erasure_key where erasure_id = any($1))
+             order by id for no key update
+         )
+         update keyring_key k set dirty_at = $2 from dirty where k.id = dirty.id",
+    )
+    .bind(&erasures)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "update erasure e set keys_found = (select count(*) from erasure_key k where k.erasure_id = e.id)
+         where id = any($1)",
+    )
+    .bind(&erasures)
     .execute(db)
     .await?;
     Ok(())
@@ -117,7 +179,8 @@ pub async fn delete_messages(
          )
          update erasure e
          set rows_erased = coalesce((select n from counted where counted.id = e.id), 0),
-             objects_gone_at = case when e.objects_found = 0 then $3 end
+             objects_gone_at = case when e.objects_found = 0 then $3 end,
+             keys_gone_at = case when e.keys_found = 0 then $3 end
          from asked where e.id = asked.id",
     )
     .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())

@@ -18,8 +18,10 @@ pub struct NewEvent<'a> {
     pub kind: &'a str,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// The event's raw bytes.
-    pub content: &'a [u8],
+    /// Our own id.
+    pub id: Uuid,
+    /// The event's raw bytes, sealed.
+    pub content: Vec<u8>,
 }
 
 /// Writes events; those met before, in this batch or ever, are passed over.
@@ -28,7 +30,6 @@ pub async fn write(
     events: &[NewEvent<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query(
         "with wanted as (
              select distinct on (channel_id, webhook_event_id, kind) *
@@ -45,14 +46,14 @@ pub async fn write(
              (id, channel_id, webhook_event_id, conversation_id, contact_id, kind, occurred_at, content, received_at)
          select wanted.*, $9 from wanted join fresh using (channel_id, webhook_event_id, kind)",
     )
-    .bind(&ids)
+    .bind(events.iter().map(|e| e.id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.channel_id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.webhook_event_id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.conversation_id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.contact_id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.kind).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.occurred_at).collect::<Vec<_>>())
-    .bind(events.iter().map(|e| e.content).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.content.as_slice()).collect::<Vec<_>>())
     .bind(now)
     .execute(db)
     .await?;

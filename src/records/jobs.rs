@@ -5,6 +5,8 @@ use secrecy::SecretString;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use crate::seal::{Keyring, Place};
+
 /// What a job fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -219,17 +221,25 @@ pub async fn put_back(conn: &mut PgConnection, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The channel access token; `None` if there is none.
-pub async fn token(conn: &mut PgConnection, channel_id: i32) -> Result<Option<SecretString>> {
+/// The channel access token; `None` if there is none. One that cannot be opened, because the secret key is another, is an
+/// error: what waits for it is tried again, less and less.
+pub async fn token(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    channel_id: i32,
+) -> Result<Option<SecretString>> {
     let bytes: Option<Option<Vec<u8>>> =
         sqlx::query_scalar("select access_token from channel where id = $1")
             .bind(channel_id)
             .fetch_optional(conn)
             .await?;
-    Ok(bytes
-        .flatten()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .map(SecretString::from))
+    let Some(sealed) = bytes.flatten() else {
+        return Ok(None);
+    };
+    let place = Place::AccessToken(channel_id);
+    let opened = keyring.secrets().open(place, &sealed);
+    let opened = opened.map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(String::from_utf8(opened).ok().map(SecretString::from))
 }
 
 /// Notes that LINE refused the channel's token at `now`.

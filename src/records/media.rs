@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::objects::ObjectKey;
+use super::sealed;
+use crate::{
+    objects::ObjectKey,
+    seal::{Keyring, Place},
+};
 
 /// The two files of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,10 +134,30 @@ pub async fn attachment(conn: &mut PgConnection, id: Uuid) -> Result<Option<Atta
 }
 
 /// The raw webhook event that brought the attachment; it holds what a person sent.
-pub async fn event(conn: &mut PgConnection, id: Uuid) -> Result<Option<Vec<u8>>> {
-    sqlx::query_scalar(
-        "select r.content from attachment a join revision r on r.message_id = a.message_id
+pub async fn event(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    id: Uuid,
+) -> Result<Option<Vec<u8>>> {
+    let found: Option<(Uuid, Vec<u8>)> = sqlx::query_as(
+        "select r.message_id, r.content from attachment a join revision r on r.message_id = a.message_id
          where a.id = $1 and not r.edited limit 1",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    match found {
+        Some((message, content)) => {
+            sealed::open_one(keyring, Place::Message(message), Some(content)).await
+        }
+        None => Ok(None),
+    }
+}
+
+/// The conversation of an attachment's message.
+pub async fn conversation(conn: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>> {
+    sqlx::query_scalar(
+        "select m.conversation_id from attachment a join message m on m.id = a.message_id where a.id = $1",
     )
     .bind(id)
     .fetch_optional(conn)

@@ -1,5 +1,7 @@
 //! Messages, written in batches.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -19,13 +21,16 @@ pub struct Mention<'a> {
 }
 
 /// A message id as the database now knows it. The row is locked until the transaction ends.
-#[derive(FromRow, Clone, Copy)]
+#[derive(FromRow, Clone)]
 pub struct Ref {
-    /// Position in the list that was passed.
-    pub position: i64,
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's message id.
+    pub message_id: String,
     /// Our id.
     pub id: Uuid,
     /// True if it was never met before.
+    #[sqlx(skip)]
     pub fresh: bool,
     /// True if it is unsent: nothing of it may be written.
     pub unsent: bool,
@@ -42,21 +47,15 @@ pub struct Ref {
 /// (channel, message id) may be passed twice.
 pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Result<Vec<Ref>> {
     let new: Vec<Uuid> = mentions.iter().map(|_| Uuid::now_v7()).collect();
-    sqlx::query_as(
-        "with met as (
-             insert into message_ref as r (channel_id, message_id, id, conversation_id, occurred_at, unsent_at)
-             select * from unnest($1::int[], $2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[])
-             order by 1, 2
-             on conflict (channel_id, message_id) do update
-                 set conversation_id = coalesce(r.conversation_id, excluded.conversation_id),
-                     occurred_at = least(r.occurred_at, excluded.occurred_at),
-                     unsent_at = coalesce(r.unsent_at, excluded.unsent_at)
-             returning channel_id, message_id, id, conversation_id, occurred_at, unsent_at
-         )
-         select w.position, met.id, met.id = w.id as fresh, met.unsent_at is not null as unsent,
-                met.occurred_at, met.conversation_id
-         from met join unnest($1::int[], $2::text[], $3::uuid[]) with ordinality
-             as w (channel_id, message_id, id, position) using (channel_id, message_id)",
+    let mut refs: Vec<Ref> = sqlx::query_as(
+        "insert into message_ref as r (channel_id, message_id, id, conversation_id, occurred_at, unsent_at)
+         select * from unnest($1::int[], $2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[])
+         order by 1, 2
+         on conflict (channel_id, message_id) do update
+             set conversation_id = coalesce(r.conversation_id, excluded.conversation_id),
+                 occurred_at = least(r.occurred_at, excluded.occurred_at),
+                 unsent_at = coalesce(r.unsent_at, excluded.unsent_at)
+         returning channel_id, message_id, id, unsent_at is not null as unsent, occurred_at, conversation_id",
     )
     .bind(mentions.iter().map(|m| m.channel_id).collect::<Vec<_>>())
     .bind(mentions.iter().map(|m| m.message_id).collect::<Vec<_>>())
@@ -65,7 +64,12 @@ pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Resu
     .bind(mentions.iter().map(|m| m.occurred_at).collect::<Vec<_>>())
     .bind(mentions.iter().map(|m| m.unsent_at).collect::<Vec<_>>())
     .fetch_all(db)
-    .await
+    .await?;
+    let new: HashSet<Uuid> = new.into_iter().collect();
+    for found in &mut refs {
+        found.fresh = new.contains(&found.id);
+    }
+    Ok(refs)
 }
 
 /// Of these messages (our ids), those whose original has been stored; an edit may come before it.
@@ -106,8 +110,8 @@ pub struct NewRevision<'a> {
     pub occurred_at: DateTime<Utc>,
     /// False: the original.
     pub edited: bool,
-    /// The event's raw bytes.
-    pub content: &'a [u8],
+    /// The event's raw bytes, sealed.
+    pub content: Vec<u8>,
 }
 
 /// Writes messages with their revisions. A message made earlier by its edit takes the original's place in time.
@@ -144,31 +148,44 @@ pub async fn write(
     .bind(revisions.iter().map(|r| r.webhook_event_id).collect::<Vec<_>>())
     .bind(revisions.iter().map(|r| r.occurred_at).collect::<Vec<_>>())
     .bind(revisions.iter().map(|r| r.edited).collect::<Vec<_>>())
-    .bind(revisions.iter().map(|r| r.content).collect::<Vec<_>>())
+    .bind(revisions.iter().map(|r| r.content.as_slice()).collect::<Vec<_>>())
     .bind(now)
     .execute(db)
     .await?;
     Ok(())
 }
 
+/// What became of [`write_new`].
+pub enum Written {
+    /// All is written.
+    All,
+    /// One of the messages was met before. None is written, but those ids are met that were not, as by [`meet`]: the
+    /// caller has to go on with that, which finds them without their original.
+    Met,
+    /// None is written, because only these keys are open.
+    Closed(Vec<Uuid>),
+}
+
 /// Writes messages that nobody has met, with their originals, and moves their conversations up the list: everything
-/// [`meet`], [`write`] and [`touch`] do, in one statement and so in one transaction. No message, no conversation twice.
-///
-/// `false` if one of them was met before. Then none is written but those ids are met that were not, as by [`meet`]:
-/// the caller has to go on with that, which finds them without their original.
+/// [`meet`], [`write`] and [`touch`] do, in one statement and so in one transaction. No message, no conversation, no key
+/// twice.
 pub async fn write_new(
     db: &mut PgConnection,
     messages: &[NewMessage<'_>],
     originals: &[NewRevision<'_>],
     conversations: &[(Uuid, DateTime<Utc>)],
+    keys: &[Uuid],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let met: i64 = sqlx::query_scalar(
-        "with wanted as (
+) -> sqlx::Result<Written> {
+    let (met, open): (i64, Vec<Uuid>) = sqlx::query_as(
+        "with opened as materialized (
+             select keys_open($16) as ids
+         ), wanted as materialized (
              select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[],
                                   $7::timestamptz[], $8::text[], $9::text[], $10::bytea[])
                  as w (id, channel_id, message_id, conversation_id, contact_id, kind,
                        occurred_at, quoted_message_id, webhook_event_id, content)
+             where (select cardinality(ids) from opened) = cardinality($16)
          ), met as (
              insert into message_ref (channel_id, message_id, id, conversation_id, occurred_at)
              select channel_id, message_id, id, conversation_id, occurred_at from wanted
@@ -191,7 +208,7 @@ pub async fn write_new(
          ), told as (
              select pg_notify('archive', $15)
          )
-         select count(*) from met, told",
+         select (select count(*) from met), ids from opened, told",
     )
     .bind(messages.iter().map(|m| m.id).collect::<Vec<_>>())
     .bind(messages.iter().map(|m| m.channel_id).collect::<Vec<_>>())
@@ -202,15 +219,20 @@ pub async fn write_new(
     .bind(messages.iter().map(|m| m.occurred_at).collect::<Vec<_>>())
     .bind(messages.iter().map(|m| m.quoted_message_id).collect::<Vec<_>>())
     .bind(originals.iter().map(|r| r.webhook_event_id).collect::<Vec<_>>())
-    .bind(originals.iter().map(|r| r.content).collect::<Vec<_>>())
+    .bind(originals.iter().map(|r| r.content.as_slice()).collect::<Vec<_>>())
     .bind(conversations.iter().map(|c| c.0).collect::<Vec<_>>())
     .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
     .bind(i64::try_from(messages.len()).unwrap_or(i64::MAX))
     .bind(now)
     .bind(notice(conversations))
+    .bind(keys)
     .fetch_one(db)
     .await?;
-    Ok(usize::try_from(met) == Ok(messages.len()))
+    Ok(match usize::try_from(met) {
+        _ if open.len() < keys.len() => Written::Closed(open),
+        Ok(met) if met == messages.len() => Written::All,
+        _ => Written::Met,
+    })
 }
 
 /// Marks messages as edited at the time of their newest edit.

@@ -16,22 +16,24 @@ pub struct Due {
 }
 
 /// Announces that `key` is going to be written, for `attachment_id` or (`None`) as a profile picture.
-/// Whoever writes it is done, or has renewed, by `lease_until`.
+/// Whoever writes it is done, or has renewed, by `lease_until`. `head`: its data key, wrapped.
 pub async fn begin(
     conn: &mut PgConnection,
     key: ObjectKey,
     attachment_id: Option<Uuid>,
+    head: &[u8],
     now: DateTime<Utc>,
     lease_until: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
-        "insert into object (key, state, attachment_id, lease_until, look_at, created_at)
-         values ($1, 'writing', $2, $3, $3, $4)",
+        "insert into object (key, state, attachment_id, lease_until, look_at, created_at, sealed_key)
+         values ($1, 'writing', $2, $3, $3, $4, $5)",
     )
     .bind(key.to_string())
     .bind(attachment_id)
     .bind(lease_until)
     .bind(now)
+    .bind(head)
     .execute(conn)
     .await?;
     Ok(())
@@ -49,6 +51,16 @@ pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>
     Ok(done.rows_affected() == 1)
 }
 
+/// The head of an object that is in use, by its key's text.
+pub async fn head(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>> {
+    let head: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar("select sealed_key from object where key = $1 and state = 'kept'")
+            .bind(key)
+            .fetch_optional(conn)
+            .await?;
+    Ok(head.flatten())
+}
+
 /// Says that the object is written, and in use; `false`: it must not come to be any more.
 pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(
@@ -64,7 +76,7 @@ pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -
 /// Asks for the end of an object that nobody writes, or uses, any more.
 pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update object set state = 'purge', lease_until = least(lease_until, $2), look_at = $2
+        "update object set state = 'purge', lease_until = least(lease_until, $2), look_at = $2, sealed_key = null
          where key = $1",
     )
     .bind(key.to_string())
@@ -77,7 +89,7 @@ pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>
 /// Asks for the end of the objects whose writers vanished. Returns how many.
 pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
     let done = sqlx::query(
-        "update object set state = 'purge', look_at = $1
+        "update object set state = 'purge', look_at = $1, sealed_key = null
          where key in (select key from object where state = 'writing' and look_at <= $1
              for update skip locked)",
     )

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::objects::ObjectKey;
+use super::sealed;
+use crate::{
+    objects::ObjectKey,
+    seal::{Keyring, Place},
+};
 
 /// Somebody, or something, with a name and a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,23 @@ pub enum Subject {
     Contact(Uuid),
     /// The conversation of a group chat.
     Group(Uuid),
+}
+
+impl Subject {
+    /// Our own id, whose keys its document and its picture are sealed under.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Contact(id) | Self::Group(id) => id,
+        }
+    }
+
+    /// Where its document lies.
+    pub fn place(self) -> Place<'static> {
+        match self {
+            Self::Contact(id) => Place::Profile(id),
+            Self::Group(id) => Place::Summary(id),
+        }
+    }
 }
 
 /// Whose profile to ask for, and a chat with several people that they were seen in.
@@ -76,7 +97,11 @@ pub async fn group_id(conn: &mut PgConnection, conversation_id: Uuid) -> Result<
 }
 
 /// The document LINE last gave; it holds what they are called.
-pub async fn document(conn: &mut PgConnection, subject: Subject) -> Result<Option<Vec<u8>>> {
+pub async fn document(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    subject: Subject,
+) -> Result<Option<Vec<u8>>> {
     let (sql, id) = match subject {
         Subject::Contact(id) => ("select profile from contact where id = $1", id),
         Subject::Group(id) => ("select summary from conversation where id = $1", id),
@@ -85,11 +110,15 @@ pub async fn document(conn: &mut PgConnection, subject: Subject) -> Result<Optio
         .bind(id)
         .fetch_optional(conn)
         .await?;
-    Ok(document.flatten())
+    sealed::open_one(keyring, subject.place(), document.flatten()).await
 }
 
 /// What is known so far, held until the transaction ends; `None`: the subject is gone.
-pub async fn lock(conn: &mut PgConnection, subject: Subject) -> Result<Option<Known>> {
+pub async fn lock(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    subject: Subject,
+) -> Result<Option<Known>> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
             "select profile as document, picture_key from contact where id = $1 for no key update",
@@ -100,10 +129,15 @@ pub async fn lock(conn: &mut PgConnection, subject: Subject) -> Result<Option<Kn
             id,
         ),
     };
-    sqlx::query_as(sql).bind(id).fetch_optional(conn).await
+    let mut known: Option<Known> = sqlx::query_as(sql).bind(id).fetch_optional(conn).await?;
+    if let Some(known) = &mut known {
+        let document = known.document.take();
+        known.document = sealed::open_one(keyring, subject.place(), document).await?;
+    }
+    Ok(known)
 }
 
-/// LINE answered at `now`: with `document`, or (`None`) that it knows nothing. A document known before stays then.
+/// LINE answered at `now`: with `document` (sealed), or (`None`) that it knows nothing. A document known before stays then.
 pub async fn answered(
     conn: &mut PgConnection,
     subject: Subject,

@@ -10,14 +10,32 @@ pub const FRESH: Duration = Duration::hours(24);
 /// "Not found" is believed for this long: people consent, follow and come back.
 pub const MISSING: Duration = Duration::hours(6);
 
-/// A contact or conversation that now exists.
-#[derive(FromRow, Clone, Copy)]
-pub struct Found {
-    /// Its position in the lists that were passed.
-    pub position: i64,
+/// A contact that now exists. Whose it is of those that were asked for is found by the caller: a join in the statement
+/// would compare each with each.
+#[derive(FromRow)]
+pub struct Contact {
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's user id.
+    pub user_id: String,
     /// Our id.
     pub id: Uuid,
-    /// True if its profile or summary has to be asked for.
+    /// True if its profile has to be asked for.
+    pub due: bool,
+}
+
+/// A conversation that now exists.
+#[derive(FromRow)]
+pub struct Conversation {
+    /// The channel.
+    pub channel_id: i32,
+    /// user, group, room or channel.
+    pub kind: String,
+    /// LINE's id of the chat.
+    pub source_id: String,
+    /// Our id.
+    pub id: Uuid,
+    /// True if its summary has to be asked for.
     pub due: bool,
 }
 
@@ -30,12 +48,11 @@ pub async fn contacts(
     channels: &[i32],
     user_ids: &[&str],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Found>> {
+) -> sqlx::Result<Vec<Contact>> {
     let new: Vec<Uuid> = user_ids.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query_as(
         "with wanted as (
-             select * from unnest($1::int[], $2::text[], $3::uuid[]) with ordinality
-                 as w (channel_id, user_id, id, position)
+             select * from unnest($1::int[], $2::text[], $3::uuid[]) as w (channel_id, user_id, id)
          ), made as (
              insert into contact (id, channel_id, user_id, first_seen_at)
              select id, channel_id, user_id, $4 from wanted w
@@ -44,11 +61,11 @@ pub async fn contacts(
              on conflict do nothing
              returning id, channel_id, user_id
          )
-         select w.position, c.id, coalesce(c.profile_asked_at
+         select c.channel_id, c.user_id, c.id, coalesce(c.profile_asked_at
                     < case c.profile_state when 'not_found' then $6 else $5 end, true) as due
          from wanted w join contact c using (channel_id, user_id)
          union all
-         select w.position, m.id, true from wanted w join made m using (channel_id, user_id)",
+         select channel_id, user_id, id, true from made",
     )
     .bind(channels)
     .bind(user_ids)
@@ -79,12 +96,12 @@ pub async fn conversations(
     db: &mut PgConnection,
     wanted: &[Wanted<'_>],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Found>> {
+) -> sqlx::Result<Vec<Conversation>> {
     let new: Vec<Uuid> = wanted.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query_as(
         "with wanted as (
              select * from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[])
-                 with ordinality as w (channel_id, kind, source_id, contact_id, last_at, id, position)
+                 as w (channel_id, kind, source_id, contact_id, last_at, id)
          ), made as (
              insert into conversation (id, channel_id, kind, source_id, contact_id, last_at, created_at)
              select id, channel_id, kind, source_id, contact_id, last_at, $9 from wanted w
@@ -94,11 +111,11 @@ pub async fn conversations(
              on conflict do nothing
              returning id, channel_id, kind, source_id
          )
-         select w.position, c.id, c.kind = 'group' and coalesce(c.summary_asked_at
+         select c.channel_id, c.kind, c.source_id, c.id, c.kind = 'group' and coalesce(c.summary_asked_at
                     < case c.summary_state when 'not_found' then $8 else $7 end, true) as due
          from wanted w join conversation c using (channel_id, kind, source_id)
          union all
-         select w.position, m.id, m.kind = 'group' from wanted w join made m using (channel_id, kind, source_id)",
+         select channel_id, kind, source_id, id, kind = 'group' from made",
     )
     .bind(wanted.iter().map(|w| w.channel_id).collect::<Vec<_>>())
     .bind(wanted.iter().map(|w| w.kind).collect::<Vec<_>>())

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::conversations::Cursor;
+use super::{conversations::Cursor, sealed};
+use crate::seal::{Keyring, Place};
 
 /// Something that happened. The content field holds what people wrote.
 #[derive(sqlx::FromRow)]
@@ -56,11 +57,12 @@ pub struct Attachment {
 /// The newest entries before the cursor, newest first.
 pub async fn page(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     conversation_id: Uuid,
     before: Cursor,
     limit: i64,
 ) -> sqlx::Result<Vec<Entry>> {
-    sqlx::query_as(
+    let mut entries: Vec<Entry> = sqlx::query_as(
         "with entry as (
             (select 'message' as what, id, occurred_at, kind, contact_id, edited_at, quoted_message_id,
                 null::timestamptz as unsent_at, null::bytea as content
@@ -87,7 +89,12 @@ pub async fn page(
     .bind(before.id)
     .bind(limit)
     .fetch_all(conn)
-    .await
+    .await?;
+    let fields = entries
+        .iter_mut()
+        .map(|entry| (Place::Event(entry.id), &mut entry.content));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(entries)
 }
 
 /// What a message said at one time: the original, or an edit. Holds what people wrote.
@@ -99,22 +106,28 @@ pub struct Revision {
     pub occurred_at: DateTime<Utc>,
     /// False: the original.
     pub edited: bool,
-    /// The raw webhook event.
-    pub content: Vec<u8>,
+    /// The raw webhook event; `None` if it cannot be opened.
+    pub content: Option<Vec<u8>>,
 }
 
 /// Every revision of these messages; of each message the one that counts comes first, the original last.
 pub async fn revisions(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     message_ids: &[Uuid],
 ) -> sqlx::Result<Vec<Revision>> {
-    sqlx::query_as(
+    let mut revisions: Vec<Revision> = sqlx::query_as(
         "select message_id, occurred_at, edited, content from revision where message_id = any($1)
          order by message_id, edited desc, occurred_at desc, webhook_event_id desc",
     )
     .bind(message_ids)
     .fetch_all(conn)
-    .await
+    .await?;
+    let fields = revisions
+        .iter_mut()
+        .map(|revision| (Place::Message(revision.message_id), &mut revision.content));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(revisions)
 }
 
 /// A message that others quote, as it is now. Holds what people wrote.
@@ -130,6 +143,8 @@ pub struct Quoted {
     pub occurred_at: Option<DateTime<Utc>>,
     /// The raw webhook event of the revision that counts.
     pub content: Option<Vec<u8>>,
+    /// Our id of its sender.
+    pub contact_id: Option<Uuid>,
     /// LINE's id of its sender.
     pub user_id: Option<String>,
     /// Profile of its sender.
@@ -139,12 +154,14 @@ pub struct Quoted {
 /// Those of the quoted messages that this conversation knows, or that were unsent.
 pub async fn quoted(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channel_id: i32,
     conversation_id: Uuid,
     message_ids: &[String],
 ) -> sqlx::Result<Vec<Quoted>> {
-    sqlx::query_as(
-        "select ref.message_id, ref.unsent_at is not null as unsent, m.id, m.occurred_at, user_id, profile, (
+    let mut quoted: Vec<Quoted> = sqlx::query_as(
+        "select ref.message_id, ref.unsent_at is not null as unsent, m.id, m.occurred_at, m.contact_id,
+         user_id, profile, (
             select content from revision where revision.message_id = m.id
             order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
          ) as content
@@ -157,7 +174,17 @@ pub async fn quoted(
     .bind(conversation_id)
     .bind(message_ids)
     .fetch_all(conn)
-    .await
+    .await?;
+    let mut fields = vec![];
+    for one in &mut quoted {
+        fields.extend(one.id.map(|id| (Place::Message(id), &mut one.content)));
+        fields.extend(
+            one.contact_id
+                .map(|id| (Place::Profile(id), &mut one.profile)),
+        );
+    }
+    sealed::open(keyring, fields).await?;
+    Ok(quoted)
 }
 
 /// A person who is named in a conversation.
@@ -176,11 +203,12 @@ pub struct Person {
 /// People by our ids or by LINE's.
 pub async fn people(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channel_id: i32,
     ids: &[Uuid],
     user_ids: &[String],
 ) -> sqlx::Result<Vec<Person>> {
-    sqlx::query_as(
+    let mut people: Vec<Person> = sqlx::query_as(
         "select id, user_id, profile, picture_key from contact where id = any($2)
          union
          select id, user_id, profile, picture_key from contact where channel_id = $1 and user_id = any($3)",
@@ -189,7 +217,12 @@ pub async fn people(
     .bind(ids)
     .bind(user_ids)
     .fetch_all(conn)
-    .await
+    .await?;
+    let fields = people
+        .iter_mut()
+        .map(|person| (Place::Profile(person.id), &mut person.profile));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(people)
 }
 
 /// A file to be served: its objects, and the event it came with, which may hold its name.
@@ -199,6 +232,7 @@ pub struct File {
     pub original_key: Option<String>,
     /// The preview's object, if it is kept.
     pub preview_key: Option<String>,
+    message_id: Uuid,
     /// The message's raw webhook event.
     pub content: Option<Vec<u8>>,
 }
@@ -206,12 +240,13 @@ pub struct File {
 /// The file of an attachment, if it is in sight.
 pub async fn file(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channels: &[i32],
     attachment_id: Uuid,
 ) -> sqlx::Result<Option<File>> {
-    sqlx::query_as(
+    let mut file: Option<File> = sqlx::query_as(
         "select case original_state when 'kept' then original_key end as original_key,
-            case preview_state when 'kept' then preview_key end as preview_key, (
+            case preview_state when 'kept' then preview_key end as preview_key, message_id, (
             select content from revision where revision.message_id = attachment.message_id
             order by edited, occurred_at desc limit 1
          ) as content
@@ -220,7 +255,12 @@ pub async fn file(
     .bind(channels)
     .bind(attachment_id)
     .fetch_optional(conn)
-    .await
+    .await?;
+    if let Some(file) = &mut file {
+        let field = (Place::Message(file.message_id), &mut file.content);
+        sealed::open(keyring, vec![field]).await?;
+    }
+    Ok(file)
 }
 
 /// True while the object is that of a living attachment: asked again and again while it is served.

@@ -3,6 +3,8 @@
 //! Nothing here is cached, and no address outlives what it leads to: while a file is sent, its row is looked at again
 //! for each MiB, and the connection is cut once the message is unsent.
 
+use std::{ops::Range, pin::Pin};
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -19,8 +21,9 @@ use super::{
     sniff,
 };
 use crate::{
-    objects::{self, Body, ObjectKey},
-    records::{conversations, timeline},
+    objects::{self, ObjectKey},
+    records::{conversations, objects as rows, timeline},
+    seal::{self, DataKey, Place, key_of, stream as sealed},
 };
 
 /// Bytes sent between two looks at the row.
@@ -34,6 +37,16 @@ impl From<objects::Error> for Error {
         match error {
             objects::Error::NotFound => Self::NotFound,
             _ => Self::Unavailable("objects"),
+        }
+    }
+}
+
+impl From<seal::Error> for Error {
+    fn from(error: seal::Error) -> Self {
+        match error {
+            seal::Error::NoKey => Self::NotFound,
+            seal::Error::Unreadable => Self::Internal("sealed"),
+            _ => Self::Unavailable("keyring"),
         }
     }
 }
@@ -74,7 +87,7 @@ async fn find(
     let shared = shared.clone();
     detached(async move {
         let mut conn = shared.pool.acquire().await?;
-        timeline::file(&mut conn, &viewer.session.channels, id)
+        timeline::file(&mut conn, &shared.keyring, &viewer.session.channels, id)
             .await?
             .ok_or(Error::NotFound)
     })
@@ -121,8 +134,9 @@ async fn send(
     name: &str,
     attachment: Option<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let object = ObjectKey::parse(&key).ok_or(Error::Internal("key"))?;
-    let (size, first) = shared.objects.get(object, Some(0..sniff::ENOUGH)).await?;
+    let object = Object::find(&shared, &key).await?;
+    let size = object.size;
+    let first = object.read(&shared, 0..size.min(sniff::ENOUGH)).await?;
     let first: Vec<Bytes> = first.try_collect().await?;
     let kind = sniff::playable(&first.concat());
     let asked = request.headers().get(header::RANGE);
@@ -153,11 +167,56 @@ async fn send(
             format!("bytes {first}-{last}/{size}"),
         ));
     }
-    let (_, body) = shared.objects.get(object, Some(part)).await?;
+    let body = object.read(&shared, part).await?;
     Ok(match attachment {
         Some(id) => response.streaming(Box::pin(watched(body, shared, id, key))),
-        None => response.streaming(body.map_err(Error::from)),
+        None => response.streaming(body),
     })
+}
+
+/// The bytes of an object as they were before they were sealed.
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+/// An object that is in use, with its data key.
+struct Object {
+    key: ObjectKey,
+    text: String,
+    data_key: DataKey,
+    /// Bytes before it was sealed.
+    size: u64,
+    sealed: u64,
+}
+
+impl Object {
+    async fn find(shared: &web::Data<Shared>, key: &str) -> Result<Self, Error> {
+        let text = key.to_owned();
+        let key = ObjectKey::parse(key).ok_or(Error::Internal("key"))?;
+        let (data, asked) = (shared.clone(), text.clone());
+        let head = detached(async move {
+            let mut conn = data.pool.acquire().await?;
+            Ok(rows::head(&mut conn, &asked).await?)
+        });
+        let head = head.await?.ok_or(Error::NotFound)?;
+        let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
+        let data_key = shared.keyring.find(wrapping).await?.open_data_key(&head)?;
+        let (sealed, _) = shared.objects.get(key, Some(0..0)).await?;
+        Ok(Self {
+            key,
+            text,
+            data_key,
+            size: sealed::plain_size(sealed),
+            sealed,
+        })
+    }
+
+    async fn read(&self, shared: &Shared, part: Range<u64>) -> Result<Body, Error> {
+        let range = sealed::sealed_range(&part, self.sealed);
+        let (_, body) = shared.objects.get(self.key, Some(range)).await?;
+        let body = body.map_err(Error::from);
+        let place = Place::Object(&self.text);
+        let plain = sealed::open(&self.data_key, place, part, self.sealed, body);
+        Ok(Box::pin(plain))
+    }
 }
 
 /// The same bytes, for as long as the attachment lives.

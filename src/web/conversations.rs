@@ -98,14 +98,14 @@ async fn page(
             at: shared.clock.now(),
             zone: look.zone,
         };
-        let allowed = &viewer.session.channels;
+        let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         // One snapshot, so that a message unsent between two queries is wholly there or wholly gone.
         let mut tx = shared
             .pool
             .begin_with("begin isolation level repeatable read read only")
             .await?;
         let current = open.as_ref().map(|(id, _)| *id);
-        let list = list::load(&mut tx, allowed, &place, current, now).await?;
+        let list = list::load(&mut tx, keyring, allowed, &place, current, now).await?;
         let open = match open {
             None => None,
             Some((id, before)) => {
@@ -114,14 +114,15 @@ async fn page(
                     Some(text) => Some(cursor::read(&text).ok_or(Error::NotFound)?),
                     None => None,
                 };
-                let conversation = conversations::find(&mut tx, allowed, id)
+                let conversation = conversations::find(&mut tx, keyring, allowed, id)
                     .await?
                     .ok_or(Error::NotFound)?;
                 Some(Open {
                     id,
                     key,
-                    thread: thread::load(&mut tx, &conversation, &place, before, now).await?,
-                    person: person::load(&mut tx, &conversation, now).await?,
+                    thread: thread::load(&mut tx, keyring, &conversation, &place, before, now)
+                        .await?,
+                    person: person::load(&mut tx, keyring, &conversation, now).await?,
                     several: conversation.kind != "user",
                 })
             }

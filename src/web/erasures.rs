@@ -86,7 +86,9 @@ pub(super) async fn page(
         let mut conn = shared.pool.acquire().await?;
         let overdue_before = now.at - OVERDUE;
         let (pending, overdue) = erasure_list::open(&mut conn, allowed, overdue_before).await?;
-        let mut rows = erasure_list::page(&mut conn, allowed, before, PAGE as i64 + 1).await?;
+        let mut rows =
+            erasure_list::page(&mut conn, &shared.keyring, allowed, before, PAGE as i64 + 1)
+                .await?;
         let more = rows.len() > PAGE;
         rows.truncate(PAGE);
         let oldest = rows.last().filter(|_| more).map(|row| Cursor {
@@ -120,7 +122,7 @@ fn view(row: Row, now: Now) -> Erasure {
             row.source_id.as_deref().unwrap_or_default(),
             row.summary.as_deref(),
             row.profile.as_deref(),
-            row.member_profiles.iter().map(Vec::as_slice),
+            row.member_profiles.iter().flatten().map(Vec::as_slice),
         );
         (format!("/conversations/{id}"), name)
     });

@@ -9,7 +9,10 @@ use super::{
     preview::Line,
     when::{Now, When},
 };
-use crate::records::conversations::{self, Channel, Cursor};
+use crate::{
+    records::conversations::{self, Channel, Cursor},
+    seal::Keyring,
+};
 
 /// Rows of one page.
 const PAGE: usize = 40;
@@ -114,6 +117,7 @@ pub(super) struct Row {
 /// Reads a page of the list in two queries. A channel that is not in sight is not found.
 pub(super) async fn load(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     allowed: &[i32],
     place: &Place,
     current: Option<Uuid>,
@@ -137,7 +141,7 @@ pub(super) async fn load(
         Some(text) => cursor::read(text).ok_or(Error::NotFound)?,
         None => Cursor::NEWEST,
     };
-    let mut rows = conversations::page(conn, &scope, before, PAGE as i64 + 1).await?;
+    let mut rows = conversations::page(conn, keyring, &scope, before, PAGE as i64 + 1).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let oldest = rows.last().filter(|_| more).map(|row| {
@@ -190,7 +194,7 @@ fn view(
         &row.source_id,
         row.summary.as_deref(),
         row.profile.as_deref(),
-        row.member_profiles.iter().map(Vec::as_slice),
+        row.member_profiles.iter().flatten().map(Vec::as_slice),
     );
     let channel = channels.iter().find(|channel| channel.id == row.channel_id);
     let line = match row.last_what.as_deref() {

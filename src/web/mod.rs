@@ -53,12 +53,13 @@ pub use headers::headers;
 pub use setup::setup_link;
 pub use token::Token;
 
-use crate::{clock::Clock, live::Live, objects::Objects};
+use crate::{clock::Clock, live::Live, objects::Objects, seal::Keyring};
 
 /// What the handlers share; one for the whole server.
 pub struct Shared {
     pool: PgPool,
     clock: Clock,
+    keyring: Keyring,
     objects: Objects,
     live: Live,
     public_url: Url,
@@ -75,6 +76,7 @@ impl Shared {
     pub fn new(
         pool: PgPool,
         clock: Clock,
+        keyring: Keyring,
         objects: Objects,
         live: Live,
         public_url: Url,
@@ -83,6 +85,7 @@ impl Shared {
         Self {
             pool,
             clock,
+            keyring,
             objects,
             live,
             public_url,

@@ -8,7 +8,10 @@ use super::{
     text::{self, Piece},
     when::{Now, When},
 };
-use crate::records::conversations::{self, Conversation};
+use crate::{
+    records::conversations::{self, Conversation},
+    seal::Keyring,
+};
 
 /// Who is at the other end.
 pub(super) struct Person {
@@ -38,10 +41,11 @@ pub(super) struct Member {
 /// Reads the pane in one query.
 pub(super) async fn load(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     conversation: &Conversation,
     now: Now,
 ) -> sqlx::Result<Person> {
-    let all = conversations::members(conn, conversation.id).await?;
+    let all = conversations::members(conn, keyring, conversation.id).await?;
     let known = all.iter().filter(|member| member.present);
     let name = names::conversation(
         &conversation.kind,

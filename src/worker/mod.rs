@@ -7,6 +7,7 @@ mod verdict;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
@@ -17,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    erasure::keys::{self, Keys},
     line::client::LineApi,
     media::{self, LEASE, Media, Reach},
     objects::Objects,
     people::{self, People},
     records::jobs::{self, Job, Kind, Order, Verdict},
+    seal::Keyring,
 };
 
 /// How long the worker sleeps if nobody wakes it.
@@ -30,6 +33,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Commits ring the bell hundreds of times a second under load; looking for jobs each time would cost more than the
 /// commits.
 const BREATH: Duration = Duration::from_millis(20);
+/// How long keys that were read stay in memory.
+const FORGET: TimeDelta = TimeDelta::minutes(1);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
 const REFUSED: Duration = Duration::from_secs(3600);
 
@@ -50,6 +55,9 @@ pub enum Error {
     /// Profiles.
     #[error(transparent)]
     People(#[from] people::Error),
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// A job panicked.
     #[error("a job panicked")]
     Panic,
@@ -62,6 +70,7 @@ pub struct Worker {
     clock: Clock,
     media: Media,
     people: People,
+    keys: Keys,
     wake: Arc<Notify>,
     files: Hands,
     asking: Hands,
@@ -91,6 +100,7 @@ impl Worker {
     pub fn new(
         pool: PgPool,
         clock: Clock,
+        keyring: Keyring,
         objects: Objects,
         line: LineApi,
         reach: Reach,
@@ -99,13 +109,16 @@ impl Worker {
         let claims = PgPoolOptions::new()
             .max_connections(1)
             .connect_lazy_with(options.options(jobs::CLAIMING));
-        let people = People::new(pool.clone(), clock.clone(), line.clone());
-        let media = Media::new(pool.clone(), clock.clone(), objects, line, reach)?;
+        let (shared, time) = (pool.clone(), clock.clone());
+        let keys = Keys::new(shared.clone(), time.clone(), keyring.clone());
+        let people = People::new(shared.clone(), time.clone(), keyring.clone(), line.clone());
+        let media = Media::new(shared, time, keyring, objects, line, reach)?;
         Ok(Self {
             pool,
             clock,
             media,
             people,
+            keys,
             wake: Arc::default(),
             files: Hands::four(),
             asking: Hands::four(),
@@ -125,7 +138,11 @@ impl Worker {
 
     /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.fetch(&stop), self.keep_sweeping(&stop));
+        tokio::join!(
+            self.fetch(&stop),
+            self.keep_sweeping(&stop),
+            self.keep_shredding(&stop)
+        );
     }
 
     async fn fetch(&self, stop: &CancellationToken) {
@@ -154,6 +171,22 @@ impl Worker {
         }
     }
 
+    async fn keep_shredding(&self, stop: &CancellationToken) {
+        let mut forgotten = self.clock.now();
+        while !stop.is_cancelled() {
+            if let Err(error) = self.keys.shred().await {
+                let error = error.into();
+                tracing::warn!(reason = %verdict::reason(&error), "a key could not be destroyed yet");
+            }
+            let now = self.clock.now();
+            if now - forgotten > FORGET {
+                self.keys.forget_found();
+                forgotten = now;
+            }
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
+    }
+
     /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.
     pub async fn run_until_idle(&self) -> Result<usize, Error> {
         let stop = CancellationToken::new();
@@ -167,6 +200,7 @@ impl Worker {
                 job.map_err(|_| Error::Panic)??;
             }
             moved += self.media.sweep().await?;
+            moved += self.keys.shred().await?;
             if moved == 0 {
                 return Ok(done);
             }

@@ -1,7 +1,11 @@
 use url::Url;
 
 use super::*;
-use crate::{MIGRATOR, embedded::Scratch};
+use crate::{
+    MIGRATOR,
+    embedded::Scratch,
+    seal::{Cipher, Directory, SecretKey},
+};
 
 /// A worker whose job is only looked at: nothing here asks anybody anything.
 async fn worker(dir: &std::path::Path) -> Worker {
@@ -23,7 +27,10 @@ async fn worker(dir: &std::path::Path) -> Worker {
     let objects = Objects::open(&bucket).await.expect("a bucket");
     let nowhere = Url::parse("http://127.0.0.1:1").expect("an address");
     let line = LineApi::new(nowhere.clone(), nowhere).expect("a client");
-    Worker::new(pool, clock, objects, line, Reach::Guarded).expect("a worker")
+    let secret = SecretKey::load_or_make(&dir.join("secret.key")).expect("a key");
+    let shelf = Directory::open(&dir.join("keyring")).expect("a shelf");
+    let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
+    Worker::new(pool, clock, keyring, objects, line, Reach::Guarded).expect("a worker")
 }
 
 #[tokio::test]

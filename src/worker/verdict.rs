@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Error, Worker};
 use crate::{
+    erasure::keys,
     media, people,
     records::jobs::{self, Job, Verdict},
 };
@@ -81,7 +82,8 @@ pub(super) fn reason(error: &Error) -> Cow<'_, str> {
     match error {
         Error::Database(error)
         | Error::Media(media::Error::Database(error))
-        | Error::People(people::Error(error)) => sqlstate(error),
+        | Error::People(people::Error::Database(error))
+        | Error::Keys(keys::Error::Database(error)) => sqlstate(error),
         other => other.to_string().into(),
     }
 }

@@ -9,6 +9,9 @@
 
 mod files;
 mod headers;
+#[path = "../support/keys.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod keys;
 mod live;
 mod pages;
 mod paging;

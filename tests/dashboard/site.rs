@@ -16,6 +16,7 @@ use line_chat_archive::{
         channels,
         operators::{self, NewOperator},
     },
+    seal::Keyring,
     web::password,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
@@ -24,6 +25,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
+
+use crate::keys::keyring;
 
 /// Every operator's password.
 pub const PASSWORD: &str = "correct horse battery";
@@ -35,6 +38,7 @@ pub struct Site {
     pub shop: Channel,
     pub clock: Clock,
     database: PgConnectOptions,
+    keyring: Keyring,
     _bucket: TempDir,
 }
 
@@ -79,10 +83,11 @@ impl Site {
         let line = FakeLine::start().unwrap();
         line.at(start());
         let bucket = TempDir::new().unwrap();
-        let directory = Url::from_directory_path(bucket.path()).unwrap();
+        let directory = Url::from_directory_path(bucket.path().join("objects")).unwrap();
         let address = Url::parse(line.url()).unwrap();
         let service = Service::start(Parts {
             database: database.clone(),
+            keyring: keyring(bucket.path()),
             objects: Objects::open(&directory).await.unwrap(),
             line: LineApi::new(address.clone(), address).unwrap(),
             reach: Reach::Anywhere,
@@ -100,6 +105,7 @@ impl Site {
             shop,
             clock,
             database,
+            keyring: keyring(bucket.path()),
             _bucket: bucket,
         };
         site.add("shop", &site.shop).await;
@@ -116,8 +122,8 @@ impl Site {
     async fn add(&self, slug: &str, channel: &Channel) {
         let (secret, token) = (channel.secret().into(), channel.access_token().into());
         let now = self.clock.now();
-        let added =
-            channels::add(&mut self.db().await, slug, slug, &secret, Some(&token), now).await;
+        let (mut db, keyring) = (self.db().await, &self.keyring);
+        let added = channels::add(&mut db, keyring, slug, slug, &secret, Some(&token), now).await;
         added.unwrap().unwrap();
         self.service
             .doors

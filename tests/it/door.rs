@@ -133,7 +133,14 @@ async fn while_a_secret_is_rotated_both_are_valid() {
             "the new one is not known yet"
         );
         let later = t.clock.now() + chrono::Duration::seconds(1);
-        line_chat_archive::records::channels::add_secret(&mut db, 1, &after.into(), later).await?;
+        line_chat_archive::records::channels::add_secret(
+            &mut db,
+            &t.keyring,
+            1,
+            &after.into(),
+            later,
+        )
+        .await?;
         t.service.doors.refresh(t.pool()).await?;
         assert_eq!(t.shop.verify().await.status, 200, "the new one");
         let old = t

@@ -14,11 +14,15 @@ use line_chat_archive::{
     media::Reach,
     objects::Objects,
     records::channels,
+    seal::{Keyring, Place},
 };
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use url::Url;
+use uuid::Uuid;
+
+use crate::keys;
 
 /// A test's world.
 pub struct T {
@@ -30,7 +34,10 @@ pub struct T {
     /// Stands still until moved.
     pub clock: Clock,
     pub database: PgConnectOptions,
-    bucket: TempDir,
+    /// Opens what the service has sealed.
+    pub keyring: Keyring,
+    /// `objects`, `keyring` and the secret key.
+    pub bucket: TempDir,
 }
 
 /// When every test begins.
@@ -75,7 +82,8 @@ impl T {
         line.at(start());
         let shop = line.channel("Shop");
         let bucket = TempDir::new()?;
-        add_channel(&database, &clock, "shop", &shop).await?;
+        let keyring = keys::keyring(bucket.path());
+        add_channel(&database, &keyring, &clock, "shop", &shop).await?;
         let service = serve(&database, &clock, &line, &bucket).await?;
         shop.webhook_to(&service.webhook_url("shop"));
         Ok(Self {
@@ -84,6 +92,7 @@ impl T {
             shop,
             clock,
             database,
+            keyring,
             bucket,
         })
     }
@@ -95,7 +104,7 @@ impl T {
     /// Adds another channel to the installation.
     pub async fn channel(&self, slug: &str) -> anyhow::Result<Channel> {
         let channel = self.line.channel(slug);
-        add_channel(&self.database, &self.clock, slug, &channel).await?;
+        add_channel(&self.database, &self.keyring, &self.clock, slug, &channel).await?;
         self.service.doors.refresh(self.pool()).await?;
         channel.webhook_to(&self.service.webhook_url(slug));
         Ok(channel)
@@ -132,10 +141,71 @@ impl T {
         Ok(sqlx::query_scalar(query).fetch_one(self.pool()).await?)
     }
 
+    /// Everything that is sealed in the database, opened: where it lies, LINE's id of the event if it is one, and its
+    /// bytes. What can no more be opened is missing.
+    pub async fn documents(&self) -> anyhow::Result<Vec<(&'static str, String, Vec<u8>)>> {
+        type Sealed = (Uuid, String, Vec<u8>);
+        let tables: [(&str, fn(Uuid) -> Place<'static>, &str); 4] = [
+            (
+                "revision.content",
+                Place::Message,
+                "select message_id, webhook_event_id, content from revision",
+            ),
+            (
+                "event.content",
+                Place::Event,
+                "select id, webhook_event_id, content from event",
+            ),
+            (
+                "contact.profile",
+                Place::Profile,
+                "select id, '', profile from contact where profile is not null",
+            ),
+            (
+                "conversation.summary",
+                Place::Summary,
+                "select id, '', summary from conversation where summary is not null",
+            ),
+        ];
+        let mut found = vec![];
+        for (lies, place, query) in tables {
+            let rows: Vec<Sealed> = sqlx::query_as(query).fetch_all(self.pool()).await?;
+            for (id, event, sealed) in rows {
+                if let Some(plain) = keys::opened(&self.keyring, place(id), &sealed).await {
+                    found.push((lies, event, plain));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// True if these are the bytes of an event that is kept.
+    pub async fn keeps(&self, raw: &[u8]) -> anyhow::Result<bool> {
+        let kept = self.documents().await?;
+        Ok(kept
+            .iter()
+            .any(|(lies, _, plain)| lies.ends_with("content") && plain == raw))
+    }
+
+    /// The objects in use, opened.
+    pub async fn opened_objects(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let rows: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("select key, sealed_key from object where sealed_key is not null")
+                .fetch_all(self.pool())
+                .await?;
+        let mut found = vec![];
+        for (key, head) in rows {
+            if let Ok(bytes) = std::fs::read(self.bucket.path().join("objects").join(&key)) {
+                found.extend(keys::opened_object(&self.keyring, &key, &head, bytes).await);
+            }
+        }
+        Ok(found)
+    }
+
     /// Files in the bucket, each with its bytes.
     pub fn objects(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut found = vec![];
-        let mut directories = vec![self.bucket.path().to_owned()];
+        let mut directories = vec![self.bucket.path().join("objects")];
         while let Some(directory) = directories.pop() {
             for entry in std::fs::read_dir(directory)? {
                 let entry = entry?;
@@ -169,13 +239,15 @@ impl T {
 
 async fn add_channel(
     database: &PgConnectOptions,
+    keyring: &Keyring,
     clock: &Clock,
     slug: &str,
     channel: &Channel,
 ) -> anyhow::Result<()> {
     let mut db = database.connect().await?;
     let (secret, token) = (channel.secret().into(), channel.access_token().into());
-    channels::add(&mut db, slug, slug, &secret, Some(&token), clock.now())
+    let now = clock.now();
+    channels::add(&mut db, keyring, slug, slug, &secret, Some(&token), now)
         .await?
         .context("a free slug")?;
     Ok(())
@@ -187,12 +259,13 @@ async fn serve(
     line: &FakeLine,
     bucket: &TempDir,
 ) -> anyhow::Result<Service> {
-    let directory = Url::from_directory_path(bucket.path())
+    let directory = Url::from_directory_path(bucket.path().join("objects"))
         .ok()
         .context("a path")?;
     let line = Url::parse(line.url())?;
     Service::start(Parts {
         database: database.clone(),
+        keyring: keys::keyring(bucket.path()),
         objects: Objects::open(&directory).await?,
         line: LineApi::new(line.clone(), line)?,
         reach: Reach::Anywhere,

@@ -13,6 +13,8 @@ mod corpus;
 mod door;
 mod events;
 mod harness;
+#[path = "../support/keys.rs"]
+mod keys;
 mod media;
 mod outside;
 #[path = "../support/mod.rs"]

@@ -10,6 +10,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::harness::{T, run};
+use crate::keys::{sealed_size, written_of};
 
 /// Longer than any lease.
 const PAST_THE_LEASE: Duration = Duration::from_secs(120);
@@ -211,7 +212,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
         let doomed = tokio::spawn(async move { worker.run_until_idle().await });
         gate.reached().await;
         let written = |size| Ok(t.objects()?.iter().any(|file| file.len() == size));
-        until(async || written(199_999)).await?;
+        until(async || written(written_of(199_999))).await?;
         // Whoever would write that it is kept has to wait here.
         let mut lock = t.pool().begin().await?;
         sqlx::query("select from attachment for update")
@@ -221,7 +222,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
         until(async || {
             let waiting = "select count(*) from pg_locks where not granted and pid in (
                 select pid from pg_stat_activity where datname = current_database())";
-            Ok(t.count(waiting).await? > 0 && written(200_000)?)
+            Ok(t.count(waiting).await? > 0 && written(sealed_size(200_000))?)
         })
         .await?;
         doomed.abort();
@@ -241,7 +242,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
             t.run_jobs().await?;
         }
         bucket_is_what_rows_say(t, 1).await?;
-        assert!(t.objects()? == [plan]);
+        assert!(t.opened_objects().await? == [plan]);
         assert_eq!(t.count("select count(*) from job").await?, 0);
         Ok(())
     })

@@ -9,17 +9,24 @@ use line_chat_archive::{
     MIGRATOR,
     clock::Clock,
     embedded::Scratch,
+    erasure::keys::Keys,
     fake_line::{Channel, Event, FakeLine},
     line::client::LineApi,
     media::Reach,
     objects::{ObjectKey, Objects},
-    records::media::{self, Attachment},
+    records::{
+        channels,
+        media::{self, Attachment},
+    },
+    seal::{Keyring, Place},
     worker::Worker,
 };
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
+
+use crate::keys::{keyring, opened, opened_object};
 
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 
@@ -28,6 +35,7 @@ pub(crate) struct Archive {
     pub(crate) shop: Channel,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
+    pub(crate) keyring: Keyring,
     pub(crate) objects: Objects,
     pub(crate) worker: Worker,
     pub(crate) dir: tempfile::TempDir,
@@ -53,16 +61,19 @@ impl Archive {
         let dir = tempfile::tempdir().unwrap();
         let url = Url::from_directory_path(dir.path().join("objects")).unwrap();
         let objects = Objects::open(&url).await.unwrap();
+        let keyring = keyring(dir.path());
         let channel_id = sqlx::query_scalar(
-            "insert into channel (slug, name, access_token) values ('shop', 'Shop', $1) returning id",
+            "insert into channel (slug, name) values ('shop', 'Shop') returning id",
         )
-        .bind(shop.access_token().into_bytes())
         .fetch_one(&pool)
         .await
         .unwrap();
+        supply(&pool, &clock, &keyring).await;
         let url = Url::parse(line.url()).unwrap();
-        let worker = worker(&pool, &clock, &objects, [url.clone(), url], Reach::Anywhere);
-        Self {
+        let hosts = [url.clone(), url];
+        let worker = worker(&pool, &clock, &keyring, &objects, hosts, Reach::Anywhere);
+        let archive = Self {
+            keyring,
             line,
             shop,
             pool,
@@ -71,7 +82,17 @@ impl Archive {
             worker,
             dir,
             channel_id,
-        }
+        };
+        archive.has_token(archive.shop.access_token()).await;
+        archive
+    }
+
+    /// Gives the channel an access token.
+    pub(crate) async fn has_token(&self, token: String) {
+        let mut conn = self.pool.acquire().await.unwrap();
+        channels::set_token(&mut conn, &self.keyring, self.channel_id, &token.into())
+            .await
+            .unwrap();
     }
 
     /// Another worker on the same archive, with connections of its own.
@@ -83,7 +104,9 @@ impl Archive {
         let options = (*self.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
         let hosts = [self.line.url(), data].map(|url| Url::parse(url).unwrap());
-        worker(&pool, &self.clock, &self.objects, hosts, reach)
+        let keyring = crate::keys::keyring(self.dir.path());
+        supply(&pool, &self.clock, &keyring).await;
+        worker(&pool, &self.clock, &keyring, &self.objects, hosts, reach)
     }
 
     pub(crate) async fn work(&self) -> usize {
@@ -107,6 +130,8 @@ impl Archive {
             .unwrap_or("line");
         let (message, attachment, conversation) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
         let now = self.clock.now();
+        let key = self.keyring.take(conversation, 1).unwrap().key;
+        let content = key.seal(Place::Message(message), event.json().as_bytes());
         let previewed = kind == "image" || kind == "video";
         let mut tx = self.pool.begin().await.unwrap();
         sqlx::query(
@@ -129,7 +154,7 @@ impl Archive {
         .bind(message)
         .bind(event.webhook_event_id())
         .bind(now)
-        .bind(event.json().into_bytes())
+        .bind(content.unwrap())
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -252,20 +277,34 @@ impl Archive {
             .unwrap()
     }
 
+    /// An object, opened.
     pub(crate) async fn bytes(&self, key: Option<ObjectKey>) -> Bytes {
-        let (_, body) = self.objects.get(key.unwrap(), None).await.unwrap();
+        let key = key.unwrap();
+        let (_, body) = self.objects.get(key, None).await.unwrap();
         let chunks: Vec<Bytes> = body.try_collect().await.unwrap();
-        chunks.concat().into()
+        let key = key.to_string();
+        let head: Vec<u8> = sqlx::query_scalar("select sealed_key from object where key = $1")
+            .bind(&key)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        let plain = opened_object(&self.keyring, &key, &head, chunks.concat()).await;
+        plain.unwrap().into()
+    }
+
+    /// A document, opened.
+    pub(crate) async fn opened(&self, place: Place<'_>, sealed: &[u8]) -> Vec<u8> {
+        opened(&self.keyring, place, sealed).await.unwrap()
     }
 
     /// How many files there are in the bucket's directory, half written ones among them.
     pub(crate) fn files(&self) -> usize {
-        sizes(self.dir.path()).len()
+        sizes(&self.dir.path().join("objects")).len()
     }
 
     /// How many bytes they hold.
     pub(crate) fn written(&self) -> u64 {
-        sizes(self.dir.path()).iter().sum()
+        sizes(&self.dir.path().join("objects")).iter().sum()
     }
 
     /// Each file is an object in use, each row of an object says so, and there are `count` of them.
@@ -309,12 +348,19 @@ pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
 fn worker(
     pool: &PgPool,
     clock: &Clock,
+    keyring: &Keyring,
     objects: &Objects,
     [api, data]: [Url; 2],
     reach: Reach,
 ) -> Worker {
     let line = LineApi::new(api, data).unwrap();
-    Worker::new(pool.clone(), clock.clone(), objects.clone(), line, reach).unwrap()
+    let (pool, clock, keyring) = (pool.clone(), clock.clone(), keyring.clone());
+    Worker::new(pool, clock, keyring, objects.clone(), line, reach).unwrap()
+}
+
+async fn supply(pool: &PgPool, clock: &Clock, keyring: &Keyring) {
+    let keys = Keys::new(pool.clone(), clock.clone(), keyring.clone());
+    keys.supply().await.unwrap();
 }
 
 fn sizes(dir: &Path) -> Vec<u64> {

@@ -11,6 +11,8 @@ mod claims;
 mod crash;
 mod external;
 mod files;
+#[path = "../support/keys.rs"]
+mod keys;
 mod people;
 mod trouble;
 mod unsend;

@@ -7,6 +7,7 @@ use line_chat_archive::{
     fake_line::{Call, User, drawing::photo},
     line::client::Document,
     records::places::FRESH,
+    seal::Place,
 };
 use uuid::Uuid;
 
@@ -58,21 +59,25 @@ impl Archive {
         .unwrap();
     }
 
-    async fn name(&self, sql: &'static str, id: Uuid) -> Option<String> {
-        let bytes: Option<Vec<u8>> = sqlx::query_scalar(sql)
+    async fn name(&self, sql: &'static str, place: Place<'_>, id: Uuid) -> Option<String> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar(sql)
             .bind(id)
             .fetch_one(&self.pool)
             .await
             .unwrap();
-        Document::new(bytes?)?.display_name()
+        Document::new(self.opened(place, &sealed?).await)?.display_name()
     }
 
     async fn profile(&self, contact: Uuid) -> (String, Option<String>) {
         (
             self.text("select profile_state from contact where id = $1", contact)
                 .await,
-            self.name("select profile from contact where id = $1", contact)
-                .await,
+            self.name(
+                "select profile from contact where id = $1",
+                Place::Profile(contact),
+                contact,
+            )
+            .await,
         )
     }
 
@@ -297,7 +302,11 @@ async fn a_group_has_a_name_and_a_picture() {
     t.asks("summary", None, Some(group)).await;
     t.work().await;
     let name = t
-        .name("select summary from conversation where id = $1", group)
+        .name(
+            "select summary from conversation where id = $1",
+            Place::Summary(group),
+            group,
+        )
         .await;
     assert_eq!(name.as_deref(), Some("週末"));
     assert_eq!(

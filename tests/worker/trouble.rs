@@ -9,6 +9,7 @@ use line_chat_archive::{
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Archive, until};
+use crate::keys::written_of;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -91,11 +92,7 @@ async fn a_refused_token_stops_the_channel_for_an_hour_or_until_it_has_another()
         "one question an hour"
     );
 
-    sqlx::query("update channel set access_token = $1, token_refused_at = null")
-        .bind(token.into_bytes())
-        .execute(&t.pool)
-        .await
-        .unwrap();
+    t.has_token(token).await;
     t.work().await;
     assert_eq!(t.states(file).await, "kept, none");
 }
@@ -207,7 +204,7 @@ async fn a_crash_in_the_middle_of_a_download_costs_little_more_than_a_minute_and
     let doomed = t.another_worker(Reach::Anywhere).await;
     let doomed = tokio::spawn(async move { doomed.run_until_idle().await });
     gate.reached().await;
-    until(async || t.written() == 100_000).await;
+    until(async || t.written() == written_of(100_000) as u64).await;
     doomed.abort();
     assert!(doomed.await.unwrap_err().is_cancelled());
 
@@ -248,7 +245,7 @@ async fn a_stop_lets_go_of_a_download_at_once() {
         async move { worker.run(stop).await }
     });
     gate.reached().await;
-    until(async || t.written() == 100_000).await;
+    until(async || t.written() == written_of(100_000) as u64).await;
     stop.cancel();
     running.await.unwrap();
 

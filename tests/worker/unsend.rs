@@ -10,6 +10,7 @@ use line_chat_archive::{
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::archive::{Archive, until};
+use crate::keys::{sealed_size, written_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,7 +30,7 @@ async fn an_unsend_while_the_download_drips_leaves_nothing() {
         gate.reached().await;
         until(async || t.states(id).await == "waiting, kept").await;
         let preview = t.bytes(t.attachment(id).await.preview_key()).await.len();
-        until(async || t.written() == (preview + dripped) as u64).await;
+        until(async || t.written() == (sealed_size(preview) + written_of(dripped)) as u64).await;
 
         let erasure = t.unsends(id).await;
         let other = t.another_worker(Reach::Anywhere).await;
@@ -65,21 +66,22 @@ async fn a_long_download_renews_its_lease_and_notices_the_unsend_on_its_way() {
     let worker = t.worker_with_data_host(&data, Reach::Anywhere).await;
     let working = tokio::spawn(async move { worker.run_until_idle().await });
     let (mut wire, _) = host.accept().await.unwrap();
-    wire.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nfirst")
+    wire.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n")
         .await
         .unwrap();
-    until(async || t.written() == 5).await;
+    wire.write_all(&[1; 70_000]).await.unwrap();
+    until(async || t.written() == written_of(70_000) as u64).await;
 
     t.clock.advance(50 * SECOND);
-    wire.write_all(b"second").await.unwrap();
-    until(async || t.written() == 11).await;
+    wire.write_all(&[2; 70_000]).await.unwrap();
+    until(async || t.written() == written_of(140_000) as u64).await;
     t.clock.advance(50 * SECOND);
     assert_eq!(
         t.work().await,
         0,
         "nobody else may have the job, or sweep the object"
     );
-    assert_eq!(t.written(), 11);
+    assert_eq!(t.written(), written_of(140_000) as u64);
 
     let erasure = t.unsends(id).await;
     wire.write_all(b"third").await.unwrap();
@@ -98,22 +100,18 @@ async fn a_machine_that_slept_fetches_anew_what_was_swept_meanwhile() {
     let sleeper = t.another_worker(Reach::Anywhere).await;
     let sleeping = tokio::spawn(async move { sleeper.run_until_idle().await });
     gate.reached().await;
-    until(async || t.written() == 100_000).await;
+    until(async || t.written() == written_of(100_000) as u64).await;
 
     // The sweep wakes up before anybody has a hand free for the job.
     t.clock.advance(2 * MINUTE);
-    let token = t.shop.access_token().into_bytes();
+    let token = t.shop.access_token();
     sqlx::query("update channel set access_token = null")
         .execute(&t.pool)
         .await
         .unwrap();
     t.work().await;
     t.holds_only(0).await;
-    sqlx::query("update channel set access_token = $1")
-        .bind(token)
-        .execute(&t.pool)
-        .await
-        .unwrap();
+    t.has_token(token).await;
 
     gate.open();
     sleeping.await.unwrap().unwrap();
@@ -133,7 +131,7 @@ async fn an_unsend_between_the_last_byte_and_the_commit_leaves_nothing() {
         let worker = t.another_worker(Reach::Anywhere).await;
         let working = tokio::spawn(async move { worker.run_until_idle().await });
         gate.reached().await;
-        until(async || t.written() == 199_999).await;
+        until(async || t.written() == written_of(199_999) as u64).await;
         let unsending = t.holding(id).await;
         gate.open();
         until(async || !t.objects.list().await.unwrap().is_empty()).await;
@@ -201,7 +199,7 @@ async fn a_worker_that_slept_past_its_lease_gives_way_to_the_next() {
     let zombie = t.another_worker(Reach::Anywhere).await;
     let zombie = tokio::spawn(async move { zombie.run_until_idle().await });
     gate.reached().await;
-    until(async || t.written() == 100_000).await;
+    until(async || t.written() == written_of(100_000) as u64).await;
 
     t.work_on(2, 2 * MINUTE).await;
     assert_eq!(t.states(id).await, "kept, none");

@@ -32,6 +32,7 @@ use crate::{
         conversations::{Conversation, Cursor},
         timeline::{self, Revision},
     },
+    seal::Keyring,
 };
 
 /// Entries of one page.
@@ -152,6 +153,7 @@ struct Row {
 /// Reads a page in a fixed number of queries.
 pub(super) async fn load(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     conversation: &Conversation,
     place: &Place,
     before: Option<Cursor>,
@@ -159,18 +161,18 @@ pub(super) async fn load(
 ) -> sqlx::Result<Thread> {
     let id = conversation.id;
     let from = before.unwrap_or(Cursor::NEWEST);
-    let mut entries = timeline::page(conn, id, from, PAGE as i64 + 1).await?;
+    let mut entries = timeline::page(conn, keyring, id, from, PAGE as i64 + 1).await?;
     let more = entries.len() > PAGE;
     entries.truncate(PAGE);
     let oldest = entries.last().map(|entry| Cursor {
         at: entry.occurred_at,
         id: entry.id,
     });
-    let rows = read(conn, entries).await?;
+    let rows = read(conn, keyring, entries).await?;
     let context = Context {
         now,
-        quotes: quote::load(conn, conversation, place, &rows).await?,
-        ..people(conn, conversation, &rows, now).await?
+        quotes: quote::load(conn, keyring, conversation, place, &rows).await?,
+        ..people(conn, keyring, conversation, &rows, now).await?
     };
     Ok(Thread {
         entries: compose(rows, &context),
@@ -182,14 +184,18 @@ pub(super) async fn load(
 }
 
 /// Reads the contents; oldest first.
-async fn read(conn: &mut PgConnection, entries: Vec<timeline::Entry>) -> sqlx::Result<Vec<Row>> {
+async fn read(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    entries: Vec<timeline::Entry>,
+) -> sqlx::Result<Vec<Row>> {
     let ids: Vec<_> = entries
         .iter()
         .filter(|entry| entry.what == "message")
         .map(|entry| entry.id)
         .collect();
     let mut revisions: HashMap<Uuid, Vec<Revision>> = HashMap::new();
-    for revision in timeline::revisions(conn, &ids).await? {
+    for revision in timeline::revisions(conn, keyring, &ids).await? {
         revisions
             .entry(revision.message_id)
             .or_default()
@@ -197,7 +203,7 @@ async fn read(conn: &mut PgConnection, entries: Vec<timeline::Entry>) -> sqlx::R
     }
     let rows = entries.into_iter().rev().map(|mut entry| {
         let mut revisions = revisions.remove(&entry.id).unwrap_or_default().into_iter();
-        let raw = revisions.next().map(|revision| revision.content);
+        let raw = revisions.next().and_then(|revision| revision.content);
         let raw = raw.or_else(|| entry.content.take());
         Row {
             event: preview::parse(raw.as_deref()),
@@ -205,7 +211,7 @@ async fn read(conn: &mut PgConnection, entries: Vec<timeline::Entry>) -> sqlx::R
                 .filter_map(|revision| {
                     Some((
                         revision.occurred_at,
-                        preview::parse(Some(&revision.content))?,
+                        preview::parse(revision.content.as_deref())?,
                     ))
                 })
                 .collect(),
@@ -218,6 +224,7 @@ async fn read(conn: &mut PgConnection, entries: Vec<timeline::Entry>) -> sqlx::R
 /// Everybody who is named on the page.
 async fn people(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     conversation: &Conversation,
     rows: &[Row],
     now: Now,
@@ -229,7 +236,7 @@ async fn people(
         .filter_map(|row| row.event.as_ref())
         .flat_map(Event::members)
         .collect();
-    let people = timeline::people(conn, conversation.channel_id, &ids, &user_ids).await?;
+    let people = timeline::people(conn, keyring, conversation.channel_id, &ids, &user_ids).await?;
     let mut context = Context {
         now,
         senders: HashMap::new(),

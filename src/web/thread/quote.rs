@@ -11,6 +11,7 @@ use crate::{
         conversations::{Conversation, Cursor},
         timeline,
     },
+    seal::Keyring,
     web::{
         cursor,
         list::Place,
@@ -40,6 +41,7 @@ pub(in crate::web) enum Quote {
 /// The quotes of a page, by LINE's id of the quoted message.
 pub(super) async fn load(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     conversation: &Conversation,
     place: &Place,
     rows: &[Row],
@@ -52,7 +54,14 @@ pub(super) async fn load(
         return Ok(HashMap::new());
     }
     let here = |id: Uuid| rows.iter().any(|row| row.entry.id == id);
-    let quoted = timeline::quoted(conn, conversation.channel_id, conversation.id, &ids).await?;
+    let quoted = timeline::quoted(
+        conn,
+        keyring,
+        conversation.channel_id,
+        conversation.id,
+        &ids,
+    )
+    .await?;
     let quotes = quoted.into_iter().map(|quoted| {
         let quote = match (quoted.unsent, quoted.id, quoted.occurred_at) {
             (false, Some(id), Some(at)) => {

@@ -9,22 +9,31 @@ use std::{
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::records::channels::{self, Door};
+use crate::{
+    records::channels::{self, Door},
+    seal::Keyring,
+};
 
 /// A channel that was added, rotated or removed is noticed within this time.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// All channels by slug. Clones share.
 #[derive(Clone)]
-pub struct Doors(Arc<RwLock<HashMap<String, Arc<Door>>>>);
+pub struct Doors {
+    keyring: Keyring,
+    doors: Arc<RwLock<HashMap<String, Arc<Door>>>>,
+}
 
 impl Doors {
     /// Reads the channels.
     ///
     /// # Errors
     /// The database's.
-    pub async fn load(pool: &PgPool) -> sqlx::Result<Self> {
-        let doors = Self(Arc::default());
+    pub async fn load(pool: &PgPool, keyring: Keyring) -> sqlx::Result<Self> {
+        let doors = Self {
+            keyring,
+            doors: Arc::default(),
+        };
         doors.refresh(pool).await?;
         Ok(doors)
     }
@@ -35,12 +44,12 @@ impl Doors {
     /// The database's; the channels stay as they were known.
     pub async fn refresh(&self, pool: &PgPool) -> sqlx::Result<()> {
         let mut db = pool.acquire().await?;
-        let doors = channels::doors(&mut db).await?;
+        let doors = channels::doors(&mut db, &self.keyring).await?;
         let doors = doors
             .into_iter()
             .map(|door| (door.slug.clone(), Arc::new(door)));
         *self
-            .0
+            .doors
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = doors.collect();
         Ok(())
@@ -61,7 +70,7 @@ impl Doors {
 
     pub(super) fn find(&self, slug: &str) -> Option<Arc<Door>> {
         let doors = self
-            .0
+            .doors
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         doors.get(slug).cloned()

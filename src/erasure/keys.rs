@@ -1,0 +1,209 @@
+//! The life of the keyring's keys: made ahead of need, and destroyed with what was erased under them.
+//!
+//! A key that something was erased under is *closed*: nothing new is sealed under it. Behind a barrier that every
+//! transaction which found it open has passed, what survives under it is given to another key, a few hundred documents at
+//! a time and never waiting for a row; then it is destroyed, confirmed gone, and forgotten. All of it can stop anywhere
+//! and be done again, by any replica.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use crate::{
+    clock::Clock,
+    records::keys::{self, Closed, TABLES, Table},
+    seal::{self, HEAD, Keyring},
+};
+
+/// Spare keys are a process's own for so long; it says so again long before.
+const HELD: TimeDelta = TimeDelta::hours(1);
+
+/// A key is in use for so long at least before it is closed: a conversation that is erased from every second changes
+/// its key once a minute. With the time to do it, this keeps within a minute of the erasure.
+const USED: TimeDelta = TimeDelta::seconds(50);
+
+/// Keys destroyed in one go.
+const MANY: i64 = 100;
+
+/// What failed on our side. Says nothing of what is sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The keyring.
+    #[error(transparent)]
+    Keyring(#[from] seal::Error),
+}
+
+/// Makes and destroys keys. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pool: PgPool,
+    clock: Clock,
+    keyring: Keyring,
+}
+
+impl Keys {
+    /// Takes its handles.
+    pub fn new(pool: PgPool, clock: Clock, keyring: Keyring) -> Self {
+        Self {
+            pool,
+            clock,
+            keyring,
+        }
+    }
+
+    /// Waits until spare keys are wanted.
+    pub async fn wanted(&self) {
+        self.keyring.wanted().await;
+    }
+
+    /// Fills up the spare keys: with those that a process has left behind, then with new ones. Each is on record before it
+    /// exists.
+    ///
+    /// # Errors
+    /// The database's, or the keyring's; there are fewer spare keys then.
+    pub async fn supply(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut conn = self.pool.acquire().await?;
+        let missing = self.keyring.new_ids().len();
+        let limit = i64::try_from(missing).unwrap_or(i64::MAX);
+        let left = keys::adopt(&mut conn, limit, now, now + HELD).await?;
+        for id in left {
+            match self.keyring.adopt(id).await {
+                Ok(()) => {}
+                // Its process ended between record and key.
+                Err(error) if error.is_final() => {
+                    self.keyring.destroy(id).await?;
+                    keys::gone(&mut conn, id, now).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let ids = self.keyring.new_ids();
+        keys::announce(&mut conn, &ids, now, now + HELD).await?;
+        drop(conn);
+        self.keyring.make(&ids).await?;
+        Ok(())
+    }
+
+    /// Keeps the spare keys this process's own for another while; those that are so no more it does not use.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hold(&self) -> Result<(), Error> {
+        self.hold_until(self.clock.now() + HELD).await
+    }
+
+    /// Leaves the spare keys to the next process.
+    ///
+    /// # Errors
+    /// The database's; they are left in an hour then.
+    pub async fn let_go(&self) -> Result<(), Error> {
+        self.hold_until(self.clock.now()).await
+    }
+
+    async fn hold_until(&self, until: DateTime<Utc>) -> Result<(), Error> {
+        let spare = self.keyring.spare();
+        let mut conn = self.pool.acquire().await?;
+        let held = keys::hold(&mut conn, &spare, until).await?;
+        let lost = spare.iter().filter(|id| !held.contains(id));
+        lost.for_each(|id| self.keyring.forget(*id));
+        Ok(())
+    }
+
+    /// Forgets keys that were read, so that those which another replica destroys do not stay in memory.
+    pub fn forget_found(&self) {
+        self.keyring.forget_found();
+    }
+
+    /// Closes what is due, moves what survives, destroys. Returns how many keys were destroyed; those whose documents are
+    /// held by somebody come later.
+    ///
+    /// # Errors
+    /// The first one, after all others were tried.
+    pub async fn shred(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        let closing = keys::close(&mut tx, now, now - USED).await?;
+        tx.commit().await?;
+        closing.iter().for_each(|id| self.keyring.forget(*id));
+
+        let mut conn = self.pool.acquire().await?;
+        // Later ones were closed by another replica after this one's barrier.
+        let closed = keys::closed(&mut conn, MANY, now + TimeDelta::microseconds(1)).await?;
+        drop(conn);
+        if closed.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.pool.begin().await?;
+        keys::barrier(&mut tx).await?;
+        tx.commit().await?;
+
+        let mut result = Ok(0);
+        for key in closed {
+            let destroyed = self.destroy(key).await;
+            result = match (result, destroyed) {
+                (Ok(count), Ok(gone)) => Ok(count + usize::from(gone)),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+        result
+    }
+
+    async fn destroy(&self, key: Closed) -> Result<bool, Error> {
+        for table in TABLES {
+            while self.rescue(key, table).await? {}
+        }
+        let mut conn = self.pool.acquire().await?;
+        if keys::in_use(&mut conn, key.id).await? {
+            return Ok(false); // somebody has a row of it
+        }
+        drop(conn);
+        self.keyring.destroy(key.id).await?;
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        keys::gone(&mut tx, key.id, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives some of the documents under `key` to another key of the same subject. `false`: there are none left that
+    /// are not held by somebody else.
+    async fn rescue(&self, key: Closed, table: Table) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        let survivors = keys::survivors(&mut tx, table, key.id).await?;
+        if survivors.is_empty() {
+            return Ok(false);
+        }
+        let items = u32::try_from(survivors.len()).unwrap_or(u32::MAX);
+        let new = keys::key_for(&mut tx, &self.keyring, key.subject, items, now).await?;
+        let old = match self.keyring.find(key.id).await {
+            Ok(old) => old,
+            // Somebody destroyed it behind our back: what is under it is lost, and says so where it is shown.
+            Err(error) if error.is_final() => {
+                tracing::error!(key = %key.id, "a key is not in the keyring, but documents are sealed under it");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (mut rows, mut heads) = (Vec::new(), Vec::new());
+        for survivor in survivors {
+            let Ok(head) = new.key.rewrap(&old, &survivor.head) else {
+                tracing::error!(key = %key.id, table = ?table, "a document cannot be opened by its key");
+                continue;
+            };
+            debug_assert_eq!(head.len(), HEAD, "as long as the one it replaces");
+            rows.push(survivor.row);
+            heads.push(head);
+        }
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        keys::rewrap(&mut tx, table, &rows, &heads).await?;
+        tx.commit().await?;
+        self.keyring.claimed(key.subject, new.key.id());
+        Ok(true)
+    }
+}

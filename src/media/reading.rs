@@ -1,0 +1,30 @@
+//! An object, whole and unsealed, in memory.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::{Error, Media};
+use crate::{
+    objects::{self, ObjectKey},
+    records::objects as rows,
+    seal::{Place, key_of, stream},
+};
+
+impl Media {
+    /// Reads an object that is in use. [`objects::Error::NotFound`] if it is not, or not any more.
+    pub(super) async fn read(&self, key: ObjectKey) -> Result<Vec<u8>, Error> {
+        let text = key.to_string();
+        let mut conn = self.pool.acquire().await?;
+        let head = rows::head(&mut conn, &text).await?;
+        drop(conn);
+        let head = head.ok_or(objects::Error::NotFound)?;
+        let wrapping = key_of(&head).ok_or(objects::Error::NotFound)?;
+        let data_key = self.keyring.find(wrapping).await?.open_data_key(&head)?;
+        let (sealed, body) = self.objects.get(key, None).await?;
+        let body = body.map(|piece| piece.map_err(Error::from));
+        let all = 0..stream::plain_size(sealed);
+        let plain = stream::open(&data_key, Place::Object(&text), all, sealed, body);
+        let pieces: Vec<Bytes> = plain.try_collect().await?;
+        Ok(pieces.concat())
+    }
+}

@@ -1,0 +1,349 @@
+//! The keyring: keys made ahead, handed out, found again, destroyed.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{Cipher, Error, SecretKey, Shelf, WrappingKey, shelf::TOGETHER};
+
+/// Items under one key at most; then its conversation or contact gets another.
+pub const COVERS: u32 = 4096;
+
+/// Keys that wait to be used: as many new conversations can be met at once without waiting for a file.
+const SPARE: usize = 1024;
+
+/// Keys in use that one process remembers.
+const REMEMBERED: usize = 100_000;
+
+/// The keyring of an installation. Clones are the same.
+#[derive(Clone)]
+pub struct Keyring(Arc<Inner>);
+
+struct Inner {
+    shelf: Arc<dyn Shelf>,
+    master: WrappingKey,
+    secrets: WrappingKey,
+    cipher: Cipher,
+    state: Mutex<State>,
+    wanted: Notify,
+    made: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    spare: VecDeque<Arc<WrappingKey>>,
+    current: HashMap<Uuid, Current>,
+    found: HashMap<Uuid, Arc<WrappingKey>>,
+}
+
+struct Current {
+    key: Arc<WrappingKey>,
+    used: u32,
+    claimed: bool,
+}
+
+/// A key to seal one item under.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The key.
+    pub key: Arc<WrappingKey>,
+    /// False: the database does not know yet whose key it is, and has to be told in the same transaction.
+    pub claimed: bool,
+}
+
+impl Keyring {
+    /// The keyring on `shelf`, wrapped by `secret`.
+    pub fn new(secret: &SecretKey, shelf: Arc<dyn Shelf>, cipher: Cipher) -> Self {
+        let derived = |label| WrappingKey::new(Uuid::nil(), secret.derive(label), cipher);
+        Self(Arc::new(Inner {
+            shelf,
+            master: derived("keyring"),
+            secrets: derived("channel secrets"),
+            cipher,
+            state: Mutex::default(),
+            wanted: Notify::new(),
+            made: Notify::new(),
+        }))
+    }
+
+    /// The key for channel secrets and access tokens, which is no part of the keyring and always there.
+    pub fn secrets(&self) -> &WrappingKey {
+        &self.0.secrets
+    }
+
+    /// A key for `items` more of `subject`, a conversation or contact. `None`: none is left, and some are being made.
+    pub fn take(&self, subject: Uuid, items: u32) -> Option<Taken> {
+        let mut state = self.state();
+        if let Some(current) = state.current.get_mut(&subject)
+            && current.used.saturating_add(items) <= COVERS
+        {
+            current.used += items;
+            let (key, claimed) = (Arc::clone(&current.key), current.claimed);
+            return Some(Taken { key, claimed });
+        }
+        let key = state.spare.pop_front();
+        if state.spare.len() < SPARE / 2 {
+            self.0.wanted.notify_one();
+        }
+        let key = key?;
+        if state.current.len() >= REMEMBERED {
+            // Those in use get another key soon; what was sealed under the old ones stays so.
+            state.current.clear();
+        }
+        let current = Current {
+            key: Arc::clone(&key),
+            used: items,
+            claimed: false,
+        };
+        state.current.insert(subject, current);
+        Some(Taken {
+            key,
+            claimed: false,
+        })
+    }
+
+    /// The database knows that the key is the subject's.
+    pub fn claimed(&self, subject: Uuid, key: Uuid) {
+        if let Some(current) = self.state().current.get_mut(&subject)
+            && current.key.id() == key
+        {
+            current.claimed = true;
+        }
+    }
+
+    /// Seals nothing under this key any more, and opens nothing from memory.
+    pub fn forget(&self, key: Uuid) {
+        let mut state = self.state();
+        state.current.retain(|_, current| current.key.id() != key);
+        state.spare.retain(|spare| spare.id() != key);
+        state.found.remove(&key);
+    }
+
+    /// Forgets what was read from the shelf, so that keys destroyed by another replica do not stay in memory.
+    pub fn forget_found(&self) {
+        self.state().found.clear();
+    }
+
+    /// A key by its id.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`] once it is destroyed, [`Error::Unreadable`] if the secret key is another, [`Error::Io`] if the
+    /// shelf cannot be reached.
+    pub async fn find(&self, id: Uuid) -> Result<Arc<WrappingKey>, Error> {
+        if let Some(key) = self.state().found.get(&id) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.read(id).await?);
+        let mut state = self.state();
+        if state.found.len() >= REMEMBERED {
+            state.found.clear();
+        }
+        state.found.insert(id, Arc::clone(&key));
+        Ok(key)
+    }
+
+    async fn read(&self, id: Uuid) -> Result<WrappingKey, Error> {
+        let head = self.0.shelf.get(id).await?;
+        let key = self.0.master.unwrap(id.as_bytes(), &head)?;
+        Ok(WrappingKey::new(id, key.bytes, self.0.cipher))
+    }
+
+    /// Keys by their ids, several at a time; those that are gone are missing in the answer.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the shelf cannot be reached.
+    pub async fn find_all(
+        &self,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, Arc<WrappingKey>>, Error> {
+        let ids: HashSet<Uuid> = ids.into_iter().collect();
+        let found = stream::iter(ids).map(|id| async move { (id, self.find(id).await) });
+        let found: Vec<_> = found.buffer_unordered(16).collect().await;
+        let mut keys = HashMap::with_capacity(found.len());
+        for (id, key) in found {
+            match key {
+                Ok(key) => drop(keys.insert(id, key)),
+                Err(error) if error.is_final() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Waits until keys have to be made.
+    pub async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+
+    /// As [`Keyring::take`], but waits for keys that are being made.
+    pub async fn take_soon(&self, subject: Uuid, items: u32) -> Taken {
+        loop {
+            let made = self.0.made.notified();
+            tokio::pin!(made);
+            made.as_mut().enable();
+            match self.take(subject, items) {
+                Some(taken) => return taken,
+                None => made.await,
+            }
+        }
+    }
+
+    /// Ids for keys to be made: as many as there is room for. They have to be on record before [`Keyring::make`].
+    pub fn new_ids(&self) -> Vec<Uuid> {
+        let missing = SPARE.saturating_sub(self.state().spare.len());
+        (0..missing.div_ceil(usize::from(TOGETHER)))
+            .flat_map(|_| {
+                let mut base = *Uuid::new_v4().as_bytes();
+                base[15] &= !(TOGETHER - 1);
+                (0..TOGETHER).map(move |slot| {
+                    let mut id = base;
+                    id[15] |= slot;
+                    Uuid::from_bytes(id)
+                })
+            })
+            .collect()
+    }
+
+    /// Makes keys and puts them on the shelf, to be handed out from then on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; none of them is handed out then.
+    pub async fn make(&self, ids: &[Uuid]) -> Result<(), Error> {
+        let (mut keys, mut heads) = (Vec::new(), Vec::new());
+        for id in ids {
+            let (key, head) = self.0.master.data_key(id.as_bytes())?;
+            keys.push(Arc::new(WrappingKey::new(*id, key.bytes, self.0.cipher)));
+            heads.push((*id, head));
+        }
+        self.0.shelf.put(&heads).await?;
+        self.state().spare.extend(keys);
+        self.0.made.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes over spare keys that another process left.
+    ///
+    /// # Errors
+    /// As [`Keyring::find`].
+    pub async fn adopt(&self, id: Uuid) -> Result<(), Error> {
+        let key = Arc::new(self.read(id).await?);
+        self.state().spare.push_back(key);
+        self.0.made.notify_waiters();
+        Ok(())
+    }
+
+    /// The spare keys of this process.
+    pub fn spare(&self) -> Vec<Uuid> {
+        self.state().spare.iter().map(|key| key.id()).collect()
+    }
+
+    /// Destroys a key and confirms that it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; it may be there still.
+    pub async fn destroy(&self, id: Uuid) -> Result<(), Error> {
+        self.forget(id);
+        self.0.shelf.destroy(id).await?;
+        self.forget(id);
+        Ok(())
+    }
+
+    /// Makes, finds and destroys a key: succeeds only if the shelf can do all that is asked of it.
+    ///
+    /// # Errors
+    /// What it cannot do.
+    pub async fn check(&self) -> Result<(), Error> {
+        let id = Uuid::new_v4();
+        let (key, head) = self.0.master.data_key(id.as_bytes())?;
+        self.0.shelf.put(&[(id, head)]).await?;
+        let same = self.read(id).await?.bytes() == &*key.bytes;
+        self.0.shelf.destroy(id).await?;
+        match self.read(id).await {
+            Err(Error::NoKey) if same => Ok(()),
+            Err(Error::NoKey) | Ok(_) => Err(Error::Unreadable),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under the lock can stop half-way.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{Directory, Place};
+
+    fn keyring(dir: &std::path::Path, secret: &SecretKey) -> Keyring {
+        let shelf = Directory::open(dir).unwrap();
+        Keyring::new(secret, Arc::new(shelf), Cipher::Sealed)
+    }
+
+    #[tokio::test]
+    async fn a_key_is_found_by_another_process_until_it_is_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = SecretKey::random();
+        let one = keyring(dir.path(), &secret);
+        let other = keyring(dir.path(), &secret);
+        one.check().await.unwrap();
+        assert!(one.take(Uuid::nil(), 1).is_none());
+        one.make(&one.new_ids()).await.unwrap();
+        let subject = Uuid::now_v7();
+        let key = one.take(subject, 1).unwrap().key;
+        let place = Place::Event(subject);
+        let sealed = key.seal(place, b"said").unwrap();
+        let found = other.find(key.id()).await.unwrap();
+        assert_eq!(found.open(place, &sealed).unwrap(), b"said");
+
+        one.destroy(key.id()).await.unwrap();
+        other.forget_found();
+        assert!(matches!(other.find(key.id()).await, Err(Error::NoKey)));
+        assert_ne!(one.take(subject, 1).unwrap().key.id(), key.id());
+    }
+
+    #[tokio::test]
+    async fn a_key_covers_so_many_items_of_one_subject() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = keyring(dir.path(), &SecretKey::random());
+        keyring.make(&keyring.new_ids()).await.unwrap();
+        let subject = Uuid::now_v7();
+        let first = keyring.take(subject, 1).unwrap();
+        assert!(!first.claimed);
+        keyring.claimed(subject, first.key.id());
+        for _ in 1..COVERS {
+            let taken = keyring.take(subject, 1).unwrap();
+            assert!(taken.claimed && taken.key.id() == first.key.id());
+        }
+        let next = keyring.take(subject, 1).unwrap();
+        assert!(!next.claimed && next.key.id() != first.key.id());
+        assert_ne!(
+            keyring.take(Uuid::now_v7(), 1).unwrap().key.id(),
+            next.key.id()
+        );
+    }
+
+    #[tokio::test]
+    async fn without_the_secret_the_keyring_opens_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine = keyring(dir.path(), &SecretKey::random());
+        mine.make(&mine.new_ids()).await.unwrap();
+        let id = mine.spare()[0];
+        let stranger = keyring(dir.path(), &SecretKey::random());
+        assert!(matches!(stranger.find(id).await, Err(Error::Unreadable)));
+        assert!(mine.find(id).await.is_ok());
+    }
+}

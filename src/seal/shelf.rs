@@ -1,0 +1,213 @@
+//! Where the keyring lies: a directory of its own, or whatever else keeps small values and forgets them when told.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{Error, HEAD, secret::sync_parent};
+
+/// Keys that are made together share their id but for the last six bits.
+pub(super) const TOGETHER: u8 = 64;
+
+/// A place for wrapped keys, each [`HEAD`] bytes.
+pub trait Shelf: fmt::Debug + Send + Sync {
+    /// Keeps new keys: they are there, whatever happens, once this has returned.
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// One key; [`Error::NoKey`] if it is not there.
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>>;
+
+    /// Destroys a key and confirms that it is gone. One that never was is gone as well.
+    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// A directory. Keys that were made together lie in one file, each at its own place: 64 keys cost one sync, and one
+/// is destroyed by writing zeros over it, synced. With the last one the file goes.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: Arc<Path>,
+}
+
+impl Directory {
+    /// Opens the directory, which is made if it does not exist, for its owner alone.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        Ok(Self { root: root.into() })
+    }
+
+    fn path(&self, id: Uuid) -> (PathBuf, u64) {
+        let mut bytes = *id.as_bytes();
+        let slot = bytes[15] % TOGETHER;
+        bytes[15] -= slot;
+        let name = Uuid::from_bytes(bytes).simple().to_string();
+        (self.root.join(&name[..2]).join(name), u64::from(slot))
+    }
+}
+
+impl Shelf for Directory {
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
+        let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        for (id, key) in keys {
+            let (path, slot) = self.path(*id);
+            let file = files
+                .entry(path)
+                .or_insert_with(|| vec![0; HEAD * usize::from(TOGETHER)]);
+            let at = HEAD * usize::try_from(slot).unwrap_or_default();
+            file[at..at + HEAD].copy_from_slice(key);
+        }
+        let root = Arc::clone(&self.root);
+        Box::pin(blocking(move || {
+            for (path, bytes) in files {
+                write_new(&path, &bytes)?;
+            }
+            File::open(root)?.sync_all()?;
+            Ok(())
+        }))
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
+        let (path, slot) = self.path(id);
+        Box::pin(blocking(move || {
+            let mut key = vec![0; HEAD];
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(slot * HEAD as u64))?;
+            file.read_exact(&mut key)?;
+            match key.iter().all(|byte| *byte == 0) {
+                true => Err(Error::NoKey),
+                false => Ok(key),
+            }
+        }))
+    }
+
+    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>> {
+        let (path, slot) = self.path(id);
+        Box::pin(async move {
+            match blocking(move || zero(&path, slot)).await {
+                Err(Error::NoKey) => Ok(()),
+                done => done,
+            }
+        })
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+    }
+    let part = path.with_extension("part");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    sync_parent(path)?;
+    Ok(())
+}
+
+/// Writes zeros over one key, in place, and looks that they are there.
+fn zero(path: &Path, slot: u64) -> Result<(), Error> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
+    file.sync_data()?;
+    let mut all = vec![0; HEAD * usize::from(TOGETHER)];
+    file.read_exact_at(&mut all, 0)?;
+    let at = HEAD * usize::try_from(slot).unwrap_or_default();
+    if all[at..at + HEAD].iter().any(|byte| *byte != 0) {
+        return Err(io::Error::other("a key is still there after it was overwritten").into());
+    }
+    if all.iter().all(|byte| *byte == 0) {
+        fs::remove_file(path)?;
+        sync_parent(path)?;
+    }
+    Ok(())
+}
+
+/// Runs file work off the async threads, and to its end.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match spawn_blocking(work).await {
+        Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NoKey),
+        Ok(done) => done,
+        Err(_) => Err(io::Error::other("the file work was cut off").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn together() -> Vec<(Uuid, Vec<u8>)> {
+        let mut base = *Uuid::new_v4().as_bytes();
+        base[15] &= !(TOGETHER - 1);
+        (0..TOGETHER)
+            .map(|slot| {
+                let mut id = base;
+                id[15] |= slot;
+                (Uuid::from_bytes(id), vec![slot + 1; HEAD])
+            })
+            .collect()
+    }
+
+    fn files(root: &Path) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for shard in fs::read_dir(root).unwrap() {
+            for file in fs::read_dir(shard.unwrap().path()).unwrap() {
+                found.push(fs::read(file.unwrap().path()).unwrap());
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_destroyed_key_is_overwritten_and_its_neighbours_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Directory::open(dir.path()).unwrap();
+        let keys = together();
+        shelf.put(&keys).await.unwrap();
+        assert_eq!(files(dir.path()).len(), 1);
+        let (gone, bytes) = &keys[7];
+        assert_eq!(shelf.get(*gone).await.unwrap(), *bytes);
+        shelf.destroy(*gone).await.unwrap();
+        shelf.destroy(*gone).await.unwrap();
+        assert!(matches!(shelf.get(*gone).await, Err(Error::NoKey)));
+        let file = files(dir.path()).concat();
+        assert!(!file.windows(HEAD).any(|window| window == &bytes[..]));
+        for (id, bytes) in keys.iter().filter(|(id, _)| id != gone) {
+            assert_eq!(shelf.get(*id).await.unwrap(), *bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn with_its_last_key_a_file_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Directory::open(dir.path()).unwrap();
+        let keys = together();
+        shelf.put(&keys).await.unwrap();
+        for (id, _) in &keys {
+            shelf.destroy(*id).await.unwrap();
+        }
+        assert!(files(dir.path()).is_empty());
+        assert!(matches!(shelf.get(keys[0].0).await, Err(Error::NoKey)));
+        shelf.destroy(keys[0].0).await.unwrap();
+    }
+}
