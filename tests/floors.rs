@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
             "records",
             "search",
             "objects",
+            "seal",
             "live",
             "clock",
             "line::envelope",
@@ -54,7 +55,7 @@ const ROOMS: &[Room] = &[
             "line::signature",
         ],
     ),
-    // `line::client` and `objects` only to hand them on to the verbs.
+    // `line::client`, `objects` and the keyring only to hand them on to the verbs.
     room(
         3,
         "worker",
@@ -67,6 +68,7 @@ const ROOMS: &[Room] = &[
             "clock",
             "line::client",
             "objects::Objects",
+            "seal::Keyring",
         ],
     ),
     room(

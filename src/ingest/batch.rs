@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::{
     Delivery,
-    arrival::{Arrival, Change, Meaning, Said},
+    arrival::{Arrival, Meaning, Said},
     keys::Keys,
     memory::Memory,
+    others,
     places::{self, Placed},
     plain,
 };
@@ -19,9 +20,7 @@ use crate::{
     records::{
         channels,
         erasures::NewErasure,
-        events::{self, NewEvent},
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
-        places::{self as rows, Standing},
     },
     seal::{self, Keyring, Place},
 };
@@ -41,10 +40,13 @@ pub enum Error {
 }
 
 /// An event with its channel and where it belongs.
-struct Item<'a> {
-    channel_id: i32,
-    arrival: &'a Arrival,
-    placed: Placed,
+pub struct Item<'a> {
+    /// The channel.
+    pub channel_id: i32,
+    /// The event.
+    pub arrival: &'a Arrival,
+    /// Where it belongs.
+    pub placed: Placed,
 }
 
 /// Writes all events of all deliveries, or nothing.
@@ -82,7 +84,7 @@ pub async fn write(
     erase(&mut tx, &items, &refs, now).await?;
     let keys = Keys::obtain(&mut tx, keyring, &sealed(&items, &refs), now).await?;
     write_messages(&mut tx, &items, &refs, &keys, now).await?;
-    write_others(&mut tx, &items, &keys, now).await?;
+    others::write(&mut tx, &items, &keys, now).await?;
     touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
     keys.settle(keyring);
@@ -304,85 +306,6 @@ async fn write_messages(
 /// True for LINE's message types that come with a file.
 pub fn is_file(kind: &str) -> bool {
     matches!(kind, "image" | "video" | "audio" | "file")
-}
-
-async fn write_others(
-    db: &mut PgConnection,
-    items: &[Item<'_>],
-    keys: &Keys,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let mut others = vec![];
-    let (mut follows, mut presence, mut members) =
-        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for item in items {
-        let at = item.arrival.at;
-        let newest = |standing: &mut (bool, DateTime<Utc>), yes| {
-            if standing.1 <= at {
-                *standing = (yes, at);
-            }
-        };
-        for (member, yes) in &item.placed.members {
-            let key = (item.placed.conversation, *member);
-            newest(members.entry(key).or_insert((*yes, at)), *yes);
-        }
-        let Meaning::Other { kind, change } = &item.arrival.meaning else {
-            continue;
-        };
-        let (id, key) = (Uuid::now_v7(), keys.of(item.placed.conversation)?);
-        others.push(NewEvent {
-            id,
-            channel_id: item.channel_id,
-            webhook_event_id: &item.arrival.webhook_event_id,
-            conversation_id: item.placed.conversation,
-            contact_id: item.placed.contact,
-            kind,
-            occurred_at: at,
-            content: key.seal(Place::Event(id), &item.arrival.raw)?,
-        });
-        match (change, item.placed.contact) {
-            (Change::Follows(yes), Some(contact)) => {
-                newest(follows.entry(contact).or_insert((*yes, at)), *yes);
-            }
-            (Change::Present(yes), _) => {
-                newest(
-                    presence
-                        .entry(item.placed.conversation)
-                        .or_insert((*yes, at)),
-                    *yes,
-                );
-            }
-            _ => {}
-        }
-    }
-    if !others.is_empty() {
-        events::write(db, &others, now).await?;
-    }
-    if !follows.is_empty() {
-        rows::follows(db, &standings(follows)).await?;
-    }
-    if !presence.is_empty() {
-        let mut places: Vec<Uuid> = items.iter().map(|item| item.placed.conversation).collect();
-        places.sort_unstable();
-        places.dedup();
-        rows::lock(db, &places).await?;
-        rows::presence(db, &standings(presence)).await?;
-    }
-    if !members.is_empty() {
-        let members: Vec<_> = members
-            .into_iter()
-            .map(|((place, who), (yes, at))| (place, who, yes, at))
-            .collect();
-        rows::members(db, &members).await?;
-    }
-    Ok(())
-}
-
-fn standings(changes: BTreeMap<Uuid, (bool, DateTime<Utc>)>) -> Vec<Standing> {
-    changes
-        .into_iter()
-        .map(|(id, (yes, at))| Standing { id, yes, at })
-        .collect()
 }
 
 async fn touch(

@@ -7,6 +7,7 @@ mod committer;
 mod keys;
 mod known;
 mod memory;
+mod others;
 mod parts;
 mod places;
 mod plain;

@@ -91,7 +91,7 @@ pub async fn page(
         )
         select page.id, page.channel_id, page.kind, source_id, last_at, summary,
             coalesce(page.picture_key, person.picture_key) as picture_key, page.contact_id, person.profile,
-            coalesce(some.ids, '{}') as member_ids, coalesce(some.profiles, '{}') as member_profiles,
+            coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles,
             last.what as last_what, last.id as last_id, last.contact_id as last_contact_id, last.kind as last_kind, last.occurred_at as last_occurred_at,
             case last.what when 'event' then last.content when 'message' then (
                 select content from revision where message_id = last.id
@@ -106,7 +106,7 @@ pub async fn page(
                 where member.conversation_id = page.id and present and profile is not null
                 order by changed_at, contact_id limit 4
             ) four
-        ) some on summary is null and page.kind in ('group', 'room')
+        ) few on summary is null and page.kind in ('group', 'room')
         left join lateral (
             (select 'message' as what, id, occurred_at, kind, contact_id, null::bytea as content
              from message where conversation_id = page.id order by occurred_at desc, id desc limit 1)

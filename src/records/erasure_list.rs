@@ -60,7 +60,7 @@ pub async fn page(
         "select e.id, message_id, channel.name as channel, cause, asked_at, rows_gone_at, rows_erased, objects_found,
             objects_gone_at, keys_found, keys_gone_at,
             c.id as conversation_id, c.kind, source_id, summary, c.contact_id, contact.profile,
-            coalesce(some.ids, '{}') as member_ids, coalesce(some.profiles, '{}') as member_profiles
+            coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles
          from erasure e
          join channel on channel.id = e.channel_id
          left join conversation c on c.id = e.conversation_id and c.channel_id = e.channel_id
@@ -71,7 +71,7 @@ pub async fn page(
                 where member.conversation_id = c.id and present and p.profile is not null
                 order by changed_at, contact_id limit 4
             ) four
-         ) some on summary is null and c.kind in ('group', 'room')
+         ) few on summary is null and c.kind in ('group', 'room')
          where e.channel_id = any($1) and (rows_gone_at, e.id) < ($2, $3)
          order by rows_gone_at desc, e.id desc limit $4",
     )

@@ -305,7 +305,8 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
             let worker = t.service.worker.clone();
             let working = tokio::spawn(async move { worker.run_until_idle().await });
             gate.reached().await;
-            until(async || Ok(t.traces(&mark).await? == ["object"])).await?;
+            let written = written_of(2_000 * percent);
+            until(async || Ok(t.objects()?.iter().any(|file| file.len() == written))).await?;
             let file = address(t, &video).await?;
             let preview = format!("{file}/preview");
             until(async || Ok(mia.status(&preview).await? == 200)).await?;
