@@ -1,8 +1,12 @@
 //! Settings: flags of the command line, each with an environment variable of the same name in capitals.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{AddrParseError, IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -62,6 +66,17 @@ pub struct Serve {
     #[arg(long, env = "PUBLIC_URL")]
     pub public_url: Option<Url>,
 
+    /// Proxies that are believed when they say in X-Forwarded-For who asks: addresses and networks, separated by commas.
+    /// Guessing of passwords is slowed down by the asker's network.
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_parser = network,
+        default_value = "127.0.0.1,::1"
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+
     /// LINE's API host.
     #[arg(long, env = "LINE_API_URL", default_value = "https://api.line.me")]
     pub line_api_url: Url,
@@ -102,6 +117,13 @@ impl Credentials {
     pub fn token(&self) -> Option<SecretString> {
         given(self.line_channel_access_token.as_ref())
     }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, AddrParseError> {
+    let text = text.trim();
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
 }
 
 /// Without the line break that comes with a file; nothing if nothing is left.

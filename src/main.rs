@@ -157,6 +157,6 @@ fn say(line: &str) {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{error:#}");
+    tracing::error!("{}", app::failure::in_words(error));
     ExitCode::FAILURE
 }

@@ -1,12 +1,12 @@
 //! Logs: what happened, with ids; never what a person wrote or is called, never a secret, never an address of theirs.
 
-use std::io::stderr;
+use std::{io::stderr, panic};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// Starts logging to standard error. `RUST_LOG` chooses the level; the default is `info`.
+/// Starts logging to standard error, panics among it: where, not what. `RUST_LOG` chooses the level; the default is `info`.
 pub fn start(format: LogFormat) {
     // sqlx logs whole statements when they are slow; ours hold no content, but a log should not depend on that.
     let filter = EnvFilter::try_from_default_env()
@@ -19,4 +19,9 @@ pub fn start(format: LogFormat) {
         LogFormat::Text => log.with_target(false).try_init().ok(),
         LogFormat::Json => log.json().try_init().ok(),
     };
+    // What a panic says may hold what a person wrote: a slice of a text, a value that could not be read.
+    panic::set_hook(Box::new(|panic| match panic.location() {
+        Some(at) => tracing::error!("a panic at {}:{}:{}", at.file(), at.line(), at.column()),
+        None => tracing::error!("a panic"),
+    }));
 }

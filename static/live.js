@@ -105,6 +105,7 @@
     holding(() => patch(document.getElementById('main'), page.getElementById('main')));
     document.title = page.title;
     document.body.dataset.live = page.body.dataset.live;
+    delete document.documentElement.dataset.covered;
     document.dispatchEvent(new Event('shown'));
   }
 
@@ -197,7 +198,12 @@
     if ('stale' in document.documentElement.dataset) refresh();
     addEventListener('online', refresh);
     addEventListener('pagehide', () => source.close());
-    addEventListener('pageshow', (event) => event.persisted && resume());
+    // A page that the browser had put aside may show what was unsent since: it is covered until it is read again.
+    addEventListener('pageshow', (event) => {
+      if (!event.persisted) return;
+      document.documentElement.dataset.covered = '';
+      resume();
+    });
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && source.readyState === EventSource.CLOSED) resume();
     });

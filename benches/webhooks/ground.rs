@@ -37,11 +37,13 @@ impl Ground {
             sqlx::query_as("select pg_backend_pid(), current_setting('server_version')")
                 .fetch_one(&mut db)
                 .await?;
+        // As long as the backend is there to be asked.
+        let postmaster = usage::parent(u32::try_from(backend)?);
         db.close().await?;
         Ok(Self {
             embedded,
             directory,
-            postmaster: usage::parent(u32::try_from(backend)?).unwrap_or_default(),
+            postmaster: postmaster.unwrap_or_default(),
             version,
         })
     }

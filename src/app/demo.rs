@@ -86,6 +86,7 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
         clock,
         listen: free(listen),
         public_url: None,
+        proxies: Default::default(),
     })
     .await?;
     service.work();

@@ -3,6 +3,7 @@
 pub mod channels;
 pub mod database;
 pub mod demo;
+pub mod failure;
 pub mod keys;
 pub mod operators;
 pub mod serve;

@@ -61,6 +61,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         clock,
         listen: serve.listen,
         public_url: serve.public_url.clone(),
+        proxies: serve.trusted_proxies.clone().into(),
     };
     let mut service = Service::start(parts).await?;
     service.work();

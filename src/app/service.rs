@@ -21,7 +21,7 @@ use crate::{
     seal::Keyring,
     web::{
         self, Shared,
-        webhook::{Doors, Large, Webhook, receive},
+        webhook::{Doors, Large, Strangers, Webhook, receive},
     },
     worker::Worker,
 };
@@ -59,6 +59,8 @@ pub struct Parts {
     pub listen: SocketAddr,
     /// Address under which people see the service, if it is another.
     pub public_url: Option<Url>,
+    /// Who is believed when they say who asks.
+    pub proxies: web::Proxies,
 }
 
 /// A service that listens.
@@ -97,6 +99,7 @@ impl Service {
             clock,
             listen,
             public_url,
+            proxies,
         } = parts;
         objects
             .check()
@@ -138,11 +141,13 @@ impl Service {
             objects,
             live.clone(),
             public_url.clone(),
+            proxies,
         ));
         let webhook = actix::Data::new(Webhook {
             doors: doors.clone(),
             ingest,
             large: Large::new(LARGE_BODIES),
+            strangers: Strangers::default(),
             clock,
         });
         let (pages, seen_as) = (shared.clone(), public_url.clone());
@@ -240,6 +245,7 @@ impl Service {
             let _ = self.committer.await;
         }
         drop(self.shared);
+        self.worker.close().await;
         self.pool.close().await;
     }
 }

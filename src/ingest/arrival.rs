@@ -95,6 +95,11 @@ impl Arrival {
         }
     }
 
+    /// Whether its id is LINE's.
+    pub fn is_named(&self) -> bool {
+        !self.webhook_event_id.starts_with(MADE_UP)
+    }
+
     fn of(event: &Event, raw: &str, received_at: DateTime<Utc>) -> Self {
         let at = event
             .timestamp()
@@ -142,9 +147,11 @@ impl Meaning {
     }
 }
 
+const MADE_UP: &str = "none-";
+
 /// Without LINE's id a redelivery cannot be told from news, so each gets an id of its own: shown twice, never lost.
 fn made_up_id() -> String {
-    format!("none-{}", Uuid::now_v7().simple())
+    format!("{MADE_UP}{}", Uuid::now_v7().simple())
 }
 
 impl fmt::Debug for Arrival {

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arrival, Delivery, arrival::Meaning, batch, memory::Memory};
+use super::{Arrival, Delivery, arrival::Meaning, batch, memory::Memory, parts::parts};
 use crate::{clock::Clock, seal::Keyring};
 
 /// Deliveries that may wait; the next is refused at once.
@@ -18,8 +18,11 @@ const MAX_WAITING: usize = 2048;
 /// Bytes of bodies that may wait.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// Events in one transaction; a delivery is not split, so there may be a few more.
+/// Events in one transaction; the last delivery, or part of one, may bring a few more.
 const MAX_BATCH: usize = 256;
+
+/// Events of one delivery in one transaction. What has more is stored in several, one after the other.
+const MAX_PART: usize = 1024;
 
 /// For connecting, and for one transaction. With the wait before it this must end within the two seconds after which
 /// LINE calls a delivery failed.
@@ -98,11 +101,28 @@ impl Ingest {
     /// [`Refused`]; nothing of a delivery refused as `Busy` is stored, of one refused as `NotStored` something may be.
     pub async fn store(&self, delivery: Delivery) -> Result<(), Refused> {
         let bytes = u32::try_from(delivery.bytes).map_err(|_| Refused::Busy)?;
-        let room = self
+        let mut room = self
             .room
             .clone()
             .try_acquire_many_owned(bytes)
             .map_err(|_| Refused::Busy)?;
+        let mut parts = parts(delivery, MAX_PART);
+        let last = parts.pop();
+        for part in parts {
+            let its = room.split(part.bytes).ok_or(Refused::Busy)?;
+            self.store_part(part, its).await?;
+        }
+        match last {
+            Some(last) => self.store_part(last, room).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn store_part(
+        &self,
+        delivery: Delivery,
+        room: OwnedSemaphorePermit,
+    ) -> Result<(), Refused> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Waiting {

@@ -8,6 +8,7 @@ mod keys;
 mod known;
 mod memory;
 mod others;
+mod parts;
 mod places;
 mod plain;
 

@@ -1,13 +1,15 @@
 //! The way of a file into the bucket, and the fence at its end.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{LEASE, Media, miss::Miss};
 use crate::{
+    line::client::Document,
     objects::{ObjectKey, Writer},
     records::{
         jobs::{self, Job},
@@ -23,14 +25,14 @@ use crate::{
 const RENEW: Duration = Duration::from_secs(10);
 
 /// What a file is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
     /// The original of an attachment.
     Original(Uuid),
     /// The preview of an attachment: width and height in pixels.
     Preview(Uuid, (u32, u32)),
-    /// The picture of a person or group.
-    Picture(Subject),
+    /// The picture of a person or group, and where their profile said it was.
+    Picture(Subject, &'a str),
 }
 
 /// A file on its way into the bucket. It ends with [`Landing::keep`] or [`Landing::discard`]; if it ends with the
@@ -38,7 +40,7 @@ pub(super) enum Place {
 pub(super) struct Landing<'a> {
     media: &'a Media,
     job: &'a Job,
-    place: Place,
+    place: Place<'a>,
     media_type: Option<String>,
     key: ObjectKey,
     sealer: Sealer,
@@ -52,7 +54,7 @@ impl<'a> Landing<'a> {
     pub(super) async fn begin(
         media: &'a Media,
         job: &'a Job,
-        place: Place,
+        place: Place<'a>,
         media_type: Option<String>,
     ) -> Result<Self, Miss> {
         let key = ObjectKey::new();
@@ -61,7 +63,7 @@ impl<'a> Landing<'a> {
         let attachment = match place {
             Place::Original(id) => Some((id, Part::Original)),
             Place::Preview(id, _) => Some((id, Part::Preview)),
-            Place::Picture(_) => None,
+            Place::Picture(..) => None,
         };
         if let Some((id, part)) = attachment
             && media::lock(&mut tx, id, part).await? != Some(State::Waiting)
@@ -72,7 +74,7 @@ impl<'a> Landing<'a> {
             Place::Original(id) | Place::Preview(id, _) => {
                 media::conversation(&mut tx, id).await?.ok_or(Miss::Lost)?
             }
-            Place::Picture(subject) => subject.id(),
+            Place::Picture(subject, _) => subject.id(),
         };
         let taken = keys::key_for(&mut tx, &media.keyring, subject, 1, now).await?;
         let (data_key, head) = taken.key.new_data_key()?;
@@ -115,12 +117,8 @@ impl<'a> Landing<'a> {
     }
 
     async fn renew(&mut self) -> Result<(), Miss> {
-        let now = self.media.clock.now();
-        let mut conn = self.media.pool.acquire().await?;
-        let ours = jobs::renew(&mut conn, self.job, now + LEASE).await?
-            && objects::renew(&mut conn, self.key, now + LEASE).await?;
-        self.renewed = now;
-        ours.then_some(()).ok_or(Miss::Lost)
+        self.renewed = self.media.clock.now();
+        renew(self.media, self.job, self.key).await
     }
 
     /// Makes the object and gives it its place; [`Miss::Lost`], and no object, if there is none any more.
@@ -136,11 +134,14 @@ impl<'a> Landing<'a> {
             size,
             ..
         } = self;
-        let finished = match writer.write(sealer.finish()?).await {
-            Ok(()) => writer.finish().await,
-            failed => failed,
+        let last = sealer.finish()?;
+        let finishing = async {
+            writer.write(last).await?;
+            writer.finish().await
         };
-        let kept = match finished {
+        // To bring gigabytes to the disk may take longer than a lease. Whether it was renewed, the fence finds out.
+        let renewed = || async { drop(renew(media, job, key).await) };
+        let kept = match beside(finishing, RENEW, renewed).await {
             Ok(()) => give_place(media, job, place, media_type.as_deref(), key, size).await,
             Err(error) => Err(error.into()),
         };
@@ -158,11 +159,34 @@ impl<'a> Landing<'a> {
     }
 }
 
+async fn renew(media: &Media, job: &Job, key: ObjectKey) -> Result<(), Miss> {
+    let until = media.clock.now() + LEASE;
+    let mut conn = media.pool.acquire().await?;
+    let ours =
+        jobs::renew(&mut conn, job, until).await? && objects::renew(&mut conn, key, until).await?;
+    ours.then_some(()).ok_or(Miss::Lost)
+}
+
+/// Does `work`, and beside it `renew`s after `every` while.
+async fn beside<T, R: Future<Output = ()>>(
+    work: impl Future<Output = T>,
+    every: Duration,
+    renew: impl Fn() -> R,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        match timeout(every, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => renew().await,
+        }
+    }
+}
+
 /// The fence: one short transaction that finds the message alive, the job and the object ours, or changes nothing.
 async fn give_place(
     media: &Media,
     job: &Job,
-    place: Place,
+    place: Place<'_>,
     media_type: Option<&str>,
     key: ObjectKey,
     size: u64,
@@ -172,11 +196,17 @@ async fn give_place(
     let (part, before) = match place {
         Place::Original(id) => (media::lock(&mut tx, id, Part::Original).await?, None),
         Place::Preview(id, _) => (media::lock(&mut tx, id, Part::Preview).await?, None),
-        Place::Picture(subject) => {
+        Place::Picture(subject, address) => {
             let known = people::lock(&mut tx, &media.keyring, subject)
                 .await?
                 .ok_or(Miss::Lost)?;
-            (Some(State::Waiting), known.picture_key())
+            let before = known.picture_key();
+            let said = known.document.and_then(Document::new);
+            // They may have taken it down, or put up another, since it was asked for.
+            if said.and_then(|said| said.picture_url()).as_deref() != Some(address) {
+                return Err(Miss::Lost);
+            }
+            (Some(State::Waiting), before)
         }
     };
     if part != Some(State::Waiting)
@@ -195,7 +225,7 @@ async fn give_place(
             media::keep_preview(&mut tx, id, key, media_type, pixels).await?;
             media::notify(&mut tx, id).await?;
         }
-        Place::Picture(subject) => {
+        Place::Picture(subject, _) => {
             people::set_picture(&mut tx, subject, Some((key, media_type))).await?;
             people::notify(&mut tx, subject).await?;
         }
@@ -221,7 +251,7 @@ impl Media {
     pub(super) async fn land(
         &self,
         job: &Job,
-        place: Place,
+        place: Place<'_>,
         media_type: Option<String>,
         bytes: Vec<u8>,
     ) -> Result<(), Miss> {
@@ -230,5 +260,27 @@ impl Media {
             Ok(()) => landing.keep().await,
             Err(miss) => landing.discard(miss).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_to_finish_keeps_its_lease() {
+        let (renewals, third) = (AtomicU32::new(0), Notify::new());
+        let renew = || async {
+            if renewals.fetch_add(1, Ordering::Relaxed) == 2 {
+                third.notify_one();
+            }
+        };
+        let every = Duration::from_millis(1);
+        let done = timeout(LEASE, beside(third.notified(), every, renew)).await;
+        assert!(done.is_ok(), "it was renewed as long as it took");
     }
 }

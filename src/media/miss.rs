@@ -9,7 +9,7 @@ use crate::{
     line::client::Answer,
     objects,
     records::{
-        jobs::{self, Job, Verdict},
+        jobs::{self, Job, Kind, Verdict},
         media::{self, Part, Reason, State},
     },
 };
@@ -129,6 +129,16 @@ impl Media {
         };
         tx.commit().await?;
         Ok(verdict)
+    }
+
+    /// Gives up a job that ended this process, or itself, too often. Of an attachment the page says why.
+    pub async fn give_up(&self, job: &Job) -> Result<Verdict, Error> {
+        let miss = Miss::Failed(Reason::Crashed);
+        match (job.kind, job.attachment_id) {
+            (Kind::Original, Some(id)) => self.settle(job, id, Part::Original, miss).await,
+            (Kind::Preview, Some(id)) => self.settle(job, id, Part::Preview, miss).await,
+            _ => self.drop_job(job).await,
+        }
     }
 
     /// Ends a job that has nothing left to do, if it is still there.

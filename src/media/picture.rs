@@ -46,7 +46,7 @@ impl Media {
             .ok_or(Miss::None)?;
         let fetched = self.fetch_external(&address, job, stop).await?;
         let picture = self.thumbnail(fetched.bytes, PICTURE_SIDE).await?;
-        let place = Place::Picture(subject);
+        let place = Place::Picture(subject, &address);
         self.land(job, place, Some(JPEG.into()), picture.jpeg).await
     }
 }

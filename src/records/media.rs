@@ -63,6 +63,8 @@ pub enum Reason {
     Address,
     /// The preview waits for the original.
     Original,
+    /// Our own process ended in the middle, again and again.
+    Crashed,
 }
 
 /// An attachment, with what is needed of its message.

@@ -136,7 +136,8 @@ pub async fn look_again(conn: &mut PgConnection, key: ObjectKey, at: DateTime<Ut
     Ok(())
 }
 
-/// The object is gone for good. With the last one of an erasure, notes there that all are gone at `now`.
+/// The object is gone for good. With the last one of an erasure, notes there that all are gone at `now`, and tells open
+/// pages.
 ///
 /// To be called in a transaction: the erasure stays locked until its end, so that of two last ones one is the last.
 pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
@@ -157,9 +158,13 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "update erasure set objects_gone_at = $2
-         where id = $1 and objects_gone_at is null
-         and not exists (select from object where erasure_id = $1)",
+        "with gone as (
+             update erasure set objects_gone_at = $2
+             where id = $1 and objects_gone_at is null
+             and not exists (select from object where erasure_id = $1)
+             returning channel_id, message_id)
+         select pg_notify('archive', coalesce(ref.conversation_id::text, '*'))
+         from gone left join message_ref ref using (channel_id, message_id)",
     )
     .bind(erasure)
     .bind(now)

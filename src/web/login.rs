@@ -68,7 +68,7 @@ pub(super) async fn sign_in(
     if login.len() > MAX_LOGIN || password.len() > super::password::MAX_BYTES {
         return Err(Error::Unreadable);
     }
-    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = shared.proxies.client_of(&request);
     detached(async move {
         let now = shared.clock.now();
         shared
@@ -80,7 +80,7 @@ pub(super) async fn sign_in(
         let right = shared.gate.verify(password, phc).await;
         match (right.ok_or(Error::TooMany(1))?, id) {
             (true, Some(id)) => {
-                shared.throttle.succeeded(&login);
+                shared.throttle.succeeded(&login, address);
                 let token = Token::random();
                 let mut conn = shared.pool.acquire().await?;
                 sessions::begin(&mut conn, &token.hash(), id, now).await?;

@@ -5,6 +5,7 @@
 
 mod assets;
 mod attachments;
+mod client;
 mod conversations;
 mod cookies;
 mod csrf;
@@ -45,6 +46,7 @@ use actix_web::{
 use sqlx::PgPool;
 use url::Url;
 
+pub use client::Proxies;
 pub use csrf::csrf;
 pub use error::Error;
 pub use headers::headers;
@@ -61,6 +63,7 @@ pub struct Shared {
     objects: Objects,
     live: Live,
     public_url: Url,
+    proxies: Proxies,
     gate: password::Gate,
     throttle: throttle::Throttle,
     streams: live::Streams,
@@ -68,7 +71,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`.
+    /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`. `proxies` are believed when
+    /// they say who asks.
     pub fn new(
         pool: PgPool,
         clock: Clock,
@@ -76,6 +80,7 @@ impl Shared {
         objects: Objects,
         live: Live,
         public_url: Url,
+        proxies: Proxies,
     ) -> Self {
         Self {
             pool,
@@ -84,6 +89,7 @@ impl Shared {
             objects,
             live,
             public_url,
+            proxies,
             gate: password::Gate::default(),
             throttle: throttle::Throttle::default(),
             streams: live::Streams::default(),

@@ -1,4 +1,5 @@
-//! Guessing is slow: after five failures a login waits, longer each time; an address has twenty tries a minute.
+//! Guessing is slow: after five failures a login waits for whoever tries it from the same network, longer each time, and
+//! a network has twenty tries a minute. Whoever tries from elsewhere keeps no owner of a login waiting.
 //! Kept in memory and bounded: a restart forgives, and nobody can fill it.
 
 use std::{
@@ -23,9 +24,12 @@ const REMEMBERED: usize = 10_000;
 /// Who tried how often, of late.
 #[derive(Default)]
 pub(super) struct Throttle {
-    logins: Mutex<HashMap<String, Tries>>,
+    logins: Mutex<HashMap<Pair, Tries>>,
     networks: Mutex<HashMap<IpAddr, Tries>>,
 }
+
+/// A login, and the network it is tried from.
+type Pair = (String, Option<IpAddr>);
 
 #[derive(Clone, Copy)]
 struct Tries {
@@ -37,7 +41,7 @@ impl Throttle {
     /// May this login be tried from this address now? Counts the try as failed until it has [`succeeded`], so that
     /// many at once are counted too. `Err`: seconds to wait.
     ///
-    /// A loopback address is a reverse proxy or the machine's owner and is not counted: it does not say who asks.
+    /// A loopback address is the machine's owner, or a proxy that does not say who asks: its tries are not counted.
     ///
     /// [`succeeded`]: Throttle::succeeded
     pub(super) fn admit(
@@ -49,7 +53,7 @@ impl Throttle {
         if let Some(address) = from.filter(|ip| !ip.is_loopback()) {
             self.admit_network(network(address), now)?;
         }
-        self.admit_login(login, now)
+        self.admit_login(pair(login, from), now)
     }
 
     fn admit_network(&self, network: IpAddr, now: DateTime<Utc>) -> Result<(), i64> {
@@ -70,10 +74,10 @@ impl Throttle {
         Ok(())
     }
 
-    fn admit_login(&self, login: &str, now: DateTime<Utc>) -> Result<(), i64> {
+    fn admit_login(&self, pair: Pair, now: DateTime<Utc>) -> Result<(), i64> {
         let mut logins = lock(&self.logins);
         make_room(&mut logins, now);
-        let tries = logins.entry(login.to_owned()).or_insert(Tries {
+        let tries = logins.entry(pair).or_insert(Tries {
             count: 0,
             until: now,
         });
@@ -87,9 +91,13 @@ impl Throttle {
     }
 
     /// The password was right: earlier failures are forgiven.
-    pub(super) fn succeeded(&self, login: &str) {
-        lock(&self.logins).remove(login);
+    pub(super) fn succeeded(&self, login: &str, from: Option<IpAddr>) {
+        lock(&self.logins).remove(&pair(login, from));
     }
+}
+
+fn pair(login: &str, from: Option<IpAddr>) -> Pair {
+    (login.to_owned(), from.map(network))
 }
 
 fn lock<K, V>(map: &Mutex<HashMap<K, V>>) -> std::sync::MutexGuard<'_, HashMap<K, V>> {
@@ -155,13 +163,34 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_keeps_no_owner_waiting() {
+        let throttle = Throttle::default();
+        let from = |last| Some(IpAddr::from([203, 0, 113, last]));
+        for last in 0..5 {
+            assert_eq!(throttle.admit("aoi", from(last), at(0)), Ok(()));
+        }
+        assert_eq!(
+            throttle.admit("aoi", from(99), at(0)),
+            Err(1),
+            "one network"
+        );
+        let home = Some(IpAddr::from([198, 51, 100, 7]));
+        assert_eq!(throttle.admit("aoi", home, at(0)), Ok(()));
+        throttle.succeeded("aoi", home);
+        assert!(
+            throttle.admit("aoi", from(9), at(0)).is_err(),
+            "forgiven at home only"
+        );
+    }
+
+    #[test]
     fn success_forgives() {
         let throttle = Throttle::default();
         for _ in 0..5 {
             assert_eq!(throttle.admit("aoi", None, at(0)), Ok(()));
         }
         assert!(throttle.admit("aoi", None, at(0)).is_err());
-        throttle.succeeded("aoi");
+        throttle.succeeded("aoi", None);
         assert_eq!(throttle.admit("aoi", None, at(0)), Ok(()));
     }
 

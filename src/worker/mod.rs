@@ -1,13 +1,15 @@
 //! What happens after the acknowledgement: claims jobs by short lease, calls the rooms, writes the verdict; purges.
 //!
-//! Each job runs in its own task, so that dropping the worker, or a panic in one job, costs nothing but that lease.
+//! Each job runs in its own task, so that dropping the worker costs nothing but its leases. An attempt that panics, or
+//! ends the process, counts as one that failed: its job waits, and is given up after a number of them.
 
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use sqlx::PgPool;
+use futures_util::FutureExt;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -21,7 +23,7 @@ use crate::{
     media::{self, LEASE, Media, Reach},
     objects::Objects,
     people::{self, People},
-    records::jobs::{self, Job, Kind},
+    records::jobs::{self, Job, Kind, Order, Verdict},
     seal::Keyring,
 };
 
@@ -36,10 +38,10 @@ const FORGET: TimeDelta = TimeDelta::minutes(1);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
 const REFUSED: Duration = Duration::from_secs(3600);
 
-/// Files at a time; the kind of job to take first is first. A small preview comes before a large original.
-const FILES: (&[Kind], usize) = (&[Kind::Preview, Kind::Original], 4);
-/// Questions about people at a time.
-const PEOPLE: (&[Kind], usize) = (&[Kind::Profile, Kind::Summary, Kind::Picture], 4);
+/// Files; the kind of job to take first is first. A small preview comes before a large original.
+const FILES: &[Kind] = &[Kind::Preview, Kind::Original];
+/// Questions about people.
+const PEOPLE: &[Kind] = &[Kind::Profile, Kind::Summary, Kind::Picture];
 
 /// What failed on our side. Says nothing of any content.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +72,27 @@ pub struct Worker {
     people: People,
     keys: Keys,
     wake: Arc<Notify>,
-    files: Arc<Semaphore>,
-    asking: Arc<Semaphore>,
+    files: Hands,
+    asking: Hands,
+    /// For claims alone: one connection, with [`jobs::CLAIMING`].
+    claims: PgPool,
+}
+
+/// Three of four hands take the newest, which somebody may be looking at; under a lasting backlog they would never come
+/// to the oldest, which LINE forgets first, so that is the fourth's.
+#[derive(Clone, Debug)]
+struct Hands {
+    newest: Arc<Semaphore>,
+    oldest: Arc<Semaphore>,
+}
+
+impl Hands {
+    fn four() -> Self {
+        Self {
+            newest: Arc::new(Semaphore::new(3)),
+            oldest: Arc::new(Semaphore::new(1)),
+        }
+    }
 }
 
 impl Worker {
@@ -84,6 +105,10 @@ impl Worker {
         line: LineApi,
         reach: Reach,
     ) -> Result<Self, Error> {
+        let options = (*pool.connect_options()).clone();
+        let claims = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.options(jobs::CLAIMING));
         let (shared, time) = (pool.clone(), clock.clone());
         let keys = Keys::new(shared.clone(), time.clone(), keyring.clone());
         let people = People::new(shared.clone(), time.clone(), keyring.clone(), line.clone());
@@ -95,14 +120,20 @@ impl Worker {
             people,
             keys,
             wake: Arc::default(),
-            files: Arc::new(Semaphore::new(FILES.1)),
-            asking: Arc::new(Semaphore::new(PEOPLE.1)),
+            files: Hands::four(),
+            asking: Hands::four(),
+            claims,
         })
     }
 
     /// The bell: whoever rings it (`notify_one`) has committed something to do.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
+    }
+
+    /// Closes the connection that is the worker's own.
+    pub async fn close(&self) {
+        self.claims.close().await;
     }
 
     /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
@@ -183,24 +214,54 @@ impl Worker {
         running: &mut JoinSet<Result<(), Error>>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        for (kinds, hands) in [(FILES.0, &self.files), (PEOPLE.0, &self.asking)] {
+        for (kinds, hands) in [(FILES, &self.files), (PEOPLE, &self.asking)] {
+            let mut more = Vec::new();
             for kind in kinds {
-                let mut free: Vec<_> =
-                    std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
-                if free.is_empty() {
-                    break;
+                if self
+                    .begin((*kind, Order::Newest), &hands.newest, running, stop)
+                    .await?
+                {
+                    more.push(*kind);
                 }
-                let now = self.clock.now();
-                let limit = i64::try_from(free.len()).unwrap_or(1);
-                let mut conn = self.pool.acquire().await?;
-                let claimed =
-                    jobs::claim(&mut conn, *kind, limit, now, now + LEASE, now - REFUSED).await?;
-                for (job, hand) in claimed.into_iter().zip(free.drain(..)) {
-                    running.spawn(self.clone().work(job, stop.clone(), hand));
-                }
+            }
+            // The last kind first: what always comes first above would keep it waiting.
+            for kind in more.into_iter().rev() {
+                self.begin((kind, Order::Oldest), &hands.oldest, running, stop)
+                    .await?;
             }
         }
         Ok(())
+    }
+
+    /// Begins jobs with the hands that are free. Says whether there may be more to do than they could take.
+    async fn begin(
+        &self,
+        which: (Kind, Order),
+        hands: &Arc<Semaphore>,
+        running: &mut JoinSet<Result<(), Error>>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let free: Vec<_> =
+            std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
+        if free.is_empty() {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        let limit = i64::try_from(free.len()).unwrap_or(1);
+        let mut conn = self.claims.acquire().await?;
+        let claimed = jobs::claim(&mut conn, which, limit, now, now + LEASE, now - REFUSED).await?;
+        drop(conn);
+        let more = claimed.len() == free.len();
+        let (lapsed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|job| job.lapsed);
+        // Before any other is begun, which may end this process too.
+        let mut noted = Ok(());
+        for job in lapsed {
+            noted = noted.and(self.write(&job, self.crashed(&job).await).await);
+        }
+        for (job, hand) in claimed.into_iter().zip(free) {
+            running.spawn(self.clone().work(job, stop.clone(), hand));
+        }
+        noted.map(|()| more)
     }
 
     async fn work(
@@ -209,13 +270,32 @@ impl Worker {
         stop: CancellationToken,
         _hand: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
-        let verdict = match job.kind {
-            Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
-            Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
-            Kind::Picture => self.media.picture(&job, &stop).await.map_err(Error::from),
-            Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
-            Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
+        let attempt = async {
+            match job.kind {
+                Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
+                Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
+                Kind::Picture => self.media.picture(&job, &stop).await.map_err(Error::from),
+                Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
+                Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
+            }
         };
-        self.write(&job, verdict).await
+        self.settle(&job, attempt).await
+    }
+
+    /// Writes down what comes of `attempt`, be it a panic.
+    async fn settle(
+        &self,
+        job: &Job,
+        attempt: impl Future<Output = Result<Verdict, Error>>,
+    ) -> Result<(), Error> {
+        // What a panic leaves behind is dropped with the attempt: connections roll back, objects have their rows.
+        let verdict = match AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(verdict) => verdict,
+            Err(_) => self.crashed(job).await,
+        };
+        self.write(job, verdict).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,20 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// After so many crashes a job is given up. The waits between them add up to two hours, so that a job that was
+/// only beside another that ends the process has met it for the last time long before.
+const CRASHES: i32 = 12;
+
 impl Worker {
+    /// What follows from an attempt that ended without a verdict: a panic, or a lease that ran out.
+    pub(super) async fn crashed(&self, job: &Job) -> Result<Verdict, Error> {
+        if job.crashes + 1 < CRASHES {
+            return Ok(Verdict::Crashed);
+        }
+        tracing::error!(job = job.id, kind = ?job.kind, "a job crashed too often and is given up");
+        Ok(self.media.give_up(job).await?)
+    }
+
     /// Writes down how `job` ended. What failed on our side is tried again without end, and returned.
     pub(super) async fn write(
         &self,
@@ -26,6 +39,10 @@ impl Worker {
         match verdict {
             Ok(Verdict::Settled) => {}
             Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
+            Ok(Verdict::Crashed) => {
+                tracing::error!(job = job.id, kind = ?job.kind, crashes = job.crashes + 1, "a job crashed");
+                jobs::crashed(&mut tx, job, now + wait(job.attempts)).await?;
+            }
             Ok(Verdict::PutBack) => jobs::put_back(&mut tx, job).await?,
             Ok(Verdict::Refused) => {
                 tracing::warn!(

@@ -118,6 +118,31 @@ async fn guessing_is_slowed_for_one_login_and_time_heals_it() {
 }
 
 #[tokio::test]
+async fn behind_a_proxy_the_guesser_waits_and_the_owner_does_not() {
+    let site = Site::new().await;
+    site.operator("keiko", "operator", None).await;
+    let through_proxy = async |said: &str, password: &str| {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("login", "keiko"), ("password", password)])
+            .finish();
+        let stranger = site.stranger();
+        let request = stranger
+            .request(Method::POST, "/login")
+            .header("sec-fetch-site", "same-origin")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("x-forwarded-for", said)
+            .body(form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for invented in 0..5 {
+        let said = format!("198.51.100.{invented}, 203.0.113.{invented}");
+        assert_eq!(through_proxy(&said, "guess").await, 401);
+    }
+    assert_eq!(through_proxy("192.0.2.7, 203.0.113.9", PASSWORD).await, 429);
+    assert_eq!(through_proxy("192.0.2.7", PASSWORD).await, 303);
+}
+
+#[tokio::test]
 async fn a_session_ends_when_idle_and_after_twelve_hours() {
     let site = Site::new().await;
     site.operator("keiko", "operator", None).await;

@@ -94,6 +94,7 @@ impl Site {
             clock: clock.clone(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             public_url: public_url.map(|url| url.parse().unwrap()),
+            proxies: Default::default(),
         })
         .await
         .unwrap();

@@ -113,6 +113,32 @@ async fn a_hundred_events_of_many_people_in_one_body() {
     .await;
 }
 
+#[tokio::test]
+async fn a_body_full_of_tiny_events_is_stored() {
+    run(async |t| {
+        let nothing = vec![Event::raw("{}"); 100_000];
+        t.deliver(&nothing).await?;
+        let kept: Vec<u8> = sqlx::query_scalar("select content from event")
+            .fetch_one(t.pool())
+            .await?;
+        assert_eq!(kept.len(), 3 * nothing.len() + 1, "one list of them all");
+
+        const MANY: usize = 2_000;
+        let people: Vec<_> = (0..50).map(|n| t.shop.user(&format!("P{n}"))).collect();
+        let texts: Vec<Event> = (0..MANY)
+            .map(|n| people[n % 50].sends_text("x").make())
+            .collect();
+        t.deliver(&texts).await?;
+        t.deliver(&texts).await?;
+        assert_eq!(
+            t.count("select count(*) from message").await?,
+            i64::try_from(MANY)?
+        );
+        Ok(())
+    })
+    .await;
+}
+
 /// An event that PostgreSQL refuses in a way nobody thought of must not take its neighbours with it. Nor may a message
 /// hide among the bytes of unreadable events, where its unsend would not find it: it is refused instead.
 #[tokio::test]

@@ -273,6 +273,7 @@ async fn serve(
         clock: clock.clone(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         public_url: None,
+        proxies: Default::default(),
     })
     .await
 }

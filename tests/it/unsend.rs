@@ -51,6 +51,32 @@ async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
 }
 
 #[tokio::test]
+async fn open_pages_are_told_when_the_objects_are_gone() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let photo = aoi.sends_image(marked_photo("MARK-TOLD")).await?;
+        t.run_jobs().await?;
+        aoi.unsends(&photo).await?;
+        let conversation: uuid::Uuid = sqlx::query_scalar("select id from conversation")
+            .fetch_one(t.pool())
+            .await?;
+        let mut listener = sqlx::postgres::PgListener::connect_with(t.pool()).await?;
+        listener.listen(line_chat_archive::live::CHANNEL).await?;
+        t.run_jobs().await?;
+        let told =
+            tokio::time::timeout(std::time::Duration::from_secs(10), listener.recv()).await??;
+        assert_eq!(told.payload(), conversation.to_string());
+        assert_eq!(
+            t.count("select count(*) from erasure where objects_gone_at is not null")
+                .await?,
+            1
+        );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_unsend_that_comes_first_keeps_the_message_out() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
@@ -237,28 +263,50 @@ async fn only_the_channel_that_signed_can_erase_its_messages() {
     .await;
 }
 
-#[tokio::test]
-async fn unsends_of_unknown_ids_cost_a_tombstone_and_a_record_each() {
+#[tokio::test(flavor = "multi_thread")]
+async fn unsends_of_a_hundred_thousand_unknown_ids_cost_a_tombstone_and_a_record_each_and_no_message()
+ {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         let id = aoi.id().to_owned();
-        for body in 0..20 {
-            let events: Vec<Event> = (0..100)
-                .map(|n| {
-                    Event::raw(&format!(
-                        r#"{{"type":"unsend","unsend":{{"messageId":"77{body:03}{n:03}"}},"webhookEventId":"01U{body:03}{n:03}","timestamp":{},"source":{{"type":"user","userId":"{id}"}},"mode":"active"}}"#,
-                        start().timestamp_millis()
-                    ))
-                })
-                .collect();
-            t.deliver(&events).await?;
-            t.deliver(&events).await?;
+        const BODIES: i64 = 1_000;
+        // The connections of LINE, each with its own bodies.
+        let sending = (0..8).map(|lane| {
+            let (shop, id) = (t.shop.clone(), id.clone());
+            tokio::spawn(async move {
+                for body in (lane..BODIES).step_by(8) {
+                    let events: Vec<Event> = (0..100)
+                        .map(|n| {
+                            Event::raw(&format!(
+                                r#"{{"type":"unsend","unsend":{{"messageId":"77{body:04}{n:03}"}},"webhookEventId":"01U{body:04}{n:03}","timestamp":{},"source":{{"type":"user","userId":"{id}"}},"mode":"active"}}"#,
+                                start().timestamp_millis()
+                            ))
+                        })
+                        .collect();
+                    assert_eq!(shop.deliver(&events).await.status, 200);
+                    if body % 50 == 0 {
+                        assert_eq!(shop.deliver(&events).await.status, 200, "again");
+                    }
+                }
+            })
+        });
+        let sending: Vec<_> = sending.collect();
+        let ben = t.shop.user("Ben");
+        let mut meanwhile = 0;
+        while !sending.iter().all(|lane| lane.is_finished()) {
+            ben.sends_text("meanwhile").await?;
+            meanwhile += 1;
         }
-        assert_eq!(tombstones(t).await?, 2000);
-        assert_eq!(t.count("select count(*) from erasure where rows_erased = 0 and objects_gone_at is not null").await?, 2000);
-        assert_eq!(t.count("select count(*) from message").await?, 0);
+        for lane in sending {
+            lane.await?;
+        }
+        let ids = 100 * BODIES;
+        assert_eq!(tombstones(t).await?, ids);
+        assert_eq!(t.count("select count(*) from erasure where rows_erased = 0 and objects_gone_at is not null").await?, ids);
+        assert_eq!(t.count("select count(*) from message").await?, meanwhile);
+        assert!(meanwhile > 0);
         let bytes = t.count("select pg_total_relation_size('message_ref') + pg_total_relation_size('erasure')").await?;
-        assert!(bytes / 2000 < 1024, "{} bytes each", bytes / 2000);
+        assert!(bytes / ids < 1024, "{} bytes each", bytes / ids);
         Ok(())
     })
     .await;

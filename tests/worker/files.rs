@@ -159,7 +159,8 @@ async fn a_preview_that_is_no_image_is_replaced_and_a_picture_that_is_none_has_n
 }
 
 #[tokio::test]
-async fn previews_come_before_originals_and_the_newest_first() {
+async fn previews_come_before_originals_and_the_newest_first_but_one_hand_has_the_oldest_original()
+{
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
     let mut ids = Vec::new();
@@ -169,21 +170,22 @@ async fn previews_come_before_originals_and_the_newest_first() {
                 .await,
         );
     }
-    // The first four to be asked for never come back: the next claim is for what is left.
+    // The first to be asked for never come back: the next claim is for what is left.
     let gate = t.line.trouble(Call::Preview).always().held_after(0);
     let working = tokio::spawn({
         let worker = t.worker.clone();
         async move { worker.run_until_idle().await }
     });
-    until(async || t.line.all_calls(Call::Preview) == 4).await;
+    until(async || t.line.all_calls(Call::Preview) == 3).await;
+    until(async || t.states(ids[0]).await == "kept, waiting").await;
     let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
         "select attachment_id from job where lease is not null order by attachment_id",
     )
     .fetch_all(&t.pool)
     .await
     .unwrap();
-    assert_eq!(begun, ids[2..]);
-    assert_eq!(t.line.all_calls(Call::Content), 0);
+    assert_eq!(begun, ids[3..]);
+    assert_eq!(t.line.all_calls(Call::Content), 1);
 
     gate.open();
     working.await.unwrap().unwrap();

@@ -7,6 +7,8 @@
 )]
 
 mod archive;
+mod claims;
+mod crash;
 mod external;
 mod files;
 #[path = "../support/keys.rs"]

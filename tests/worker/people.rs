@@ -156,6 +156,37 @@ async fn another_picture_takes_the_place_of_the_first_and_no_picture_takes_it_aw
 }
 
 #[tokio::test]
+async fn a_picture_that_is_taken_down_while_it_is_fetched_is_not_kept() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    aoi.wears(photo(1, 400, 400));
+    let contact = t.meets(&aoi).await;
+    t.asks("profile", Some(contact), None).await;
+    let gate = t.line.trouble(Call::Picture).held_after(10);
+    let working = tokio::spawn({
+        let worker = t.worker.clone();
+        async move { worker.run_until_idle().await }
+    });
+    gate.reached().await;
+    // Without the picture's job being told: it never had one before.
+    sqlx::query("update contact set profile = $1")
+        .bind(&b"{\"displayName\":\"Aoi\"}"[..])
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    gate.open();
+    working.await.unwrap().unwrap();
+    t.work_on(2, Duration::from_secs(10)).await;
+    assert_eq!(
+        t.count("select count(*) from contact where picture_key is not null")
+            .await,
+        0
+    );
+    t.holds_only(0).await;
+    assert_eq!(t.jobs().await, 0);
+}
+
+#[tokio::test]
 async fn a_picture_that_changes_while_it_is_fetched_is_fetched_anew() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");

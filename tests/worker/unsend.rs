@@ -201,7 +201,7 @@ async fn a_worker_that_slept_past_its_lease_gives_way_to_the_next() {
     gate.reached().await;
     until(async || t.written() == written_of(100_000) as u64).await;
 
-    t.work_on(1, 2 * MINUTE).await;
+    t.work_on(2, 2 * MINUTE).await;
     assert_eq!(t.states(id).await, "kept, none");
     t.holds_only(1).await;
 

@@ -119,7 +119,7 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
     let reason = attachment.original_reason.as_deref().unwrap_or_default();
     match attachment.original_state.as_deref() {
         Some("kept") => ("kept", ""),
-        Some("gone") => ("gone", "Gone at LINE"),
+        Some("gone") => ("gone", "It was no longer there to be fetched"),
         Some("failed") => {
             let words = match reason {
                 "too_large" => "Too large to be kept",
@@ -128,6 +128,7 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
                 "address" => "Not fetched: not a public https address",
                 "forbidden" | "rejected" => "The server refused to hand it out",
                 "trouble" | "truncated" => "The server failed again and again",
+                "crashed" => "Given up: this archive itself failed on it again and again",
                 _ => "Could not be fetched",
             };
             ("failed", words)

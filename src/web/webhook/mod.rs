@@ -5,13 +5,14 @@
 
 mod body;
 mod doors;
+mod strangers;
 
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use secrecy::ExposeSecret;
 
-pub use self::{body::Large, doors::Doors};
+pub use self::{body::Large, doors::Doors, strangers::Strangers};
 use crate::{
     clock::Clock,
     ingest::{Arrival, Delivery, Ingest, Refused},
@@ -29,6 +30,8 @@ pub struct Webhook {
     pub ingest: Ingest,
     /// Bounds the memory of large bodies.
     pub large: Large,
+    /// Counts what was refused for its signature.
+    pub strangers: Strangers,
     /// Time of receipt.
     pub clock: Clock,
 }
@@ -54,10 +57,14 @@ pub async fn receive(
         door.secrets.iter().any(is_by)
     });
     if !signed {
-        tracing::warn!(
-            channel = door.slug,
-            "a webhook without a valid signature was refused"
-        );
+        let now = webhook.clock.now();
+        if let Some(count) = webhook.strangers.refuse(door.channel_id, now) {
+            tracing::warn!(
+                channel = door.slug,
+                count,
+                "webhooks without a valid signature were refused"
+            );
+        }
         return HttpResponse::Unauthorized().body("missing or wrong signature");
     }
     let Some(envelope) = Envelope::parse(&body) else {

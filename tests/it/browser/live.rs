@@ -58,3 +58,34 @@ async fn what_happens_is_shown_by_itself() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_page_that_was_put_aside_is_covered_until_it_is_read_again() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let question = aoi.sends_text("which one?").await?;
+        aoi.sends_sticker("446", "1988").quoting(&question).await?;
+        aoi.postback(&"item=".repeat(250)).await?;
+        aoi.sends_file(&format!("{}.pdf", "a long name ".repeat(60)), &b"%PDF"[..]).await?;
+        t.run_jobs().await?;
+        let desk = Desk::signed_in(t).await?;
+        let browser = &desk.browser;
+        desk.opens("Aoi").await?;
+
+        let looks = "getComputedStyle(document.getElementById('main')).visibility";
+        let restored = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))";
+        let at_once = format!("({restored}, {looks})");
+        assert_eq!(browser.eval(&at_once).await?, "hidden");
+        browser.wait_until(&format!("{looks} === 'visible'"), PATIENCE).await?;
+
+        for (width, height) in [(390, 844), (1440, 900)] {
+            browser.set_size(width, height).await?;
+            let long = "[...document.querySelectorAll('.system .data, #scroll .tile p > bdi')]
+                .filter(box => box.scrollHeight > box.clientHeight && box.clientHeight <= 100).length";
+            assert_eq!(browser.eval(long).await?, 2, "scrolls in its own box at {width}");
+            assert_eq!(browser.eval("document.querySelectorAll('.bubble .quote + .sticker').length").await?, 1);
+        }
+        Ok(())
+    })
+    .await;
+}
