@@ -34,6 +34,10 @@ pub enum App {
     Ours,
     /// line-chat-archive; everybody who writes is new
     New,
+    /// line-chat-archive within this program, as it is
+    Sealed,
+    /// The same with a cipher that does nothing
+    Null,
     /// actix-web, sqlx: one INSERT an event
     Naive,
     /// express, @line/bot-sdk, pg: one INSERT an event, 2 processes
@@ -48,6 +52,8 @@ impl App {
         match self {
             App::Ours => "ours",
             App::New => "new",
+            App::Sealed => "sealed",
+            App::Null => "null",
             App::Naive => "naive",
             App::Node => "node",
             App::Python => "python",
@@ -59,6 +65,8 @@ impl App {
         match self {
             App::Ours => "**line-chat-archive**",
             App::New => "**line-chat-archive**, every sender new",
+            App::Sealed => "sealing",
+            App::Null => "null cipher",
             App::Naive => "one INSERT, Rust",
             App::Node => "one INSERT, Node",
             App::Python => "one INSERT, Python",
@@ -66,7 +74,12 @@ impl App {
     }
 
     fn is_peer(self) -> bool {
-        !matches!(self, App::Ours | App::New)
+        matches!(self, App::Naive | App::Node | App::Python)
+    }
+
+    /// Is everybody to be met before the clock starts?
+    pub fn knows_everybody(self) -> bool {
+        matches!(self, App::Ours | App::Sealed | App::Null)
     }
 
     fn command(self) -> Result<Command> {
@@ -77,9 +90,9 @@ impl App {
                 command.arg("serve");
                 command
             }
-            App::Naive => {
+            App::Naive | App::Sealed | App::Null => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--serve", "naive"]);
+                command.args(["--serve", self.key()]);
                 command
             }
             App::Node => {
@@ -123,6 +136,8 @@ impl Running {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let port = address.port().to_string();
         let log = ground.directory().join(format!("{name}.log"));
+        let secret_key = ground.directory().join(format!("{name}.key"));
+        std::fs::write(&secret_key, [7; 32])?;
         let mut command = app.command()?;
         if app == App::Python {
             command.arg(&port);
@@ -132,6 +147,7 @@ impl Running {
             .env("LISTEN", address.to_string())
             .env("LINE_CHANNEL_SECRET", SECRET)
             .env("DATA_DIR", ground.directory().join(&name))
+            .env("SECRET_KEY_FILE", secret_key)
             .env("DATABASE_URL", url_of(&options)?)
             .env("PGHOST", options.get_socket().context("no socket")?)
             .env("PGUSER", options.get_username())

@@ -7,6 +7,7 @@ mod ground;
 mod load;
 mod measures;
 mod naive;
+mod own;
 mod peers;
 mod report;
 mod usage;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
+use line_chat_archive::seal::Cipher;
 
 use apps::App;
 use ground::Ground;
@@ -53,6 +55,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.serve == Some(App::Naive) {
         return naive::serve();
+    }
+    match arguments.serve {
+        Some(App::Sealed) => return own::serve(Cipher::Sealed),
+        Some(App::Null) => return own::serve(Cipher::Null),
+        _ => {}
     }
     if !arguments.bench {
         say("This takes minutes: cargo bench --bench webhooks");
@@ -98,6 +105,8 @@ async fn run(arguments: &Arguments, ground: &Ground) -> Result<()> {
         .compare(&apps, if arguments.quick { 1 } else { arguments.rounds })
         .await?);
     if apps.contains(&App::Ours) {
+        let rounds = if arguments.quick { 1 } else { arguments.rounds };
+        say(&bench.sealing(rounds).await?);
         say(&bench.steady().await?);
         say(&bench.soak().await?);
     }

@@ -72,6 +72,34 @@ impl<'a> Bench<'a> {
         Ok(report::table(&samples))
     }
 
+    /// The same archive sealing and with a cipher that does nothing, turn and turn about.
+    pub async fn sealing(&mut self, rounds: usize) -> Result<String> {
+        let seconds = (self.within + WARM_UP).as_secs_f64().ceil() as usize;
+        let requests = Requests::write(1, 80_000 * seconds, 1, Senders::Drawn);
+        let mut samples = vec![];
+        let mut ratios = vec![];
+        for round in 0..rounds {
+            let mut rates = vec![];
+            for app in [App::Sealed, App::Null] {
+                eprintln!("sealing, round {} of {rounds}: {}", round + 1, app.key());
+                let mut running = self.start(app).await?;
+                let sample = self.sample(app, &mut running, 64, &Feed::all(&requests));
+                let sample = sample.await?;
+                rates.push(sample.rate);
+                samples.push(sample);
+                self.stop(running).await?;
+            }
+            ratios.push(rates[1] / rates[0]);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let ratios: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        Ok(format!(
+            "{}\nWithout sealing it is faster by a factor of (one for each round): {}.\n",
+            report::table(&samples),
+            ratios.join(", ")
+        ))
+    }
+
     /// Ours at 500 webhooks a second.
     pub async fn steady(&mut self) -> Result<String> {
         let rate = 500;
@@ -155,7 +183,7 @@ impl<'a> Bench<'a> {
     async fn start(&mut self, app: App) -> Result<Running> {
         self.started += 1;
         let mut running = Running::start(app, self.ground, self.started).await?;
-        if app == App::Ours {
+        if app.knows_everybody() {
             let everybody = Requests::write(0, PEOPLE / SEVERAL, SEVERAL, Senders::InTurn(0));
             self.send(&mut running, 64, &Feed::all(&everybody), Duration::MAX)
                 .await?;

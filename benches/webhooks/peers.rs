@@ -25,7 +25,7 @@ pub fn prepare(app: App) -> Result<Option<String>> {
     let version = match app {
         App::Node => node(&source_in_place(app)?)?,
         App::Python => python(&source_in_place(app)?)?,
-        App::Ours | App::New | App::Naive => return Ok(None),
+        App::Ours | App::New | App::Sealed | App::Null | App::Naive => return Ok(None),
     };
     Ok(Some(version))
 }

@@ -12,7 +12,8 @@ pub struct Sample {
     pub connections: usize,
     /// Events in each webhook.
     pub events: usize,
-    rate: f64,
+    /// Webhooks a second.
+    pub rate: f64,
     p50: f64,
     p99: f64,
     app_micros: f64,

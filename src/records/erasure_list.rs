@@ -1,4 +1,4 @@
-//! The list of what was unsent, for those who answer for it. Only reads.
+//! What was erased, for those who answer for it. Only reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -48,11 +48,79 @@ pub struct Row {
     pub member_profiles: Vec<Option<Vec<u8>>>,
 }
 
-/// A page of erasures, newest first.
+/// How far an erasure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum State {
+    /// Rows, objects and keys are confirmed gone.
+    Gone,
+    /// Objects or keys are not confirmed gone.
+    Pending,
+    /// The same, since before `overdue_before`.
+    Overdue,
+}
+
+/// Which erasures are meant.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Channels, all of them in sight.
+    pub channels: Vec<i32>,
+    /// Only those for this cause.
+    pub cause: Option<String>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Rows gone at this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Rows gone before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// Those that are not gone are overdue if their rows were gone before.
+    pub overdue_before: DateTime<Utc>,
+}
+
+/// Erasures in numbers.
+#[derive(sqlx::FromRow, Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// All of them.
+    pub all: i64,
+    /// Those confirmed gone.
+    pub gone: i64,
+    /// Those that are overdue.
+    pub overdue: i64,
+    /// Seconds from asked to gone, of those that are: half of them took no longer.
+    pub median: Option<f64>,
+    /// Seconds the slowest of them took.
+    pub worst: Option<f64>,
+}
+
+/// The erasures that are meant, in numbers.
+pub async fn figures(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Figures> {
+    sqlx::query_as(
+        "select count(*) as all, count(gone_at) as gone,
+            count(*) filter (where gone_at is null and rows_gone_at < $6) as overdue,
+            percentile_cont(0.5) within group (order by extract(epoch from gone_at - asked_at)::float8) as median,
+            max(extract(epoch from gone_at - asked_at)::float8) as worst
+         from (select *, case when objects_gone_at is not null and keys_gone_at is not null
+                then greatest(objects_gone_at, keys_gone_at) end as gone_at from erasure) e
+         where channel_id = any($1) and ($2::text is null or cause = $2)
+            and ($3::text is null or $3 = case when gone_at is not null then 'gone'
+                when rows_gone_at < $6 then 'overdue' else 'pending' end)
+            and ($4::timestamptz is null or rows_gone_at >= $4) and ($5::timestamptz is null or rows_gone_at < $5)",
+    )
+    .bind(&filter.channels)
+    .bind(&filter.cause)
+    .bind(filter.state)
+    .bind(filter.from)
+    .bind(filter.until)
+    .bind(filter.overdue_before)
+    .fetch_one(conn)
+    .await
+}
+
+/// A page of the erasures that are meant, newest first.
 pub async fn page(
     conn: &mut PgConnection,
     keyring: &Keyring,
-    channels: &[i32],
+    filter: &Filter,
     before: Cursor,
     limit: i64,
 ) -> sqlx::Result<Vec<Row>> {
@@ -72,10 +140,18 @@ pub async fn page(
                 order by changed_at, contact_id limit 4
             ) four
          ) few on summary is null and c.kind in ('group', 'room')
-         where e.channel_id = any($1) and (rows_gone_at, e.id) < ($2, $3)
-         order by rows_gone_at desc, e.id desc limit $4",
+         where e.channel_id = any($1) and (rows_gone_at, e.id) < ($7, $8) and ($2::text is null or cause = $2)
+            and ($3::text is null or $3 = case when objects_gone_at is not null and keys_gone_at is not null then 'gone'
+                when rows_gone_at < $6 then 'overdue' else 'pending' end)
+            and ($4::timestamptz is null or rows_gone_at >= $4) and ($5::timestamptz is null or rows_gone_at < $5)
+         order by rows_gone_at desc, e.id desc limit $9",
     )
-    .bind(channels)
+    .bind(&filter.channels)
+    .bind(&filter.cause)
+    .bind(filter.state)
+    .bind(filter.from)
+    .bind(filter.until)
+    .bind(filter.overdue_before)
     .bind(before.at)
     .bind(before.id)
     .bind(limit)
@@ -96,20 +172,4 @@ pub async fn page(
     }
     sealed::open(keyring, fields).await?;
     Ok(rows)
-}
-
-/// Erasures whose objects or keys are not confirmed gone, and those of them whose rows were gone before `overdue_before`.
-pub async fn open(
-    conn: &mut PgConnection,
-    channels: &[i32],
-    overdue_before: DateTime<Utc>,
-) -> sqlx::Result<(i64, i64)> {
-    sqlx::query_as(
-        "select count(*), count(*) filter (where rows_gone_at < $2) from erasure
-         where (objects_gone_at is null or keys_gone_at is null) and channel_id = any($1)",
-    )
-    .bind(channels)
-    .bind(overdue_before)
-    .fetch_one(conn)
-    .await
 }

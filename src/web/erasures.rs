@@ -1,8 +1,9 @@
-//! `GET /erasures`: what was unsent, and how far it is gone. For compliance staff and administrators.
+//! `GET /erasures`: what was erased, why, and how far it is gone. For compliance staff and administrators.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::TimeDelta;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -15,23 +16,31 @@ use super::{
     when::{Now, When, took},
 };
 use crate::records::{
-    conversations::Cursor,
-    erasure_list::{self, Row},
+    conversations::{self, Channel, Cursor},
+    erasure_list::{self, Filter, Row, State},
 };
 
 /// Rows of one page.
 const PAGE: usize = 40;
-/// Files that are not confirmed gone after this time are overdue.
-const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// What is overdue stands above the list, so many at most.
+const ABOVE: i64 = 20;
+/// What is not confirmed gone after this time is overdue.
+pub(super) const OVERDUE: TimeDelta = TimeDelta::minutes(15);
 
 #[derive(Template)]
 #[template(path = "erasures.html")]
 struct Page {
     shell: Shell,
+    asked: Asked,
+    channels: Vec<Channel>,
+    overdue: Vec<Erasure>,
     rows: Vec<Erasure>,
-    /// Whose files are not confirmed gone yet.
-    pending: i64,
-    overdue: i64,
+    all: i64,
+    gone: i64,
+    late: i64,
+    median: Option<String>,
+    worst: Option<String>,
+    csv: String,
     newest: Option<String>,
     older: Option<String>,
 }
@@ -41,32 +50,96 @@ struct Erasure {
     conversation: Option<(String, Name)>,
     channel: Name,
     message_id: Name,
+    cause: &'static str,
     asked: When,
     /// From asked to gone.
     took: String,
     state: State,
+    waits: &'static str,
     rows: i32,
     files: i32,
 }
 
-/// How far an erasure is.
-enum State {
-    Gone,
-    Pending,
-    Overdue,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Query {
+/// What is asked for; what is empty, or not understood, is not asked.
+#[derive(Deserialize, Default, Clone)]
+pub(super) struct Asked {
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    cause: String,
+    #[serde(default)]
+    state: String,
+    /// Days in the viewer's zone, both inclusive.
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    to: String,
     before: Option<String>,
 }
 
-/// `GET /erasures?before=…`
+impl Asked {
+    /// As the records understand it. A channel that is not in sight is not found.
+    pub(super) fn filter(&self, channels: &[Channel], now: Now) -> Result<Filter, Error> {
+        let meant = |channel: &&Channel| self.channel.is_empty() || channel.slug == self.channel;
+        let meant: Vec<i32> = channels.iter().filter(meant).map(|one| one.id).collect();
+        if meant.is_empty() && !self.channel.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let day = |text: &str| text.parse::<NaiveDate>().ok();
+        let next = |day: NaiveDate| day.checked_add_days(Days::new(1));
+        Ok(Filter {
+            channels: meant,
+            cause: (!self.cause.is_empty()).then(|| self.cause.clone()),
+            state: match self.state.as_str() {
+                "gone" => Some(State::Gone),
+                "pending" => Some(State::Pending),
+                "overdue" => Some(State::Overdue),
+                _ => None,
+            },
+            from: day(&self.from).and_then(|day| midnight(day, now.zone)),
+            until: day(&self.to)
+                .and_then(next)
+                .and_then(|day| midnight(day, now.zone)),
+            overdue_before: now.at - OVERDUE,
+        })
+    }
+
+    fn is_everything(&self) -> bool {
+        [&self.channel, &self.cause, &self.state, &self.from, &self.to]
+            .iter()
+            .all(|asked| asked.is_empty())
+    }
+
+    fn address(&self, path: &str, before: Option<String>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let fields = [
+            ("channel", &self.channel),
+            ("cause", &self.cause),
+            ("state", &self.state),
+            ("from", &self.from),
+            ("to", &self.to),
+        ];
+        query.extend_pairs(fields.into_iter().filter(|(_, value)| !value.is_empty()));
+        query.extend_pairs(before.map(|cursor| ("before", cursor)));
+        match query.finish() {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        }
+    }
+}
+
+/// When a day begins; `None` where the calendar ends.
+fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    let begins = zone.from_local_datetime(&day.and_time(chrono::NaiveTime::MIN));
+    Some(begins.earliest()?.with_timezone(&Utc))
+}
+
+/// `GET /erasures?channel=…&cause=…&state=…&from=…&to=…&before=…`
 pub(super) async fn page(
     shared: web::Data<Shared>,
     viewer: Viewer,
     look: Look,
-    query: web::Query<Query>,
+    query: web::Query<Asked>,
 ) -> Result<HttpResponse, Error> {
     if !viewer.sees_erasures() {
         return Err(Error::Forbidden);
@@ -78,30 +151,49 @@ pub(super) async fn page(
             at: shared.clock.now(),
             zone: look.zone,
         };
-        let allowed = &viewer.session.channels;
-        let before = match query.before.as_deref() {
+        let asked = query.into_inner();
+        let before = match asked.before.as_deref() {
             Some(text) => cursor::read(text).ok_or(Error::NotFound)?,
             None => Cursor::NEWEST,
         };
         let mut conn = shared.pool.acquire().await?;
-        let overdue_before = now.at - OVERDUE;
-        let (pending, overdue) = erasure_list::open(&mut conn, allowed, overdue_before).await?;
-        let mut rows =
-            erasure_list::page(&mut conn, &shared.keyring, allowed, before, PAGE as i64 + 1)
-                .await?;
+        let channels = conversations::channels(&mut conn, &viewer.session.channels).await?;
+        let filter = asked.filter(&channels, now)?;
+        let figures = erasure_list::figures(&mut conn, &filter).await?;
+        let late = Filter {
+            state: Some(State::Overdue),
+            ..filter.clone()
+        };
+        let keyring = &shared.keyring;
+        let overdue = match (figures.overdue, filter.state, &asked.before) {
+            (1.., None, None) => {
+                erasure_list::page(&mut conn, keyring, &late, before, ABOVE).await?
+            }
+            _ => vec![],
+        };
+        let limit = PAGE as i64 + 1;
+        let mut rows = erasure_list::page(&mut conn, keyring, &filter, before, limit).await?;
         let more = rows.len() > PAGE;
         rows.truncate(PAGE);
         let oldest = rows.last().filter(|_| more).map(|row| Cursor {
             at: row.rows_gone_at,
             id: row.id,
         });
+        let span = |seconds: f64| took(TimeDelta::milliseconds((seconds * 1000.0) as i64));
         let page = Page {
             shell,
+            overdue: overdue.into_iter().map(|row| view(row, now)).collect(),
             rows: rows.into_iter().map(|row| view(row, now)).collect(),
-            pending,
-            overdue,
-            newest: query.before.is_some().then(|| "/erasures".to_owned()),
-            older: oldest.map(|cursor| format!("/erasures?before={}", cursor::text(cursor))),
+            all: figures.all,
+            gone: figures.gone,
+            late: figures.overdue,
+            median: figures.median.map(span),
+            worst: figures.worst.map(span),
+            csv: asked.address("/erasures.csv", None),
+            newest: (asked.before.is_some()).then(|| asked.address("/erasures", None)),
+            older: oldest.map(|cursor| asked.address("/erasures", Some(cursor::text(cursor)))),
+            channels,
+            asked,
         };
         Ok(HttpResponse::Ok()
             .content_type("text/html; charset=utf-8")
@@ -110,8 +202,21 @@ pub(super) async fn page(
     .await
 }
 
+/// What operators read for a cause.
+pub(super) fn cause(cause: &str) -> &'static str {
+    match cause {
+        "unsend" => "unsent by its sender",
+        "retention" => "erased by retention",
+        "subject" => "erased on a person's request",
+        "operator" => "erased by an operator",
+        _ => "erased",
+    }
+}
+
 fn view(row: Row, now: Now) -> Erasure {
-    let state = match row.objects_gone_at {
+    let gone = row.objects_gone_at.zip(row.keys_gone_at);
+    let gone = gone.map(|(objects, keys)| objects.max(keys));
+    let state = match gone {
         Some(_) => State::Gone,
         None if now.at - row.rows_gone_at > OVERDUE => State::Overdue,
         None => State::Pending,
@@ -131,10 +236,44 @@ fn view(row: Row, now: Now) -> Erasure {
         conversation,
         channel: names::plain(&row.channel),
         message_id: names::plain(&row.message_id),
+        cause: cause(&row.cause),
         asked: now.dated(row.asked_at),
-        took: took(row.objects_gone_at.unwrap_or(now.at) - row.asked_at),
+        took: took(gone.unwrap_or(now.at) - row.asked_at),
         state,
+        waits: match row.objects_gone_at {
+            None => "rows gone, files waiting",
+            Some(_) => "rows and files gone, keys waiting",
+        },
         rows: row.rows_erased,
         files: row.objects_found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_days_of_the_viewers_zone() {
+        let now = Now {
+            at: "2026-11-20T09:00:00Z".parse().unwrap(),
+            zone: Tz::Asia__Tokyo,
+        };
+        let asked = Asked {
+            from: "2026-11-01".to_owned(),
+            to: "2026-11-30".to_owned(),
+            ..Asked::default()
+        };
+        let filter = asked.filter(&[], now).unwrap();
+        let at = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
+        assert_eq!(filter.from, at("2026-10-31T15:00:00Z"));
+        assert_eq!(filter.until, at("2026-11-30T15:00:00Z"));
+        let odd = Asked {
+            from: "yesterday".to_owned(),
+            state: "x".to_owned(),
+            ..Asked::default()
+        };
+        let filter = odd.filter(&[], now).unwrap();
+        assert!(filter.from.is_none() && filter.state.is_none());
     }
 }

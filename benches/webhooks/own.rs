@@ -1,0 +1,67 @@
+//! The archive within the benchmark's own process, sealing what it keeps or not: both of the same build, so that their
+//! ratio is the cost of sealing and nothing else.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use line_chat_archive::{
+    MIGRATOR,
+    app::service::{Parts, Service},
+    clock::Clock,
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    records::channels,
+    seal::{Cipher, Directory, Keyring, SecretKey},
+};
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use url::Url;
+
+use crate::bodies::SECRET;
+
+const SLUG: &str = "default";
+
+/// Serves until it is killed. Address, directory and database come from the environment.
+pub fn serve(cipher: Cipher) -> Result<()> {
+    actix_web::rt::System::new().block_on(async move {
+        let listen: SocketAddr = std::env::var("LISTEN")?.parse()?;
+        let directory = std::env::var("DATA_DIR")?;
+        let directory = Path::new(&directory);
+        let database = PgConnectOptions::new().disable_statement_logging();
+        let mut db = database.connect().await?;
+        MIGRATOR.run(&mut db).await?;
+        let shelf = Directory::open(&directory.join("keyring"))?;
+        let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), cipher);
+        let clock = Clock::system();
+        channels::add(
+            &mut db,
+            &keyring,
+            SLUG,
+            SLUG,
+            &SECRET.to_owned().into(),
+            None,
+            clock.now(),
+        )
+        .await?;
+        drop(db);
+        let objects = Url::from_directory_path(directory.join("objects"))
+            .ok()
+            .context("a path that is no URL")?;
+        let nowhere = Url::parse("http://127.0.0.1:9")?;
+        let mut service = Service::start(Parts {
+            database,
+            keyring,
+            objects: Objects::open(&objects).await?,
+            line: LineApi::new(nowhere.clone(), nowhere)?,
+            reach: Reach::Guarded,
+            clock,
+            listen,
+            public_url: None,
+            proxies: Default::default(),
+        })
+        .await?;
+        service.work();
+        std::future::pending::<()>().await;
+        Ok(())
+    })
+}
