@@ -1,0 +1,15 @@
+//! After an unsend nothing is found: not in any file of the database, its logs, the bucket, or ours.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod checker;
+mod forgotten;
+mod marks;
+#[path = "../support/residue.rs"]
+mod residue;
+mod scene;
+mod world;

@@ -1,0 +1,161 @@
+//! Messages of every kind, with a mark in every field that a person fills, and in every file.
+
+use line_chat_archive::fake_line::{Chat, Event, User, drawing};
+use serde_json::json;
+
+use crate::{marks::mark, world::World};
+
+/// Messages of the scene; one in seven lives on.
+const MESSAGES: usize = 590;
+const LIVES: usize = 7;
+
+/// Everything that was sent, and the marks in it.
+#[derive(Default)]
+pub struct Scene {
+    /// What was sent, in this order, edits after their messages.
+    pub sent: Vec<Event>,
+    /// What will be unsent.
+    pub unsent: Vec<(User, Event)>,
+    /// All marks.
+    pub marks: Vec<String>,
+    /// Numbers of the marks that are in unsent messages only.
+    pub to_forget: Vec<usize>,
+    /// Numbers of those in messages that live on, and in events that stay.
+    pub to_keep: Vec<usize>,
+    /// Numbers of those in names of people and groups, and in statuses.
+    pub names: Vec<usize>,
+    photo: Vec<u8>,
+}
+
+impl Scene {
+    pub fn new(world: &World) -> Self {
+        let mut scene = Self {
+            photo: drawing::photo(1, 64, 48).to_vec(),
+            ..Self::default()
+        };
+        let people: Vec<User> = (0..10).map(|_| scene.person(world)).collect();
+        let crew: Vec<&User> = people.iter().collect();
+        let groups: Vec<Chat> = (0..3).map(|_| scene.group(world, &crew)).collect();
+        for n in 0..MESSAGES {
+            let lives = n % LIVES == LIVES - 1;
+            let group = groups[n % 3].member(&people[n % 10]);
+            let user = if n % 4 < 2 { &people[n % 10] } else { &group };
+            scene.message(n, user, &group, lives);
+        }
+        for person in &people {
+            let data = scene.mark(true);
+            scene.sent.push(person.postback(&data).make());
+        }
+        scene
+    }
+
+    fn mark(&mut self, lives: bool) -> String {
+        let list = if lives {
+            &mut self.to_keep
+        } else {
+            &mut self.to_forget
+        };
+        list.push(self.marks.len());
+        self.marks.push(mark());
+        self.marks[self.marks.len() - 1].clone()
+    }
+
+    fn name(&mut self) -> String {
+        self.names.push(self.marks.len());
+        self.marks.push(mark());
+        self.marks[self.marks.len() - 1].clone()
+    }
+
+    /// Behind the end of a JPEG anything may stand.
+    fn marked_photo(&self, mark: &str) -> Vec<u8> {
+        [&self.photo, mark.as_bytes()].concat()
+    }
+
+    fn person(&mut self, world: &World) -> User {
+        let person = world.shop.user(&self.name());
+        person.sets_status(&self.name());
+        // A picture is made smaller, and loses what stands behind its end.
+        person.wears(self.photo.clone());
+        // In a group LINE tells no status.
+        let hello = self.mark(true);
+        self.sent.push(person.sends_text(&hello).make());
+        person
+    }
+
+    fn group(&mut self, world: &World, members: &[&User]) -> Chat {
+        let group = world.shop.group(&self.name(), members);
+        group.pictured(self.photo.clone());
+        group
+    }
+
+    /// The message `n`, of a kind that goes by `n`; what only groups know is said in the group.
+    fn message(&mut self, n: usize, user: &User, group: &User, lives: bool) {
+        let mut mark = || self.mark(lives);
+        let (first, second, third) = (mark(), mark(), mark());
+        let file = |mark: &str| format!("some bytes {mark} more bytes").into_bytes();
+        let mut edits = vec![];
+        let mut by = user;
+        let message = match n % 10 {
+            0 => user
+                .sends_text(&format!("{first} {second}\n{third}"))
+                .make(),
+            1 => {
+                by = group;
+                let text = group.sends_text(&first).make();
+                edits.push(group.edits(&text, &second).make());
+                edits.push(group.edits(&text, &format!("x {third} \"y\"")).make());
+                text
+            }
+            2 => user
+                .sends_image(self.marked_photo(&first))
+                .previewed_by(self.marked_photo(&second))
+                .with_message("unknownField", json!(third))
+                .make(),
+            3 => user
+                .sends_video(file(&first), 1000)
+                .previewed_by(self.marked_photo(&second))
+                .with("unknownField", json!([third]))
+                .make(),
+            4 => user
+                .sends_audio(file(&first), 1000)
+                .with("note", json!({ &second: third }))
+                .make(),
+            5 => user
+                .sends_file(&format!("{first} 請求書 {second}.txt"), file(&third))
+                .make(),
+            6 => user
+                .sends_location(&first, &format!("{second}, {third}"), 35.0, 139.0)
+                .make(),
+            7 => user
+                .sends_sticker("1", "2")
+                .keywords(&[&first, &second])
+                .saying(&third)
+                .make(),
+            8 => {
+                let text = format!("{first}{}{second}", " and so on, ad infinitum;".repeat(150));
+                let earlier = self
+                    .sent
+                    .iter()
+                    .rev()
+                    .find(|event| !event.message_id().is_empty());
+                let text = user.sends_text(&format!("{text}{third}"));
+                match earlier {
+                    Some(earlier) => text.quoting_id(earlier.message_id()).make(),
+                    None => text.make(),
+                }
+            }
+            _ => user
+                .sends_unknown(
+                    "hologram",
+                    "body",
+                    json!({ "a": first, "b": [second, third] }),
+                )
+                .make(),
+        };
+        self.sent.push(message.clone());
+        self.sent.extend(edits);
+        if !lives {
+            self.unsent.push((by.clone(), message));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A service in a data directory of its own, with everything in it that it writes anywhere.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use anyhow::{Context, ensure};
+use chrono::{TimeZone, Utc};
+use line_chat_archive::{
+    MIGRATOR,
+    app::service::{Parts, Service},
+    clock::Clock,
+    embedded::Embedded,
+    fake_line::{Channel, Event, FakeLine},
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    records::channels,
+    seal::{Cipher, Directory, Keyring, SecretKey},
+};
+use sqlx::ConnectOptions;
+use tempfile::TempDir;
+use url::Url;
+
+/// What this process logs, at a level far below that of a service that is run.
+static LOG: LazyLock<TempDir> = LazyLock::new(|| {
+    let directory = TempDir::new().expect("a directory");
+    let log = File::create(directory.path().join("service.log")).expect("a log");
+    tracing_subscriber::fmt()
+        .with_env_filter("debug,line_chat_archive=trace,sqlx=trace")
+        .with_writer(Mutex::new(log))
+        .with_ansi(false)
+        .init();
+    directory
+});
+
+pub struct World {
+    pub service: Service,
+    /// Open for as long as it is held.
+    _line: FakeLine,
+    pub shop: Channel,
+    pub clock: Clock,
+    embedded: Embedded,
+    home: TempDir,
+}
+
+impl World {
+    pub async fn new(cipher: Cipher) -> anyhow::Result<Self> {
+        LazyLock::force(&LOG);
+        let home = TempDir::new()?;
+        // PostgreSQL, which is not root, has to pass.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711))?;
+        let data_dir = home.path().join("data");
+        let embedded = Embedded::start(&data_dir, &|line| eprintln!("{line}")).await?;
+        ensure!(
+            !data_dir.join("postgres").is_symlink(),
+            "its files are below the directory"
+        );
+        let database = embedded.connect_options("archive");
+        let start = Utc.with_ymd_and_hms(2026, 11, 20, 9, 0, 0).unwrap();
+        let clock = Clock::manual(start);
+        let line = FakeLine::start()?;
+        line.at(start);
+        let shop = line.channel("Shop");
+        let mut db = database.connect().await?;
+        MIGRATOR.run(&mut db).await?;
+        let secret = SecretKey::load_or_make(&data_dir.join("secret.key"))?;
+        let shelf = Directory::open(&data_dir.join("keyring"))?;
+        let keyring = Keyring::new(&secret, Arc::new(shelf), cipher);
+        let (secret, token) = (shop.secret().into(), shop.access_token().into());
+        channels::add(
+            &mut db,
+            &keyring,
+            "shop",
+            "shop",
+            &secret,
+            Some(&token),
+            start,
+        )
+        .await?
+        .context("a free slug")?;
+        sqlx::Connection::close(db).await?;
+        let bucket = Url::from_directory_path(data_dir.join("objects"))
+            .ok()
+            .context("a path")?;
+        let api = Url::parse(line.url())?;
+        let service = Service::start(Parts {
+            database,
+            keyring,
+            objects: Objects::open(&bucket).await?,
+            line: LineApi::new(api.clone(), api)?,
+            reach: Reach::Anywhere,
+            clock: clock.clone(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_url: None,
+            proxies: Default::default(),
+        })
+        .await?;
+        shop.webhook_to(&service.webhook_url("shop"));
+        Ok(Self {
+            service,
+            _line: line,
+            shop,
+            clock,
+            embedded,
+            home,
+        })
+    }
+
+    /// Delivers events, twenty in a webhook.
+    pub async fn deliver(&self, events: &[Event]) -> anyhow::Result<()> {
+        for some in events.chunks(20) {
+            let delivery = self.shop.deliver(some).await;
+            ensure!(delivery.acknowledged(), "answered {}", delivery.status);
+        }
+        Ok(())
+    }
+
+    pub async fn run_jobs(&self) -> anyhow::Result<()> {
+        self.service.worker.run_until_idle().await?;
+        Ok(())
+    }
+
+    /// Database with write-ahead log and server log, objects, and whatever else is in the data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Everything but PostgreSQL's own files: its log, the objects, what we log.
+    pub fn outside_the_database(&self) -> Vec<PathBuf> {
+        let data_dir = self.data_dir();
+        let mut places = vec![data_dir.join("postgres/log"), log()];
+        for entry in fs::read_dir(&data_dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path != data_dir.join("postgres") {
+                places.push(path);
+            }
+        }
+        places
+    }
+
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.service.stop().await;
+        self.embedded.stop().await?;
+        Ok(())
+    }
+}
+
+/// Where this process's log is.
+pub fn log() -> PathBuf {
+    let log: &Path = LOG.path();
+    log.to_owned()
+}
