@@ -37,6 +37,22 @@ enum Command {
     /// Operators: people who may sign in to the dashboard
     #[command(subcommand)]
     Operator(Operator),
+    /// Erasures: what was unsent
+    #[command(subcommand)]
+    Erasures(Erasures),
+    /// Look whether everything is set as it has to be: 0 it is, 1 something is bad, 2 it could not be looked at
+    Doctor(Box<Serve>),
+}
+
+#[derive(Subcommand)]
+enum Erasures {
+    /// Look for a message in every table and the bucket: 0 nothing is found, 1 something is, 2 it could not be looked for
+    Trace {
+        /// The channel's slug
+        channel: String,
+        /// LINE's message id
+        message_id: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -102,21 +118,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    match runtime.block_on(run(&cli.places, cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
+    runtime.block_on(run(&cli.places, cli.command))
 }
 
-async fn run(places: &Places, command: Command) -> anyhow::Result<()> {
-    match command {
+async fn run(places: &Places, command: Command) -> ExitCode {
+    let done = match command {
         Command::Demo { listen } => app::demo::demo(listen, &say).await,
         Command::Serve(serve) => app::serve::serve(places, &serve, &say).await,
-        Command::Migrate => {
-            let database = app::database::Database::open(places).await?;
-            say("The database has the schema of this version.");
-            database.close().await
-        }
+        Command::Migrate => app::database::migrate(places, &say).await,
         Command::Channel(command) => match command {
             Channel::Add { slug, name, given } => {
                 app::channels::add(places, &slug, name.as_deref(), &given, &say).await
@@ -145,7 +154,23 @@ async fn run(places: &Places, command: Command) -> anyhow::Result<()> {
                 app::operators::reset_password(places, &login, &say).await
             }
         },
-    }
+        Command::Erasures(Erasures::Trace {
+            channel,
+            message_id,
+        }) => return looked(app::trace::trace(places, &channel, &message_id, &say).await),
+        Command::Doctor(serve) => {
+            return looked(app::doctor::doctor(places, &serve, &say).await);
+        }
+    };
+    done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+/// The code of a command that looks for something; 2 where it could not look.
+fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
+    found.unwrap_or_else(|error| {
+        failed(&error);
+        ExitCode::from(2)
+    })
 }
 
 #[expect(

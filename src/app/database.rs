@@ -17,7 +17,7 @@ const CONNECTIONS: u32 = 16;
 /// A request waits this long for a connection before it is answered with an error page.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A database, migrated to the schema of this version.
+/// A database.
 pub struct Database {
     /// How to connect to it.
     pub options: PgConnectOptions,
@@ -30,6 +30,20 @@ impl Database {
     /// # Errors
     /// It cannot be reached, or is of a newer version than this program.
     pub async fn open(places: &Places) -> anyhow::Result<Self> {
+        let database = Self::find(places).await?;
+        let mut db = database.connect().await?;
+        MIGRATOR
+            .run(&mut db)
+            .await
+            .context("the database could not be migrated")?;
+        Ok(database)
+    }
+
+    /// Finds the database and leaves it as it is, for a command that only looks.
+    ///
+    /// # Errors
+    /// There is none, and none could be made.
+    pub async fn find(places: &Places) -> anyhow::Result<Self> {
         let say = |line: &str| tracing::info!("{line}");
         let (options, embedded) = match &places.database_url {
             Some(url) => (parse(url.expose_secret())?, None),
@@ -38,16 +52,10 @@ impl Database {
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };
-        let database = Self {
+        Ok(Self {
             options: quiet(options),
             embedded,
-        };
-        let mut db = database.connect().await?;
-        MIGRATOR
-            .run(&mut db)
-            .await
-            .context("the database could not be migrated")?;
-        Ok(database)
+        })
     }
 
     /// One connection, for a command that needs no more.
@@ -70,6 +78,16 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// `migrate`: brings the database to the schema of this version.
+///
+/// # Errors
+/// The database cannot be used.
+pub async fn migrate(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let database = Database::open(places).await?;
+    say("The database has the schema of this version.");
+    database.close().await
 }
 
 fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {

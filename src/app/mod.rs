@@ -3,8 +3,10 @@
 pub mod channels;
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod failure;
 pub mod keys;
 pub mod operators;
 pub mod serve;
 pub mod service;
+pub mod trace;

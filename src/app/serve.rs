@@ -55,7 +55,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let parts = Parts {
         database: database.options.clone(),
         keyring,
-        objects: Objects::open(&objects_url(places)?).await?,
+        objects: bucket(places).await?,
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: Reach::Guarded,
         clock,
@@ -99,6 +99,14 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     service.stop().await;
     database.close().await?;
     ended
+}
+
+/// The bucket of `OBJECTS_URL`, or of the data directory.
+///
+/// # Errors
+/// The address names no bucket that can be opened.
+pub async fn bucket(places: &Places) -> anyhow::Result<Objects> {
+    Ok(Objects::open(&objects_url(places)?).await?)
 }
 
 /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.

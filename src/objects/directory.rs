@@ -107,14 +107,18 @@ impl Directory {
         .await
     }
 
-    pub(super) async fn list(&self) -> Result<Vec<ObjectKey>, Error> {
+    /// Keys of finished objects, or of whatever a purge would take. One may come twice.
+    pub(super) async fn list(&self, unfinished: bool) -> Result<Vec<ObjectKey>, Error> {
         let root = Arc::clone(&self.root);
         blocking(move || {
             let mut keys = Vec::new();
             for outer in fs::read_dir(&root)? {
                 for inner in directory(&outer?.path())? {
                     for file in directory(&inner?.path())? {
-                        let path = file?.path();
+                        let mut path = file?.path();
+                        if unfinished && path.extension().is_some_and(|end| end == PART) {
+                            path.set_extension("");
+                        }
                         let text = path.strip_prefix(&root).ok().and_then(Path::to_str);
                         keys.extend(text.and_then(ObjectKey::parse));
                     }

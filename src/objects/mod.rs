@@ -82,7 +82,14 @@ impl Objects {
     /// The keys of all finished objects, in no order.
     pub async fn list(&self) -> Result<Vec<ObjectKey>, Error> {
         match &self.0 {
-            Place::Directory(directory) => directory.list().await,
+            Place::Directory(directory) => directory.list(false).await,
+        }
+    }
+
+    /// The keys of whatever a purge would take: finished objects and half written ones.
+    pub async fn traces(&self) -> Result<Vec<ObjectKey>, Error> {
+        match &self.0 {
+            Place::Directory(directory) => directory.list(true).await,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod conversations;
+pub mod doctor;
 pub mod erasure_list;
 pub mod erasures;
 pub mod events;
@@ -16,3 +17,4 @@ pub mod places;
 pub mod sealed;
 pub mod sessions;
 pub mod timeline;
+pub mod trace;

@@ -10,6 +10,7 @@ mod acknowledged;
 mod adversity;
 mod browser;
 mod corpus;
+mod doctor;
 mod door;
 mod events;
 mod harness;
@@ -20,6 +21,7 @@ mod media;
 mod outside;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traces;
 mod unsend;
 mod visitor;

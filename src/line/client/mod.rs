@@ -48,6 +48,15 @@ pub enum Transcoding {
     Failed,
 }
 
+/// Where LINE sends webhooks. The address may hold what nobody else should know: it is not to be shown.
+#[derive(Deserialize)]
+pub struct WebhookEndpoint {
+    /// The address.
+    pub endpoint: String,
+    /// False: Use webhook is off.
+    pub active: bool,
+}
+
 /// LINE's two hosts. Knows no channel: each call brings its channel access token. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct LineApi {
@@ -148,6 +157,26 @@ impl LineApi {
     pub async fn group_summary(&self, token: &SecretString, group: &str) -> Answer<Document> {
         let path = ["group", group, "summary"];
         self.document("group summary", &path, token).await
+    }
+
+    /// Whether LINE takes the token: it says who the account is.
+    pub async fn bot_info(&self, token: &SecretString) -> Answer<()> {
+        self.get("bot info", &self.api, &["info"], Some(DOCUMENT), token)
+            .await
+            .read(async |_| Ok(()))
+            .await
+    }
+
+    /// Where LINE sends the channel's webhooks; 404 ([`Answer::NotFound`]) if nowhere yet.
+    pub async fn webhook_endpoint(&self, token: &SecretString) -> Answer<WebhookEndpoint> {
+        let path = ["channel", "webhook", "endpoint"];
+        self.get("webhook endpoint", &self.api, &path, Some(DOCUMENT), token)
+            .await
+            .read(async |response| {
+                let json = small(response).await?;
+                serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)
+            })
+            .await
     }
 
     async fn document(

@@ -1,0 +1,115 @@
+//! A channel: that LINE takes its token, and sends its webhooks here.
+
+use sqlx::PgConnection;
+
+use super::{Finding, Level};
+use crate::{
+    config::Serve,
+    line::client::{Answer, LineApi},
+    records::{channels::Channel, jobs},
+    seal::Keyring,
+};
+
+pub(super) async fn look(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    channel: &Channel,
+    line: &LineApi,
+    serve: &Serve,
+) -> sqlx::Result<Vec<Finding>> {
+    let slug = &channel.slug;
+    let mut findings = vec![match channel.secrets {
+        0 => Finding::new(
+            Level::Bad,
+            format!("{slug}: no channel secret"),
+            format!("its webhooks are refused; line-chat-archive channel rotate-secret {slug}"),
+        ),
+        1 => Finding::ok(format!("{slug}: has a channel secret")),
+        n => Finding::new(
+            Level::Warning,
+            format!("{slug}: {n} channel secrets are valid"),
+            format!("when the change is done: channel rotate-secret {slug} --finish"),
+        ),
+    }];
+    match jobs::token(db, keyring, channel.id).await {
+        Err(sqlx::Error::Decode(_)) => findings.push(Finding::new(
+            Level::Bad,
+            format!("{slug}: its access token cannot be opened"),
+            "it is sealed under another secret key: check SECRET_KEY_FILE",
+        )),
+        Err(error) => return Err(error),
+        Ok(None) => findings.push(Finding::new(
+            Level::Bad,
+            format!("{slug}: no access token"),
+            format!("media and profiles wait; channel rotate-secret {slug} takes one"),
+        )),
+        Ok(Some(token)) => {
+            findings.push(accepted(slug, line.bot_info(&token).await));
+            let expected = webhook_url(serve, slug);
+            findings.push(match line.webhook_endpoint(&token).await {
+                Answer::Got(webhook) if !webhook.active => Finding::new(
+                    Level::Bad,
+                    format!("{slug}: LINE sends no webhooks"),
+                    "turn on Use webhook in LINE's console, tab Messaging API",
+                ),
+                Answer::Got(webhook) if webhook.endpoint == expected => {
+                    Finding::ok(format!("{slug}: LINE sends webhooks here"))
+                }
+                Answer::Got(_) => Finding::new(
+                    // Without PUBLIC_URL nobody here knows what LINE should see.
+                    serve.public_url.as_ref().map_or(Level::Warning, |_| Level::Bad),
+                    format!("{slug}: LINE sends webhooks elsewhere"),
+                    format!("its Webhook URL has to be PUBLIC_URL and /webhook/{slug}; is PUBLIC_URL given to this command?"),
+                ),
+                Answer::NotFound => Finding::new(
+                    Level::Bad,
+                    format!("{slug}: LINE knows no Webhook URL"),
+                    format!("set it in LINE's console, tab Messaging API: PUBLIC_URL and /webhook/{slug}"),
+                ),
+                Answer::Refused(401) => return Ok(findings),
+                _ => unanswered(slug, "the webhook URL"),
+            });
+        }
+    }
+    findings.push(match channel.last_webhook_at {
+        Some(at) => Finding::ok(format!(
+            "{slug}: last webhook at {}",
+            at.format("%F %T UTC")
+        )),
+        None => Finding::new(
+            Level::Warning,
+            format!("{slug}: no webhook has come yet"),
+            "press Verify beside the Webhook URL, and write to the account",
+        ),
+    });
+    Ok(findings)
+}
+
+fn accepted(slug: &str, answer: Answer<()>) -> Finding {
+    match answer {
+        Answer::Got(()) => Finding::ok(format!("{slug}: LINE takes the access token")),
+        Answer::Refused(status) => Finding::new(
+            Level::Bad,
+            format!("{slug}: LINE refuses the access token ({status})"),
+            format!("issue one in LINE's console, and give it with channel rotate-secret {slug}"),
+        ),
+        _ => unanswered(slug, "the access token"),
+    }
+}
+
+fn unanswered(slug: &str, what: &str) -> Finding {
+    let advice = "LINE could not be reached, or has trouble; look again later";
+    Finding::new(
+        Level::Warning,
+        format!("{slug}: LINE says nothing of {what}"),
+        advice,
+    )
+}
+
+fn webhook_url(serve: &Serve, slug: &str) -> String {
+    let base = match &serve.public_url {
+        Some(url) => url.to_string(),
+        None => format!("http://{}", serve.listen),
+    };
+    format!("{}/webhook/{slug}", base.trim_end_matches('/'))
+}

@@ -1,0 +1,203 @@
+//! PostgreSQL: that it keeps what was committed, and that its own files forget what was deleted.
+
+use sqlx::PgConnection;
+
+use super::{Finding, Level};
+use crate::{MIGRATOR, records::doctor};
+
+/// The oldest version that the service is tested with.
+const OLDEST: u32 = 15;
+
+/// How a setting has to be.
+struct Rule {
+    name: &'static str,
+    /// The values that are fine; the first one is what to set.
+    fine: &'static [&'static str],
+    level: Level,
+    why: &'static str,
+}
+
+const fn rule(
+    level: Level,
+    name: &'static str,
+    fine: &'static [&'static str],
+    why: &'static str,
+) -> Rule {
+    Rule {
+        name,
+        fine,
+        level,
+        why,
+    }
+}
+
+const DURABLE: &str = "what was acknowledged can be lost in a crash";
+const LOGGED: &str = "the server's log can hold what people wrote, and keeps it after an unsend";
+const KEPT: &str = "files of the server hold on to deleted bytes for longer";
+
+/// Settings that no server has unless somebody loaded what they belong to are looked at where they exist.
+const RULES: &[Rule] = &[
+    rule(Level::Bad, "fsync", &["on"], DURABLE),
+    rule(Level::Bad, "full_page_writes", &["on"], DURABLE),
+    rule(
+        Level::Warning,
+        "synchronous_commit",
+        &["on", "local", "remote_write", "remote_apply"],
+        "the service sets its own, but what other programs commit can be lost",
+    ),
+    rule(Level::Bad, "log_error_verbosity", &["terse"], LOGGED),
+    rule(
+        Level::Bad,
+        "log_min_error_statement",
+        &["panic", "fatal", "log"],
+        LOGGED,
+    ),
+    rule(Level::Bad, "log_statement", &["none"], LOGGED),
+    rule(Level::Bad, "log_duration", &["off"], LOGGED),
+    rule(Level::Bad, "log_min_duration_statement", &["-1"], LOGGED),
+    rule(Level::Bad, "log_min_duration_sample", &["-1"], LOGGED),
+    rule(Level::Bad, "log_transaction_sample_rate", &["0"], LOGGED),
+    rule(Level::Bad, "log_parameter_max_length", &["0"], LOGGED),
+    rule(
+        Level::Bad,
+        "log_parameter_max_length_on_error",
+        &["0"],
+        LOGGED,
+    ),
+    rule(
+        Level::Bad,
+        "auto_explain.log_parameter_max_length",
+        &["0"],
+        LOGGED,
+    ),
+    rule(Level::Bad, "pgaudit.log_parameter", &["off"], LOGGED),
+    rule(Level::Warning, "wal_recycle", &["off"], KEPT),
+    rule(
+        Level::Warning,
+        "archive_mode",
+        &["off"],
+        "archived write-ahead log and backups keep what they hold until you delete them: how long that is, is yours to say",
+    ),
+];
+
+/// The largest `min_wal_size` without a warning, in MB.
+const MIN_WAL_SIZE: u32 = 80;
+
+/// Whether the database has the schema of this version; the second is `true` if it can be worked with.
+pub(super) async fn schema(db: &mut PgConnection) -> sqlx::Result<(Finding, bool)> {
+    let there = doctor::migrations(db).await?;
+    let ours: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+    let what = "the database's schema";
+    Ok(if there == ours {
+        (Finding::ok(format!("{what} is of this version")), true)
+    } else if there.iter().all(|version| ours.contains(version)) {
+        let advice = "`serve` and `migrate` bring it up to date";
+        (
+            Finding::new(
+                Level::Bad,
+                format!("{what} is older than this program"),
+                advice,
+            ),
+            false,
+        )
+    } else {
+        let advice = "use the program that made it, or a newer one";
+        (
+            Finding::new(
+                Level::Bad,
+                format!("{what} is newer than this program"),
+                advice,
+            ),
+            false,
+        )
+    })
+}
+
+pub(super) async fn look(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
+    let mut findings = vec![];
+    let names: Vec<_> = ["server_version_num", "min_wal_size"]
+        .into_iter()
+        .chain(RULES.iter().map(|rule| rule.name))
+        .collect();
+    for setting in doctor::settings(db, &names).await? {
+        let value = &*setting.value;
+        findings.push(match &*setting.name {
+            "server_version_num" => version(value.parse().unwrap_or_default()),
+            "min_wal_size" => {
+                let what = format!("min_wal_size = {value}MB");
+                match value.parse::<u32>() {
+                    Ok(size) if size <= MIN_WAL_SIZE => Finding::ok(what),
+                    _ => Finding::new(Level::Warning, what, format!("{KEPT}; set it to 32MB")),
+                }
+            }
+            name => match RULES.iter().find(|rule| rule.name == name) {
+                Some(rule) => judge(rule, value),
+                None => continue,
+            },
+        });
+    }
+    let slots = doctor::idle_slots(db).await?;
+    findings.push(match slots {
+        0 => Finding::ok("no replication slot is idle"),
+        _ => Finding::new(
+            Level::Bad,
+            format!("{slots} replication slots are idle"),
+            "each keeps the write-ahead log, and what was deleted in it, for ever; drop them",
+        ),
+    });
+    let (sampled, kept) = doctor::statistics(db).await?;
+    findings.push(Finding::none(
+        &sampled,
+        "no statistics are taken of content",
+        Level::Bad,
+        "statistics are taken of content",
+        "they keep whole values after an unsend; alter table … alter column … set statistics 0",
+    ));
+    findings.push(Finding::none(
+        &kept,
+        "no statistics hold content",
+        Level::Bad,
+        "statistics hold content",
+        "set statistics 0 for the column, and delete its rows of pg_statistic",
+    ));
+    findings.push(Finding::none(
+        &doctor::word_indexes(db).await?,
+        "no GIN index holds words",
+        Level::Bad,
+        "GIN indexes hold words",
+        "such an index never forgets a word; drop it",
+    ));
+    let ledger = doctor::ledger(db).await?;
+    if !ledger.is_empty() {
+        let open = ledger.into_iter().filter(|(_, open)| *open);
+        findings.push(Finding::none(
+            &open.map(|(table, _)| table).collect::<Vec<_>>(),
+            "the role of this connection cannot rewrite the ledger",
+            Level::Warning,
+            "the role of this connection may change the ledger",
+            "a change would be seen by whoever verifies it; a role of its own for the service would not have the right",
+        ));
+    }
+    Ok(findings)
+}
+
+fn version(number: u32) -> Finding {
+    let what = format!("PostgreSQL {}.{}", number / 10_000, number % 10_000);
+    if number / 10_000 >= OLDEST {
+        Finding::ok(what)
+    } else {
+        let advice = format!("the service is tested with {OLDEST} and newer");
+        Finding::new(Level::Warning, what, advice)
+    }
+}
+
+fn judge(rule: &Rule, value: &str) -> Finding {
+    let what = format!("{} = {value}", rule.name);
+    match rule.fine.contains(&value) {
+        true => Finding::ok(what),
+        false => {
+            let advice = format!("{}; set it to {}", rule.why, rule.fine[0]);
+            Finding::new(rule.level, what, advice)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The machine: space on its disks, and who may enter the directories.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use super::{Finding, Level};
+use crate::config::Places;
+
+/// Free space below which people should know, and below which it is bad, in MiB.
+const SCARCE: u64 = 5 * 1024;
+const NONE_LEFT: u64 = 512;
+
+/// Group and others.
+const OTHERS: u32 = 0o077;
+
+pub(super) fn look(places: &Places) -> Vec<Finding> {
+    let objects = match &places.objects_url {
+        Some(url) => url.to_file_path().ok(),
+        None => Some(places.data_dir.join("objects")),
+    };
+    let postgres = places
+        .database_url
+        .is_none()
+        .then(|| places.data_dir.join("postgres"));
+    let mut findings = vec![];
+    for (what, path) in [("the database", postgres), ("objects", objects)] {
+        let Some(path) = path else { continue };
+        findings.extend([space(what, &path), closed(what, &path)]);
+    }
+    let keyring = match &places.keyring_url {
+        Some(url) => url.to_file_path().ok(),
+        None => Some(places.data_dir.join("keyring")),
+    };
+    let default = || places.data_dir.join("secret.key");
+    let secret = Some(places.secret_key_file.clone().unwrap_or_else(default));
+    for (what, path) in [("the keyring", keyring), ("the secret key", secret)] {
+        findings.extend(path.map(|path| closed(what, &path)));
+    }
+    findings
+}
+
+fn space(what: &str, path: &Path) -> Finding {
+    let Ok(disk) = rustix::fs::statvfs(path) else {
+        return unseen(what);
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+    let what = format!("{free} MiB are free for {what}");
+    if free >= SCARCE {
+        return Finding::ok(what);
+    }
+    let level = if free < NONE_LEFT {
+        Level::Bad
+    } else {
+        Level::Warning
+    };
+    Finding::new(level, what, "without space webhooks are refused; make some")
+}
+
+/// Whether nobody but its owner may open it. The path itself is not printed.
+fn closed(what: &str, path: &Path) -> Finding {
+    let Ok(found) = fs::metadata(path) else {
+        return unseen(what);
+    };
+    match found.mode() & OTHERS {
+        0 => Finding::ok(format!("only its owner may open {what}")),
+        _ => Finding::new(
+            Level::Bad,
+            format!(
+                "others than its owner may open {what} (mode {:03o})",
+                found.mode() & 0o777
+            ),
+            "take their rights away with chmod go-rwx",
+        ),
+    }
+}
+
+fn unseen(what: &str) -> Finding {
+    let advice = "its directory is missing, or not to be entered by this user";
+    Finding::new(
+        Level::Warning,
+        format!("{what} cannot be looked at"),
+        advice,
+    )
+}

@@ -1,0 +1,164 @@
+//! `doctor`: whether everything is set as it has to be. It says nothing that a person wrote, no secret and no address
+//! that may hold one.
+
+mod channels;
+mod database;
+mod machine;
+
+use std::process::ExitCode;
+
+use sqlx::PgConnection;
+
+use super::{database::Database, failure, keys, serve::bucket};
+use crate::{
+    config::{Places, Serve},
+    line::client::LineApi,
+    records::channels as rows,
+};
+
+/// How a check has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, but somebody should know.
+    Warning,
+    /// A promise cannot be kept like this.
+    Bad,
+}
+
+/// What a check has found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub level: Level,
+    /// What was looked at, and how it is.
+    pub what: String,
+    /// What that means and what to do; empty where all is well.
+    pub advice: String,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>) -> Self {
+        Self::new(Level::Ok, what, "")
+    }
+
+    fn new(level: Level, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            level,
+            what: what.into(),
+            advice: advice.into(),
+        }
+    }
+
+    /// What is wrong with each of `names`, or that nothing is.
+    fn none(names: &[String], well: &str, level: Level, wrong: &str, advice: &str) -> Self {
+        match names {
+            [] => Self::ok(well),
+            names => Self::new(level, format!("{wrong}: {}", names.join(", ")), advice),
+        }
+    }
+}
+
+/// Looks at everything and prints a line each. The exit code is 0 if nothing is bad, else 1.
+///
+/// # Errors
+/// The database cannot be looked at.
+pub async fn doctor(
+    places: &Places,
+    serve: &Serve,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<ExitCode> {
+    let database = Database::find(places).await?;
+    let findings = look(places, serve, &database).await;
+    database.close().await?;
+    let findings = findings?;
+    let count = |level| {
+        findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    };
+    for Finding {
+        level,
+        what,
+        advice,
+    } in &findings
+    {
+        let word = match level {
+            Level::Ok => "ok     ",
+            Level::Warning => "warning",
+            Level::Bad => "bad    ",
+        };
+        match &**advice {
+            "" => say(&format!("{word}  {what}")),
+            advice => say(&format!("{word}  {what}: {advice}")),
+        }
+    }
+    let (bad, warnings) = (count(Level::Bad), count(Level::Warning));
+    say(&format!(
+        "{} looked at: {bad} bad, {warnings} warnings",
+        findings.len()
+    ));
+    Ok(ExitCode::from(u8::from(bad > 0)))
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// As [`doctor`].
+pub async fn look(
+    places: &Places,
+    serve: &Serve,
+    database: &Database,
+) -> anyhow::Result<Vec<Finding>> {
+    let mut db = database.connect().await?;
+    let (schema, current) = database::schema(&mut db).await?;
+    let mut findings = vec![schema];
+    findings.extend(database::look(&mut db).await?);
+    findings.push(match bucket(places).await {
+        Err(error) => Finding::new(Level::Bad, "the bucket cannot be opened", error.to_string()),
+        Ok(objects) => match objects.check().await {
+            Ok(()) => Finding::ok("the bucket writes, reads and deletes"),
+            Err(error) => Finding::new(Level::Bad, "the bucket fails its probe", error.to_string()),
+        },
+    });
+    findings.extend(machine::look(places));
+    if current {
+        findings.extend(sealed(places, serve, &mut db).await?);
+    }
+    Ok(findings)
+}
+
+/// What can be looked at only with the keys: they themselves, and each channel.
+async fn sealed(
+    places: &Places,
+    serve: &Serve,
+    db: &mut PgConnection,
+) -> anyhow::Result<Vec<Finding>> {
+    let keyring = match keys::open(places, db).await {
+        Ok(keyring) => keyring,
+        Err(error) => {
+            let what = "the keyring cannot be opened";
+            return Ok(vec![Finding::new(
+                Level::Bad,
+                what,
+                failure::in_words(&error),
+            )]);
+        }
+    };
+    let mut findings = vec![match keyring.check().await {
+        Ok(()) => Finding::ok("the keyring makes, finds and destroys keys"),
+        Err(error) => Finding::new(Level::Bad, "the keyring fails its probe", error.to_string()),
+    }];
+    let line = LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?;
+    let channels = rows::list(db).await?;
+    if channels.is_empty() {
+        let advice = "add one: line-chat-archive channel add <slug>";
+        findings.push(Finding::new(Level::Warning, "there is no channel", advice));
+    }
+    for channel in &channels {
+        findings.extend(channels::look(db, &keyring, channel, &line, serve).await?);
+    }
+    Ok(findings)
+}

@@ -1,0 +1,225 @@
+//! `erasures trace`: what is still there of one message, and where was looked.
+
+use std::{collections::HashSet, process::ExitCode};
+
+use anyhow::{Context, ensure};
+use sqlx::PgConnection;
+
+use super::{database::Database, keys, serve::bucket};
+use crate::{
+    config::Places,
+    objects::{self, Objects},
+    records::trace::{self, Ids, State},
+    seal::{self, Keyring},
+};
+
+/// Tables that make up the record of an erasure: they name the message for ever, and hold nothing of it.
+fn is_record(table: &str) -> bool {
+    ["message_ref", "erasure"].contains(&table) || table.starts_with("ledger")
+}
+
+/// A place that was searched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Which.
+    pub place: String,
+    /// What of it was looked at.
+    pub looked_at: String,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What was found at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// So many rows or objects of the message.
+    Some(i64),
+    /// So many rows that stay, because they record that it was erased, or that its id was met.
+    Record(i64),
+    /// So many rows of other messages that name it as the one they answer to; its id and nothing else.
+    Answers(i64),
+    /// So many objects that no row knows: nobody can say that they are not of this message.
+    Strays(i64),
+}
+
+impl Found {
+    /// Whether something of the message may be there.
+    pub fn is_trace(self) -> bool {
+        matches!(self, Self::Some(_) | Self::Strays(_))
+    }
+}
+
+/// Looks for a message everywhere and prints a table of it. The exit code is 0 if nothing is found, else 1.
+///
+/// # Errors
+/// It cannot be looked for: no such channel, no database, no bucket.
+pub async fn trace(
+    places: &Places,
+    slug: &str,
+    message_id: &str,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<ExitCode> {
+    let database = Database::open(places).await?;
+    let objects = bucket(places).await?;
+    let mut db = database.connect().await?;
+    let keyring = keys::open(places, &mut db).await?;
+    let (state, lines) = look(&mut db, &objects, &keyring, slug, message_id).await?;
+    drop(db);
+    say(match state {
+        State::NeverMet => "The channel has never met a message of this id.",
+        State::Lives => "The message lives: it was not unsent.",
+        State::Unsent => "The message was unsent.",
+    });
+    for line in table(&lines) {
+        say(&line);
+    }
+    say(
+        "Not looked at: the server's files, write-ahead log, replicas and backups, and the logs. Sealed content names nobody; \
+         it goes with its row and its key.",
+    );
+    database.close().await?;
+    let traces = lines.iter().filter(|line| line.found.is_trace()).count();
+    say(&match traces {
+        0 => "Nothing of the message is found.".to_owned(),
+        traces => format!("Something is found in {traces} places."),
+    });
+    Ok(ExitCode::from(u8::from(traces > 0)))
+}
+
+/// Looks for a message in every table, in the bucket and in the keyring.
+///
+/// # Errors
+/// As [`trace`].
+pub async fn look(
+    db: &mut PgConnection,
+    objects: &Objects,
+    keyring: &Keyring,
+    slug: &str,
+    message_id: &str,
+) -> anyhow::Result<(State, Vec<Line>)> {
+    ensure!(!message_id.is_empty(), "a message id is needed");
+    let channel = trace::channel(db, slug).await?;
+    let channel = channel.with_context(|| format!("there is no channel {slug}"))?;
+    let ids = trace::ids(db, channel, message_id).await?;
+    let searched = trace::search(db, &ids).await?;
+    let mut lines: Vec<Line> = searched
+        .into_iter()
+        .map(|table| Line {
+            found: match (table.found, table.answers) {
+                (0, 0) => Found::Nothing,
+                (0, answers) => Found::Answers(answers),
+                (found, _) if is_record(&table.table) => Found::Record(found),
+                (found, _) => Found::Some(found),
+            },
+            looked_at: format!("{} rows, {} columns", table.rows, table.columns),
+            place: table.table,
+        })
+        .collect();
+    lines.extend(look_in_bucket(db, objects, &ids).await?);
+    lines.push(look_in_keyring(keyring, &ids).await?);
+    Ok((ids.state, lines))
+}
+
+/// The objects that rows give to the message, and those that no row knows.
+async fn look_in_bucket(
+    db: &mut PgConnection,
+    objects: &Objects,
+    ids: &Ids,
+) -> anyhow::Result<[Line; 2]> {
+    // The bucket first: an object's row is there before its first byte.
+    let listed = lying(objects).await?;
+    let known: HashSet<String> = trace::object_keys(db).await?.into_iter().collect();
+    let there = ids
+        .objects
+        .iter()
+        .filter(|key| listed.contains(*key))
+        .count();
+    let mut strays: HashSet<_> = listed.difference(&known).cloned().collect();
+    if !strays.is_empty() {
+        // One that was purged after it was listed is none.
+        let again = lying(objects).await?;
+        strays.retain(|key| again.contains(key));
+    }
+    let found = |count: usize, found: fn(i64) -> Found| match count {
+        0 => Found::Nothing,
+        count => found(i64::try_from(count).unwrap_or(i64::MAX)),
+    };
+    Ok([
+        line(
+            "bucket: objects of the message",
+            format!("{} keys", ids.objects.len()),
+            found(there, Found::Some),
+        ),
+        line(
+            "bucket: objects without a row",
+            format!("{} objects", listed.len()),
+            found(strays.len(), Found::Strays),
+        ),
+    ])
+}
+
+/// Keys of all that lies in the bucket, half written objects too.
+async fn lying(objects: &Objects) -> Result<HashSet<String>, objects::Error> {
+    let keys = objects.traces().await?;
+    Ok(keys.iter().map(ToString::to_string).collect())
+}
+
+/// The keys that its erasure has to destroy. They may cover what lives as well, until that is under another key.
+async fn look_in_keyring(keyring: &Keyring, ids: &Ids) -> anyhow::Result<Line> {
+    let mut there = 0;
+    for key in &ids.keys {
+        match keyring.find(*key).await {
+            Err(seal::Error::NoKey) => {}
+            Ok(_) | Err(seal::Error::Unreadable) => there += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let found = if there > 0 {
+        Found::Some(there)
+    } else {
+        Found::Nothing
+    };
+    Ok(line(
+        "keyring: keys of what was erased",
+        format!("{} keys", ids.keys.len()),
+        found,
+    ))
+}
+
+fn line(place: &str, looked_at: String, found: Found) -> Line {
+    Line {
+        place: place.to_owned(),
+        looked_at,
+        found,
+    }
+}
+
+fn table(lines: &[Line]) -> Vec<String> {
+    let head = ["place", "looked at", "found"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = lines
+        .iter()
+        .map(|line| {
+            let found = match line.found {
+                Found::Nothing => "-".to_owned(),
+                Found::Some(n) => format!("FOUND {n}"),
+                Found::Record(n) => format!("{n}, the record that stays"),
+                Found::Answers(n) => format!("{n} that answer to it"),
+                Found::Strays(n) => format!("FOUND {n}, perhaps of it"),
+            };
+            [line.place.clone(), line.looked_at.clone(), found]
+        })
+        .collect();
+    let rows = [vec![head], rows].concat();
+    let width = |i: usize| {
+        rows.iter()
+            .map(|row| row[i].len())
+            .max()
+            .unwrap_or_default()
+    };
+    let (place, looked_at) = (width(0), width(1));
+    rows.iter()
+        .map(|row| format!("{:place$} | {:looked_at$} | {}", row[0], row[1], row[2]))
+        .collect()
+}

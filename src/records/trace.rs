@@ -1,0 +1,225 @@
+//! Looking for a message in every table there is, those too that this program does not know. Only reads; what is read
+//! never leaves the database, only counts do.
+
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use uuid::Uuid;
+
+/// The ids under which a message, and what hangs on it, may be found.
+#[derive(Debug)]
+pub struct Ids {
+    /// Its channel, in which LINE's id means it.
+    pub channel_id: i32,
+    /// LINE's id.
+    pub message_id: String,
+    /// Ours: of the message, its attachments and its erasure.
+    pub ours: Vec<Uuid>,
+    /// Keys of its objects, as far as their rows are there.
+    pub objects: Vec<String>,
+    /// Keys that have to be destroyed before its erasure is complete.
+    pub keys: Vec<Uuid>,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What a channel knows of a message id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    NeverMet,
+    /// It was met, and not unsent.
+    Lives,
+    /// It was unsent.
+    Unsent,
+}
+
+/// The number of a channel, removed or not.
+pub async fn channel(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar("select id from channel where slug = $1")
+        .bind(slug)
+        .fetch_optional(db)
+        .await
+}
+
+/// The ids of a message, as far as its channel knows them.
+pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sqlx::Result<Ids> {
+    let met: Option<(Uuid, bool)> = sqlx::query_as(
+        "select id, unsent_at is not null from message_ref where channel_id = $1 and message_id = $2",
+    )
+    .bind(channel_id)
+    .bind(message_id)
+    .fetch_optional(&mut *db)
+    .await?;
+    let ours: Vec<Uuid> = sqlx::query_scalar(
+        "select $1 where $1 is not null
+         union select id from attachment where message_id = $1
+         union select id from erasure where channel_id = $2 and message_id = $3",
+    )
+    .bind(met.map(|(id, _)| id))
+    .bind(channel_id)
+    .bind(message_id)
+    .fetch_all(&mut *db)
+    .await?;
+    let objects = sqlx::query_scalar(
+        "select key from object where attachment_id = any($1) or erasure_id = any($1) order by key",
+    )
+    .bind(&ours)
+    .fetch_all(&mut *db)
+    .await?;
+    let keys = sqlx::query_scalar("select key_id from erasure_key where erasure_id = any($1)")
+        .bind(&ours)
+        .fetch_all(db)
+        .await?;
+    Ok(Ids {
+        channel_id,
+        message_id: message_id.to_owned(),
+        ours,
+        objects,
+        keys,
+        state: match met {
+            None => State::NeverMet,
+            Some((_, false)) => State::Lives,
+            Some((_, true)) => State::Unsent,
+        },
+    })
+}
+
+/// A column that can hold an id.
+#[derive(FromRow, Debug, Clone)]
+struct Column {
+    schema: String,
+    relation: String,
+    name: String,
+    kind: String,
+    /// True if the table says of each row which channel it is of.
+    of_channel: bool,
+}
+
+/// A table, searched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Searched {
+    /// Its name; with its schema where that is not `public`.
+    pub table: String,
+    /// Its columns that can hold an id.
+    pub columns: usize,
+    /// Its rows.
+    pub rows: i64,
+    /// Those that name the message or something of it.
+    pub found: i64,
+    /// Those that only name it as the one they answer to.
+    pub answers: i64,
+}
+
+/// Searches every table for `ids`. One without a column that can hold an id is in the answer, with no columns.
+pub async fn search(db: &mut PgConnection, ids: &Ids) -> sqlx::Result<Vec<Searched>> {
+    let columns: Vec<Column> = sqlx::query_as(
+        "select t.table_schema::text as schema, t.table_name::text as relation,
+            coalesce(c.column_name, '')::text as name, coalesce(c.udt_name, '')::text as kind,
+            exists (select from information_schema.columns o where o.table_schema = t.table_schema
+                and o.table_name = t.table_name and o.column_name = 'channel_id' and o.udt_name = 'int4') as of_channel
+         from information_schema.tables t
+         left join information_schema.columns c on c.table_schema = t.table_schema and c.table_name = t.table_name
+            and c.udt_name in ('uuid', '_uuid', 'text', 'varchar', 'bpchar', 'name', '_text', '_varchar', 'json', 'jsonb',
+                'bytea')
+         where t.table_type in ('BASE TABLE', 'LOCAL TEMPORARY')
+            and t.table_schema not in ('pg_catalog', 'information_schema')
+         order by t.table_schema <> 'public', 1, 2, c.ordinal_position",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut searched = vec![];
+    for table in columns.chunk_by(|a, b| (&a.schema, &a.relation) == (&b.schema, &b.relation)) {
+        searched.push(search_table(db, table, ids).await?);
+    }
+    Ok(searched)
+}
+
+/// `$1` LINE's id, `$2` ours, `$3` ours and the objects' keys as text, `$4` the channel.
+async fn search_table(
+    db: &mut PgConnection,
+    columns: &[Column],
+    ids: &Ids,
+) -> sqlx::Result<Searched> {
+    let first = &columns[0];
+    let table = format!("{}.{}", quoted(&first.schema), quoted(&first.relation));
+    let (mut found, mut answers) = (vec![], vec![]);
+    for column in columns.iter().filter(|column| !column.kind.is_empty()) {
+        let name = quoted(&column.name);
+        let of_channel = if column.of_channel {
+            "channel_id = $4 and "
+        } else {
+            ""
+        };
+        match &*column.kind {
+            "uuid" => found.push(format!("{name} = any($2)")),
+            "_uuid" => found.push(format!("{name} && $2")),
+            _ if (&*column.relation, &*column.name) == ("message", "quoted_message_id") => {
+                answers.push(format!("({of_channel}{name} = $1)"));
+            }
+            kind => {
+                // Of bytes, `escape` leaves letters and digits as they are.
+                let text = match kind {
+                    "bytea" => format!("encode({name}, 'escape')"),
+                    _ => format!("{name}::text"),
+                };
+                let quote = "'\"quotedMessageId\":\"' || $1 || '\"'";
+                found.push(format!(
+                    "({of_channel}position($1 in replace({text}, {quote}, '')) > 0)"
+                ));
+                answers.push(format!("({of_channel}position({quote} in {text}) > 0)"));
+                found.push(format!(
+                    "exists (select from unnest($3) id where position(id in {text}) > 0)"
+                ));
+                if kind == "bytea" {
+                    found.push(format!("exists (select from unnest($2) id where position(uuid_send(id) in {name}) > 0)"));
+                }
+            }
+        }
+    }
+    let any = |conditions: &[String]| match conditions {
+        [] => "false".to_owned(),
+        _ => conditions.join(" or "),
+    };
+    let (found, answers) = (any(&found), any(&answers));
+    // The parameters' types are said here, for a table may use none of them.
+    let query = format!(
+        "select count(*), count(*) filter (where {found}), count(*) filter (where ({answers}) and not ({found}))
+         from {table} where $1::text is not null and $2::uuid[] is not null and $3::text[] is not null and $4::int is not null"
+    );
+    let names: Vec<String> = ids
+        .ours
+        .iter()
+        .flat_map(|id| [id.to_string(), id.simple().to_string()])
+        .chain(ids.objects.iter().cloned())
+        .collect();
+    let (rows, found, answers) = sqlx::query_as(AssertSqlSafe(query))
+        .bind(&ids.message_id)
+        .bind(&ids.ours)
+        .bind(&names)
+        .bind(ids.channel_id)
+        .fetch_one(db)
+        .await?;
+    Ok(Searched {
+        table: match &*first.schema {
+            "public" => first.relation.clone(),
+            schema => format!("{schema}.{}", first.relation),
+        },
+        columns: columns
+            .iter()
+            .filter(|column| !column.kind.is_empty())
+            .count(),
+        rows,
+        found,
+        answers,
+    })
+}
+
+/// The keys of all objects that have a row.
+pub async fn object_keys(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("select key from object")
+        .fetch_all(db)
+        .await
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

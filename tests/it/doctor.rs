@@ -1,0 +1,213 @@
+//! `doctor`: a healthy archive is found healthy, and what is wrong is found.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::ExitCode, sync::Mutex};
+
+use clap::Parser;
+use line_chat_archive::{
+    app::{
+        database::Database,
+        doctor::{Level, doctor, look},
+        keys,
+    },
+    clock::Clock,
+    config::{Places, Serve},
+    fake_line::{Channel, FakeLine},
+    records::channels,
+};
+use sqlx::Executor;
+use tempfile::TempDir;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    places: Places,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// An archive with a channel of the pretend LINE, of which no service runs.
+struct Archive {
+    flags: Flags,
+    line: FakeLine,
+    shop: Channel,
+    database: Database,
+    _home: TempDir,
+}
+
+impl Archive {
+    async fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        // PostgreSQL, which is not root, has to pass.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let line = FakeLine::start().unwrap();
+        let data_dir = home.path().join("data");
+        let flags = Flags::parse_from([
+            "doctor",
+            "--data-dir",
+            data_dir.to_str().unwrap(),
+            "--public-url",
+            "https://archive.example.com",
+            "--line-api-url",
+            line.url(),
+            "--line-data-api-url",
+            line.url(),
+        ]);
+        let shop = line.channel("Shop");
+        shop.webhook_to("https://archive.example.com/webhook/shop");
+        let database = Database::open(&flags.places).await.unwrap();
+        let mut db = database.connect().await.unwrap();
+        let keyring = keys::open(&flags.places, &mut db).await.unwrap();
+        let (secret, token) = (shop.secret().into(), shop.access_token().into());
+        let now = Clock::system().now();
+        channels::add(
+            &mut db,
+            &keyring,
+            "shop",
+            "Shop",
+            &secret,
+            Some(&token),
+            now,
+        )
+        .await
+        .unwrap();
+        line_chat_archive::app::serve::bucket(&flags.places)
+            .await
+            .unwrap();
+        Self {
+            flags,
+            line,
+            shop,
+            database,
+            _home: home,
+        }
+    }
+
+    /// What is found of this level.
+    async fn found(&self, level: Level) -> Vec<String> {
+        let Flags { places, serve } = &self.flags;
+        let findings = look(places, serve, &self.database).await.unwrap();
+        let found = findings
+            .into_iter()
+            .filter(|finding| finding.level == level);
+        found.map(|finding| finding.what).collect()
+    }
+
+    async fn sql(&self, sql: &'static str) {
+        let mut db = self.database.connect().await.unwrap();
+        db.execute(sqlx::raw_sql(sql)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
+    let archive = Archive::new().await;
+    let said = Mutex::new(String::new());
+    let say = |line: &str| *said.lock().unwrap() += &format!("{line}\n");
+    let Flags { places, serve } = &archive.flags;
+    let code = doctor(places, serve, &say).await.unwrap();
+    let said = said.into_inner().unwrap();
+    assert_eq!(
+        format!("{code:?}"),
+        format!("{:?}", ExitCode::SUCCESS),
+        "{said}"
+    );
+    assert!(!said.contains("bad   "), "{said}");
+    for line in [
+        "ok       fsync = on",
+        "ok       shop: LINE takes the access token",
+        "ok       shop: LINE sends webhooks here",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    for secret in [archive.shop.secret(), archive.shop.access_token()] {
+        assert!(!said.contains(&secret));
+    }
+
+    // Settings of the database hold for each new connection, so for the next look.
+    archive
+        .sql(
+            "alter database archive set log_statement = 'all';
+              alter database archive set log_min_duration_statement = 0;
+              alter database archive set log_parameter_max_length = -1;
+              alter database archive set log_error_verbosity = 'default';
+              alter database archive set wal_recycle = on",
+        )
+        .await;
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        [
+            "log_error_verbosity = default",
+            "log_statement = all",
+            "log_min_duration_statement = 0",
+            "log_parameter_max_length = -1"
+        ]
+    );
+    assert!(
+        archive
+            .found(Level::Warning)
+            .await
+            .contains(&"wal_recycle = on".to_owned())
+    );
+    archive.sql("alter database archive reset all").await;
+    assert_eq!(archive.found(Level::Bad).await, [""; 0]);
+
+    archive
+        .sql(
+            "alter table revision alter column content set statistics -1;
+              create table note (words text[]);
+              create index note_words on note using gin (words);
+              create index note_numbers on note using gin ((array[1, 2]));
+              select pg_create_physical_replication_slot('forgotten')",
+        )
+        .await;
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        [
+            "1 replication slots are idle",
+            "statistics are taken of content: revision.content",
+            "GIN indexes hold words: note_words"
+        ]
+    );
+    archive
+        .sql(
+            "alter table revision alter column content set statistics 0; drop table note;
+              select pg_drop_replication_slot('forgotten')",
+        )
+        .await;
+
+    let secret = places.data_dir.join("secret.key");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        ["others than its owner may open the secret key (mode 644)"]
+    );
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+
+    archive
+        .shop
+        .webhook_to("https://elsewhere.example.com/webhook/shop");
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        ["shop: LINE sends webhooks elsewhere"]
+    );
+    archive.shop.reissue_token();
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        ["shop: LINE refuses the access token (401)"]
+    );
+    archive.line.stop().await;
+    assert_eq!(archive.found(Level::Bad).await, [""; 0], "LINE may be away");
+    assert!(
+        archive
+            .found(Level::Warning)
+            .await
+            .contains(&"shop: LINE says nothing of the access token".to_owned())
+    );
+
+    fs::write(&secret, [7; 32]).unwrap();
+    assert_eq!(
+        archive.found(Level::Bad).await,
+        ["shop: its access token cannot be opened"]
+    );
+    archive.database.close().await.unwrap();
+}

@@ -1,0 +1,201 @@
+//! `erasures trace`: it finds what is there of a message, wherever it is, and nothing of what is gone.
+
+use line_chat_archive::{
+    app::trace::{Found, Line, look},
+    fake_line::drawing,
+    objects::{ObjectKey, Objects},
+    records::trace::State,
+};
+use url::Url;
+
+use crate::harness::{T, run};
+
+async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
+    let objects = bucket(t).await?;
+    let mut db = t.pool().acquire().await?;
+    look(&mut db, &objects, &t.keyring, "shop", message_id).await
+}
+
+/// Does all that follows an unsend, the destruction of keys included, which waits a little for more of them.
+async fn forget(t: &T) -> anyhow::Result<()> {
+    t.run_jobs().await?;
+    t.clock.advance(std::time::Duration::from_secs(3600));
+    t.run_jobs().await
+}
+
+async fn bucket(t: &T) -> anyhow::Result<Objects> {
+    let url = Url::from_directory_path(t.bucket.path().join("objects")).unwrap();
+    Ok(Objects::open(&url).await?)
+}
+
+/// The places at which something was found that should not be there once the message is unsent.
+fn traces(lines: &[Line]) -> Vec<(&str, Found)> {
+    let traces = lines.iter().filter(|line| line.found.is_trace());
+    traces.map(|line| (&*line.place, line.found)).collect()
+}
+
+fn at(lines: &[Line], place: &str) -> Found {
+    lines.iter().find(|line| line.place == place).unwrap().found
+}
+
+#[tokio::test]
+async fn of_a_living_photo_its_rows_and_objects_are_found() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
+        let photo = aoi.sends_image(drawing::photo(7, 80, 60)).await?;
+        aoi.sends_text("another").await?;
+        t.run_jobs().await?;
+        let (state, lines) = trace(t, photo.message_id()).await?;
+        assert_eq!(state, State::Lives);
+        assert_eq!(
+            traces(&lines),
+            [
+                ("attachment", Found::Some(1)),
+                ("message", Found::Some(1)),
+                ("object", Found::Some(2)),
+                ("revision", Found::Some(1)),
+                ("bucket: objects of the message", Found::Some(2)),
+            ]
+        );
+        assert_eq!(at(&lines, "message_ref"), Found::Record(1));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_an_unsent_photo_only_the_record_stays_and_the_id_in_an_answer() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        aoi.shows_no_picture();
+        let photo = aoi.sends_image(drawing::photo(7, 80, 60)).await?;
+        aoi.sends_text("how nice")
+            .quoting_id(photo.message_id())
+            .await?;
+        t.run_jobs().await?;
+        aoi.unsends(&photo).await?;
+
+        // Half-way: rows are gone, objects and the key are not.
+        let (state, lines) = trace(t, photo.message_id()).await?;
+        assert_eq!(state, State::Unsent);
+        assert_eq!(
+            traces(&lines),
+            [
+                ("erasure_key", Found::Some(1)),
+                ("object", Found::Some(2)),
+                ("bucket: objects of the message", Found::Some(2)),
+                ("keyring: keys of what was erased", Found::Some(1)),
+            ]
+        );
+
+        forget(t).await?;
+        let (_, lines) = trace(t, photo.message_id()).await?;
+        assert_eq!(traces(&lines), []);
+        assert_eq!(at(&lines, "message_ref"), Found::Record(1));
+        assert_eq!(at(&lines, "erasure"), Found::Record(1));
+        assert_eq!(at(&lines, "message"), Found::Answers(1));
+        assert_eq!(at(&lines, "job"), Found::Nothing);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let text = aoi.sends_text("hello").await?;
+        let id: uuid::Uuid = sqlx::query_scalar("select id from message")
+            .fetch_one(t.pool())
+            .await?;
+        aoi.unsends(&text).await?;
+        forget(t).await?;
+        assert_eq!(traces(&trace(t, text.message_id()).await?.1), []);
+
+        let (line, ours) = (text.message_id(), id.to_string());
+        let plants = [
+            ("text", format!("'see {line}.'")),
+            (
+                "bytea",
+                format!("convert_to('\\\"id\":\"{line}\"', 'UTF8')"),
+            ),
+            ("jsonb", format!("'{{\"a\": [\"{line}\"]}}'")),
+            ("text[]", format!("array['x', '{line}']")),
+            ("uuid", format!("'{ours}'")),
+            ("uuid[]", format!("array['{ours}']::uuid[]")),
+            ("text", format!("'{ours}'")),
+            ("bytea", format!("uuid_send('{ours}')")),
+            ("varchar", format!("'{}'", id.simple())),
+        ];
+        let mut db = t.pool().acquire().await?;
+        for (kind, value) in plants {
+            let plant = format!(
+                "create schema later; create table later.\"Odd table\" (\"a column\" {kind}, n int);
+                 insert into later.\"Odd table\" values (null, 1), ({value}, 2)"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(plant))
+                .execute(&mut *db)
+                .await?;
+            let (_, lines) = trace(t, line).await?;
+            assert_eq!(
+                traces(&lines),
+                [("later.Odd table", Found::Some(1))],
+                "{kind}"
+            );
+            sqlx::raw_sql("drop schema later cascade")
+                .execute(&mut *db)
+                .await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_without_a_row_and_another_channels_message_of_the_same_id_are_told_apart() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let text = aoi.sends_text("hello").await?;
+        let other = t.channel("other").await?;
+        let twin = other.user("Ben").sends_text("hello").make();
+        let twin = twin.json().replace(twin.message_id(), text.message_id());
+        let twin = line_chat_archive::fake_line::Event::raw(&twin);
+        assert!(other.deliver(&[twin]).await.acknowledged());
+        aoi.unsends(&text).await?;
+        forget(t).await?;
+        assert_eq!(traces(&trace(t, text.message_id()).await?.1), []);
+
+        let bucket = bucket(t).await?;
+        let key = ObjectKey::new();
+        let half = bucket.put(key).await?;
+        let (_, lines) = trace(t, text.message_id()).await?;
+        assert_eq!(
+            traces(&lines),
+            [("bucket: objects without a row", Found::Strays(1))]
+        );
+        half.finish().await?;
+        let (_, lines) = trace(t, text.message_id()).await?;
+        assert_eq!(
+            traces(&lines),
+            [("bucket: objects without a row", Found::Strays(1))]
+        );
+        bucket.purge(key).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_nobody_met_is_nowhere_and_a_channel_that_is_not_there_is_an_error() {
+    run(async |t| {
+        let (state, lines) = trace(t, "900000000000000001").await?;
+        assert_eq!((state, traces(&lines)), (State::NeverMet, vec![]));
+        let objects = bucket(t).await?;
+        let mut db = t.pool().acquire().await?;
+        let looked = look(&mut db, &objects, &t.keyring, "nobody", "1").await;
+        assert!(looked.is_err());
+        Ok(())
+    })
+    .await;
+}
