@@ -89,6 +89,11 @@ pub struct Serve {
     )]
     pub line_data_api_url: Url,
 
+    /// Further places for copies of the ledger, beside that in the object store: file:///directory, several with commas.
+    /// Best on another machine, or where nobody can delete.
+    #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',')]
+    pub ledger_copies: Vec<Url>,
+
     /// Secrets for a first channel.
     #[command(flatten)]
     pub channel: Credentials,

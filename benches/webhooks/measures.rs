@@ -83,8 +83,8 @@ impl<'a> Bench<'a> {
             for app in [App::Sealed, App::Null] {
                 eprintln!("sealing, round {} of {rounds}: {}", round + 1, app.key());
                 let mut running = self.start(app).await?;
-                let sample = self.sample(app, &mut running, 64, &Feed::all(&requests));
-                let sample = sample.await?;
+                let feed = Feed::all(&requests);
+                let sample = self.sample(app, &mut running, 64, &feed).await?;
                 rates.push(sample.rate);
                 samples.push(sample);
                 self.stop(running).await?;

@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use line_chat_archive::{
     MIGRATOR,
-    app::service::{Parts, Service},
+    app::{
+        keys,
+        service::{Parts, Service},
+    },
     clock::Clock,
     line::client::LineApi,
     media::Reach,
@@ -31,7 +34,8 @@ pub fn serve(cipher: Cipher) -> Result<()> {
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
         let shelf = Directory::open(&directory.join("keyring"))?;
-        let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), cipher);
+        let secret = SecretKey::random();
+        let keyring = Keyring::new(&secret, Arc::new(shelf), cipher);
         let clock = Clock::system();
         channels::add(
             &mut db,
@@ -51,6 +55,8 @@ pub fn serve(cipher: Cipher) -> Result<()> {
         let mut service = Service::start(Parts {
             database,
             keyring,
+            signer: keys::signer(&secret),
+            copies: vec![],
             objects: Objects::open(&objects).await?,
             line: LineApi::new(nowhere.clone(), nowhere)?,
             reach: Reach::Guarded,

@@ -101,6 +101,28 @@ fn quiet(options: PgConnectOptions) -> PgConnectOptions {
     options.disable_statement_logging()
 }
 
+/// The role that the service works as, where the migrations could make it: the ledger can be added to by it and not be
+/// changed.
+pub const ROLE: &str = "line_chat_archive_app";
+
+/// The same database for the service: as the role that cannot change the ledger, where there is one that may be taken.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn restricted(options: PgConnectOptions) -> sqlx::Result<PgConnectOptions> {
+    let mut db = options.connect().await?;
+    let may: bool = sqlx::query_scalar(
+        "select exists (select from pg_roles where rolname = $1 and pg_has_role(oid, 'member'))",
+    )
+    .bind(ROLE)
+    .fetch_one(&mut db)
+    .await?;
+    Ok(match may {
+        true => options.options([("role", ROLE)]),
+        false => options,
+    })
+}
+
 /// A pool whose connections are never handed out inside somebody else's transaction.
 ///
 /// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
+    keys,
     serve::until_told_to_end,
     service::{Parts, Service},
 };
@@ -60,7 +61,8 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
     let bangkok = line.channel("Bangkok desk");
     let files = tempfile::TempDir::with_prefix("line-chat-archive-")?;
     let shelf = Directory::open(&files.path().join("keyring"))?;
-    let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed);
+    let secret = SecretKey::random();
+    let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
     add_channel(&mut db, &keyring, &clock, "shop-tokyo", &tokyo).await?;
     add_channel(&mut db, &keyring, &clock, "bangkok-desk", &bangkok).await?;
     let hash = tokio::task::spawn_blocking(|| password::hash(PASSWORD)).await??;
@@ -80,6 +82,8 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
     let mut service = Service::start(Parts {
         database,
         keyring,
+        signer: keys::signer(&secret),
+        copies: vec![],
         objects: Objects::open(&objects).await?,
         line: LineApi::new(line_url.clone(), line_url)?,
         reach: Reach::Anywhere,

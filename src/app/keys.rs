@@ -1,6 +1,9 @@
 //! The secret key and the keyring, found for a command or made for a new archive.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use sqlx::PgConnection;
@@ -8,6 +11,7 @@ use url::Url;
 
 use crate::{
     config::Places,
+    ledger::Signer,
     records::keys,
     seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
 };
@@ -22,16 +26,8 @@ use crate::{
 /// database, or cannot be reached.
 pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyring> {
     let used = keys::newest_in_use(db).await?;
-    let path = match &places.secret_key_file {
-        Some(path) => path.clone(),
-        None => places.data_dir.join("secret.key"),
-    };
-    let secret = if used.is_none() && places.database_url.is_none() {
-        SecretKey::load_or_make(&path)
-    } else {
-        SecretKey::load(&path)
-    };
-    let secret = secret.with_context(|| format!("{}", path.display()))?;
+    let path = secret_path(places);
+    let secret = secret(places, db).await?;
     let keyring = Keyring::new(&secret, shelf(places)?, Cipher::Sealed);
     match used {
         None => {}
@@ -49,6 +45,37 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
         },
     }
     Ok(keyring)
+}
+
+/// The secret key. See [`open`] for when it is made.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub async fn secret(places: &Places, db: &mut PgConnection) -> anyhow::Result<SecretKey> {
+    let path = secret_path(places);
+    let may_make = places.database_url.is_none() && keys::newest_in_use(db).await?.is_none();
+    let secret = match may_make {
+        true => SecretKey::load_or_make(&path),
+        false => SecretKey::load(&path),
+    };
+    secret.with_context(|| format!("{}", path.display()))
+}
+
+fn secret_path(places: &Places) -> PathBuf {
+    match &places.secret_key_file {
+        Some(path) => path.clone(),
+        None => places.data_dir.join("secret.key"),
+    }
+}
+
+/// Who signs the ledger: a key of its own, and a name that no other installation has.
+pub fn signer(secret: &SecretKey) -> Signer {
+    let name = secret.derive("ledger name");
+    let name: String = name[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    Signer::from_seed(
+        &format!("line-chat-archive/{name}"),
+        &secret.derive("ledger"),
+    )
 }
 
 /// `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.

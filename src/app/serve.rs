@@ -32,6 +32,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     let keyring = keys::open(places, &mut db).await?;
+    let signer = keys::signer(&keys::secret(places, &mut db).await?);
     if channels::list(&mut db).await?.is_empty()
         && let Some(secret) = serve.channel.secret()
     {
@@ -52,7 +53,14 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let anybody = operators::any(&mut db).await?;
     drop(db);
 
+    let mut copies = vec![];
+    for url in &serve.ledger_copies {
+        let place = Objects::open(url).await;
+        copies.push(place.with_context(|| format!("LEDGER_COPIES: {url}"))?);
+    }
     let parts = Parts {
+        signer,
+        copies,
         database: database.options.clone(),
         keyring,
         objects: bucket(places).await?,
@@ -64,6 +72,12 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         proxies: serve.trusted_proxies.clone().into(),
     };
     let mut service = Service::start(parts).await?;
+    if service.replayed > 0 {
+        say(&format!(
+            "This database was restored from a backup: {} messages that were erased after it was made are erased again.",
+            service.replayed
+        ));
+    }
     service.work();
     say(&format!("Dashboard: {}", service.public_url));
     for channel in &channels {

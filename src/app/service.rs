@@ -1,6 +1,6 @@
 //! The running service: one HTTP server, one committer, one worker, one live listener.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web as actix};
 use anyhow::Context;
@@ -12,8 +12,9 @@ use url::Url;
 use super::database;
 use crate::{
     clock::Clock,
-    erasure::keys::Keys,
+    erasure::{copies::Copies, keys::Keys, restore, sealer::Sealer},
     ingest::Ingest,
+    ledger::{Signer, Verifier},
     line::client::LineApi,
     live::Live,
     media::Reach,
@@ -32,6 +33,9 @@ const LARGE_BODIES: usize = 64;
 /// Connections of one server thread at most; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4096;
 
+/// How often the ledger is looked at: news is signed within this time, and the minute it may take.
+const SEAL: Duration = Duration::from_secs(5);
+
 /// How often spare keys are said to be this process's own.
 const HOLD: Duration = Duration::from_secs(600);
 
@@ -49,6 +53,10 @@ pub struct Parts {
     pub keyring: Keyring,
     /// Where objects are.
     pub objects: Objects,
+    /// Who signs the ledger.
+    pub signer: Signer,
+    /// Where copies of the ledger are put, beside that in `objects`.
+    pub copies: Vec<Objects>,
     /// LINE.
     pub line: LineApi,
     /// How far content that is not on LINE's hosts may be fetched from.
@@ -75,6 +83,10 @@ pub struct Service {
     pub doors: Doors,
     /// Its worker; started by [`Service::work`].
     pub worker: Worker,
+    /// The ledger's sealer; started by [`Service::work`].
+    pub sealer: Sealer,
+    /// Erasures that the database lacked, because it was restored from a backup, and that were done again.
+    pub replayed: usize,
     /// What its pages share.
     pub shared: actix::Data<Shared>,
     live: Live,
@@ -94,6 +106,8 @@ impl Service {
             database,
             keyring,
             objects,
+            signer,
+            mut copies,
             line,
             reach,
             clock,
@@ -105,7 +119,15 @@ impl Service {
             .check()
             .await
             .context("objects cannot be written, read and deleted")?;
+        let database = database::restricted(database)
+            .await
+            .context("the database cannot be reached")?;
         let pool = database::pool(database.clone());
+        let verifier = Verifier::from_vkey(&signer.vkey())?;
+        copies.insert(0, objects.clone());
+        let copies = Copies::new(copies, verifier);
+        let replayed = restore::replay(&pool, &clock, &copies).await?;
+        let sealer = Sealer::new(pool.clone(), clock.clone(), Arc::new(signer), copies);
         keyring
             .check()
             .await
@@ -190,6 +212,8 @@ impl Service {
             pool,
             doors,
             worker,
+            sealer,
+            replayed,
             shared,
             live,
             server: handle,
@@ -218,6 +242,8 @@ impl Service {
         let (worker, cancel) = (self.worker.clone(), self.cancel.clone());
         let work = tokio::spawn(async move { worker.run(cancel).await });
         self.tasks.push(("the worker", work));
+        let sealed = tokio::spawn(keep_sealing(self.sealer.clone(), self.cancel.clone()));
+        self.tasks.push(("the ledger's sealer", sealed));
     }
 
     /// Address of a channel's webhook.
@@ -247,6 +273,23 @@ impl Service {
         drop(self.shared);
         self.worker.close().await;
         self.pool.close().await;
+    }
+}
+
+/// Seals what is pending every few seconds, and once more at the end.
+async fn keep_sealing(sealer: Sealer, cancel: CancellationToken) {
+    let mut last = false;
+    loop {
+        if let Err(error) = sealer.seal().await {
+            tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
+        }
+        if last {
+            return;
+        }
+        last = cancel
+            .run_until_cancelled(tokio::time::sleep(SEAL))
+            .await
+            .is_none();
     }
 }
 

@@ -38,12 +38,21 @@
 //!   message may still be on its way.
 //! - The unsend event itself is not kept: it has nothing but ids, and those are in the record.
 
+pub mod copies;
 pub mod keys;
+pub mod restore;
+pub mod sealer;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::records::erasures::{self, NewErasure};
+use crate::{
+    ledger::Kind,
+    records::{
+        erasures::{self, Asked, NewErasure},
+        ledger,
+    },
+};
 
 /// Erases unsent messages within the caller's transaction, in which [`meet`](crate::records::messages::meet) has laid their tombstones and
 /// holds their locks. Doing it again does nothing.
@@ -55,13 +64,39 @@ pub async fn unsend(
     unsends: &[NewErasure<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let asked = erase(db, unsends, now).await?;
+    let ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
+    let kinds = [Kind::Requested, Kind::Purged, Kind::KeysDestroyed];
+    ledger::tell(db, &ids, &kinds, now).await
+}
+
+/// As [`unsend`], of messages whose request is in the ledger already: the database was restored from before it.
+///
+/// # Errors
+/// As [`unsend`].
+pub async fn unsend_again(
+    db: &mut PgConnection,
+    unsends: &[NewErasure<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let asked = erase(db, unsends, now).await?;
+    let ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
+    ledger::tell(db, &ids, &[Kind::Purged, Kind::KeysDestroyed], now).await
+}
+
+async fn erase(
+    db: &mut PgConnection,
+    unsends: &[NewErasure<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Asked>> {
     let asked = erasures::ask(db, unsends, now).await?;
     if asked.is_empty() {
-        return Ok(());
+        return Ok(asked);
     }
     let ids: Vec<_> = asked.iter().map(|asked| asked.message).collect();
     erasures::lock_attachments(db, &ids).await?;
     erasures::condemn_objects(db, &asked, now).await?;
     erasures::condemn_keys(db, &asked, now).await?;
-    erasures::delete_messages(db, &asked, now).await
+    erasures::delete_messages(db, &asked, now).await?;
+    Ok(asked)
 }

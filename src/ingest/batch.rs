@@ -202,6 +202,7 @@ async fn erase(
             let key = item.unsent().filter(|key| seen.insert(*key))?;
             let found = refs.get(&key)?;
             Some(NewErasure {
+                id: Uuid::now_v7(),
                 channel_id: key.0,
                 message_id: key.1,
                 message: found.id,

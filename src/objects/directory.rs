@@ -16,6 +16,8 @@ use tokio::task::spawn_blocking;
 use super::{Body, Error, ObjectKey};
 
 const CHUNK: u64 = 64 * 1024;
+/// Where values with names of their own lie; no key begins like that.
+const NAMED: &str = "ledger";
 /// Ending of a half written object. It is no part of any key.
 const PART: &str = "part";
 
@@ -127,6 +129,34 @@ impl Directory {
             Ok(keys)
         })
         .await
+    }
+
+    pub(super) async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let (root, path) = (Arc::clone(&self.root), self.root.join(NAMED).join(name));
+        blocking(move || {
+            let directory = root.join(NAMED);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)?;
+            let mut part = tempfile::NamedTempFile::new_in(&directory)?;
+            part.write_all(&bytes)?;
+            part.as_file().sync_all()?;
+            part.persist(&path).map_err(|error| error.error)?;
+            sync(&directory)?;
+            sync(&root)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.root.join(NAMED).join(name);
+        match blocking(move || Ok(fs::read(path)?)).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn path(&self, key: ObjectKey) -> PathBuf {

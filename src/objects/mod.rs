@@ -79,6 +79,21 @@ impl Objects {
         }
     }
 
+    /// Writes a small value under a name of its own, beside the objects, in place of what was there before: wholly, or
+    /// not at all. A name has a-z, 0-9, `-` and `.`.
+    pub async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        match &self.0 {
+            Place::Directory(directory) => directory.write_named(name, bytes).await,
+        }
+    }
+
+    /// Reads what [`Objects::write_named`] wrote; `None` if there is nothing.
+    pub async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match &self.0 {
+            Place::Directory(directory) => directory.read_named(name).await,
+        }
+    }
+
     /// The keys of all finished objects, in no order.
     pub async fn list(&self) -> Result<Vec<ObjectKey>, Error> {
         match &self.0 {

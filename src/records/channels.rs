@@ -157,6 +157,14 @@ pub async fn set_token(
     Ok(())
 }
 
+/// The number of a channel, removed or not.
+pub async fn known(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar("select id from channel where slug = $1")
+        .bind(slug)
+        .fetch_optional(db)
+        .await
+}
+
 /// The number of a channel that is not removed.
 pub async fn find(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar("select id from channel where slug = $1 and removed_at is null")

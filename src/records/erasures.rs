@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 /// An unsend to be put on record.
 pub struct NewErasure<'a> {
+    /// Our own id of the erasure.
+    pub id: Uuid,
     /// The channel whose signed webhook asked for it.
     pub channel_id: i32,
     /// LINE's message id.
@@ -35,7 +37,6 @@ pub async fn ask(
     erasures: &[NewErasure<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Asked>> {
-    let ids: Vec<Uuid> = erasures.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query_as(
         "with wanted as (
              select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[])
@@ -50,7 +51,7 @@ pub async fn ask(
          )
          select id, message from wanted join new using (id)",
     )
-    .bind(&ids)
+    .bind(erasures.iter().map(|e| e.id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.channel_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.message_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.message).collect::<Vec<_>>())

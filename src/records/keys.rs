@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::seal::{Keyring, Taken};
+use super::ledger;
+use crate::{
+    ledger::Kind,
+    seal::{Keyring, Taken},
+};
 
 /// How long [`key_for`] waits for keys that are being made.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -295,9 +299,9 @@ pub async fn in_use(conn: &mut PgConnection, key: Uuid) -> Result<bool> {
     .await
 }
 
-/// The key is confirmed gone. With the last one of an erasure, notes there that all are gone at `now`; those erasures
-/// are the answer. To be called in a transaction.
-pub async fn gone(conn: &mut PgConnection, key: Uuid, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// The key is confirmed gone. With the last one of an erasure, notes there, and in the ledger, that all are gone
+/// at `now`. To be called in a transaction.
+pub async fn gone(conn: &mut PgConnection, key: Uuid, now: DateTime<Utc>) -> Result<()> {
     sqlx::query("delete from keyring_key where id = $1")
         .bind(key)
         .execute(&mut *conn)
@@ -314,13 +318,14 @@ pub async fn gone(conn: &mut PgConnection, key: Uuid, now: DateTime<Utc>) -> Res
         .bind(key)
         .execute(&mut *conn)
         .await?;
-    sqlx::query_scalar(
+    let gone: Vec<Uuid> = sqlx::query_scalar(
         "update erasure e set keys_gone_at = $1
          where keys_gone_at is null and id = any($2) and not exists (select from erasure_key where erasure_id = e.id)
          returning id",
     )
     .bind(now)
     .bind(waiting)
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *conn)
+    .await?;
+    ledger::tell(conn, &gone, &[Kind::KeysDestroyed], now).await
 }

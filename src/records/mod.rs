@@ -8,6 +8,7 @@ pub mod erasures;
 pub mod events;
 pub mod jobs;
 pub mod keys;
+pub mod ledger;
 pub mod media;
 pub mod messages;
 pub mod objects;

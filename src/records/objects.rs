@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::objects::ObjectKey;
+use super::ledger;
+use crate::{ledger::Kind, objects::ObjectKey};
 
 /// An object that must go.
 #[derive(Clone, Copy, Debug)]
@@ -157,18 +158,19 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
         .bind(&key)
         .execute(&mut *conn)
         .await?;
-    sqlx::query(
+    let gone: Option<(Uuid, String)> = sqlx::query_as(
         "with gone as (
              update erasure set objects_gone_at = $2
              where id = $1 and objects_gone_at is null
              and not exists (select from object where erasure_id = $1)
-             returning channel_id, message_id)
-         select pg_notify('archive', coalesce(ref.conversation_id::text, '*'))
+             returning id, channel_id, message_id)
+         select gone.id, pg_notify('archive', coalesce(ref.conversation_id::text, '*'))::text
          from gone left join message_ref ref using (channel_id, message_id)",
     )
     .bind(erasure)
     .bind(now)
-    .execute(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    Ok(())
+    let gone: Vec<Uuid> = gone.into_iter().map(|(id, _)| id).collect();
+    ledger::tell(conn, &gone, &[Kind::Purged], now).await
 }

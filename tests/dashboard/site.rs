@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use chrono::{DateTime, TimeZone, Utc};
 use line_chat_archive::{
     MIGRATOR,
-    app::service::{Parts, Service},
+    app::{
+        self,
+        service::{Parts, Service},
+    },
     clock::Clock,
     embedded::Scratch,
     fake_line::{Channel, FakeLine},
@@ -26,7 +29,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
-use crate::keys::keyring;
+use crate::keys::{keyring, secret};
 
 /// Every operator's password.
 pub const PASSWORD: &str = "correct horse battery";
@@ -88,6 +91,8 @@ impl Site {
         let service = Service::start(Parts {
             database: database.clone(),
             keyring: keyring(bucket.path()),
+            signer: app::keys::signer(&secret(bucket.path())),
+            copies: vec![],
             objects: Objects::open(&directory).await.unwrap(),
             line: LineApi::new(address.clone(), address).unwrap(),
             reach: Reach::Anywhere,

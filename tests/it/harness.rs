@@ -6,7 +6,10 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeZone, Utc};
 use line_chat_archive::{
     MIGRATOR,
-    app::service::{Parts, Service},
+    app::{
+        self,
+        service::{Parts, Service},
+    },
     clock::Clock,
     embedded::Scratch,
     fake_line::{Channel, Event, FakeLine},
@@ -110,6 +113,11 @@ impl T {
         Ok(channel)
     }
 
+    /// A service on another database, with the same bucket and keyring.
+    pub async fn serve_on(&self, database: &PgConnectOptions) -> anyhow::Result<Service> {
+        serve(database, &self.clock, &self.line, &self.bucket).await
+    }
+
     /// A second service on the same database and bucket.
     pub async fn replica(&self) -> anyhow::Result<Service> {
         serve(&self.database, &self.clock, &self.line, &self.bucket).await
@@ -203,7 +211,7 @@ impl T {
         Ok(found)
     }
 
-    /// Files in the bucket, each with its bytes.
+    /// Files in the bucket, each with its bytes; without the copy of the ledger.
     pub fn objects(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut found = vec![];
         let mut directories = vec![self.bucket.path().join("objects")];
@@ -211,6 +219,7 @@ impl T {
             for entry in std::fs::read_dir(directory)? {
                 let entry = entry?;
                 match entry.file_type()?.is_dir() {
+                    true if entry.file_name() == "ledger" => {}
                     true => directories.push(entry.path()),
                     false => found.push(std::fs::read(entry.path())?),
                 }
@@ -267,6 +276,8 @@ async fn serve(
     Service::start(Parts {
         database: database.clone(),
         keyring: keys::keyring(bucket.path()),
+        signer: app::keys::signer(&keys::secret(bucket.path())),
+        copies: vec![],
         objects: Objects::open(&directory).await?,
         line: LineApi::new(line.clone(), line)?,
         reach: Reach::Anywhere,

@@ -17,6 +17,7 @@ mod harness;
 #[path = "../support/keys.rs"]
 mod keys;
 mod keys_destroyed;
+mod ledger;
 mod media;
 mod outside;
 #[path = "../support/mod.rs"]

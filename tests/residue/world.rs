@@ -12,7 +12,10 @@ use anyhow::{Context, ensure};
 use chrono::{TimeZone, Utc};
 use line_chat_archive::{
     MIGRATOR,
-    app::service::{Parts, Service},
+    app::{
+        keys,
+        service::{Parts, Service},
+    },
     clock::Clock,
     embedded::Embedded,
     fake_line::{Channel, Event, FakeLine},
@@ -71,6 +74,7 @@ impl World {
         let secret = SecretKey::load_or_make(&data_dir.join("secret.key"))?;
         let shelf = Directory::open(&data_dir.join("keyring"))?;
         let keyring = Keyring::new(&secret, Arc::new(shelf), cipher);
+        let signer = keys::signer(&secret);
         let (secret, token) = (shop.secret().into(), shop.access_token().into());
         channels::add(
             &mut db,
@@ -91,6 +95,8 @@ impl World {
         let service = Service::start(Parts {
             database,
             keyring,
+            signer,
+            copies: vec![],
             objects: Objects::open(&bucket).await?,
             line: LineApi::new(api.clone(), api)?,
             reach: Reach::Anywhere,

@@ -6,9 +6,14 @@ use line_chat_archive::seal::{Cipher, Directory, Keyring, Place, SecretKey, key_
 
 /// A keyring in `dir`, with the secret key there; another one in the same place opens what this one has sealed.
 pub fn keyring(dir: &Path) -> Keyring {
-    let secret = SecretKey::load_or_make(&dir.join("secret.key")).expect("a secret key");
+    let secret = secret(dir);
     let shelf = Directory::open(&dir.join("keyring")).expect("a directory");
     Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed)
+}
+
+/// The secret key of that place.
+pub fn secret(dir: &Path) -> SecretKey {
+    SecretKey::load_or_make(&dir.join("secret.key")).expect("a secret key")
 }
 
 /// A document, opened; `None` if it cannot be.

@@ -1,0 +1,183 @@
+//! Copies of the ledger outside of the database: whoever cuts or restores the one is contradicted by the others.
+//!
+//! A copy has the newest checkpoint and the records it covers, a thousand in each file. They hold no content.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use sqlx::PgConnection;
+
+use crate::{
+    ledger::Verifier,
+    objects::{self, Objects},
+    records::ledger,
+};
+
+/// Records in one file.
+const TOGETHER: u64 = 1000;
+
+/// Name of the newest checkpoint.
+const CHECKPOINT: &str = "checkpoint";
+
+/// What is wrong with a copy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The place.
+    #[error("a copy of the ledger: {0}")]
+    Place(#[from] objects::Error),
+    /// It is not signed with this installation's key, or not whole.
+    #[error("a copy of the ledger is damaged, or another archive's")]
+    Damaged,
+    /// It covers more than the database.
+    #[error(
+        "a copy of the ledger has records that the database lacks: it was restored from a backup, and the service has to be restarted"
+    )]
+    Ahead,
+}
+
+/// The places that copies are put at. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    places: Arc<[Objects]>,
+    verifier: Arc<Verifier>,
+    current: Arc<AtomicBool>,
+}
+
+/// The newest head of the tree that a copy has.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Records it covers.
+    pub size: u64,
+    /// Root of their tree.
+    pub root: crate::ledger::Hash,
+    /// The signed note.
+    pub note: String,
+}
+
+impl Copies {
+    /// Copies at `places`, signed with the key of `verifier`.
+    pub fn new(places: Vec<Objects>, verifier: Verifier) -> Self {
+        Self {
+            places: places.into(),
+            verifier: Arc::new(verifier),
+            current: Arc::default(),
+        }
+    }
+
+    /// True if all places had the newest checkpoint when it was last tried.
+    pub fn are_current(&self) -> bool {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Gives every place what it lacks: records first, then the checkpoint that covers them.
+    ///
+    /// # Errors
+    /// The first one, after all places were tried.
+    pub async fn bring_up_to_date(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        self.current.store(false, Ordering::Relaxed);
+        let Some(newest) = ledger::newest_checkpoint(conn).await? else {
+            return Ok(());
+        };
+        let size = u64::try_from(newest.size).map_err(|_| Error::Damaged)?;
+        let mut result = Ok(());
+        for place in self.places.iter() {
+            let done = self.update(conn, place, size, &newest.note).await;
+            result = result.and(done);
+        }
+        self.current.store(result.is_ok(), Ordering::Relaxed);
+        result
+    }
+
+    async fn update(
+        &self,
+        conn: &mut PgConnection,
+        place: &Objects,
+        size: u64,
+        note: &str,
+    ) -> Result<(), Error> {
+        let head = self.head(place).await?;
+        let has = match &head {
+            Some(head) if head.note == note => return Ok(()),
+            Some(head) if head.size > size => return Err(Error::Ahead),
+            Some(head) => head.size,
+            None => 0,
+        };
+        for file in has / TOGETHER..size.div_ceil(TOGETHER) {
+            let (from, until) = (file * TOGETHER, ((file + 1) * TOGETHER).min(size));
+            if until <= has {
+                continue;
+            }
+            let mut lines = Vec::new();
+            for record in ledger::records(conn, from, until).await? {
+                lines.extend_from_slice(&record);
+                lines.push(b'\n');
+            }
+            place.write_named(&name(file), lines).await?;
+        }
+        place
+            .write_named(CHECKPOINT, note.as_bytes().to_vec())
+            .await?;
+        Ok(())
+    }
+
+    async fn head(&self, place: &Objects) -> Result<Option<Head>, Error> {
+        let Some(bytes) = place.read_named(CHECKPOINT).await? else {
+            return Ok(None);
+        };
+        let note = String::from_utf8(bytes).map_err(|_| Error::Damaged)?;
+        let checkpoint = self.verifier.open(&note).map_err(|_| Error::Damaged)?;
+        Ok(Some(Head {
+            size: checkpoint.size,
+            root: checkpoint.root,
+            note,
+        }))
+    }
+
+    /// The newest checkpoint of all copies, with the place that has it; `None` if there is no copy yet.
+    ///
+    /// # Errors
+    /// A place cannot be read, or its copy is damaged.
+    pub async fn newest(&self) -> Result<Option<(Head, Objects)>, Error> {
+        let mut newest: Option<(Head, Objects)> = None;
+        for place in self.places.iter() {
+            if let Some(head) = self.head(place).await?
+                && newest
+                    .as_ref()
+                    .is_none_or(|(known, _)| known.size < head.size)
+            {
+                newest = Some((head, place.clone()));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The records of a copy from `from` up to `until`.
+    ///
+    /// # Errors
+    /// A file is missing or short.
+    pub async fn records(place: &Objects, from: u64, until: u64) -> Result<Vec<Vec<u8>>, Error> {
+        let mut records = Vec::new();
+        for file in from / TOGETHER..until.div_ceil(TOGETHER) {
+            let bytes = place.read_named(&name(file)).await?.ok_or(Error::Damaged)?;
+            let lines = bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty());
+            let numbered = (file * TOGETHER..).zip(lines);
+            let wanted = numbered.filter(|(seq, _)| (from..until).contains(seq));
+            records.extend(wanted.map(|(_, line)| line.to_vec()));
+        }
+        match records.len() as u64 == until - from {
+            true => Ok(records),
+            false => Err(Error::Damaged),
+        }
+    }
+}
+
+fn name(file: u64) -> String {
+    format!("records-{file:09}.ndjson")
+}

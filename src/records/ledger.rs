@@ -1,0 +1,242 @@
+//! The ledger's rows. What a record says is `ledger`'s; when one is sealed, and by whom, `erasure`'s.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, Result};
+use uuid::Uuid;
+
+use crate::ledger::{Hash, Kind, Record};
+
+/// What is put into every record.
+const SOFTWARE: &str = concat!("line-chat-archive ", env!("CARGO_PKG_VERSION"));
+
+/// Puts records on the way into the ledger, in the caller's transaction.
+pub async fn pend(conn: &mut PgConnection, records: &[Record], now: DateTime<Utc>) -> Result<()> {
+    let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
+    sqlx::query("insert into ledger_pending (record, created_at) select record, $2 from unnest($1::bytea[]) as record")
+        .bind(bytes)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Erased {
+    id: Uuid,
+    slug: String,
+    message_id: Option<String>,
+    conversation_id: Option<Uuid>,
+    cause: String,
+    webhook_event_id: Option<String>,
+    asked_at: DateTime<Utc>,
+    rows_gone_at: DateTime<Utc>,
+    rows_erased: i32,
+    objects_found: i32,
+    objects_gone_at: Option<DateTime<Utc>>,
+    keys_found: i32,
+    keys_gone_at: Option<DateTime<Utc>>,
+}
+
+impl Erased {
+    fn record(&self, kind: Kind) -> Option<Record> {
+        let at = match kind {
+            Kind::Purged => self.objects_gone_at?,
+            Kind::KeysDestroyed => self.keys_gone_at?,
+            _ => self.rows_gone_at,
+        };
+        Some(Record {
+            v: 1,
+            kind,
+            erasure: self.id,
+            channel: Some(self.slug.clone()),
+            message_id: self.message_id.clone(),
+            event: None,
+            conversation: self.conversation_id,
+            cause: Some(self.cause.clone()),
+            trigger: self.webhook_event_id.clone(),
+            asked_at: Some(self.asked_at.timestamp_millis()),
+            at: at.timestamp_millis(),
+            rows: (kind == Kind::Requested).then_some(self.rows_erased.into()),
+            objects: (kind != Kind::KeysDestroyed).then_some(self.objects_found.into()),
+            keys: (kind != Kind::Purged).then_some(self.keys_found.into()),
+            software: SOFTWARE.to_owned(),
+        })
+    }
+}
+
+/// Puts on the way what is now to be said of these erasures: one record of each kind for each of them, if it is so far.
+pub async fn tell(
+    conn: &mut PgConnection,
+    erasures: &[Uuid],
+    kinds: &[Kind],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if erasures.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Erased> = sqlx::query_as(
+        "select e.id, c.slug, message_id, conversation_id, cause, webhook_event_id, asked_at, rows_gone_at,
+             rows_erased, objects_found, objects_gone_at, keys_found, keys_gone_at
+         from erasure e join channel c on c.id = e.channel_id where e.id = any($1) order by e.id",
+    )
+    .bind(erasures)
+    .fetch_all(&mut *conn)
+    .await?;
+    let records: Vec<Record> = rows
+        .iter()
+        .flat_map(|row| kinds.iter().filter_map(|kind| row.record(*kind)))
+        .collect();
+    pend(conn, &records, now).await
+}
+
+/// Becomes the one sealer until the transaction ends; `false`: somebody else is.
+pub async fn try_lock(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_xact_lock(726593042)")
+        .fetch_one(conn)
+        .await
+}
+
+/// Records in the ledger.
+pub async fn size(conn: &mut PgConnection) -> Result<u64> {
+    let size: i64 = sqlx::query_scalar("select coalesce(max(seq) + 1, 0) from ledger")
+        .fetch_one(conn)
+        .await?;
+    Ok(u64::try_from(size).unwrap_or_default())
+}
+
+/// Leaves from `from` on, in their order, at most 10,000.
+pub async fn leaves(conn: &mut PgConnection, from: u64) -> Result<Vec<Hash>> {
+    let rows: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("select seq, leaf from ledger where seq >= $1 order by seq limit 10000")
+            .bind(i64::try_from(from).unwrap_or(i64::MAX))
+            .fetch_all(conn)
+            .await?;
+    rows.into_iter()
+        .enumerate()
+        .map(|(nth, (seq, leaf))| {
+            let next = u64::try_from(seq) == Ok(from + nth as u64);
+            let leaf = Hash::try_from(leaf).ok().filter(|_| next);
+            leaf.ok_or_else(|| {
+                sqlx::Error::Decode("the ledger has a gap, or a leaf that is none".into())
+            })
+        })
+        .collect()
+}
+
+/// Records' bytes from `from` up to `until`, in their order, at most 10,000.
+pub async fn records(conn: &mut PgConnection, from: u64, until: u64) -> Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar(
+        "select record from ledger where seq >= $1 and seq < $2 order by seq limit 10000",
+    )
+    .bind(i64::try_from(from).unwrap_or(i64::MAX))
+    .bind(i64::try_from(until).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await
+}
+
+/// Up to `limit` pending records with their numbers, in the order they are to be sealed.
+pub async fn pending(conn: &mut PgConnection, limit: i64) -> Result<Vec<(i64, Vec<u8>)>> {
+    sqlx::query_as("select id, record from ledger_pending order by id limit $1")
+        .bind(limit)
+        .fetch_all(conn)
+        .await
+}
+
+/// When the oldest pending record was written.
+pub async fn pending_since(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar("select min(created_at) from ledger_pending")
+        .fetch_one(conn)
+        .await
+}
+
+/// Adds records with their leaves (parallel slices) from `from` on, and takes them out of the pending ones: by their
+/// numbers, or (`None`) by their bytes.
+pub async fn append(
+    conn: &mut PgConnection,
+    from: u64,
+    records: &[Vec<u8>],
+    leaves: &[Hash],
+    pending: Option<&[i64]>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let erasures: Vec<Option<Uuid>> = records
+        .iter()
+        .map(|bytes| Record::parse(bytes).map(|record| record.erasure))
+        .collect();
+    sqlx::query(
+        "insert into ledger (seq, record, leaf, erasure_id, sealed_at)
+         select $1 + place - 1, record, leaf, erasure_id, $5
+         from unnest($2::bytea[], $3::bytea[], $4::uuid[]) with ordinality as r (record, leaf, erasure_id, place)",
+    )
+    .bind(i64::try_from(from).unwrap_or(i64::MAX))
+    .bind(records)
+    .bind(leaves.iter().map(Hash::as_slice).collect::<Vec<_>>())
+    .bind(erasures)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    match pending {
+        Some(ids) => {
+            sqlx::query("delete from ledger_pending where id = any($1)")
+                .bind(ids)
+                .execute(conn)
+                .await?
+        }
+        None => {
+            sqlx::query("delete from ledger_pending where record = any($1)")
+                .bind(records)
+                .execute(conn)
+                .await?
+        }
+    };
+    Ok(())
+}
+
+/// A signed head of the tree.
+#[derive(FromRow, Clone, Debug)]
+pub struct Checkpoint {
+    /// Records it covers.
+    pub size: i64,
+    /// Root of the tree.
+    pub root: Vec<u8>,
+    /// The signed note.
+    pub note: String,
+    /// When it was signed.
+    pub made_at: DateTime<Utc>,
+}
+
+/// The newest checkpoint.
+pub async fn newest_checkpoint(conn: &mut PgConnection) -> Result<Option<Checkpoint>> {
+    sqlx::query_as(
+        "select size, root, note, made_at from checkpoint order by size desc, made_at desc limit 1",
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// All checkpoints, the oldest first.
+pub async fn checkpoints(conn: &mut PgConnection) -> Result<Vec<Checkpoint>> {
+    sqlx::query_as("select size, root, note, made_at from checkpoint order by size, made_at")
+        .fetch_all(conn)
+        .await
+}
+
+/// Keeps a checkpoint.
+pub async fn keep_checkpoint(conn: &mut PgConnection, made: &Checkpoint) -> Result<()> {
+    sqlx::query("insert into checkpoint (size, root, note, made_at) values ($1, $2, $3, $4)")
+        .bind(made.size)
+        .bind(&made.root)
+        .bind(&made.note)
+        .bind(made.made_at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The records of an erasure, with their numbers.
+pub async fn of_erasure(conn: &mut PgConnection, erasure: Uuid) -> Result<Vec<(i64, Vec<u8>)>> {
+    sqlx::query_as("select seq, record from ledger where erasure_id = $1 order by seq")
+        .bind(erasure)
+        .fetch_all(conn)
+        .await
+}

@@ -1,0 +1,325 @@
+//! The ledger in the database: gapless whoever writes and whatever is killed, changed by nobody, replayed after a restore.
+
+use std::time::Duration;
+
+use line_chat_archive::{
+    app::{self, database},
+    ledger::{
+        Hash, Kind, Record, Verifier,
+        tree::{leaf_hash, root_of},
+    },
+    records::ledger,
+};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{
+    harness::{T, run},
+    keys,
+};
+
+const MINUTE: Duration = Duration::from_secs(61);
+
+fn record(n: usize) -> Record {
+    Record {
+        v: 1,
+        kind: Kind::Requested,
+        erasure: Uuid::now_v7(),
+        channel: Some("shop".to_owned()),
+        message_id: Some(n.to_string()),
+        event: None,
+        conversation: None,
+        cause: Some("unsend".to_owned()),
+        trigger: None,
+        asked_at: Some(0),
+        at: 0,
+        rows: Some(1),
+        objects: Some(0),
+        keys: Some(1),
+        software: "test".to_owned(),
+    }
+}
+
+/// Every record once, without gaps, under a root that is signed. Returns the records.
+async fn sound(t: &T) -> anyhow::Result<Vec<Record>> {
+    let mut db = t.pool().acquire().await?;
+    let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("select seq, record, leaf from ledger order by seq")
+            .fetch_all(&mut *db)
+            .await?;
+    let mut leaves: Vec<Hash> = vec![];
+    for (nth, (seq, record, leaf)) in rows.iter().enumerate() {
+        assert_eq!(*seq, i64::try_from(nth)?, "no gap");
+        assert_eq!(leaf_hash(record).as_slice(), leaf);
+        leaves.push(leaf_hash(record));
+    }
+    let signer = app::keys::signer(&keys::secret(t.bucket.path()));
+    let verifier = Verifier::from_vkey(&signer.vkey())?;
+    let mut signed = 0;
+    for checkpoint in ledger::checkpoints(&mut db).await? {
+        let head = verifier.open(&checkpoint.note)?;
+        let size = usize::try_from(head.size)?;
+        assert!(size <= leaves.len() && size >= signed);
+        assert_eq!(head.root, root_of(&leaves[..size]), "no fork at {size}");
+        signed = size;
+    }
+    assert_eq!(signed, leaves.len(), "all is signed");
+    let pending = sqlx::query_scalar::<_, i64>("select count(*) from ledger_pending");
+    assert_eq!(pending.fetch_one(&mut *db).await?, 0);
+    Ok(rows
+        .iter()
+        .map(|(_, record, _)| Record::parse(record).unwrap())
+        .collect())
+}
+
+#[tokio::test]
+async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let photo = aoi.sends_image(vec![7; 1000]).await?;
+        t.run_jobs().await?;
+        aoi.unsends(&photo).await?;
+        t.clock.advance(MINUTE);
+        t.run_jobs().await?;
+        t.clock.advance(MINUTE);
+        t.run_jobs().await?;
+        t.service.sealer.seal().await?;
+        let records = sound(t).await?;
+        let mut kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
+        kinds.sort_by_key(|kind| format!("{kind:?}"));
+        assert_eq!(kinds, [Kind::KeysDestroyed, Kind::Purged, Kind::Requested]);
+        let asked = records
+            .iter()
+            .find(|one| one.kind == Kind::Requested)
+            .unwrap();
+        assert_eq!(asked.message_id.as_deref(), Some(photo.message_id()));
+        assert_eq!(asked.channel.as_deref(), Some("shop"));
+        assert_eq!(asked.cause.as_deref(), Some("unsend"));
+        assert!(asked.trigger.is_some() && asked.rows > Some(2) && asked.objects > Some(0));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
+    run(async |t| {
+        let other = t.replica().await?;
+        let mut writers = JoinSet::new();
+        for writer in 0..64 {
+            let options = t.database.clone();
+            writers.spawn(async move {
+                let mut db = options.connect().await.unwrap();
+                for n in 0..20 {
+                    let mut tx = db.begin().await.unwrap();
+                    let records = [record(writer * 100 + n)];
+                    ledger::pend(&mut tx, &records, chrono::Utc::now())
+                        .await
+                        .unwrap();
+                    match n % 5 {
+                        4 => tx.rollback().await.unwrap(),
+                        _ => tx.commit().await.unwrap(),
+                    }
+                }
+                db.close().await.unwrap();
+            });
+        }
+        let sealers = [t.service.sealer.clone(), other.sealer.clone()].map(|sealer| {
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    sealer.seal().await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        while let Some(done) = writers.join_next().await {
+            done?;
+        }
+        for sealer in sealers {
+            sealer.await?;
+        }
+        t.service.sealer.seal().await?;
+        let mut ids: Vec<String> = sound(t)
+            .await?
+            .into_iter()
+            .filter_map(|record| record.message_id)
+            .collect();
+        assert_eq!(ids.len(), 64 * 16);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 64 * 16, "each once");
+        other.stop().await;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sealer_killed_fifty_times_leaves_a_sound_ledger() {
+    run(async |t| {
+        let mut db = t.database.connect().await?;
+        for round in 0..50_u32 {
+            let records: Vec<Record> = (0..7).map(record).collect();
+            ledger::pend(&mut db, &records, t.clock.now()).await?;
+            let sealer = t.service.sealer.clone();
+            let sealing = tokio::spawn(async move { sealer.seal().await });
+            for _ in 0..round * 3 {
+                tokio::task::yield_now().await;
+            }
+            match round % 2 {
+                0 => sealing.abort(),
+                _ => {
+                    db.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity
+                         where datname = current_database() and pid <> pg_backend_pid() and query like '%ledger%'",
+                    )
+                    .await?;
+                }
+            }
+            let _ = sealing.await;
+        }
+        db.close().await?;
+        t.service.sealer.seal().await?;
+        assert_eq!(sound(t).await?.len(), 350);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_service_may_not_change_the_ledger_and_nor_may_the_owner() {
+    run(async |t| {
+        let mut owner = t.database.connect().await?;
+        ledger::pend(&mut owner, &[record(1)], t.clock.now()).await?;
+        t.service.sealer.seal().await?;
+        let role: String = sqlx::query_scalar("select current_user::text")
+            .fetch_one(t.pool())
+            .await?;
+        assert_eq!(role, database::ROLE, "the service is not the owner");
+        for change in [
+            "update ledger set record = ''",
+            "delete from ledger",
+            "truncate ledger",
+            "update checkpoint set note = ''",
+            "delete from checkpoint",
+            "drop table ledger",
+            "alter table ledger disable trigger all",
+        ] {
+            let refused = t.pool().execute(change).await.unwrap_err();
+            let code = refused.as_database_error().and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("42501"), "{change}");
+        }
+        for change in [
+            "update ledger set record = ''",
+            "delete from ledger",
+            "truncate ledger",
+        ] {
+            assert!(owner.execute(change).await.is_err(), "{change}");
+        }
+        owner.close().await?;
+        Ok(())
+    })
+    .await;
+}
+
+/// A backup from before the unsends, put back: what was unsent since is erased again before anybody can see it.
+#[tokio::test]
+async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_its_port() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let mut texts = vec![];
+        for n in 0..8 {
+            texts.push(aoi.sends_text(&format!("MARK-RESTORE-{n}")).await?);
+        }
+        t.run_jobs().await?;
+        aoi.unsends(&texts[7]).await?;
+        t.service.sealer.seal().await?;
+        let name = t.database.get_database().unwrap().to_owned();
+        let backup = backup(t, &name).await?;
+
+        // The service notices that its connection was cut.
+        let _ = aoi.unsends(&texts[7]).await;
+        for text in &texts[..5] {
+            aoi.unsends(text).await?;
+        }
+        t.service.sealer.seal().await?;
+        let before = sound(t).await?.len();
+
+        let restored = t.serve_on(&backup).await?;
+        assert_eq!(restored.replayed, 5);
+        std::mem::replace(&mut t.service, restored).stop().await;
+        t.shop.webhook_to(&t.service.webhook_url("shop"));
+        for text in &texts[..5] {
+            for _ in 0..10 {
+                t.shop.redeliver(text).await;
+            }
+        }
+        t.clock.advance(MINUTE);
+        t.run_jobs().await?;
+        assert_eq!(t.count("select count(*) from message").await?, 2);
+        for n in [0, 1, 2, 3, 4, 7] {
+            assert_eq!(t.traces(&format!("MARK-RESTORE-{n}")).await?, [""; 0]);
+        }
+        assert_eq!(t.traces("MARK-RESTORE-5").await?, ["revision.content × 1"]);
+        t.service.sealer.seal().await?;
+        assert!(sound(t).await?.len() > before, "the same ledger goes on");
+        let again = t.replica().await?;
+        assert_eq!(again.replayed, 0);
+        again.stop().await;
+        Ok(())
+    })
+    .await;
+}
+
+/// A copy of the database as it is now.
+async fn backup(t: &T, name: &str) -> anyhow::Result<sqlx::postgres::PgConnectOptions> {
+    let mut admin = t.database.clone().database("postgres").connect().await?;
+    let copy = format!("{name}_backup");
+    // Nobody may be connected while it is copied.
+    let cut = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
+    );
+    let make = format!("create database {copy} template {name}");
+    for _ in 0..50 {
+        admin.execute(sqlx::AssertSqlSafe(cut.clone())).await?;
+        if admin
+            .execute(sqlx::AssertSqlSafe(make.clone()))
+            .await
+            .is_ok()
+        {
+            admin.close().await?;
+            return Ok(t.database.clone().database(&copy));
+        }
+    }
+    anyhow::bail!("somebody was always connected")
+}
+
+#[tokio::test]
+async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        for n in 0..3 {
+            let text = aoi.sends_text(&format!("text {n}")).await?;
+            aoi.unsends(&text).await?;
+        }
+        t.service.sealer.seal().await?;
+        let mut owner = t.database.connect().await?;
+        owner
+            .execute(
+                "alter table ledger disable trigger all;
+                 update ledger set leaf = decode(repeat('00', 32), 'hex') where seq = 1;
+                 alter table ledger enable trigger all",
+            )
+            .await?;
+        owner.close().await?;
+        let refused = t.replica().await.err().unwrap().to_string();
+        assert!(refused.contains("contradicts"), "{refused}");
+        assert!(
+            t.service.sealer.seal().await.is_ok(),
+            "it knows what it has sealed"
+        );
+        Ok(())
+    })
+    .await;
+}
