@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod keys;
 pub mod media;
 pub mod messages;
+pub mod missing;
 pub mod objects;
 pub mod operators;
 pub mod people;
