@@ -20,7 +20,7 @@ use crate::{
 
 /// Keys that the database is asked about at a time.
 const MANY: usize = 1000;
-/// Findings that are remembered of one comparison; the next one finds the others.
+/// Findings of each kind that are remembered of one comparison; all are counted, and the next one finds the others.
 const MOST: usize = 10_000;
 
 /// What a comparison found, and mended.
@@ -35,8 +35,12 @@ pub struct Mended {
 #[derive(Debug, Default)]
 struct Findings {
     known: usize,
+    unknown: usize,
+    /// Up to [`MOST`] of the unknown.
     strangers: HashSet<ObjectKey>,
     kept: usize,
+    absent: usize,
+    /// Up to [`MOST`] of the absent.
     missing: Vec<ObjectKey>,
 }
 
@@ -51,19 +55,19 @@ impl Media {
             self.compare(shard, &mut found).await?;
         }
         let mut mended = Mended::default();
-        if found.strangers.len() > found.known {
+        if found.unknown > found.known {
             tracing::error!(
                 known = found.known,
-                unknown = found.strangers.len(),
+                unknown = found.unknown,
                 "most objects in the bucket are not known to this database: is it another archive's bucket? none is purged"
             );
         } else {
             mended.strangers = self.adopt(found.strangers).await?;
         }
-        if found.missing.len() > found.kept / 2 {
+        if found.absent > found.kept / 2 {
             tracing::error!(
                 kept = found.kept,
-                missing = found.missing.len(),
+                missing = found.absent,
                 "most objects are not in the bucket: is it the right one, and is its disk there? nothing is fetched again"
             );
         } else {
@@ -85,6 +89,7 @@ impl Media {
             missing.remove(&key);
         }
         drop(listed);
+        found.absent += missing.len();
         let room = MOST.saturating_sub(found.missing.len());
         found.missing.extend(missing.into_iter().take(room));
 
@@ -96,6 +101,7 @@ impl Media {
             let unknown = objects::unknown(&mut conn, &keys).await?;
             drop(conn);
             found.known += keys.len() - unknown.len();
+            found.unknown += unknown.len();
             let room = MOST.saturating_sub(found.strangers.len());
             found.strangers.extend(unknown.into_iter().take(room));
         }
