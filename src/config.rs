@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::objects::{Access, Encryption};
+
 /// Where everything is. The same for every command.
 #[derive(Args, Debug, Clone)]
 pub struct Places {
@@ -21,7 +23,8 @@ pub struct Places {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<SecretString>,
 
-    /// Where objects (photos, videos, files) are kept: file:///directory. Default: `objects` in DATA_DIR.
+    /// Where objects (photos, videos, files) are kept: file:///directory or s3://bucket/prefix. Default: `objects` in
+    /// DATA_DIR.
     #[arg(long, env = "OBJECTS_URL", global = true)]
     pub objects_url: Option<Url>,
 
@@ -34,6 +37,10 @@ pub struct Places {
     #[arg(long, env = "SECRET_KEY_FILE", global = true)]
     pub secret_key_file: Option<PathBuf>,
 
+    /// How S3 is reached, for an OBJECTS_URL with s3://.
+    #[command(flatten)]
+    pub s3: S3,
+
     /// Form of the log on standard error.
     #[arg(
         long,
@@ -43,6 +50,53 @@ pub struct Places {
         global = true
     )]
     pub log_format: LogFormat,
+}
+
+/// How S3 is reached.
+#[derive(Args, Debug, Clone)]
+pub struct S3 {
+    /// Name of the access key.
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true, global = true)]
+    pub aws_access_key_id: Option<SecretString>,
+
+    /// Secret of the access key.
+    #[arg(
+        long,
+        env = "AWS_SECRET_ACCESS_KEY",
+        hide_env_values = true,
+        global = true
+    )]
+    pub aws_secret_access_key: Option<SecretString>,
+
+    /// Session token, with a temporary access key.
+    #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true, global = true)]
+    pub aws_session_token: Option<SecretString>,
+
+    /// Region of the bucket.
+    #[arg(long, env = "AWS_REGION", global = true)]
+    pub aws_region: Option<String>,
+
+    /// Address of an S3 service that is not Amazon's, for example https://s3.example.com
+    #[arg(long, env = "AWS_ENDPOINT", global = true)]
+    pub aws_endpoint: Option<Url>,
+
+    /// How S3 encrypts what it keeps: none (as the bucket says), s3, or kms:<key id>.
+    #[arg(long, env = "OBJECTS_SSE", default_value = "none", global = true)]
+    pub objects_sse: Encryption,
+}
+
+impl S3 {
+    /// The same, for whoever opens a bucket.
+    pub fn access(&self) -> Access {
+        Access {
+            endpoint: self.aws_endpoint.clone(),
+            region: self.aws_region.clone(),
+            access_key_id: given(self.aws_access_key_id.as_ref()),
+            secret_access_key: given(self.aws_secret_access_key.as_ref()),
+            session_token: given(self.aws_session_token.as_ref()),
+            encryption: self.objects_sse.clone(),
+        }
+    }
 }
 
 /// How a log line looks.

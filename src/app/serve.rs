@@ -120,7 +120,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
 /// # Errors
 /// The address names no bucket that can be opened.
 pub async fn bucket(places: &Places) -> anyhow::Result<Objects> {
-    Ok(Objects::open(&objects_url(places)?).await?)
+    Ok(Objects::open_with(&objects_url(places)?, &places.s3.access()).await?)
 }
 
 /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.

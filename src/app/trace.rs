@@ -3,12 +3,13 @@
 use std::{collections::HashSet, process::ExitCode};
 
 use anyhow::{Context, ensure};
+use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use super::{database::Database, keys, serve::bucket};
 use crate::{
     config::Places,
-    objects::{self, Objects},
+    objects::{self, Objects, Shard},
     records::trace::{self, Ids, State},
     seal::{self, Keyring},
 };
@@ -162,7 +163,7 @@ async fn look_in_bucket(
 
 /// Keys of all that lies in the bucket, half written objects too.
 async fn lying(objects: &Objects) -> Result<HashSet<String>, objects::Error> {
-    let keys = objects.traces().await?;
+    let keys: Vec<_> = objects.traces(Shard::WHOLE).try_collect().await?;
     Ok(keys.iter().map(ToString::to_string).collect())
 }
 

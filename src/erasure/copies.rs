@@ -19,7 +19,7 @@ use crate::{
 const TOGETHER: u64 = 1000;
 
 /// Name of the newest checkpoint.
-const CHECKPOINT: &str = "checkpoint";
+const CHECKPOINT: &str = "ledger/checkpoint";
 
 /// What is wrong with a copy.
 #[derive(Debug, thiserror::Error)]
@@ -179,5 +179,5 @@ impl Copies {
 }
 
 fn name(file: u64) -> String {
-    format!("records-{file:09}.ndjson")
+    format!("ledger/records-{file:09}.ndjson")
 }

@@ -155,6 +155,10 @@ impl<'a> Landing<'a> {
     /// Leaves no object, because of `miss`, which is given back.
     pub(super) async fn discard(self, miss: Miss) -> Result<(), Miss> {
         drop(self.writer);
+        if let Miss::Ours(_) = miss {
+            // A bucket that failed may yet do what it was asked: the sweep comes when that is over.
+            return Err(miss);
+        }
         discard(self.media, self.key, miss).await
     }
 }

@@ -13,6 +13,7 @@ mod picture;
 mod preview;
 mod purge;
 mod reading;
+mod reconcile;
 mod thumbnail;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +29,7 @@ use crate::{
 };
 use external::External;
 pub use external::Reach;
+pub use reconcile::Mended;
 
 /// How long a job is claimed for. Fetches renew it as they go; longer than any silence they wait through.
 pub const LEASE: Duration = Duration::from_secs(60);

@@ -10,14 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{TryFutureExt, TryStreamExt, stream};
 use tokio::task::spawn_blocking;
 
-use super::{Body, Error, ObjectKey};
+use super::{Body, Error, Keys, ObjectKey, Shard};
 
 const CHUNK: u64 = 64 * 1024;
-/// Where values with names of their own lie; no key begins like that.
-const NAMED: &str = "ledger";
 /// Ending of a half written object. It is no part of any key.
 const PART: &str = "part";
 
@@ -109,41 +107,59 @@ impl Directory {
         .await
     }
 
-    /// Keys of finished objects, or of whatever a purge would take. One may come twice.
-    pub(super) async fn list(&self, unfinished: bool) -> Result<Vec<ObjectKey>, Error> {
+    /// Keys in `shard` of finished objects; with `half_written`, of the others too.
+    pub(super) fn list(&self, shard: Shard, half_written: bool) -> Keys {
         let root = Arc::clone(&self.root);
-        blocking(move || {
-            let mut keys = Vec::new();
-            for outer in fs::read_dir(&root)? {
-                for inner in directory(&outer?.path())? {
+        let outers = blocking(move || {
+            let outers = fs::read_dir(&root)?.map(|outer| Ok(outer?.path()));
+            let outers: Vec<PathBuf> = outers.collect::<io::Result<_>>()?;
+            let within = |outer: &PathBuf| {
+                let name = outer.file_name().unwrap_or_default();
+                name.as_encoded_bytes()
+                    .starts_with(shard.prefix().as_bytes())
+            };
+            let outers = outers.into_iter().filter(within).map(Ok::<_, Error>);
+            Ok(stream::iter(outers.collect::<Vec<_>>()))
+        });
+        let root = Arc::clone(&self.root);
+        let keys = outers.try_flatten_stream().and_then(move |outer| {
+            let root = Arc::clone(&root);
+            blocking(move || {
+                let mut keys = Vec::new();
+                for inner in directory(&outer)? {
                     for file in directory(&inner?.path())? {
                         let mut path = file?.path();
-                        if unfinished && path.extension().is_some_and(|end| end == PART) {
+                        if half_written && path.extension().is_some_and(|end| end == PART) {
                             path.set_extension("");
                         }
                         let text = path.strip_prefix(&root).ok().and_then(Path::to_str);
-                        keys.extend(text.and_then(ObjectKey::parse));
+                        keys.extend(text.and_then(ObjectKey::parse).map(Ok));
                     }
                 }
-            }
-            Ok(keys)
-        })
-        .await
+                Ok(stream::iter(keys))
+            })
+        });
+        Box::pin(keys.try_flatten())
+    }
+
+    pub(super) async fn has(&self, key: ObjectKey) -> Result<bool, Error> {
+        let path = self.path(key);
+        blocking(move || Ok(path.try_exists()?)).await
     }
 
     pub(super) async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        let (root, path) = (Arc::clone(&self.root), self.root.join(NAMED).join(name));
+        let (root, path) = (Arc::clone(&self.root), self.root.join(name));
         blocking(move || {
-            let directory = root.join(NAMED);
+            let directory = path.parent().unwrap_or(&root);
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(&directory)?;
-            let mut part = tempfile::NamedTempFile::new_in(&directory)?;
+                .create(directory)?;
+            let mut part = tempfile::NamedTempFile::new_in(directory)?;
             part.write_all(&bytes)?;
             part.as_file().sync_all()?;
             part.persist(&path).map_err(|error| error.error)?;
-            sync(&directory)?;
+            sync(directory)?;
             sync(&root)?;
             Ok(())
         })
@@ -151,7 +167,7 @@ impl Directory {
     }
 
     pub(super) async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.root.join(NAMED).join(name);
+        let path = self.root.join(name);
         match blocking(move || Ok(fs::read(path)?)).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound) => Ok(None),
@@ -159,14 +175,26 @@ impl Directory {
         }
     }
 
+    pub(super) async fn purge_named(&self, name: &str) -> Result<(), Error> {
+        let path = self.root.join(name);
+        blocking(move || {
+            remove(&path)?;
+            match path.parent() {
+                Some(directory) if directory.exists() => Ok(sync(directory)?),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
     fn path(&self, key: ObjectKey) -> PathBuf {
         self.root.join(key.to_string())
     }
 }
 
-/// Writes one object. Dropped before [`Writer::finish`], it leaves nothing behind.
+/// Writes one file. Dropped before [`Writer::finish`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     file: Option<File>,
     part: Part,
     path: PathBuf,
@@ -174,8 +202,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Adds `bytes`. After an error the writer is of no more use.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         let mut file = self.file.take().ok_or(Error::NotFound)?;
         let file = blocking(move || {
             file.write_all(&bytes)?;
@@ -186,8 +213,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the object: synced, renamed, its directories synced. After a purge of its key this fails.
-    pub async fn finish(mut self) -> Result<(), Error> {
+    /// Synced, renamed, its directories synced. After a purge of its key this fails.
+    pub(super) async fn finish(mut self) -> Result<(), Error> {
         let file = self.file.take().ok_or(Error::NotFound)?;
         blocking(move || {
             file.sync_all()?;
@@ -258,157 +285,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::TryStreamExt;
-    use url::Url;
-
-    use super::*;
-    use crate::objects::Objects;
-
-    async fn bucket() -> (tempfile::TempDir, Objects) {
-        let dir = tempfile::tempdir().unwrap();
-        let url = Url::from_directory_path(dir.path().join("objects")).unwrap();
-        let objects = Objects::open(&url).await.unwrap();
-        (dir, objects)
-    }
-
-    /// Every file below `dir`, finished or not.
-    fn files(dir: &Path) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => found.extend(files(&path)),
-                false => found.push(path),
-            }
-        }
-        found
-    }
-
-    async fn write(objects: &Objects, bytes: &[u8]) -> ObjectKey {
-        let key = ObjectKey::new();
-        let mut writer = objects.put(key).await.unwrap();
-        for chunk in bytes.chunks(100_000) {
-            writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
-        }
-        writer.finish().await.unwrap();
-        key
-    }
-
-    async fn read(objects: &Objects, key: ObjectKey, range: Option<Range<u64>>) -> (u64, Vec<u8>) {
-        let (size, body) = objects.get(key, range).await.unwrap();
-        let chunks: Vec<Bytes> = body.try_collect().await.unwrap();
-        assert!(chunks.iter().all(|chunk| chunk.len() as u64 <= CHUNK));
-        (size, chunks.concat())
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_read_whole_and_by_range() {
-        let (_dir, objects) = bucket().await;
-        let bytes: Vec<u8> = (0..250_000_u32).map(|n| (n % 251) as u8).collect();
-        let key = write(&objects, &bytes).await;
-
-        assert_eq!(read(&objects, key, None).await, (250_000, bytes.clone()));
-        for (range, part) in [
-            (0..1, &bytes[..1]),
-            (65_535..65_537, &bytes[65_535..65_537]),
-            (100_000..230_000, &bytes[100_000..230_000]),
-            (249_999..900_000, &bytes[249_999..]),
-            (250_000..250_001, &[][..]),
-            (900_000..900_001, &[][..]),
-        ] {
-            let name = format!("{range:?}");
-            assert_eq!(
-                read(&objects, key, Some(range)).await,
-                (250_000, part.to_vec()),
-                "{name}"
-            );
-        }
-        assert_eq!(objects.list().await.unwrap(), [key]);
-    }
-
-    #[tokio::test]
-    async fn a_half_written_object_is_none_and_leaves_no_file() {
-        let (dir, objects) = bucket().await;
-        let key = ObjectKey::new();
-        let mut writer = objects.put(key).await.unwrap();
-        writer.write(Bytes::from_static(b"half")).await.unwrap();
-        assert!(matches!(objects.get(key, None).await, Err(Error::NotFound)));
-        assert_eq!(objects.list().await.unwrap(), []);
-        assert_eq!(files(dir.path()).len(), 1);
-
-        drop(writer);
-        assert!(files(dir.path()).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_purge_takes_the_object_and_a_write_under_way() {
-        let (dir, objects) = bucket().await;
-        let kept = write(&objects, b"kept").await;
-        let key = write(&objects, b"gone").await;
-        let mut writer = objects.put(ObjectKey::new()).await.unwrap();
-        writer.write(Bytes::from_static(b"half")).await.unwrap();
-        let half = ObjectKey::parse(
-            writer
-                .path
-                .strip_prefix(&*writer.root)
-                .unwrap()
-                .to_str()
-                .unwrap(),
-        )
-        .unwrap();
-
-        objects.purge(key).await.unwrap();
-        objects.purge(half).await.unwrap();
-        objects.purge(ObjectKey::new()).await.unwrap();
-        assert_eq!(objects.list().await.unwrap(), [kept]);
-        assert_eq!(files(dir.path()).len(), 1);
-
-        writer.write(Bytes::from_static(b"more")).await.unwrap();
-        assert!(matches!(writer.finish().await, Err(Error::NotFound)));
-        assert_eq!(files(dir.path()).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_purge_ends_a_reading_under_way() {
-        let (_dir, objects) = bucket().await;
-        let key = write(&objects, &vec![7; 300_000]).await;
-        let (_, mut body) = objects.get(key, None).await.unwrap();
-        assert!(body.try_next().await.unwrap().is_some());
-        objects.purge(key).await.unwrap();
-        assert!(matches!(body.try_next().await, Err(Error::NotFound)));
-    }
-
-    #[tokio::test]
-    async fn a_key_is_written_once() {
-        let (_dir, objects) = bucket().await;
-        let key = ObjectKey::new();
-        let first = objects.put(key).await.unwrap();
-        assert!(objects.put(key).await.is_err());
-        first.finish().await.unwrap();
-        assert_eq!(read(&objects, key, None).await, (0, Vec::new()));
-    }
-
-    #[tokio::test]
-    async fn the_probe_tells_a_sound_bucket_from_a_broken_one() {
-        let (dir, objects) = bucket().await;
-        objects.check().await.unwrap();
-        assert!(files(dir.path()).is_empty());
-
-        fs::remove_dir_all(dir.path().join("objects")).unwrap();
-        fs::write(dir.path().join("objects"), b"no directory").unwrap();
-        assert!(objects.check().await.is_err());
-    }
-
-    #[tokio::test]
-    async fn only_an_absolute_directory_is_opened() {
-        for address in [
-            "https://example.com/x",
-            "s3://bucket/prefix",
-            "file://host/dir",
-        ] {
-            let opened = Objects::open(&Url::parse(address).unwrap()).await;
-            assert!(matches!(opened, Err(Error::Address)), "{address}");
-        }
-    }
-}
+mod tests;

@@ -36,6 +36,26 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// A part of a bucket, so that what is too much for one look is looked at bit by bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard(&'static str);
+
+impl Shard {
+    /// All of it.
+    pub const WHOLE: Self = Self("");
+
+    /// Sixteen parts, which are all of it together.
+    pub fn all() -> impl Iterator<Item = Self> {
+        const DIGITS: &str = "0123456789abcdef";
+        (0..DIGITS.len()).map(|at| Self(&DIGITS[at..=at]))
+    }
+
+    /// What the keys in it, written out, begin with.
+    pub fn prefix(self) -> &'static str {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +85,16 @@ mod tests {
             "00/00/00000000000000000000000000000000",
         ] {
             assert_eq!(ObjectKey::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_key_is_in_one_shard() {
+        for _ in 0..100 {
+            let key = ObjectKey::new().to_string();
+            let within = |shard: &Shard| key.starts_with(shard.prefix());
+            assert_eq!(Shard::all().filter(within).count(), 1);
+            assert!(within(&Shard::WHOLE));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod ledger;
 pub mod media;
 pub mod messages;
+pub mod missing;
 pub mod objects;
 pub mod operators;
 pub mod people;

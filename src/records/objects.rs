@@ -120,8 +120,7 @@ pub async fn due(
     .await?;
     rows.into_iter()
         .map(|(key, lease_until)| {
-            let key = ObjectKey::parse(&key);
-            let key = key.ok_or_else(|| sqlx::Error::Decode("an object's key is none".into()))?;
+            let key = parse(&key)?;
             Ok(Due { key, lease_until })
         })
         .collect()
@@ -173,4 +172,52 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
     .await?;
     let gone: Vec<Uuid> = gone.into_iter().map(|(id, _)| id).collect();
     ledger::tell(conn, &gone, &[Kind::Purged], now).await
+}
+
+/// Those of `keys` that no row knows.
+pub async fn unknown(conn: &mut PgConnection, keys: &[ObjectKey]) -> Result<Vec<ObjectKey>> {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let unknown: Vec<String> = sqlx::query_scalar(
+        "select key from unnest($1::text[]) listed (key)
+         where not exists (select from object where object.key = listed.key)",
+    )
+    .bind(keys)
+    .fetch_all(conn)
+    .await?;
+    unknown.iter().map(|key| parse(key)).collect()
+}
+
+/// Gives rows to objects that have none, for the sweep to purge once no writer can be alive any more.
+pub async fn adopt(
+    conn: &mut PgConnection,
+    keys: &[ObjectKey],
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> Result<()> {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    sqlx::query(
+        "insert into object (key, state, lease_until, look_at, created_at)
+         select key, 'purge', $3, $3, $2 from unnest($1::text[]) listed (key)
+         on conflict do nothing",
+    )
+    .bind(keys)
+    .bind(now)
+    .bind(lease_until)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The objects in use whose keys begin with `prefix`.
+pub async fn kept<C: FromIterator<ObjectKey>>(conn: &mut PgConnection, prefix: &str) -> Result<C> {
+    let keys: Vec<String> =
+        sqlx::query_scalar("select key from object where state = 'kept' and starts_with(key, $1)")
+            .bind(prefix)
+            .fetch_all(conn)
+            .await?;
+    keys.iter().map(|key| parse(key)).collect()
+}
+
+fn parse(key: &str) -> Result<ObjectKey> {
+    ObjectKey::parse(key).ok_or_else(|| sqlx::Error::Decode("an object's key is none".into()))
 }

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     erasure::keys::{self, Keys},
     line::client::LineApi,
-    media::{self, LEASE, Media, Reach},
+    media::{self, LEASE, Media, Mended, Reach},
     objects::Objects,
     people::{self, People},
     records::jobs::{self, Job, Kind, Order, Verdict},
@@ -29,6 +29,10 @@ use crate::{
 
 /// How long the worker sleeps if nobody wakes it.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How often bucket and rows are compared; how soon again if that failed.
+const COMPARE: Duration = Duration::from_secs(6 * 3600);
+const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 
 /// Commits ring the bell hundreds of times a second under load; looking for jobs each time would cost more than the
 /// commits.
@@ -141,7 +145,8 @@ impl Worker {
         tokio::join!(
             self.fetch(&stop),
             self.keep_sweeping(&stop),
-            self.keep_shredding(&stop)
+            self.keep_shredding(&stop),
+            self.keep_comparing(&stop)
         );
     }
 
@@ -185,6 +190,27 @@ impl Worker {
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
         }
+    }
+
+    /// Compares bucket and rows at the start and every [`COMPARE`].
+    async fn keep_comparing(&self, stop: &CancellationToken) {
+        let mut due = self.clock.now();
+        while !stop.is_cancelled() {
+            let now = self.clock.now();
+            if now >= due {
+                due = now + COMPARE;
+                if let Some(Err(error)) = stop.run_until_cancelled(self.compare()).await {
+                    due = now + COMPARE_AGAIN;
+                    tracing::warn!(reason = %verdict::reason(&error), "bucket and rows could not be compared");
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
+    }
+
+    /// Compares bucket and rows now, and mends what does not agree; see [`Media::reconcile`].
+    pub async fn compare(&self) -> Result<Mended, Error> {
+        Ok(self.media.reconcile().await?)
     }
 
     /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.

@@ -1,6 +1,6 @@
 //! An archive whose door is a function: what is committed before the acknowledgement is written here by hand.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use line_chat_archive::{
     fake_line::{Channel, Event, FakeLine},
     line::client::LineApi,
     media::Reach,
-    objects::{ObjectKey, Objects},
+    objects::{ObjectKey, Objects, Shard},
     records::{
         channels,
         media::{self, Attachment},
@@ -26,7 +26,10 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
-use crate::keys::{keyring, opened, opened_object};
+use crate::{
+    bucket::Bucket,
+    keys::{keyring, opened, opened_object, written_of},
+};
 
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 
@@ -35,10 +38,12 @@ pub(crate) struct Archive {
     pub(crate) shop: Channel,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
+    pub(crate) bucket: Bucket,
     pub(crate) keyring: Keyring,
     pub(crate) objects: Objects,
     pub(crate) worker: Worker,
-    pub(crate) dir: tempfile::TempDir,
+    /// Where the keyring is.
+    dir: tempfile::TempDir,
     pub(crate) channel_id: i32,
 }
 
@@ -58,9 +63,9 @@ impl Archive {
         let line = FakeLine::start().unwrap();
         let shop = line.channel("Shop");
         let clock = Clock::manual("2026-10-20T09:00:00Z".parse().unwrap());
+        let bucket = Bucket::new().await;
+        let objects = bucket.objects.clone();
         let dir = tempfile::tempdir().unwrap();
-        let url = Url::from_directory_path(dir.path().join("objects")).unwrap();
-        let objects = Objects::open(&url).await.unwrap();
         let keyring = keyring(dir.path());
         let channel_id = sqlx::query_scalar(
             "insert into channel (slug, name) values ('shop', 'Shop') returning id",
@@ -78,6 +83,7 @@ impl Archive {
             shop,
             pool,
             clock,
+            bucket,
             objects,
             worker,
             dir,
@@ -297,17 +303,17 @@ impl Archive {
         opened(&self.keyring, place, sealed).await.unwrap()
     }
 
-    /// How many files there are in the bucket's directory, half written ones among them.
-    pub(crate) fn files(&self) -> usize {
-        sizes(&self.dir.path().join("objects")).len()
+    /// The keys of all finished objects.
+    pub(crate) async fn listed(&self) -> Vec<ObjectKey> {
+        self.objects.list(Shard::WHOLE).try_collect().await.unwrap()
     }
 
-    /// How many bytes they hold.
-    pub(crate) fn written(&self) -> u64 {
-        sizes(&self.dir.path().join("objects")).iter().sum()
+    /// Whether so many bytes of an object have come and are on their way into the bucket, sealed.
+    pub(crate) fn has_written(&self, bytes: usize) -> bool {
+        self.bucket.half_written() == written_of(bytes) as u64
     }
 
-    /// Each file is an object in use, each row of an object says so, and there are `count` of them.
+    /// Whatever is in the bucket is an object in use, each row of an object says so, and there are `count` of them.
     pub(crate) async fn holds_only(&self, count: usize) {
         let rows: Vec<(String, String)> =
             sqlx::query_as("select key, state from object order by key")
@@ -315,10 +321,8 @@ impl Archive {
                 .await
                 .unwrap();
         let mut keys: Vec<String> = self
-            .objects
-            .list()
+            .listed()
             .await
-            .unwrap()
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -329,7 +333,7 @@ impl Archive {
             .collect();
         assert_eq!(rows, kept);
         assert_eq!(rows.len(), count);
-        assert_eq!(self.files(), count);
+        assert_eq!(self.bucket.files().await, count);
     }
 }
 
@@ -345,7 +349,7 @@ pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
         .expect("it never came to be");
 }
 
-fn worker(
+pub(crate) fn worker(
     pool: &PgPool,
     clock: &Clock,
     keyring: &Keyring,
@@ -361,14 +365,4 @@ fn worker(
 async fn supply(pool: &PgPool, clock: &Clock, keyring: &Keyring) {
     let keys = Keys::new(pool.clone(), clock.clone(), keyring.clone());
     keys.supply().await.unwrap();
-}
-
-fn sizes(dir: &Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
-    entries
-        .flat_map(|entry| match entry.metadata().unwrap() {
-            found if found.is_dir() => sizes(&entry.path()),
-            found => vec![found.len()],
-        })
-        .collect()
 }

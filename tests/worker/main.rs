@@ -7,12 +7,15 @@
 )]
 
 mod archive;
+mod bucket;
 mod claims;
 mod crash;
 mod external;
 mod files;
 #[path = "../support/keys.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
 mod keys;
 mod people;
+mod reconcile;
 mod trouble;
 mod unsend;

@@ -6,6 +6,7 @@ use image::GenericImageView;
 use line_chat_archive::{
     fake_line::{Call, User, drawing::photo},
     line::client::Document,
+    objects::ObjectKey,
     records::places::FRESH,
     seal::Place,
 };
@@ -85,7 +86,7 @@ impl Archive {
         let key = self
             .text("select picture_key from contact where id = $1", contact)
             .await;
-        let key = line_chat_archive::objects::ObjectKey::parse(&key);
+        let key = ObjectKey::parse(&key);
         image::load_from_memory(&self.bytes(key).await).unwrap()
     }
 }
@@ -328,4 +329,26 @@ async fn trouble_is_tried_again_and_then_left_to_the_next_message() {
     assert_eq!(t.line.all_calls(Call::Profile), 10);
     assert_eq!(t.profile(contact).await, ("unknown".into(), None));
     assert_eq!(t.jobs().await, 0);
+}
+
+#[tokio::test]
+async fn a_picture_that_the_bucket_has_lost_is_fetched_again() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    aoi.wears(photo(1, 800, 400));
+    let contact = t.meets(&aoi).await;
+    t.asks("profile", Some(contact), None).await;
+    for seed in 2..4 {
+        t.receives(&aoi.sends_file("a", vec![seed; 9]).make()).await;
+    }
+    t.work().await;
+    let picture = "select coalesce(picture_key, '') from contact where id = $1";
+    let key = ObjectKey::parse(&t.text(picture, contact).await).unwrap();
+    t.objects.purge(key).await.unwrap();
+
+    assert_eq!(t.worker.compare().await.unwrap().missing, 1);
+    assert_eq!(t.text(picture, contact).await, "");
+    t.work().await;
+    assert_eq!(t.picture(contact).await.dimensions(), (256, 128));
+    t.holds_only(3).await;
 }

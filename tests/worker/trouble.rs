@@ -9,7 +9,6 @@ use line_chat_archive::{
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Archive, until};
-use crate::keys::written_of;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -204,7 +203,7 @@ async fn a_crash_in_the_middle_of_a_download_costs_little_more_than_a_minute_and
     let doomed = t.another_worker(Reach::Anywhere).await;
     let doomed = tokio::spawn(async move { doomed.run_until_idle().await });
     gate.reached().await;
-    until(async || t.written() == written_of(100_000) as u64).await;
+    until(async || t.has_written(100_000)).await;
     doomed.abort();
     assert!(doomed.await.unwrap_err().is_cancelled());
 
@@ -245,7 +244,7 @@ async fn a_stop_lets_go_of_a_download_at_once() {
         async move { worker.run(stop).await }
     });
     gate.reached().await;
-    until(async || t.written() == written_of(100_000) as u64).await;
+    until(async || t.has_written(100_000)).await;
     stop.cancel();
     running.await.unwrap();
 

@@ -1,0 +1,170 @@
+//! Bucket and rows compared, from time to time: what one has and the other lacks is mended.
+//!
+//! Neither should ever be needed: a row is committed before the first byte of its object, and stays until the object is
+//! confirmed gone. But buckets lose things, backups are restored, and a server may do late what it was asked for long
+//! ago.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::{Error, LEASE, Media};
+use crate::{
+    objects::{ObjectKey, Shard},
+    records::{
+        media,
+        missing::{self, User},
+        objects, people,
+    },
+};
+
+/// Keys that the database is asked about at a time.
+const MANY: usize = 1000;
+/// Findings of each kind that are remembered of one comparison; all are counted, and the next one finds the others.
+const MOST: usize = 10_000;
+
+/// What a comparison found, and mended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Objects without a row: rows for them, so that the sweep purges them.
+    pub strangers: usize,
+    /// Objects in use that are not in the bucket: to be fetched again.
+    pub missing: usize,
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    known: usize,
+    unknown: usize,
+    /// Up to [`MOST`] of the unknown.
+    strangers: HashSet<ObjectKey>,
+    kept: usize,
+    absent: usize,
+    /// Up to [`MOST`] of the absent.
+    missing: Vec<ObjectKey>,
+}
+
+impl Media {
+    /// Compares all objects with all rows, and mends what does not agree.
+    ///
+    /// Where most does not agree, this is another archive's bucket, or a disk that is not there: then nothing is
+    /// touched, and the log says so.
+    pub async fn reconcile(&self) -> Result<Mended, Error> {
+        let mut found = Findings::default();
+        for shard in Shard::all() {
+            self.compare(shard, &mut found).await?;
+        }
+        let mut mended = Mended::default();
+        if found.unknown > found.known {
+            tracing::error!(
+                known = found.known,
+                unknown = found.unknown,
+                "most objects in the bucket are not known to this database: is it another archive's bucket? none is purged"
+            );
+        } else {
+            mended.strangers = self.adopt(found.strangers).await?;
+        }
+        if found.absent > found.kept / 2 {
+            tracing::error!(
+                kept = found.kept,
+                missing = found.absent,
+                "most objects are not in the bucket: is it the right one, and is its disk there? nothing is fetched again"
+            );
+        } else {
+            mended.missing = self.bring_again(found.missing).await?;
+        }
+        Ok(mended)
+    }
+
+    /// Rows are read before the bucket: what is in use by then was finished before, and has to be listed.
+    async fn compare(&self, shard: Shard, found: &mut Findings) -> Result<(), Error> {
+        let mut conn = self.pool.acquire().await?;
+        let mut missing: HashSet<_> = objects::kept(&mut conn, shard.prefix()).await?;
+        drop(conn);
+        found.kept += missing.len();
+        let mut listed = self.objects.list(shard);
+        while !missing.is_empty()
+            && let Some(key) = listed.try_next().await?
+        {
+            missing.remove(&key);
+        }
+        drop(listed);
+        found.absent += missing.len();
+        let room = MOST.saturating_sub(found.missing.len());
+        found.missing.extend(missing.into_iter().take(room));
+
+        let mut traces = self.objects.traces(shard).chunks(MANY);
+        while let Some(keys) = traces.next().await {
+            let keys: HashSet<ObjectKey> = keys.into_iter().collect::<Result<_, _>>()?;
+            let keys: Vec<_> = keys.into_iter().collect();
+            let mut conn = self.pool.acquire().await?;
+            let unknown = objects::unknown(&mut conn, &keys).await?;
+            drop(conn);
+            found.known += keys.len() - unknown.len();
+            found.unknown += unknown.len();
+            let room = MOST.saturating_sub(found.strangers.len());
+            found.strangers.extend(unknown.into_iter().take(room));
+        }
+        Ok(())
+    }
+
+    /// Hands objects without rows to the sweep, which purges them after the longest lease: no writer announces itself
+    /// later than it writes, but two looks are better than one.
+    async fn adopt(&self, strangers: HashSet<ObjectKey>) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let strangers: Vec<_> = strangers.into_iter().collect();
+        for keys in strangers.chunks(MANY) {
+            let mut conn = self.pool.acquire().await?;
+            objects::adopt(&mut conn, keys, now, now + LEASE).await?;
+        }
+        if !strangers.is_empty() {
+            tracing::warn!(
+                count = strangers.len(),
+                "objects without rows are going to be purged"
+            );
+        }
+        Ok(strangers.len())
+    }
+
+    async fn bring_again(&self, missing: Vec<ObjectKey>) -> Result<usize, Error> {
+        let mut count = 0;
+        for key in missing {
+            if !self.objects.has(key).await? && self.bring_one_again(key).await? {
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Asks for what the object held, as if it had never been fetched; LINE may have it no more, and the job will say so.
+    async fn bring_one_again(&self, key: ObjectKey) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        let user = missing::user(&mut tx, key).await?;
+        match user {
+            Some(User::Attachment(id, part)) => {
+                // The attachment before its objects, as an unsend has them.
+                media::lock(&mut tx, id, part).await?;
+                if !missing::fetch_again(&mut tx, id, part, key, now).await? {
+                    return Ok(false);
+                }
+                tracing::warn!(object = %key, attachment = %id, ?part, "an object is missing, and is fetched again");
+                media::notify(&mut tx, id).await?;
+            }
+            Some(User::Picture(subject, channel_id)) => {
+                let known = people::lock(&mut tx, &self.keyring, subject).await?;
+                if known.and_then(|known| known.picture_key()) != Some(key) {
+                    return Ok(false);
+                }
+                tracing::warn!(object = %key, ?subject, "a picture is missing, and is fetched again");
+                people::set_picture(&mut tx, subject, None).await?;
+                people::ask_for_picture(&mut tx, channel_id, subject, now).await?;
+                people::notify(&mut tx, subject).await?;
+            }
+            None => tracing::warn!(object = %key, "an object is missing that nobody uses"),
+        }
+        objects::discard(&mut tx, key, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,83 @@
+//! What S3 is reached with.
+
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// How S3 is reached. A directory needs nothing of it.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Address of the S3 service; `None`: Amazon's in `region`.
+    pub endpoint: Option<Url>,
+    /// Region; needed for Amazon's.
+    pub region: Option<String>,
+    /// Name of the access key.
+    pub access_key_id: Option<SecretString>,
+    /// Its secret.
+    pub secret_access_key: Option<SecretString>,
+    /// With temporary keys.
+    pub session_token: Option<SecretString>,
+    /// How S3 encrypts what it keeps.
+    pub encryption: Encryption,
+}
+
+/// How S3 encrypts what it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    Bucket,
+    /// With keys of S3's own (SSE-S3).
+    S3,
+    /// With this key of the key management service (SSE-KMS).
+    Kms(String),
+}
+
+impl FromStr for Encryption {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "none" => Ok(Self::Bucket),
+            None if text == "s3" => Ok(Self::S3),
+            Some(("kms", key)) if !key.is_empty() => Ok(Self::Kms(key.to_owned())),
+            _ => Err("none, s3, or kms:<key id>"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encryption_is_read_from_its_words() {
+        assert_eq!("none".parse(), Ok(Encryption::Bucket));
+        assert_eq!("s3".parse(), Ok(Encryption::S3));
+        let key = "arn:aws:kms:eu-west-1:1:key/a";
+        assert_eq!(
+            format!("kms:{key}").parse(),
+            Ok(Encryption::Kms(key.into()))
+        );
+        for wrong in ["", "kms", "kms:", "S3", "aes"] {
+            assert!(wrong.parse::<Encryption>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let access = Access {
+            access_key_id: Some("AKID".to_owned().into()),
+            secret_access_key: Some("hush".to_owned().into()),
+            session_token: Some("token".to_owned().into()),
+            ..Access::default()
+        };
+        let shown = format!("{access:?}");
+        assert!(
+            ["AKID", "hush", "token"]
+                .iter()
+                .all(|secret| !shown.contains(&format!("\"{secret}\"")))
+        );
+    }
+}

@@ -1,0 +1,321 @@
+//! Objects in S3, or in what speaks like it. Each key is written once, but the bucket may keep versions of it all
+//! the same, and parts of uploads that nobody ended: a purge takes them all.
+
+mod act;
+mod requests;
+mod writer;
+
+use std::{fmt, ops::Range, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryFutureExt, TryStreamExt, stream};
+use opendal::{
+    HttpTransporter, Lister, OperationContext, Operator,
+    layers::{RetryEvent, RetryLayer, TimeoutLayer},
+};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{Access, Body, Encryption, Error, Keys, ObjectKey, Shard};
+use act::Act;
+use requests::Requests;
+pub(super) use writer::Writer;
+
+/// The smallest that a part of an upload may be. A writer holds up to two in memory.
+const PART: usize = 5 * 1024 * 1024;
+/// A reader asks for so much at a time: an object that is purged is read no further than that.
+const STEP: usize = 2 * 1024 * 1024;
+/// Largest piece that a reader is given.
+const PIECE: usize = 64 * 1024;
+/// Longest time for one request; for one that carries bytes. With [`TRIES`], all requests of one write take less than
+/// its writer's lease.
+const REQUEST: Duration = Duration::from_secs(10);
+const TRANSFER: Duration = Duration::from_secs(15);
+/// Tries in all.
+const TRIES: usize = 3;
+const CONNECT: Duration = Duration::from_secs(5);
+/// How often a purge looks and deletes before it gives up. One look is enough where nobody writes.
+const LOOKS: usize = 5;
+
+/// A prefix of a bucket.
+pub(super) struct S3 {
+    files: Operator,
+    requests: Requests,
+    /// For [`fmt::Debug`]: what reaches the bucket is in neither of the two to be seen.
+    url: Url,
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("S3").field(&self.url.as_str()).finish()
+    }
+}
+
+impl S3 {
+    pub(super) fn open(url: &Url, access: &Access) -> Result<Self, Error> {
+        let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
+        let bucket = bucket.ok_or(Error::Address)?;
+        let plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.port().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        // A prefix of plain characters is the same in an address, in a request and in its signature.
+        let prefix = url.path().trim_matches('/');
+        let safe = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if !plain || !prefix.chars().all(safe) || prefix.contains("//") {
+            return Err(Error::Address);
+        }
+        let needed = "s3:// needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        let id = shown(access.access_key_id.as_ref()).ok_or(Error::Access(needed))?;
+        let secret = shown(access.secret_access_key.as_ref()).ok_or(Error::Access(needed))?;
+        let token = shown(access.session_token.as_ref()).unwrap_or_default();
+        let (endpoint, region) = endpoint(access)?;
+
+        let builder = opendal::services::S3::default()
+            .bucket(bucket)
+            .root(prefix)
+            .endpoint(endpoint.as_str())
+            .region(&region)
+            .access_key_id(id)
+            .secret_access_key(secret)
+            .session_token(token)
+            .disable_config_load()
+            .disable_ec2_metadata();
+        let builder = match &access.encryption {
+            Encryption::Bucket => builder,
+            Encryption::S3 => builder.server_side_encryption_with_s3_key(),
+            Encryption::Kms(key) => {
+                builder.server_side_encryption_with_customer_managed_kms_key(key)
+            }
+        };
+        // A provider that was installed before is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|_| Error::Access("no HTTPS client could be made"))?;
+        let transport = HttpTransporter::new(ReqwestTransport::new(http.clone()));
+        let files = Operator::new(builder)
+            .map_err(|_| Error::Address)?
+            .with_context(OperationContext::new().with_http_transport(transport))
+            .layer(
+                TimeoutLayer::new()
+                    .with_timeout(REQUEST)
+                    .with_io_timeout(TRANSFER),
+            )
+            .layer(
+                RetryLayer::new()
+                    .with_jitter()
+                    .with_min_delay(Duration::from_millis(100))
+                    .with_max_times(TRIES - 1)
+                    .with_notify(tell),
+            );
+        let root = match prefix {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        Ok(Self {
+            files,
+            requests: Requests::new(http, endpoint, bucket, root, &region, [id, secret, token]),
+            url: url.clone(),
+        })
+    }
+
+    pub(super) async fn put(&self, key: ObjectKey) -> Result<Writer, Error> {
+        Writer::begin(self.files.clone(), key.to_string()).await
+    }
+
+    pub(super) async fn get(
+        &self,
+        key: ObjectKey,
+        range: Option<Range<u64>>,
+    ) -> Result<(u64, Body), Error> {
+        let name = key.to_string();
+        let failed = |error| Act::Read.failed(&error);
+        let size = self.size(&name).await?;
+        let range = range.unwrap_or(0..size);
+        let end = range.end.min(size);
+        if range.start >= end {
+            return Ok((size, Box::pin(stream::empty())));
+        }
+        let reader = self.files.reader_with(&name).chunk(STEP).await;
+        let bytes = reader.map_err(failed)?.into_bytes_stream(range.start..end);
+        let bytes = bytes.await.map_err(failed)?;
+        let pieces = bytes
+            .map_err(
+                |error| match error.get_ref().and_then(|e| e.downcast_ref()) {
+                    Some(error) => Act::Read.failed(error),
+                    None => Error::Io(error),
+                },
+            )
+            .map_ok(|bytes| stream::iter(cut(bytes)))
+            .try_flatten();
+        Ok((size, Box::pin(pieces)))
+    }
+
+    /// Size of a finished object.
+    async fn size(&self, name: &str) -> Result<u64, Error> {
+        let found = self.files.stat(name).await;
+        let found = found.map_err(|error| Act::Read.failed(&error))?;
+        Ok(found.content_length())
+    }
+
+    pub(super) async fn has(&self, key: ObjectKey) -> Result<bool, Error> {
+        match self.size(&key.to_string()).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes what there is and looks again, until there is nothing. Uploads are looked for first: one that is
+    /// completed between the two looks has become a version by the second.
+    pub(super) async fn purge(&self, key: ObjectKey) -> Result<(), Error> {
+        self.purge_named(&key.to_string()).await
+    }
+
+    pub(super) async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let written = self.files.write(name, bytes).await;
+        written.map_err(|error| Act::Write.failed(&error))?;
+        Ok(())
+    }
+
+    pub(super) async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match self.files.read(name).await {
+            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Err(error) => match Act::Read.failed(&error) {
+                Error::NotFound => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    pub(super) async fn purge_named(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            let uploads: Vec<_> = self.requests.uploads(name.to_owned()).try_collect().await?;
+            let versions: Vec<_> = self.versions(name.to_owned()).try_collect().await?;
+            // What is asked for is a prefix, not a name.
+            let uploads = uploads.iter().filter(|upload| upload.name == name);
+            let versions = versions.iter().filter(|version| version.name == name);
+            let mut found = false;
+            for upload in uploads {
+                found = true;
+                self.requests.abort(upload).await?;
+            }
+            for version in versions {
+                found = true;
+                let delete = self.files.delete_with(name);
+                let deleted = match &version.id {
+                    Some(id) => delete.version(id).await,
+                    None => delete.await,
+                };
+                deleted.map_err(|error| Act::Delete.failed(&error))?;
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+        Err(Error::Remains)
+    }
+
+    pub(super) fn list(&self, shard: Shard) -> Keys {
+        let files = self.files.clone();
+        let lister = async move { files.lister_with(shard.prefix()).recursive(true).await };
+        Box::pin(
+            names(lister, Act::List).try_filter_map(async |(name, _)| Ok(ObjectKey::parse(&name))),
+        )
+    }
+
+    pub(super) fn traces(&self, shard: Shard) -> Keys {
+        let uploads = self.requests.uploads(shard.prefix().to_owned());
+        let uploads = uploads.map_ok(|upload| upload.name);
+        let versions = self.versions(shard.prefix().to_owned());
+        let versions = versions.map_ok(|version| version.name);
+        let names = uploads.chain(versions);
+        Box::pin(names.try_filter_map(async |name| Ok(ObjectKey::parse(&name))))
+    }
+
+    /// Versions and delete markers whose names begin with `prefix`.
+    fn versions(
+        &self,
+        prefix: String,
+    ) -> impl stream::Stream<Item = Result<Version, Error>> + Send + use<> {
+        let files = self.files.clone();
+        let lister = async move {
+            let lister = files.lister_with(&prefix).recursive(true);
+            lister.versions(true).deleted(true).await
+        };
+        names(lister, Act::ListVersions).map_ok(|(name, id)| Version { name, id })
+    }
+
+    /// What only S3 can lack. Leaves an upload of `key` for a purge to abort.
+    pub(super) async fn check(&self, key: ObjectKey) -> Result<(), Error> {
+        if self.requests.locks_everything().await? {
+            return Err(Error::Locked);
+        }
+        self.requests.begin_upload(&key.to_string()).await
+    }
+}
+
+/// One version of an object, or the mark of a deletion.
+struct Version {
+    name: String,
+    id: Option<String>,
+}
+
+/// Names, and versions, of what a lister finds, without directories.
+fn names(
+    lister: impl Future<Output = opendal::Result<Lister>> + Send + 'static,
+    act: Act,
+) -> impl stream::Stream<Item = Result<(String, Option<String>), Error>> + Send {
+    lister
+        .try_flatten_stream()
+        .map_err(move |error| act.failed(&error))
+        .map_ok(|entry| {
+            let version = entry.metadata().version().map(str::to_owned);
+            (entry.path().to_owned(), version)
+        })
+}
+
+/// Address and region of the service.
+fn endpoint(access: &Access) -> Result<(Url, String), Error> {
+    let region = access.region.as_deref().map(str::trim);
+    let region = region.filter(|region| !region.is_empty());
+    match (&access.endpoint, region) {
+        (Some(endpoint), _) if !matches!(endpoint.scheme(), "http" | "https") => Err(
+            Error::Access("AWS_ENDPOINT is no address of the form https://host"),
+        ),
+        (Some(endpoint), region) => {
+            Ok((endpoint.clone(), region.unwrap_or("us-east-1").to_owned()))
+        }
+        (None, None) => Err(Error::Access(
+            "s3:// needs AWS_REGION, or AWS_ENDPOINT where it is not Amazon's",
+        )),
+        (None, Some(region)) => {
+            let china = if region.starts_with("cn-") { ".cn" } else { "" };
+            let endpoint = format!("https://s3.{region}.amazonaws.com{china}");
+            let endpoint =
+                Url::parse(&endpoint).map_err(|_| Error::Access("AWS_REGION is no region"))?;
+            Ok((endpoint, region.to_owned()))
+        }
+    }
+}
+
+fn shown(secret: Option<&SecretString>) -> Option<&str> {
+    secret.map(ExposeSecret::expose_secret)
+}
+
+/// In pieces that a reader may be given.
+fn cut(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, Error>> {
+    std::iter::from_fn(move || {
+        (!bytes.is_empty()).then(|| Ok(bytes.split_to(bytes.len().min(PIECE))))
+    })
+}
+
+/// What a retry may say: the error's own text holds what S3 answered, in words of its own.
+fn tell(event: RetryEvent<'_>) {
+    tracing::debug!(operation = %event.op, reason = %event.err.kind(), attempt = event.attempt, "S3 is asked again");
+}

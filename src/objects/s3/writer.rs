@@ -1,0 +1,67 @@
+//! An object on its way into S3: one request if it is small, else an upload in parts.
+
+use std::fmt;
+
+use bytes::Bytes;
+use opendal::Operator;
+
+use super::{Act, Error, PART};
+
+/// Writes one object. Dropped before [`Writer::finish`], it may leave an upload, which a purge aborts.
+pub(in crate::objects) struct Writer {
+    files: Operator,
+    name: String,
+    /// Not there any more after an error: opendal may have lost bytes by then, so nothing may follow.
+    upload: Option<opendal::Writer>,
+    size: u64,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Writer").field(&self.name).finish()
+    }
+}
+
+impl Writer {
+    pub(super) async fn begin(files: Operator, name: String) -> Result<Self, Error> {
+        let upload = files.writer_with(&name).chunk(PART).await;
+        Ok(Self {
+            upload: Some(upload.map_err(|error| Act::Write.failed(&error))?),
+            files,
+            name,
+            size: 0,
+        })
+    }
+
+    pub(in crate::objects) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        // Out of its place meanwhile: where this future is dropped half-way, nothing may follow either.
+        let mut upload = self.upload.take().ok_or(Error::NotFound)?;
+        self.size += bytes.len() as u64;
+        if let Err(error) = upload.write(bytes).await {
+            return Err(give_up(upload, &error).await);
+        }
+        self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Completes the upload, and looks whether all of it is there.
+    pub(in crate::objects) async fn finish(mut self) -> Result<(), Error> {
+        let mut upload = self.upload.take().ok_or(Error::NotFound)?;
+        if let Err(error) = upload.close().await {
+            return Err(give_up(upload, &error).await);
+        }
+        let found = self.files.stat(&self.name).await;
+        let found = found.map_err(|error| Act::Read.failed(&error))?;
+        if found.content_length() == self.size {
+            Ok(())
+        } else {
+            Err(Error::Corrupt)
+        }
+    }
+}
+
+/// Ends an upload that failed with `error`. If that fails too, a purge will find it.
+async fn give_up(mut upload: opendal::Writer, error: &opendal::Error) -> Error {
+    let _ = upload.abort().await;
+    Act::Write.failed(error)
+}

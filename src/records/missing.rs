@@ -1,0 +1,99 @@
+//! Objects that are in use and not in the bucket: who misses them, and the jobs that bring them again.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use super::{media::Part, people::Subject};
+use crate::objects::ObjectKey;
+
+/// Who uses an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// An attachment.
+    Attachment(Uuid, Part),
+    /// A person or group of this channel, as their picture.
+    Picture(Subject, i32),
+}
+
+/// Who uses the object; `None`: nobody any more.
+pub async fn user(conn: &mut PgConnection, key: ObjectKey) -> Result<Option<User>> {
+    let key = key.to_string();
+    let attachment: Option<(Uuid, bool)> = sqlx::query_as(
+        "select a.id, a.original_key is not distinct from o.key
+         from object o join attachment a on a.id = o.attachment_id
+         where o.key = $1 and o.key in (a.original_key, a.preview_key)",
+    )
+    .bind(&key)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some((id, original)) = attachment {
+        let part = if original {
+            Part::Original
+        } else {
+            Part::Preview
+        };
+        return Ok(Some(User::Attachment(id, part)));
+    }
+    // Few rows, and rarely asked: no index helps here.
+    let picture: Option<(Uuid, i32, bool)> = sqlx::query_as(
+        "select id, channel_id, true from contact where picture_key = $1
+         union all
+         select id, channel_id, false from conversation where picture_key = $1
+         limit 1",
+    )
+    .bind(&key)
+    .fetch_optional(conn)
+    .await?;
+    Ok(picture.map(|(id, channel_id, contact)| {
+        let subject = if contact {
+            Subject::Contact(id)
+        } else {
+            Subject::Group(id)
+        };
+        User::Picture(subject, channel_id)
+    }))
+}
+
+/// Lets a file of an attachment wait again, and asks for it at `now`. `false`: it has another object by now, or is gone.
+pub async fn fetch_again(
+    conn: &mut PgConnection,
+    id: Uuid,
+    part: Part,
+    key: ObjectKey,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let (sql, kind) = match part {
+        Part::Original => (
+            "update attachment set original_state = 'waiting', original_reason = null,
+                 original_key = null, original_type = null, original_size = null
+             where id = $1 and original_key = $2",
+            "original",
+        ),
+        Part::Preview => (
+            "update attachment set preview_state = 'waiting', preview_reason = null,
+                 preview_key = null, preview_type = null, preview_width = null, preview_height = null
+             where id = $1 and preview_key = $2",
+            "preview",
+        ),
+    };
+    let done = sqlx::query(sql)
+        .bind(id)
+        .bind(key.to_string())
+        .execute(&mut *conn)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
+         select $2, channel_id, id, provider = 'line', $3, $3 from attachment where id = $1
+         on conflict (attachment_id, kind) where attachment_id is not null do nothing",
+    )
+    .bind(id)
+    .bind(kind)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(true)
+}

@@ -1,0 +1,66 @@
+//! The bucket of the tests: a directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use line_chat_archive::objects::Objects;
+use url::Url;
+
+pub(crate) struct Bucket {
+    pub(crate) objects: Objects,
+    dir: tempfile::TempDir,
+}
+
+impl Bucket {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = Url::from_directory_path(dir.path().join("objects")).unwrap();
+        let objects = Objects::open(&url).await.unwrap();
+        Self { objects, dir }
+    }
+
+    /// How many files there are, half written ones among them.
+    pub(crate) async fn files(&self) -> usize {
+        files(self.dir.path()).len()
+    }
+
+    /// How many bytes are in half written ones.
+    pub(crate) fn half_written(&self) -> u64 {
+        let parts = files(self.dir.path()).into_iter();
+        let parts = parts.filter(|path| path.extension().is_some_and(|end| end == "part"));
+        parts
+            .map(|part| fs::metadata(part).map_or(0, |part| part.len()))
+            .sum()
+    }
+
+    /// From now on nothing can be done with it.
+    pub(crate) fn breaks(&self) {
+        let (place, aside) = (
+            self.dir.path().join("objects"),
+            self.dir.path().join("aside"),
+        );
+        fs::rename(&place, &aside).unwrap();
+        fs::write(&place, b"in the way").unwrap();
+    }
+
+    pub(crate) fn heals(&self) {
+        let (place, aside) = (
+            self.dir.path().join("objects"),
+            self.dir.path().join("aside"),
+        );
+        fs::remove_file(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => files(&path),
+            path => vec![path],
+        })
+        .collect()
+}

@@ -1,0 +1,83 @@
+//! The bucket of the tests: a prefix of its own in a versioned bucket of a real S3 server.
+
+use line_chat_archive::objects::{Access, Objects};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::{
+    client::Client,
+    proxy::Proxy,
+    seaweed::{KEY, SECRET, Server},
+};
+
+pub(crate) const VERSIONED: &str = "versioned";
+pub(crate) const PLAIN: &str = "plain";
+
+pub(crate) struct Bucket {
+    pub(crate) objects: Objects,
+    pub(crate) proxy: Proxy,
+    pub(crate) name: &'static str,
+    pub(crate) prefix: String,
+}
+
+impl Bucket {
+    pub(crate) async fn new() -> Self {
+        Self::within(VERSIONED).await
+    }
+
+    /// A new prefix of `name`.
+    pub(crate) async fn within(name: &'static str) -> Self {
+        static MADE: OnceCell<()> = OnceCell::const_new();
+        let server = Server::shared().await;
+        MADE.get_or_init(async || {
+            let client = Client::admin().await;
+            client.bucket(VERSIONED, true).await;
+            client.bucket(PLAIN, false).await;
+        })
+        .await;
+        let proxy = Proxy::start(&server.endpoint).await;
+        let prefix = uuid::Uuid::new_v4().simple().to_string();
+        let url = Url::parse(&format!("s3://{name}/{prefix}")).unwrap();
+        let objects = Objects::open_with(&url, &access(&proxy)).await.unwrap();
+        Self {
+            objects,
+            proxy,
+            name,
+            prefix,
+        }
+    }
+
+    /// All that is there, as `kind key`: versions, delete markers, uploads.
+    pub(crate) async fn held(&self) -> Vec<String> {
+        let below = format!("{}/", self.prefix);
+        let held = Client::admin().await.held(self.name, &below).await;
+        held.iter().map(|entry| entry.replace(&below, "")).collect()
+    }
+
+    pub(crate) async fn files(&self) -> usize {
+        self.held().await.len()
+    }
+
+    /// How many bytes are on their way. What is short of a whole part is in memory until it is finished.
+    pub(crate) fn half_written(&self) -> u64 {
+        self.objects.under_way()
+    }
+
+    /// From now on nothing can be done with it.
+    pub(crate) fn breaks(&self) {
+        self.proxy.answers("HTTP/1.1", 503, usize::MAX);
+    }
+
+    pub(crate) fn heals(&self) {
+        self.proxy.heals();
+    }
+}
+
+pub(crate) fn access(proxy: &Proxy) -> Access {
+    Access {
+        endpoint: Some(Url::parse(&proxy.url).unwrap()),
+        access_key_id: Some(KEY.to_owned().into()),
+        secret_access_key: Some(SECRET.to_owned().into()),
+        ..Access::default()
+    }
+}

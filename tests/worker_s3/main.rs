@@ -1,0 +1,37 @@
+//! What runs after the acknowledgement once more, with the objects in a real S3 server (all but what touches no
+//! object), and what only S3 can do.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod bucket;
+mod check;
+mod client;
+mod leftover;
+mod objects;
+mod proxy;
+mod uploads;
+
+#[path = "../support/keys.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod keys;
+#[path = "../support/seaweed.rs"]
+mod seaweed;
+
+#[path = "../worker/archive.rs"]
+mod archive;
+#[path = "../worker/external.rs"]
+mod external;
+#[path = "../worker/files.rs"]
+mod files;
+#[path = "../worker/people.rs"]
+mod people;
+#[path = "../worker/reconcile.rs"]
+mod reconcile;
+#[path = "../worker/trouble.rs"]
+mod trouble;
+#[path = "../worker/unsend.rs"]
+mod unsend;
