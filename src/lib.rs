@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod erasure;
 pub mod fake_line;
 pub mod ingest;
+pub mod ledger;
 pub mod line;
 pub mod live;
 pub mod media;

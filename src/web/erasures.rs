@@ -105,9 +105,15 @@ impl Asked {
     }
 
     fn is_everything(&self) -> bool {
-        [&self.channel, &self.cause, &self.state, &self.from, &self.to]
-            .iter()
-            .all(|asked| asked.is_empty())
+        [
+            &self.channel,
+            &self.cause,
+            &self.state,
+            &self.from,
+            &self.to,
+        ]
+        .iter()
+        .all(|asked| asked.is_empty())
     }
 
     fn address(&self, path: &str, before: Option<String>) -> String {
