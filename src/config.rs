@@ -28,7 +28,8 @@ pub struct Places {
     #[arg(long, env = "OBJECTS_URL", global = true)]
     pub objects_url: Option<Url>,
 
-    /// Where the keyring is kept: file:///directory, never that of the objects. Default: `keyring` in DATA_DIR.
+    /// Where the keyring is kept: file:///directory or s3://bucket/prefix, never that of the objects. Default: `keyring`
+    /// in DATA_DIR.
     #[arg(long, env = "KEYRING_URL", global = true)]
     pub keyring_url: Option<Url>,
 
@@ -143,7 +144,8 @@ pub struct Serve {
     )]
     pub line_data_api_url: Url,
 
-    /// Further places for copies of the ledger, beside that in the object store: file:///directory, several with commas.
+    /// Further places for copies of the ledger, beside that in the object store: file:///directory or s3://bucket/prefix,
+    /// several with commas.
     /// Best on another machine, or where nobody can delete.
     #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',')]
     pub ledger_copies: Vec<Url>,

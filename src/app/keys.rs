@@ -1,17 +1,21 @@
 //! The secret key and the keyring, found for a command or made for a new archive.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use sqlx::PgConnection;
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
     config::Places,
     ledger::Signer,
+    objects::{self, Objects},
     records::keys,
     seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
 };
@@ -28,7 +32,7 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
     let used = keys::newest_in_use(db).await?;
     let path = secret_path(places);
     let secret = secret(places, db).await?;
-    let keyring = Keyring::new(&secret, shelf(places)?, Cipher::Sealed);
+    let keyring = Keyring::new(&secret, shelf(places).await?, Cipher::Sealed);
     match used {
         None => {}
         Some(id) => match keyring.find(id).await {
@@ -79,20 +83,67 @@ pub fn signer(secret: &SecretKey) -> Signer {
 }
 
 /// `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
-fn shelf(places: &Places) -> anyhow::Result<Arc<dyn Shelf>> {
+async fn shelf(places: &Places) -> anyhow::Result<Arc<dyn Shelf>> {
     let directory = match &places.keyring_url {
         None => std::path::absolute(places.data_dir.join("keyring"))?,
+        Some(url) if url.scheme() == "s3" => {
+            ensure!(
+                places.objects_url.as_ref() != Some(url),
+                "KEYRING_URL must not be the prefix of the objects: who can read one must not find the other there"
+            );
+            let bucket = Objects::open_with(url, &places.s3.access()).await?;
+            bucket.check().await.context("KEYRING_URL")?;
+            return Ok(Arc::new(Bucket(bucket)));
+        }
         Some(url) => directory(url)?,
     };
     Ok(Arc::new(open_directory(&directory)?))
 }
 
-fn directory(url: &Url) -> anyhow::Result<std::path::PathBuf> {
+fn directory(url: &Url) -> anyhow::Result<PathBuf> {
     let path = (url.scheme() == "file").then(|| url.to_file_path().ok());
-    path.flatten()
-        .context("the keyring is kept at file:///an/absolute/directory; KEYRING_URL is another kind of address")
+    path.flatten().context(
+        "the keyring is kept at file:///an/absolute/directory or s3://bucket/prefix; KEYRING_URL is another kind of address",
+    )
 }
 
 fn open_directory(path: &Path) -> anyhow::Result<Directory> {
     Directory::open(path).with_context(|| format!("{}", path.display()))
+}
+
+/// A keyring in S3: each key an object of its own, destroyed with all its versions.
+#[derive(Debug)]
+struct Bucket(Objects);
+
+/// Keys written at the same time.
+const AT_ONCE: usize = 16;
+
+fn named(id: Uuid) -> String {
+    format!("keys/{}", id.simple())
+}
+
+fn trouble(error: objects::Error) -> Error {
+    Error::Io(io::Error::other(error))
+}
+
+impl Shelf for Bucket {
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
+        let bucket = &self.0;
+        let written = stream::iter(keys).map(move |(id, key)| async move {
+            let written = bucket.write_named(&named(*id), key.clone()).await;
+            written.map_err(trouble)
+        });
+        Box::pin(written.buffer_unordered(AT_ONCE).try_collect())
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
+        Box::pin(async move {
+            let found = self.0.read_named(&named(id)).await;
+            found.map_err(trouble)?.ok_or(Error::NoKey)
+        })
+    }
+
+    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.0.purge_named(&named(id)).await.map_err(trouble) })
+    }
 }

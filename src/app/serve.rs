@@ -55,7 +55,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
 
     let mut copies = vec![];
     for url in &serve.ledger_copies {
-        let place = Objects::open(url).await;
+        let place = Objects::open_with(url, &places.s3.access()).await;
         copies.push(place.with_context(|| format!("LEDGER_COPIES: {url}"))?);
     }
     let parts = Parts {
