@@ -42,6 +42,12 @@ pub struct Places {
     #[command(flatten)]
     pub s3: S3,
 
+    /// Further places for copies of the ledger, beside that in the object store: file:///directory or s3://bucket/prefix,
+    /// several with commas.
+    /// Best on another machine, or where nobody can delete.
+    #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',', global = true)]
+    pub ledger_copies: Vec<Url>,
+
     /// Form of the log on standard error.
     #[arg(
         long,
@@ -143,12 +149,6 @@ pub struct Serve {
         default_value = "https://api-data.line.me"
     )]
     pub line_data_api_url: Url,
-
-    /// Further places for copies of the ledger, beside that in the object store: file:///directory or s3://bucket/prefix,
-    /// several with commas.
-    /// Best on another machine, or where nobody can delete.
-    #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',')]
-    pub ledger_copies: Vec<Url>,
 
     /// Secrets for a first channel.
     #[command(flatten)]

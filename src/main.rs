@@ -46,6 +46,30 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Erasures {
+    /// Check the ledger: 0 sound, 1 tampered, 2 unreadable, 3 stale
+    Verify {
+        /// An export's directory, or a receipt, to check wholly offline instead of the database
+        #[arg(long, value_name = "DIR|FILE")]
+        export: Option<std::path::PathBuf>,
+        /// File with the public key that is trusted: `public-key` of an export you had before
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<std::path::PathBuf>,
+    },
+    /// Write the ledger into a directory that can be checked without this archive
+    Export {
+        /// The directory
+        #[arg(long)]
+        out: std::path::PathBuf,
+        /// Only what was sealed from this day on (UTC, YYYY-MM-DD)
+        #[arg(long)]
+        from: Option<chrono::NaiveDate>,
+        /// Only what was sealed up to this day
+        #[arg(long)]
+        to: Option<chrono::NaiveDate>,
+        /// A checkpoint you kept from before: the export then shows that the ledger has only grown since
+        #[arg(long, value_name = "FILE")]
+        since: Option<std::path::PathBuf>,
+    },
     /// Look for a message in every table and the bucket: 0 nothing is found, 1 something is, 2 it could not be looked for
     Trace {
         /// The channel's slug
@@ -154,6 +178,19 @@ async fn run(places: &Places, command: Command) -> ExitCode {
                 app::operators::reset_password(places, &login, &say).await
             }
         },
+        Command::Erasures(Erasures::Verify { export, public_key }) => {
+            let (export, public_key) = (export.as_deref(), public_key.as_deref());
+            return looked(app::erasures::verify(places, export, public_key, &say).await);
+        }
+        Command::Erasures(Erasures::Export {
+            out,
+            from,
+            to,
+            since,
+        }) => {
+            let period = app::erasures::Period { from, to };
+            app::erasures::export(places, &out, period, since.as_deref(), &say).await
+        }
         Command::Erasures(Erasures::Trace {
             channel,
             message_id,

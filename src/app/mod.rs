@@ -4,6 +4,7 @@ pub mod channels;
 pub mod database;
 pub mod demo;
 pub mod doctor;
+pub mod erasures;
 pub mod failure;
 pub mod keys;
 pub mod operators;

@@ -54,7 +54,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     drop(db);
 
     let mut copies = vec![];
-    for url in &serve.ledger_copies {
+    for url in &places.ledger_copies {
         let place = Objects::open_with(url, &places.s3.access()).await;
         copies.push(place.with_context(|| format!("LEDGER_COPIES: {url}"))?);
     }

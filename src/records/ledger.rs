@@ -134,6 +134,26 @@ pub async fn records(conn: &mut PgConnection, from: u64, until: u64) -> Result<V
     .await
 }
 
+/// The numbers of the records that were sealed from `from` until `until`: of the first, and of the one behind the last.
+pub async fn sealed_between(
+    conn: &mut PgConnection,
+    from: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+) -> Result<(u64, u64)> {
+    let (first, behind): (i64, i64) = sqlx::query_as(
+        "select coalesce(min(seq), 0), coalesce(max(seq) + 1, 0) from ledger
+         where ($1::timestamptz is null or sealed_at >= $1) and ($2::timestamptz is null or sealed_at < $2)",
+    )
+    .bind(from)
+    .bind(until)
+    .fetch_one(conn)
+    .await?;
+    Ok((
+        u64::try_from(first).unwrap_or_default(),
+        u64::try_from(behind).unwrap_or_default(),
+    ))
+}
+
 /// Up to `limit` pending records with their numbers, in the order they are to be sealed.
 pub async fn pending(conn: &mut PgConnection, limit: i64) -> Result<Vec<(i64, Vec<u8>)>> {
     sqlx::query_as("select id, record from ledger_pending order by id limit $1")

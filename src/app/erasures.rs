@@ -1,0 +1,272 @@
+//! `erasures verify | export`: the ledger, checked and handed out.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::{database::Database, keys, serve};
+use crate::{
+    clock::Clock,
+    config::Places,
+    erasure::copies::Copies,
+    ledger::{
+        Hash, Verdict, Verifier,
+        export::{self, Export},
+        receipt,
+        tree::{Frontier, leaf_hash},
+    },
+    objects::Objects,
+    records::ledger,
+};
+
+/// A checkpoint is signed daily even if nothing was erased.
+const STALE: TimeDelta = TimeDelta::hours(26);
+/// News is signed within a minute.
+const LATE: TimeDelta = TimeDelta::minutes(10);
+
+/// Verifies the ledger in the database, or (`shown`) an export's directory or a receipt's file, wholly offline. Says what
+/// was found; the exit code is 0 sound, 1 tampered, 2 unreadable, 3 stale.
+///
+/// `public_key` is a file with the key that is trusted. Without it an export is checked against the key it brings itself.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn verify(
+    places: &Places,
+    shown: Option<&Path>,
+    public_key: Option<&Path>,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<ExitCode> {
+    let trusted = match public_key {
+        Some(path) => {
+            let key = std::fs::read_to_string(path);
+            Some(key.with_context(|| format!("{}", path.display()))?)
+        }
+        None => None,
+    };
+    let trusted = trusted.as_deref().map(str::trim_end);
+    let now = Clock::system().now();
+    let verdict = match shown {
+        Some(path) if path.is_dir() => export::verify(path, trusted, now.timestamp_millis()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            receipt::verify(
+                &text.with_context(|| format!("{}", path.display()))?,
+                trusted,
+            )
+        }
+        None => {
+            let database = Database::find(places).await?;
+            let mut db = database.connect().await?;
+            let verdict = live(places, &mut db, now).await;
+            drop(db);
+            database.close().await?;
+            verdict?
+        }
+    };
+    if shown.is_some() && trusted.is_none() {
+        say(
+            "Checked against the key it brings itself: that shows damage, not forgery. Give --public-key.",
+        );
+    }
+    Ok(tell(verdict, say))
+}
+
+fn tell(verdict: Verdict, say: &dyn Fn(&str)) -> ExitCode {
+    let (line, code) = match verdict {
+        Verdict::Sound { size, records } => (
+            format!("sound: {records} of {size} records are as they were signed"),
+            0,
+        ),
+        Verdict::Tampered { seq, what } => {
+            let which = seq.map_or(String::new(), |seq| format!(" record {seq}:"));
+            (format!("TAMPERED:{which} {what}"), 1)
+        }
+        Verdict::Unreadable(what) => (format!("unreadable: {what}"), 2),
+        Verdict::Stale {
+            size,
+            records,
+            checkpointed_at,
+        } => {
+            let at = DateTime::from_timestamp_millis(checkpointed_at).unwrap_or_default();
+            (
+                format!(
+                    "stale: {records} of {size} records are as they were signed, but the last signature is of {at}; \
+                     what came later may be missing"
+                ),
+                3,
+            )
+        }
+    };
+    say(&line);
+    ExitCode::from(code)
+}
+
+/// The ledger in the database: every leaf is its record's, every checkpoint ever signed is a root of this tree, and no
+/// copy knows more.
+async fn live(
+    places: &Places,
+    db: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Verdict> {
+    let signer = keys::signer(&keys::secret(places, db).await?);
+    let verifier = Verifier::from_vkey(&signer.vkey())?;
+    let size = ledger::size(db).await?;
+    let checkpoints = ledger::checkpoints(db).await?;
+    let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
+    let mut roots: Vec<(u64, Hash)> = vec![];
+    for checkpoint in &checkpoints {
+        let Ok(head) = verifier.open(&checkpoint.note) else {
+            return tampered(
+                None,
+                "a checkpoint is not signed with this installation's key",
+            );
+        };
+        if i64::try_from(head.size) != Ok(checkpoint.size) || head.root[..] != checkpoint.root[..] {
+            return tampered(None, "a checkpoint says another thing than its row");
+        }
+        roots.push((head.size, head.root));
+    }
+    let mut places_of_copies = vec![serve::bucket(places).await?];
+    for url in &places.ledger_copies {
+        places_of_copies.push(Objects::open_with(url, &places.s3.access()).await?);
+    }
+    if let Some((head, _)) = Copies::new(places_of_copies, verifier).newest().await? {
+        if head.size > size {
+            return tampered(
+                Some(size),
+                "a signed copy has records that the database lacks",
+            );
+        }
+        roots.push((head.size, head.root));
+    }
+    roots.sort_unstable();
+    if roots.last().map_or(0, |(signed, _)| *signed) != size {
+        return tampered(None, "the newest checkpoint does not cover all records");
+    }
+
+    let mut tree = Frontier::new();
+    let mut roots = roots.into_iter().peekable();
+    loop {
+        while let Some((_, root)) = roots.next_if(|(signed, _)| *signed == tree.size()) {
+            if tree.root() != root {
+                return tampered(None, "the tree is not the one that was signed");
+            }
+        }
+        if tree.size() == size {
+            break;
+        }
+        let from = tree.size();
+        let records = ledger::records(db, from, size).await?;
+        let leaves = ledger::leaves(db, from).await?;
+        if records.is_empty() || records.len() != leaves.len() {
+            return tampered(Some(from), "a record is missing");
+        }
+        for (record, leaf) in records.iter().zip(&leaves) {
+            while let Some((_, root)) = roots.next_if(|(signed, _)| *signed == tree.size()) {
+                if tree.root() != root {
+                    return tampered(None, "the tree is not the one that was signed");
+                }
+            }
+            if leaf_hash(record) != *leaf {
+                return tampered(Some(tree.size()), "the record is not what was sealed");
+            }
+            tree.push(*leaf);
+        }
+    }
+    let last = checkpoints.iter().map(|one| one.made_at).max();
+    let waiting = ledger::pending_since(db).await?;
+    let stale = last.is_none_or(|at| now - at > STALE) && (size > 0 || last.is_some());
+    if stale || waiting.is_some_and(|since| now - since > LATE) {
+        return Ok(Verdict::Stale {
+            size,
+            records: size,
+            checkpointed_at: last.unwrap_or_default().timestamp_millis(),
+        });
+    }
+    Ok(Verdict::Sound {
+        size,
+        records: size,
+    })
+}
+
+/// A period, by days in UTC, both inclusive.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Period {
+    /// From the beginning of this day.
+    pub from: Option<NaiveDate>,
+    /// To the end of this day.
+    pub to: Option<NaiveDate>,
+}
+
+/// Writes the ledger, or what was sealed in a period, into a directory that can be checked without us.
+///
+/// # Errors
+/// There is nothing to export, the ledger is not sound, or the directory cannot be written.
+pub async fn export(
+    places: &Places,
+    out: &Path,
+    period: Period,
+    since: Option<&Path>,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let earlier = match since {
+        Some(path) => {
+            Some(std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?)
+        }
+        None => None,
+    };
+    let database = Database::find(places).await?;
+    let mut db = database.connect().await?;
+    let signer = keys::signer(&keys::secret(places, &mut db).await?);
+    let newest = ledger::newest_checkpoint(&mut db).await?;
+    let newest = newest.context("nothing is signed yet: the ledger is empty")?;
+    let size = u64::try_from(newest.size)?;
+    let mut leaves = vec![];
+    while (leaves.len() as u64) < size {
+        leaves.extend(ledger::leaves(&mut db, leaves.len() as u64).await?);
+    }
+    leaves.truncate(usize::try_from(size)?);
+    let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let from = period.from.map(midnight);
+    let until = period.to.and_then(|day| day.succ_opt()).map(midnight);
+    let (first, behind) = ledger::sealed_between(&mut db, from, until).await?;
+    let behind = behind.min(size);
+    let mut records = vec![];
+    while first + (records.len() as u64) < behind {
+        let next = first + records.len() as u64;
+        let more = ledger::records(&mut db, next, behind).await?;
+        ensure!(
+            !more.is_empty(),
+            "the ledger has a gap: `erasures verify` says where"
+        );
+        records.extend(more);
+    }
+    drop(db);
+    database.close().await?;
+    export::write(
+        out,
+        &Export {
+            first,
+            records: &records,
+            leaves: &leaves,
+            note: &newest.note,
+            vkey: &signer.vkey(),
+            checkpointed_at: newest.made_at.timestamp_millis(),
+            earlier: earlier.as_deref(),
+        },
+    )?;
+    let path: PathBuf = std::path::absolute(out)?;
+    say(&format!(
+        "{} of {size} records written to {}. Check: line-chat-archive erasures verify --export {}",
+        records.len(),
+        path.display(),
+        path.display()
+    ));
+    Ok(())
+}
