@@ -8,8 +8,12 @@
 //! What none of this shows: the holder of the signing key can sign another history, or leave off the newest records and
 //! show an old checkpoint. Against that, somebody else keeps checkpoints: see [`export::verify_since`].
 
+pub mod export;
 pub mod note;
+pub mod receipt;
 mod record;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod tree;
 mod verdict;

@@ -1,0 +1,228 @@
+//! An export: a directory that shows the ledger, or a period of it, to somebody who has neither archive nor database.
+//!
+//! | file | what |
+//! |---|---|
+//! | `records.ndjson` | the records, each line exactly the bytes that were hashed |
+//! | `records.csv` | the same for a spreadsheet |
+//! | `leaves` | the digest of each record, so that an altered record can be named |
+//! | `checkpoint` | the tree's size and root, signed |
+//! | `public-key` | the key it is signed with; who does not trust the export compares it |
+//! | `proofs.json` | where the records lie in the tree ([`Proofs`]) |
+
+mod check;
+mod table;
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Hash, Verdict, text, tree};
+pub(super) use check::{Parts, check, open};
+
+/// A checkpoint is signed daily even if there is no news; two hours are for a late one.
+pub(super) const STALE_MS: i64 = 26 * 60 * 60 * 1000;
+
+/// What to export.
+pub struct Export<'a> {
+    /// Number of the first record, counted from 0.
+    pub first: u64,
+    /// The records, without a gap.
+    pub records: &'a [Vec<u8>],
+    /// All leaves that the checkpoint covers: not only those of `records`.
+    pub leaves: &'a [Hash],
+    /// The newest checkpoint.
+    pub note: &'a str,
+    /// The key it is signed with.
+    pub vkey: &'a str,
+    /// When it was signed, in ms since 1970.
+    pub checkpointed_at: i64,
+    /// An earlier checkpoint of which to show that the ledger has only grown since: the one whom this goes to has.
+    pub earlier: Option<&'a str>,
+}
+
+/// `proofs.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proofs {
+    /// Number of the first record in the export.
+    pub first: u64,
+    /// The checkpoint's size.
+    pub size: u64,
+    /// When the checkpoint was signed. A checkpoint has no time in it, so this is not signed: it tells of a forgotten
+    /// export, not of a forged one. The newest signed time is the last record's `at`.
+    pub checkpointed_at: i64,
+    /// One inclusion proof a record; none if all records are here, since then they give the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusion: Option<Vec<Vec<String>>>,
+    /// That the ledger has only grown since an earlier checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Consistency {
+    pub checkpoint: String,
+    pub proof: Vec<String>,
+}
+
+/// Writes an export into the directory `dir`, which is made if need be.
+///
+/// # Errors
+/// If `export` would not be found sound, or cannot be written.
+pub fn write(dir: &Path, export: &Export<'_>) -> Result<(), Error> {
+    let parts = parts(export)?;
+    let table = table::of(export.first, export.records)
+        .ok_or(Error::Export("a record is not of a known form"))?;
+    // What does not stand its own check is not handed out.
+    let now = export.checkpointed_at;
+    if !matches!(check(&parts, None, None, now), Verdict::Sound { .. }) {
+        return Err(Error::Export("records, leaves and checkpoint differ"));
+    }
+    let proofs = serde_json::to_vec(&parts.proofs).map_err(io::Error::from)?;
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("records.ndjson"), lines(&parts.records))?;
+    fs::write(dir.join("records.csv"), table)?;
+    fs::write(dir.join("leaves"), lines(&text::from_hashes(&parts.leaves)))?;
+    fs::write(dir.join("checkpoint"), &parts.note)?;
+    fs::write(dir.join("public-key"), format!("{}\n", parts.key))?;
+    fs::write(dir.join("proofs.json"), proofs)?;
+    Ok(())
+}
+
+/// What the files of `export` hold.
+pub(super) fn parts(export: &Export<'_>) -> Result<Parts, Error> {
+    let outside = Error::Export("records beyond the checkpoint");
+    let size = export.leaves.len();
+    let Ok(first) = usize::try_from(export.first) else {
+        return Err(outside);
+    };
+    let Some(leaves) = first
+        .checked_add(export.records.len())
+        .and_then(|end| export.leaves.get(first..end))
+    else {
+        return Err(outside);
+    };
+    let whole = leaves.len() == size;
+    let levels = tree::Levels::new(export.leaves);
+    let inclusion = (!whole).then(|| {
+        let proofs = (first..first + leaves.len()).map(|seq| levels.inclusion(seq));
+        proofs.map(|proof| text::from_hashes(&proof)).collect()
+    });
+    let consistency = match export.earlier {
+        None => None,
+        Some(note) => {
+            let earlier = super::Verifier::from_vkey(export.vkey)?.open(note)?;
+            let old = usize::try_from(earlier.size).map_err(|_| Error::Note)?;
+            Some(Consistency {
+                checkpoint: note.to_owned(),
+                proof: text::from_hashes(&levels.consistency(old)),
+            })
+        }
+    };
+    Ok(Parts {
+        records: export.records.to_vec(),
+        leaves: leaves.to_vec(),
+        note: export.note.to_owned(),
+        key: export.vkey.to_owned(),
+        proofs: Proofs {
+            first: export.first,
+            size: size as u64,
+            checkpointed_at: export.checkpointed_at,
+            inclusion,
+            consistency,
+        },
+    })
+}
+
+/// Checks the export in `dir`, offline.
+///
+/// `trusted_key` is the ledger's public key, had from elsewhere. Without it an export is only checked against the key it
+/// brings itself, which shows damage but no forgery.
+///
+/// [`Verdict::Sound`] with fewer `records` than `size` is a period: the records are what they were, and there are others.
+pub fn verify(dir: &Path, trusted_key: Option<&str>, now_ms: i64) -> Verdict {
+    verify_files(dir, trusted_key, None, now_ms)
+}
+
+/// [`verify`], and that the ledger still holds all that it held when `kept` was signed: an earlier checkpoint that
+/// somebody else kept. This finds what is signed by the right key: another history, and records left off at the end.
+///
+/// A period shows that only if it was written with `kept` as [`Export::earlier`].
+pub fn verify_since(dir: &Path, trusted_key: Option<&str>, kept: &str, now_ms: i64) -> Verdict {
+    verify_files(dir, trusted_key, Some(kept), now_ms)
+}
+
+fn verify_files(dir: &Path, trusted: Option<&str>, kept: Option<&str>, now_ms: i64) -> Verdict {
+    let parts = match read(dir) {
+        Ok(parts) => parts,
+        Err(verdict) => return verdict,
+    };
+    let verdict = check(&parts, trusted, kept, now_ms);
+    if !matches!(verdict, Verdict::Sound { .. } | Verdict::Stale { .. }) {
+        return verdict;
+    }
+    // The copy for spreadsheets is what people look at.
+    let Some(table) = table::of(parts.proofs.first, &parts.records) else {
+        return Verdict::Unreadable("a record is of a form that this version does not know");
+    };
+    match fs::read(dir.join("records.csv")) {
+        Err(_) => Verdict::Unreadable("records.csv is missing"),
+        Ok(bytes) if bytes != table => Verdict::Tampered {
+            seq: None,
+            what: "records.csv does not say what records.ndjson says",
+        },
+        Ok(_) => verdict,
+    }
+}
+
+fn read(dir: &Path) -> Result<Parts, Verdict> {
+    let file =
+        |name: &str, missing| fs::read(dir.join(name)).map_err(|_| Verdict::Unreadable(missing));
+    let text = |bytes: Vec<u8>, what| {
+        String::from_utf8(bytes).map_err(|_| Verdict::Tampered { seq: None, what })
+    };
+    let proofs = file("proofs.json", "proofs.json is missing")?;
+    let proofs: Proofs = serde_json::from_slice(&proofs)
+        .map_err(|_| Verdict::Unreadable("proofs.json is not of the form it should have"))?;
+    let records = file("records.ndjson", "records.ndjson is missing")?;
+    let mut records: Vec<Vec<u8>> = records
+        .split(|byte| *byte == b'\n')
+        .map(Vec::from)
+        .collect();
+    if records.pop().is_some_and(|rest| !rest.is_empty()) {
+        return Err(Verdict::Tampered {
+            seq: Some(proofs.first.saturating_add(records.len() as u64)),
+            what: "records.ndjson ends within a record",
+        });
+    }
+    let leaves = text(file("leaves", "leaves is missing")?, "leaves is no text")?;
+    let leaves: Vec<String> = leaves.lines().map(String::from).collect();
+    let leaves = text::to_hashes(&leaves).ok_or(Verdict::Tampered {
+        seq: None,
+        what: "leaves holds a line that is no digest",
+    })?;
+    let key = text(
+        file("public-key", "public-key is missing")?,
+        "public-key is no text",
+    )?;
+    Ok(Parts {
+        records,
+        leaves,
+        note: text(
+            file("checkpoint", "checkpoint is missing")?,
+            "checkpoint is no text",
+        )?,
+        key: key.strip_suffix('\n').unwrap_or(&key).to_owned(),
+        proofs,
+    })
+}
+
+fn lines(items: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        bytes.extend_from_slice(item.as_ref());
+        bytes.push(b'\n');
+    }
+    bytes
+}
