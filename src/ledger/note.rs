@@ -50,7 +50,11 @@ impl Signer {
 
     /// The signed note. Who calls answers for it that the tree only grew since the last one.
     pub fn checkpoint(&self, size: u64, root: &Hash) -> String {
-        let body = format!("{}\n{size}\n{}\n", self.name, text::encode(root));
+        self.sign(&format!("{}\n{size}\n{}\n", self.name, text::encode(root)))
+    }
+
+    /// `body`, which ends in a newline, with its signature.
+    pub(super) fn sign(&self, body: &str) -> String {
         let key = self.key.verifying_key();
         let mut signature = key_hash(&self.name, &key).to_vec();
         signature.extend_from_slice(&self.key.sign(body.as_bytes()).to_bytes());
