@@ -323,3 +323,85 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
     })
     .await;
 }
+
+/// What `erasures verify` and `export` are given, for this world.
+fn places(t: &T) -> line_chat_archive::config::Places {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        places: line_chat_archive::config::Places,
+    }
+    let bucket = t.bucket.path();
+    let objects = url::Url::from_directory_path(bucket.join("objects")).unwrap();
+    let mut database = url::Url::parse("postgres://localhost").unwrap();
+    database.set_path(t.database.get_database().unwrap());
+    database
+        .query_pairs_mut()
+        .append_pair("host", &t.database.get_socket().unwrap().to_string_lossy())
+        .append_pair("user", t.database.get_username());
+    let secret = bucket.join("secret.key");
+    <Flags as clap::Parser>::parse_from([
+        "test",
+        "--database-url",
+        database.as_str(),
+        "--objects-url",
+        objects.as_str(),
+        "--secret-key-file",
+        secret.to_str().unwrap(),
+        "--data-dir",
+        bucket.to_str().unwrap(),
+    ])
+    .places
+}
+
+async fn verified(t: &T, export: Option<&std::path::Path>) -> anyhow::Result<String> {
+    let said = std::cell::RefCell::new(String::new());
+    let say = |line: &str| *said.borrow_mut() = line.to_owned();
+    app::erasures::verify(&places(t), export, None, &say).await?;
+    Ok(said.into_inner())
+}
+
+#[tokio::test]
+async fn what_is_exported_is_checked_elsewhere_and_what_is_altered_is_named() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        for n in 0..4 {
+            let text = aoi.sends_text(&format!("text {n}")).await?;
+            aoi.unsends(&text).await?;
+        }
+        // Signed by the clock of the machine, which is what the command goes by.
+        t.clock.advance((chrono::Utc::now() - t.clock.now()).to_std()?);
+        t.service.sealer.seal().await?;
+        assert!(verified(t, None).await?.starts_with("sound: 8 of 8"));
+        let home = tempfile::TempDir::new()?;
+        let (out, no_period) = (home.path().join("export"), app::erasures::Period::default());
+        app::erasures::export(&places(t), &out, no_period, None, &|_| ()).await?;
+        assert!(verified(t, Some(&out)).await?.starts_with("sound: 8 of 8"));
+        let records = std::fs::read_to_string(out.join("records.ndjson"))?;
+        std::fs::write(out.join("records.ndjson"), records.replace("unsend", "unsand"))?;
+        assert!(verified(t, Some(&out)).await?.starts_with("TAMPERED: record 0"));
+
+        let mut owner = t.database.connect().await?;
+        for (change, found) in [
+            (
+                "update ledger set record = convert_to(replace(convert_from(record, 'UTF8'), 'unsend', 'retent'), 'UTF8') where seq = 5",
+                "TAMPERED: record 5",
+            ),
+            ("delete from ledger where seq = 7", "TAMPERED: record 7"),
+            ("delete from checkpoint", "TAMPERED"),
+        ] {
+            let mut tx = owner.begin().await?;
+            tx.execute("alter table ledger disable trigger all; alter table checkpoint disable trigger all")
+                .await?;
+            tx.execute(change).await?;
+            tx.execute("alter table ledger enable trigger all; alter table checkpoint enable trigger all")
+                .await?;
+            tx.commit().await?;
+            let says = verified(t, None).await?;
+            assert!(says.starts_with(found), "{change}: {says}");
+        }
+        owner.close().await?;
+        Ok(())
+    })
+    .await;
+}
