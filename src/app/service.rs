@@ -123,7 +123,8 @@ impl Service {
             .await
             .context("the database cannot be reached")?;
         let pool = database::pool(database.clone());
-        let verifier = Verifier::from_vkey(&signer.vkey())?;
+        let ledger_key = signer.vkey();
+        let verifier = Verifier::from_vkey(&ledger_key)?;
         copies.insert(0, objects.clone());
         let copies = Copies::new(copies, verifier);
         let replayed = restore::replay(&pool, &clock, &copies).await?;
@@ -164,6 +165,7 @@ impl Service {
             live.clone(),
             public_url.clone(),
             proxies,
+            ledger_key,
         ));
         let webhook = actix::Data::new(Webhook {
             doors: doors.clone(),

@@ -65,6 +65,8 @@ pub enum State {
 pub struct Filter {
     /// Channels, all of them in sight.
     pub channels: Vec<i32>,
+    /// Only this one.
+    pub only: Option<Uuid>,
     /// Only those for this cause.
     pub cause: Option<String>,
     /// Only those in this state.
@@ -141,6 +143,7 @@ pub async fn page(
             ) four
          ) few on summary is null and c.kind in ('group', 'room')
          where e.channel_id = any($1) and (rows_gone_at, e.id) < ($7, $8) and ($2::text is null or cause = $2)
+            and ($10::uuid is null or e.id = $10)
             and ($3::text is null or $3 = case when objects_gone_at is not null and keys_gone_at is not null then 'gone'
                 when rows_gone_at < $6 then 'overdue' else 'pending' end)
             and ($4::timestamptz is null or rows_gone_at >= $4) and ($5::timestamptz is null or rows_gone_at < $5)
@@ -155,6 +158,7 @@ pub async fn page(
     .bind(before.at)
     .bind(before.id)
     .bind(limit)
+    .bind(filter.only)
     .fetch_all(conn)
     .await?;
     let mut fields = vec![];

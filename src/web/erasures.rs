@@ -89,6 +89,7 @@ impl Asked {
         let next = |day: NaiveDate| day.checked_add_days(Days::new(1));
         Ok(Filter {
             channels: meant,
+            only: None,
             cause: (!self.cause.is_empty()).then(|| self.cause.clone()),
             state: match self.state.as_str() {
                 "gone" => Some(State::Gone),

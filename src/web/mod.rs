@@ -10,7 +10,9 @@ mod conversations;
 mod cookies;
 mod csrf;
 mod cursor;
+mod erasure;
 mod erasures;
+mod erasures_csv;
 mod error;
 mod file_name;
 mod form;
@@ -64,6 +66,7 @@ pub struct Shared {
     live: Live,
     public_url: Url,
     proxies: Proxies,
+    ledger_key: String,
     gate: password::Gate,
     throttle: throttle::Throttle,
     streams: live::Streams,
@@ -72,7 +75,11 @@ pub struct Shared {
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`. `proxies` are believed when
-    /// they say who asks.
+    /// they say who asks. `ledger_key` is the public key that the ledger is signed with.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another thing, and there is one caller"
+    )]
     pub fn new(
         pool: PgPool,
         clock: Clock,
@@ -81,6 +88,7 @@ impl Shared {
         live: Live,
         public_url: Url,
         proxies: Proxies,
+        ledger_key: String,
     ) -> Self {
         Self {
             pool,
@@ -90,6 +98,7 @@ impl Shared {
             live,
             public_url,
             proxies,
+            ledger_key,
             gate: password::Gate::default(),
             throttle: throttle::Throttle::default(),
             streams: live::Streams::default(),
@@ -142,6 +151,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/attachments/{id}/preview", read().to(attachments::preview))
         .route("/live", web::get().to(live::stream))
         .route("/erasures", read().to(erasures::page))
+        .route("/erasures.csv", read().to(erasures_csv::file))
+        .route("/erasures/{id}", read().to(erasure::page))
+        .route("/erasures/{id}/receipt", read().to(erasure::hand_out))
         .route("/static/{file}", read().to(assets::file))
         .route("/healthz", read().to(health::alive))
         .route("/readyz", read().to(health::ready))

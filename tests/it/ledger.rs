@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use line_chat_archive::{
     app::{self, database},
+    clock::Clock,
     ledger::{
         Hash, Kind, Record, Verifier,
         tree::{leaf_hash, root_of},
@@ -114,7 +115,7 @@ async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
                 for n in 0..20 {
                     let mut tx = db.begin().await.unwrap();
                     let records = [record(writer * 100 + n)];
-                    ledger::pend(&mut tx, &records, chrono::Utc::now())
+                    ledger::pend(&mut tx, &records, crate::harness::start())
                         .await
                         .unwrap();
                     match n % 5 {
@@ -370,7 +371,7 @@ async fn what_is_exported_is_checked_elsewhere_and_what_is_altered_is_named() {
             aoi.unsends(&text).await?;
         }
         // Signed by the clock of the machine, which is what the command goes by.
-        t.clock.advance((chrono::Utc::now() - t.clock.now()).to_std()?);
+        t.clock.advance((Clock::system().now() - t.clock.now()).to_std()?);
         t.service.sealer.seal().await?;
         assert!(verified(t, None).await?.starts_with("sound: 8 of 8"));
         let home = tempfile::TempDir::new()?;

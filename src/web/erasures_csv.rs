@@ -1,0 +1,103 @@
+//! `GET /erasures.csv`: the erasures that the page shows, for a spreadsheet.
+
+use actix_web::{HttpResponse, http::header, web};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Error, Shared, detached, erasures::Asked, look::Look, session::Viewer, when::Now};
+use crate::{
+    ledger::export::harmless,
+    records::{
+        conversations::{self, Cursor},
+        erasure_list::{self, Row},
+    },
+};
+
+/// Rows read at a time.
+const PAGE: i64 = 1000;
+/// Rows in one file; a period narrows it down. The ledger's export has no such bound.
+const MOST: usize = 200_000;
+
+const COLUMNS: [&str; 12] = [
+    "erasure",
+    "channel",
+    "message_id",
+    "cause",
+    "asked_at",
+    "rows_gone_at",
+    "files_gone_at",
+    "keys_gone_at",
+    "seconds_asked_to_gone",
+    "rows",
+    "files",
+    "keys",
+];
+
+/// `GET /erasures.csv?channel=…&cause=…&state=…&from=…&to=…`
+pub(super) async fn file(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    look: Look,
+    query: web::Query<Asked>,
+) -> Result<HttpResponse, Error> {
+    if !viewer.sees_erasures() {
+        return Err(Error::Forbidden);
+    }
+    detached(async move {
+        let now = Now {
+            at: shared.clock.now(),
+            zone: look.zone,
+        };
+        let mut conn = shared.pool.acquire().await?;
+        let channels = conversations::channels(&mut conn, &viewer.session.channels).await?;
+        let filter = query.filter(&channels, now)?;
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let written = |_| Error::Internal("csv");
+        table.write_record(COLUMNS).map_err(written)?;
+        let (mut before, mut count) = (Cursor::NEWEST, 0);
+        loop {
+            let rows =
+                erasure_list::page(&mut conn, &shared.keyring, &filter, before, PAGE).await?;
+            let Some(last) = rows.last().filter(|_| count < MOST) else {
+                break;
+            };
+            before = Cursor {
+                at: last.rows_gone_at,
+                id: last.id,
+            };
+            count += rows.len();
+            for row in &rows {
+                table.write_record(cells(row)).map_err(written)?;
+            }
+        }
+        let bytes = table.into_inner().map_err(|_| Error::Internal("csv"))?;
+        Ok(HttpResponse::Ok()
+            .content_type("text/csv; charset=utf-8")
+            .insert_header((
+                header::CONTENT_DISPOSITION,
+                "attachment; filename=\"erasures.csv\"",
+            ))
+            .body(bytes))
+    })
+    .await
+}
+
+fn cells(row: &Row) -> [String; 12] {
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let when = |at: Option<DateTime<Utc>>| at.map_or_else(String::new, time);
+    let gone = row.objects_gone_at.zip(row.keys_gone_at);
+    let span = gone.map(|(objects, keys)| objects.max(keys) - row.asked_at);
+    [
+        row.id.to_string(),
+        harmless(&row.channel),
+        harmless(&row.message_id),
+        harmless(&row.cause),
+        time(row.asked_at),
+        time(row.rows_gone_at),
+        when(row.objects_gone_at),
+        when(row.keys_gone_at),
+        span.map_or_else(String::new, |span| format!("{:.3}", span.as_seconds_f64())),
+        row.rows_erased.to_string(),
+        row.objects_found.to_string(),
+        row.keys_found.to_string(),
+    ]
+}
