@@ -78,6 +78,32 @@ impl Requests {
         }
     }
 
+    /// For each of these requests with one message each, the request that unsends it.
+    pub fn unsends(&self) -> Self {
+        let mut rng = StdRng::seed_from_u64(8);
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(self.count()));
+        for nth in 0..self.count() {
+            let request = String::from_utf8_lossy(self.get(nth).unwrap_or_default());
+            let field = |name: &str| {
+                let rest = request.split_once(name).map_or("", |(_, rest)| rest);
+                rest.split('"').next().unwrap_or_default().to_owned()
+            };
+            let (message_id, user_id) = (field(r#""type":"text","id":""#), field(r#""userId":""#));
+            let at = BEGIN + 9_000_000 + nth as u64 / 8;
+            let event_id = format!("{}{}", ulid_time(at), token(&mut rng, BASE32, 16));
+            let body = format!(
+                r#"{{"destination":"U8e742f61d673b39c7fff3cecb7536ef0","events":[{{"type":"unsend","unsend":{{"messageId":"{message_id}"}},"webhookEventId":"{event_id}","deliveryContext":{{"isRedelivery":false}},"timestamp":{at},"source":{{"type":"user","userId":"{user_id}"}},"mode":"active"}}]}}"#
+            );
+            bytes.extend_from_slice(&request_of(&body, SECRET));
+            ends.push(bytes.len());
+        }
+        Self {
+            bytes,
+            ends,
+            events: 1,
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.ends.len()

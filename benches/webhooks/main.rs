@@ -108,6 +108,7 @@ async fn run(arguments: &Arguments, ground: &Ground) -> Result<()> {
         let rounds = if arguments.quick { 1 } else { arguments.rounds };
         say(&bench.sealing(rounds).await?);
         say(&bench.steady().await?);
+        say(&bench.erasing().await?);
         say(&bench.soak().await?);
     }
     say(&bench.honesty());

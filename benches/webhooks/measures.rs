@@ -120,6 +120,45 @@ impl<'a> Bench<'a> {
         ))
     }
 
+    /// Ours at 500 webhooks a second, alone and while 10,000 messages are unsent one after the other.
+    pub async fn erasing(&mut self) -> Result<String> {
+        let rate = 500;
+        let seconds = if self.quick { 3 } else { 25 };
+        let within = Duration::from_secs(seconds as u64);
+        let requests = Requests::write(1, 2 * rate * (seconds + 1), 1, Senders::Drawn);
+        let said = Requests::write(4, if self.quick { 500 } else { 10_000 }, 1, Senders::Drawn);
+        let unsends = said.unsends();
+        let mut running = self.start(App::Ours).await?;
+        self.send(&mut running, 64, &Feed::all(&said), Duration::MAX)
+            .await?;
+        self.ground.settle().await?;
+        let half = requests.count() / 2;
+        let alone = Feed::of(&requests, 0..half);
+        let alone = load::steady(running.address, 64, &alone, rate as u32, within).await?;
+        self.ground.settle().await?;
+        let (feed, erased) = (Feed::of(&requests, half..2 * half), Feed::all(&unsends));
+        let (beside, erased) = tokio::join!(
+            load::steady(running.address, 64, &feed, rate as u32, within),
+            load::closed(running.address, 1, &erased, Duration::MAX),
+        );
+        let (beside, erased) = (beside?, erased?);
+        ensure!(
+            erased.acknowledged == unsends.count() as u64,
+            "an unsend was refused"
+        );
+        running.acknowledged += alone.acknowledged + beside.acknowledged;
+        running.acknowledged -= erased.acknowledged;
+        self.stop(running).await?;
+        Ok(format!(
+            "line-chat-archive at a steady {rate} webhooks/s for {seconds} s: p99 {:.2} ms alone, {:.2} ms while \
+             {} messages were unsent one after the other ({:.0} a second) and their keys destroyed.\n",
+            alone.quantile(0.99),
+            beside.quantile(0.99),
+            erased.acknowledged,
+            erased.rate(),
+        ))
+    }
+
     /// Ours, very many webhooks by 64 connections: does it grow, does it slow down?
     pub async fn soak(&mut self) -> Result<String> {
         let stretch = if self.quick { 5_000 } else { 50_000 };
