@@ -20,7 +20,6 @@ use crate::{
         receipt,
         tree::{Frontier, leaf_hash},
     },
-    objects::Objects,
     records::ledger,
 };
 
@@ -132,11 +131,9 @@ async fn live(
         }
         roots.push((head.size, head.root));
     }
-    let mut places_of_copies = vec![serve::bucket(places).await?];
-    for url in &places.ledger_copies {
-        places_of_copies.push(Objects::open_with(url, &places.s3.access()).await?);
-    }
-    if let Some((head, _)) = Copies::new(places_of_copies, verifier).newest().await? {
+    let mut copies = serve::copies(places).await?;
+    copies.push(serve::bucket(places).await?);
+    if let Some((head, _)) = Copies::new(copies, verifier).newest().await? {
         if head.size > size {
             return tampered(
                 Some(size),

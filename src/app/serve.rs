@@ -53,14 +53,9 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let anybody = operators::any(&mut db).await?;
     drop(db);
 
-    let mut copies = vec![];
-    for url in &places.ledger_copies {
-        let place = Objects::open_with(url, &places.s3.access()).await;
-        copies.push(place.with_context(|| format!("LEDGER_COPIES: {url}"))?);
-    }
     let parts = Parts {
         signer,
-        copies,
+        copies: copies(places).await?,
         database: database.options.clone(),
         keyring,
         objects: bucket(places).await?,
@@ -123,15 +118,37 @@ pub async fn bucket(places: &Places) -> anyhow::Result<Objects> {
     Ok(Objects::open_with(&objects_url(places)?, &places.s3.access()).await?)
 }
 
+/// Where copies of the ledger are put beside that in the bucket: with the keyring, which is restored from no backup and so
+/// is never older than the database, and in `LEDGER_COPIES`.
+///
+/// # Errors
+/// One of the places cannot be opened.
+pub async fn copies(places: &Places) -> anyhow::Result<Vec<Objects>> {
+    let keyring = match &places.keyring_url {
+        Some(url) => url.clone(),
+        None => in_data_dir(places, "keyring")?,
+    };
+    let mut copies = vec![];
+    for url in std::iter::once(&keyring).chain(&places.ledger_copies) {
+        let place = Objects::open_with(url, &places.s3.access()).await;
+        copies.push(place.with_context(|| format!("a copy of the ledger at {url}"))?);
+    }
+    Ok(copies)
+}
+
+fn in_data_dir(places: &Places, name: &str) -> anyhow::Result<Url> {
+    let directory = std::path::absolute(places.data_dir.join(name))?;
+    Url::from_directory_path(directory)
+        .ok()
+        .context("DATA_DIR cannot be written as a URL")
+}
+
 /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
 fn objects_url(places: &Places) -> anyhow::Result<Url> {
     if let Some(url) = &places.objects_url {
         return Ok(url.clone());
     }
-    let directory = std::path::absolute(places.data_dir.join("objects"))?;
-    Url::from_directory_path(directory)
-        .ok()
-        .context("DATA_DIR cannot be written as a URL")
+    in_data_dir(places, "objects")
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -272,12 +272,15 @@ async fn serve(
     let directory = Url::from_directory_path(bucket.path().join("objects"))
         .ok()
         .context("a path")?;
+    let with_keys = Url::from_directory_path(bucket.path().join("keyring"))
+        .ok()
+        .context("a path")?;
     let line = Url::parse(line.url())?;
     Service::start(Parts {
         database: database.clone(),
         keyring: keys::keyring(bucket.path()),
         signer: app::keys::signer(&keys::secret(bucket.path())),
-        copies: vec![],
+        copies: vec![Objects::open(&with_keys).await?],
         objects: Objects::open(&directory).await?,
         line: LineApi::new(line.clone(), line)?,
         reach: Reach::Anywhere,
