@@ -19,6 +19,7 @@ mod keys;
 mod keys_destroyed;
 mod ledger;
 mod media;
+mod orders;
 mod outside;
 #[path = "../support/mod.rs"]
 mod support;
