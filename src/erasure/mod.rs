@@ -3,13 +3,16 @@
 //! # What is promised
 //!
 //! Once an unsend is acknowledged, no page shows the message, no row holds it and no later delivery brings it back.
-//! Its objects are deleted and seen to be gone soon after. A record without content stays.
+//! Its objects are deleted and seen to be gone soon after. A record without content stays. The same is true of what is
+//! erased for another cause: a retention rule, a person who wants to be forgotten, an operator's order. [`erase`] is the
+//! one verb for all of them; they differ in what they choose, and in what a hold stops.
 //!
 //! # What everything rests on
 //!
 //! `message_ref` has one row for every LINE message id, for ever. Whoever writes content of a message (the message,
-//! an edit, later everything derived from it) holds that row's lock while it does, and looks at `unsent_at` under the
-//! lock. An unsend takes the same lock, sets `unsent_at` and deletes. So the two cannot pass each other:
+//! an edit, later everything derived from it) holds that row's lock while it does, and looks at `unsent_at` and `erased_at`
+//! under the lock. An unsend takes the same lock, sets `unsent_at` and deletes; every other cause does the same with
+//! `erased_at`. So the two cannot pass each other:
 //!
 //! - *Unsend second*: it waits for the writer's commit, sees all its rows and deletes them.
 //! - *Unsend first*: the writer waits, then sees the tombstone and writes nothing. This is also what becomes of a
@@ -32,16 +35,28 @@
 //! are sealed, and so are objects; the unsend notes the keys they are under. [`keys`] closes those keys, moves what
 //! survives to others and destroys them: then what remains is noise, wherever it lies.
 //!
+//! # Exports
+//!
+//! A copy made for a person holds what can be unsent any moment. Whoever erases something of theirs takes the copy away in
+//! the same transaction, whole or half made, and another one is made. A copy begins only when all who have not seen it have
+//! ended: they share a lock which it takes alone.
+//!
 //! # Accepted
 //!
 //! - An unsend for a message that was never archived leaves a tombstone and a record with a count of zero: the
 //!   message may still be on its way.
 //! - The unsend event itself is not kept: it has nothing but ids, and those are in the record.
+//! - A message that was erased for another cause and is unsent later has one record, that of the first cause; that it was
+//!   unsent stands in its tombstone.
 
 pub mod copies;
+pub mod export;
 pub mod keys;
+pub mod order;
 pub mod restore;
+pub mod retention;
 pub mod sealer;
+pub mod subject;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -49,54 +64,78 @@ use sqlx::PgConnection;
 use crate::{
     ledger::Kind,
     records::{
-        erasures::{self, Asked, NewErasure},
-        ledger,
+        erasures::{self, Asked, Cause, NewErasure},
+        exports, ledger,
     },
 };
 
-/// Erases unsent messages within the caller's transaction, in which [`meet`](crate::records::messages::meet) has laid their tombstones and
-/// holds their locks. Doing it again does nothing.
+/// Erases messages and events within the caller's transaction, which holds the locks of the messages and has laid their
+/// tombstones: [`meet`](crate::records::messages::meet) for an unsend, [`entomb`](crate::records::messages::entomb) for
+/// every other cause. Doing it again does nothing. Returns how many are erased for the first time.
 ///
 /// # Errors
 /// The database's; nothing is erased then, because the caller's transaction fails.
-pub async fn unsend(
+pub async fn erase(
     db: &mut PgConnection,
-    unsends: &[NewErasure<'_>],
+    targets: &[NewErasure<'_>],
+    cause: Cause<'_>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let asked = erase(db, unsends, now).await?;
+) -> sqlx::Result<usize> {
+    let asked = go(db, targets, cause, now).await?;
+    tell(db, &asked, now).await?;
+    Ok(asked.len())
+}
+
+/// Puts erasures that were just done into the ledger, in the same transaction.
+async fn tell(db: &mut PgConnection, asked: &[Asked], now: DateTime<Utc>) -> sqlx::Result<()> {
     let ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
     let kinds = [Kind::Requested, Kind::Purged, Kind::KeysDestroyed];
     ledger::tell(db, &ids, &kinds, now).await
 }
 
-/// As [`unsend`], of messages whose request is in the ledger already: the database was restored from before it.
+/// As [`erase`], of what the ledger has as asked for already: the database was restored from before it.
 ///
 /// # Errors
-/// As [`unsend`].
-pub async fn unsend_again(
+/// As [`erase`].
+pub async fn erase_again(
     db: &mut PgConnection,
-    unsends: &[NewErasure<'_>],
+    targets: &[NewErasure<'_>],
+    cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let asked = erase(db, unsends, now).await?;
+    let asked = go(db, targets, cause, now).await?;
+    tell_again(db, &asked, now).await
+}
+
+async fn tell_again(
+    db: &mut PgConnection,
+    asked: &[Asked],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     let ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
     ledger::tell(db, &ids, &[Kind::Purged, Kind::KeysDestroyed], now).await
 }
 
-async fn erase(
+async fn go(
     db: &mut PgConnection,
-    unsends: &[NewErasure<'_>],
+    targets: &[NewErasure<'_>],
+    cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Asked>> {
-    let asked = erasures::ask(db, unsends, now).await?;
+    let asked = erasures::ask(db, targets, cause, now).await?;
     if asked.is_empty() {
         return Ok(asked);
     }
+    // A person's own erasure leaves the copy that was made for them to its end.
+    let affected = match cause {
+        Cause::Subject(_) => vec![],
+        _ => exports::affected(db, &asked).await?,
+    };
     let ids: Vec<_> = asked.iter().map(|asked| asked.message).collect();
     erasures::lock_attachments(db, &ids).await?;
     erasures::condemn_objects(db, &asked, now).await?;
     erasures::condemn_keys(db, &asked, now).await?;
+    exports::withdraw(db, &affected, &asked, now).await?;
     erasures::delete_messages(db, &asked, now).await?;
     Ok(asked)
 }

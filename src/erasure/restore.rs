@@ -1,8 +1,11 @@
 //! After a restore from a backup the database is older than the ledger's copies. What was erased since is erased again
 //! before anybody can see it, and the ledger goes on where it was.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::copies::{self, Copies};
 use crate::{
@@ -13,9 +16,10 @@ use crate::{
     },
     records::{
         channels,
-        erasures::NewErasure,
+        erasures::{self, Cause, Erased, NewErasure},
         ledger::{self, Checkpoint},
-        messages::{self, Mention},
+        messages::{self, Mention, Ref},
+        subjects::{self, Task},
     },
 };
 
@@ -87,6 +91,58 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     Ok(erased)
 }
 
+/// What a record says was asked for, as far as it has to be done again.
+struct Again {
+    channel_id: i32,
+    record: Record,
+}
+
+impl Again {
+    /// What set it off: the words of the trigger.
+    fn word(&self, nth: usize) -> Option<&str> {
+        self.record.trigger.as_deref()?.split(' ').nth(nth)
+    }
+
+    fn id(&self, nth: usize) -> Uuid {
+        let word = self.word(nth).unwrap_or_default();
+        word.parse().unwrap_or_default()
+    }
+
+    fn cause(&self) -> Cause<'_> {
+        match self.record.cause.as_deref() {
+            Some("retention") => Cause::Retention(self.id(0)),
+            Some("subject") => Cause::Subject(self.id(0)),
+            Some("operator") => Cause::Operator(self.id(0), self.word(1).unwrap_or("other")),
+            _ => Cause::Unsend,
+        }
+    }
+
+    fn asked_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let asked = self.record.asked_at;
+        asked
+            .and_then(DateTime::from_timestamp_millis)
+            .unwrap_or(now)
+    }
+
+    fn erasure<'a>(
+        &'a self,
+        erased: Erased<'a>,
+        target: Uuid,
+        now: DateTime<Utc>,
+    ) -> NewErasure<'a> {
+        let unsend = matches!(self.cause(), Cause::Unsend);
+        NewErasure {
+            id: self.record.erasure,
+            channel_id: self.channel_id,
+            erased,
+            target,
+            conversation_id: self.record.conversation,
+            webhook_event_id: self.record.trigger.as_deref().filter(|_| unsend),
+            asked_at: self.asked_at(now),
+        }
+    }
+}
+
 async fn erase(
     db: &mut PgConnection,
     records: &[Vec<u8>],
@@ -95,53 +151,104 @@ async fn erase(
     let mut asked = vec![];
     for bytes in records {
         let record = Record::parse(bytes).ok_or(copies::Error::Damaged)?;
-        let (Kind::Requested, Some(slug), Some(message_id)) =
-            (record.kind, &record.channel, &record.message_id)
-        else {
+        let (Kind::Requested, Some(slug)) = (record.kind, &record.channel) else {
             continue;
         };
         // A channel that the backup does not know has nothing in it.
         if let Some(channel_id) = channels::known(db, slug).await? {
-            asked.push((channel_id, message_id.clone(), record));
+            asked.push(Again { channel_id, record });
         }
     }
-    asked.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-    asked.dedup_by(|one, other| (one.0, &one.1) == (other.0, &other.1));
-    if asked.is_empty() {
-        return Ok(0);
+    asked.sort_by(|one, other| {
+        let key = |again: &Again| (again.channel_id, again.record.message_id.clone());
+        key(one).cmp(&key(other))
+    });
+    let refs = meet(db, &asked, now).await?;
+    // Of what rests on one cause many go together.
+    let mut groups: BTreeMap<(i32, &str, &str), Vec<(&Again, NewErasure<'_>)>> = BTreeMap::new();
+    let mut people = vec![];
+    for again in &asked {
+        let record = &again.record;
+        let erasure = match (&record.message_id, record.event) {
+            (Some(message_id), _) => {
+                let found = refs.iter().find(|found| {
+                    found.channel_id == again.channel_id && found.message_id == *message_id
+                });
+                let Some(found) = found else { continue };
+                let mut erasure = again.erasure(Erased::Message(message_id), found.id, now);
+                erasure.conversation_id = found.conversation_id;
+                erasure
+            }
+            (None, Some(event)) => again.erasure(Erased::Event, event, now),
+            (None, None) => {
+                people.push(again);
+                continue;
+            }
+        };
+        let unsend = matches!(again.cause(), Cause::Unsend);
+        let trigger = record.trigger.as_deref().filter(|_| !unsend);
+        let group = (
+            again.channel_id,
+            record.cause.as_deref().unwrap_or_default(),
+            trigger.unwrap_or_default(),
+        );
+        groups.entry(group).or_default().push((again, erasure));
     }
-    let at = |record: &Record| {
-        let asked = record.asked_at.and_then(DateTime::from_timestamp_millis);
-        asked.unwrap_or(now)
-    };
-    let mentions: Vec<Mention<'_>> = asked
+    for group in groups.into_values() {
+        let Some((first, _)) = group.first() else {
+            continue;
+        };
+        let (cause, channel_id) = (first.cause(), first.channel_id);
+        let ids: Vec<&str> = group
+            .iter()
+            .filter_map(|(again, _)| again.record.message_id.as_deref())
+            .collect();
+        if !matches!(cause, Cause::Unsend) {
+            messages::entomb(db, channel_id, &ids, cause.word(), now).await?;
+        }
+        let erasures: Vec<_> = group.into_iter().map(|(_, erasure)| erasure).collect();
+        super::erase_again(db, &erasures, cause, now).await?;
+    }
+    for again in people {
+        let task = Task {
+            id: again.id(0),
+            channel_id: again.channel_id,
+            contact_id: again.id(1),
+            erase_asked_at: Some(again.asked_at(now)),
+        };
+        let person = again.erasure(Erased::Person, task.contact_id, now);
+        let done = erasures::ask(db, &[person], again.cause(), now).await?;
+        for one in &done {
+            subjects::empty(db, &task, one, now).await?;
+        }
+        super::tell_again(db, &done, now).await?;
+    }
+    Ok(asked.len())
+}
+
+/// Meets the messages of the records, and lays the tombstones of those that were unsent.
+async fn meet(
+    db: &mut PgConnection,
+    asked: &[Again],
+    now: DateTime<Utc>,
+) -> Result<Vec<Ref>, Error> {
+    let mut mentions: Vec<Mention<'_>> = asked
         .iter()
-        .map(|(channel_id, message_id, record)| Mention {
-            channel_id: *channel_id,
-            message_id,
-            conversation_id: record.conversation,
-            occurred_at: None,
-            unsent_at: Some(at(record)),
-        })
-        .collect();
-    let refs = messages::meet(db, &mentions).await?;
-    let erasures: Vec<NewErasure<'_>> = asked
-        .iter()
-        .filter_map(|(channel_id, message_id, record)| {
-            let found = refs
-                .iter()
-                .find(|found| found.channel_id == *channel_id && found.message_id == *message_id)?;
-            Some(NewErasure {
-                id: record.erasure,
-                channel_id: *channel_id,
-                message_id,
-                message: found.id,
-                conversation_id: found.conversation_id,
-                webhook_event_id: record.trigger.as_deref().unwrap_or_default(),
-                asked_at: at(record),
+        .filter_map(|again| {
+            Some(Mention {
+                channel_id: again.channel_id,
+                message_id: again.record.message_id.as_deref()?,
+                conversation_id: again.record.conversation,
+                occurred_at: None,
+                unsent_at: matches!(again.cause(), Cause::Unsend).then(|| again.asked_at(now)),
             })
         })
         .collect();
-    super::unsend_again(db, &erasures, now).await?;
-    Ok(erasures.len())
+    mentions.dedup_by(|one, other| {
+        (one.channel_id, one.message_id) == (other.channel_id, other.message_id)
+    });
+    match mentions.is_empty() {
+        true => Ok(vec![]),
+        false => Ok(messages::meet(db, &mentions).await?),
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     erasure,
     records::{
         channels,
-        erasures::NewErasure,
+        erasures::{Cause, Erased, NewErasure},
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
     },
     seal::{self, Keyring, Place},
@@ -116,7 +116,7 @@ fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32
     for item in items {
         let kept = match (&item.arrival.meaning, item.said()) {
             (Meaning::Unsend(_), _) => false,
-            (_, Some((key, _))) => refs.get(&key).is_some_and(|found| !found.unsent),
+            (_, Some((key, _))) => refs.get(&key).is_some_and(|found| !found.gone),
             (_, None) => true,
         };
         if kept {
@@ -204,10 +204,10 @@ async fn erase(
             Some(NewErasure {
                 id: Uuid::now_v7(),
                 channel_id: key.0,
-                message_id: key.1,
-                message: found.id,
+                erased: Erased::Message(key.1),
+                target: found.id,
                 conversation_id: found.conversation_id,
-                webhook_event_id: &item.arrival.webhook_event_id,
+                webhook_event_id: Some(&item.arrival.webhook_event_id),
                 asked_at: item.arrival.at,
             })
         })
@@ -215,7 +215,8 @@ async fn erase(
     if unsends.is_empty() {
         return Ok(());
     }
-    erasure::unsend(db, &unsends, now).await
+    erasure::erase(db, &unsends, Cause::Unsend, now).await?;
+    Ok(())
 }
 
 async fn write_messages(
@@ -229,7 +230,7 @@ async fn write_messages(
         .iter()
         .filter_map(|item| {
             let (key, said) = item.said()?;
-            let found = refs.get(&key).filter(|found| !found.unsent)?;
+            let found = refs.get(&key).filter(|found| !found.gone)?;
             Some((item, said, found))
         })
         .collect();

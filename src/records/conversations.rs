@@ -59,7 +59,7 @@ pub struct Row {
     member_ids: Vec<Uuid>,
     /// Profiles of four members, where a conversation has no name of its own.
     pub member_profiles: Vec<Option<Vec<u8>>>,
-    /// `message`, `event`, `unsent`; `None` if nothing was ever in it.
+    /// `message`, `event`, `unsent`, `erased`; `None` if nothing was ever in it.
     pub last_what: Option<String>,
     /// Type of that message or event.
     pub last_kind: Option<String>,
@@ -114,8 +114,9 @@ pub async fn page(
             (select 'event', id, occurred_at, kind, contact_id, content
              from event where conversation_id = page.id order by occurred_at desc, id desc limit 1)
             union all
-            (select 'unsent', id, occurred_at, null, null, null
-             from message_ref where conversation_id = page.id and unsent_at is not null and occurred_at is not null
+            (select case when unsent_at is null then 'erased' else 'unsent' end, id, occurred_at, erased_cause, null, null
+             from message_ref where conversation_id = page.id
+                and (unsent_at is not null or erased_at is not null) and occurred_at is not null
              order by occurred_at desc, id desc limit 1)
             order by occurred_at desc, id desc limit 1
         ) last on true
@@ -174,7 +175,8 @@ pub struct Conversation {
     pub follows: Option<bool>,
     /// Since when.
     pub follow_changed_at: Option<DateTime<Utc>>,
-    contact_id: Option<Uuid>,
+    /// Our id of the other person.
+    pub contact_id: Option<Uuid>,
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
 }
@@ -299,4 +301,27 @@ pub async fn contact_picture(
     .fetch_optional(conn)
     .await?;
     Ok(key.flatten())
+}
+
+/// LINE's id of a person in sight, and the profile.
+pub async fn contact(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    channels: &[i32],
+    id: Uuid,
+) -> sqlx::Result<Option<(String, Option<Vec<u8>>)>> {
+    let found: Option<(String, Option<Vec<u8>>)> = sqlx::query_as(
+        "select user_id, profile from contact where id = $2 and channel_id = any($1)",
+    )
+    .bind(channels)
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    match found {
+        Some((user_id, profile)) => {
+            let profile = sealed::open_one(keyring, Place::Profile(id), profile).await?;
+            Ok(Some((user_id, profile)))
+        }
+        None => Ok(None),
+    }
 }

@@ -12,13 +12,15 @@ use crate::seal::{Keyring, Place};
 pub struct Row {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id of the message.
-    pub message_id: String,
+    /// LINE's id of the message; `None`: it was another event, or what was known of a person.
+    pub message_id: Option<String>,
+    /// Our id of the event, if it was one.
+    pub event_id: Option<Uuid>,
     /// What operators call the channel.
     pub channel: String,
     /// Why.
     pub cause: String,
-    /// Timestamp of the unsend event.
+    /// Timestamp of the unsend event; else when it was asked for.
     pub asked_at: DateTime<Utc>,
     /// When its rows were deleted.
     pub rows_gone_at: DateTime<Utc>,
@@ -127,7 +129,7 @@ pub async fn page(
     limit: i64,
 ) -> sqlx::Result<Vec<Row>> {
     let mut rows: Vec<Row> = sqlx::query_as(
-        "select e.id, message_id, channel.name as channel, cause, asked_at, rows_gone_at, rows_erased, objects_found,
+        "select e.id, message_id, event_id, channel.name as channel, cause, asked_at, rows_gone_at, rows_erased, objects_found,
             objects_gone_at, keys_found, keys_gone_at,
             c.id as conversation_id, c.kind, source_id, summary, c.contact_id, contact.profile,
             coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles

@@ -4,21 +4,57 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-/// An unsend to be put on record.
+/// Why something is erased, and what or who says so.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause<'a> {
+    /// Its sender took it back.
+    Unsend,
+    /// It is older than this rule keeps it.
+    Retention(Uuid),
+    /// The person it is of has asked for it, by this request.
+    Subject(Uuid),
+    /// This operator ordered it, for this reason, a word of ours.
+    Operator(Uuid, &'a str),
+}
+
+impl Cause<'_> {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unsend => "unsend",
+            Self::Retention(_) => "retention",
+            Self::Subject(_) => "subject",
+            Self::Operator(..) => "operator",
+        }
+    }
+}
+
+/// What is erased.
+#[derive(Clone, Copy, Debug)]
+pub enum Erased<'a> {
+    /// A message, by LINE's id.
+    Message(&'a str),
+    /// Another event.
+    Event,
+    /// What is known of a person.
+    Person,
+}
+
+/// An erasure to be put on record.
 pub struct NewErasure<'a> {
     /// Our own id of the erasure.
     pub id: Uuid,
-    /// The channel whose signed webhook asked for it.
+    /// The channel.
     pub channel_id: i32,
-    /// LINE's message id.
-    pub message_id: &'a str,
-    /// Our id of the message.
-    pub message: Uuid,
+    /// What.
+    pub erased: Erased<'a>,
+    /// Our id of the message, event or contact.
+    pub target: Uuid,
     /// Where it was said, where known.
     pub conversation_id: Option<Uuid>,
-    /// LINE's `webhookEventId` of the unsend event.
-    pub webhook_event_id: &'a str,
-    /// Timestamp of the unsend event.
+    /// LINE's `webhookEventId` of the unsend event, if it is one.
+    pub webhook_event_id: Option<&'a str>,
+    /// Timestamp of the unsend event; else when it was asked for.
     pub asked_at: DateTime<Utc>,
 }
 
@@ -27,25 +63,41 @@ pub struct NewErasure<'a> {
 pub struct Asked {
     /// The erasure.
     pub id: Uuid,
-    /// Our id of the message to erase.
+    /// Our id of the message, event or contact to erase.
     pub message: Uuid,
 }
 
-/// Puts unsends on record. Those on record already are not in the answer. No message twice.
+/// Puts erasures on record. Those on record already are not in the answer. Nothing twice.
 pub async fn ask(
     db: &mut PgConnection,
     erasures: &[NewErasure<'_>],
+    cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Asked>> {
+    let message_id = |e: &NewErasure<'_>| match e.erased {
+        Erased::Message(id) => Some(id.to_owned()),
+        _ => None,
+    };
+    let event_id = |e: &NewErasure<'_>| matches!(e.erased, Erased::Event).then_some(e.target);
+    let contact_id = |e: &NewErasure<'_>| matches!(e.erased, Erased::Person).then_some(e.target);
+    let (rule, request, operator) = match cause {
+        Cause::Unsend => (None, None, None),
+        Cause::Retention(rule) => (Some(rule), None, None),
+        Cause::Subject(request) => (None, Some(request), None),
+        Cause::Operator(operator, reason) => (None, None, Some((operator, reason))),
+    };
     sqlx::query_as(
         "with wanted as (
-             select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[])
-                 as w (id, channel_id, message_id, message, conversation_id, webhook_event_id, asked_at)
+             select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
+                                  $9::uuid[], $10::uuid[])
+                 as w (id, channel_id, message_id, message, conversation_id, webhook_event_id, asked_at, event_id, contact_id)
          ), new as (
              insert into erasure
-                 (id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, cause, rows_gone_at)
-             select id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, 'unsend', $8 from wanted
-             order by channel_id, message_id
+                 (id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, cause, rows_gone_at,
+                  event_id, contact_id, rule_id, request_id, operator_id, reason)
+             select id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, $11, $8,
+                    event_id, contact_id, $12, $13, $14, $15
+             from wanted order by channel_id, message_id, event_id
              on conflict do nothing
              returning id
          )
@@ -53,12 +105,19 @@ pub async fn ask(
     )
     .bind(erasures.iter().map(|e| e.id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.channel_id).collect::<Vec<_>>())
-    .bind(erasures.iter().map(|e| e.message_id).collect::<Vec<_>>())
-    .bind(erasures.iter().map(|e| e.message).collect::<Vec<_>>())
+    .bind(erasures.iter().map(message_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.target).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.conversation_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.webhook_event_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.asked_at).collect::<Vec<_>>())
     .bind(now)
+    .bind(erasures.iter().map(event_id).collect::<Vec<_>>())
+    .bind(erasures.iter().map(contact_id).collect::<Vec<_>>())
+    .bind(cause.word())
+    .bind(rule)
+    .bind(request)
+    .bind(operator.map(|(operator, _)| operator))
+    .bind(operator.map(|(_, reason)| reason))
     .fetch_all(db)
     .await
 }
@@ -103,7 +162,7 @@ pub async fn condemn_objects(
     Ok(())
 }
 
-/// Says of the keys that the erased messages are sealed under that they have to be destroyed. A message that is being
+/// Says of the keys that the erased messages and events are sealed under that they have to be destroyed. One that is being
 /// moved from one key to another is readable by both until the first one is gone.
 pub async fn condemn_keys(
     db: &mut PgConnection,
@@ -119,6 +178,10 @@ pub async fn condemn_keys(
     .bind(&messages)
     .execute(&mut *db)
     .await?;
+    sqlx::query("select from event where id = any($1) order by id for update")
+        .bind(&messages)
+        .execute(&mut *db)
+        .await?;
     sqlx::query(
         "with asked as (
              select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
@@ -127,8 +190,14 @@ pub async fn condemn_keys(
          select asked.id, encode(key_of(r.content), 'hex')::uuid
          from asked join revision r on r.message_id = asked.message
          union
+         select asked.id, encode(key_of(v.content), 'hex')::uuid
+         from asked join event v on v.id = asked.message
+         union
          select asked.id, k.id
-         from asked join message m on m.id = asked.message
+         from asked join (
+             select id, conversation_id from message where id = any($2)
+             union all select id, conversation_id from event where id = any($2)
+         ) m on m.id = asked.message
          join keyring_key k on k.subject = m.conversation_id and k.closed_at is not null
          on conflict do nothing",
     )
@@ -158,7 +227,7 @@ pub async fn condemn_keys(
     Ok(())
 }
 
-/// Deletes the messages; revisions, attachments and jobs go with them by foreign key. Counts the rows on the record
+/// Deletes messages and events; revisions, attachments and jobs go with them by foreign key. Counts the rows on the record
 /// and closes it where there are no objects to wait for.
 pub async fn delete_messages(
     db: &mut PgConnection,
@@ -170,6 +239,8 @@ pub async fn delete_messages(
              select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
          ), deleted as (
              delete from message m using asked where m.id = asked.message returning asked.id, asked.message
+         ), events as (
+             delete from event v using asked where v.id = asked.message returning asked.id
          ), counted as (
              select d.id, 1
                  + (select count(*) from revision r where r.message_id = d.message)
@@ -177,6 +248,8 @@ pub async fn delete_messages(
                  + (select count(*) from job j join attachment a on a.id = j.attachment_id where a.message_id = d.message)
                  as n
              from deleted d
+             union all
+             select id, 1 from events
          )
          update erasure e
          set rows_erased = coalesce((select n from counted where counted.id = e.id), 0),

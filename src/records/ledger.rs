@@ -25,9 +25,10 @@ struct Erased {
     id: Uuid,
     slug: String,
     message_id: Option<String>,
+    event_id: Option<Uuid>,
     conversation_id: Option<Uuid>,
     cause: String,
-    webhook_event_id: Option<String>,
+    trigger: Option<String>,
     asked_at: DateTime<Utc>,
     rows_gone_at: DateTime<Utc>,
     rows_erased: i32,
@@ -50,10 +51,10 @@ impl Erased {
             erasure: self.id,
             channel: Some(self.slug.clone()),
             message_id: self.message_id.clone(),
-            event: None,
+            event: self.event_id,
             conversation: self.conversation_id,
             cause: Some(self.cause.clone()),
-            trigger: self.webhook_event_id.clone(),
+            trigger: self.trigger.clone(),
             asked_at: Some(self.asked_at.timestamp_millis()),
             at: at.timestamp_millis(),
             rows: (kind == Kind::Requested).then_some(self.rows_erased.into()),
@@ -75,7 +76,9 @@ pub async fn tell(
         return Ok(());
     }
     let rows: Vec<Erased> = sqlx::query_as(
-        "select e.id, c.slug, message_id, conversation_id, cause, webhook_event_id, asked_at, rows_gone_at,
+        "select e.id, c.slug, message_id, event_id, conversation_id, cause, asked_at, rows_gone_at,
+             case cause when 'unsend' then webhook_event_id
+                 else concat_ws(' ', rule_id, request_id, operator_id, contact_id, reason) end as trigger,
              rows_erased, objects_found, objects_gone_at, keys_found, keys_gone_at
          from erasure e join channel c on c.id = e.channel_id where e.id = any($1) order by e.id",
     )

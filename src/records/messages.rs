@@ -32,8 +32,8 @@ pub struct Ref {
     /// True if it was never met before.
     #[sqlx(skip)]
     pub fresh: bool,
-    /// True if it is unsent: nothing of it may be written.
-    pub unsent: bool,
+    /// True if it is unsent, or was erased: nothing of it may be written.
+    pub gone: bool,
     /// When it was sent, as far as known.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Where it was said.
@@ -55,7 +55,8 @@ pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Resu
              set conversation_id = coalesce(r.conversation_id, excluded.conversation_id),
                  occurred_at = least(r.occurred_at, excluded.occurred_at),
                  unsent_at = coalesce(r.unsent_at, excluded.unsent_at)
-         returning channel_id, message_id, id, unsent_at is not null as unsent, occurred_at, conversation_id",
+         returning channel_id, message_id, id, unsent_at is not null or erased_at is not null as gone,
+             occurred_at, conversation_id",
     )
     .bind(mentions.iter().map(|m| m.channel_id).collect::<Vec<_>>())
     .bind(mentions.iter().map(|m| m.message_id).collect::<Vec<_>>())
@@ -70,6 +71,67 @@ pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Resu
         found.fresh = new.contains(&found.id);
     }
     Ok(refs)
+}
+
+/// Where a living message is.
+#[derive(FromRow, Clone, Debug)]
+pub struct Place {
+    /// Our id.
+    pub id: Uuid,
+    /// The channel.
+    pub channel_id: i32,
+    /// LINE's id.
+    pub message_id: String,
+    /// Where it was said.
+    pub conversation_id: Uuid,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// A living message by our id, if it is in sight.
+pub async fn place(
+    db: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+) -> sqlx::Result<Option<Place>> {
+    sqlx::query_as(
+        "select id, channel_id, message_id, conversation_id, occurred_at from message
+         where id = $1 and channel_id = any($2)",
+    )
+    .bind(id)
+    .bind(channels)
+    .fetch_optional(db)
+    .await
+}
+
+/// Lays the tombstones of messages of a channel (LINE's ids) that are erased for another cause than an unsend. Their
+/// rows are locked until the transaction ends, as by [`meet`].
+pub async fn entomb(
+    db: &mut PgConnection,
+    channel_id: i32,
+    message_ids: &[&str],
+    cause: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    // On its own, so that what whoever held a row has done to it is seen.
+    sqlx::query(
+        "select from message_ref where channel_id = $1 and message_id = any($2) order by message_id for update",
+    )
+    .bind(channel_id)
+    .bind(message_ids)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "update message_ref set erased_at = $4, erased_cause = $3
+         where channel_id = $1 and message_id = any($2) and unsent_at is null and erased_at is null",
+    )
+    .bind(channel_id)
+    .bind(message_ids)
+    .bind(cause)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Of these messages (our ids), those whose original has been stored; an edit may come before it.
@@ -314,6 +376,17 @@ pub async fn touch(
     .bind(notice(conversations))
     .execute(db)
     .await?;
+    Ok(())
+}
+
+/// Tells open pages that something in these conversations changed.
+pub async fn tell(db: &mut PgConnection, conversations: &[Uuid]) -> sqlx::Result<()> {
+    let at = DateTime::UNIX_EPOCH;
+    let ids: Vec<_> = conversations.iter().map(|id| (*id, at)).collect();
+    sqlx::query("select pg_notify('archive', $1)")
+        .bind(notice(&ids))
+        .execute(db)
+        .await?;
     Ok(())
 }
 

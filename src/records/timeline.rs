@@ -1,4 +1,4 @@
-//! One conversation, entry by entry: messages, events, and the places of messages that were unsent. Only reads.
+//! One conversation, entry by entry: messages, events, and the places of messages that were unsent or erased. Only reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -10,13 +10,13 @@ use crate::seal::{Keyring, Place};
 /// Something that happened. The content field holds what people wrote.
 #[derive(sqlx::FromRow)]
 pub struct Entry {
-    /// `message`, `event` or `unsent`.
+    /// `message`, `event`, `unsent` or `erased`.
     pub what: String,
     /// Our own id.
     pub id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// Type of the message or event; empty for what was unsent.
+    /// Type of the message or event; for what was erased the cause; empty for what was unsent.
     pub kind: String,
     /// Who.
     pub contact_id: Option<Uuid>,
@@ -24,8 +24,8 @@ pub struct Entry {
     pub edited_at: Option<DateTime<Utc>>,
     /// LINE's id of the message that is quoted.
     pub quoted_message_id: Option<String>,
-    /// When it was unsent.
-    pub unsent_at: Option<DateTime<Utc>>,
+    /// When it was unsent or erased.
+    pub gone_at: Option<DateTime<Utc>>,
     /// Of an event: its raw bytes. Those of messages are revisions.
     pub content: Option<Vec<u8>>,
     /// The file that came with it.
@@ -65,7 +65,7 @@ pub async fn page(
     let mut entries: Vec<Entry> = sqlx::query_as(
         "with entry as (
             (select 'message' as what, id, occurred_at, kind, contact_id, edited_at, quoted_message_id,
-                null::timestamptz as unsent_at, null::bytea as content
+                null::timestamptz as gone_at, null::bytea as content
              from message where conversation_id = $1 and (occurred_at, id) < ($2, $3)
              order by occurred_at desc, id desc limit $4)
             union all
@@ -73,9 +73,11 @@ pub async fn page(
              from event where conversation_id = $1 and (occurred_at, id) < ($2, $3)
              order by occurred_at desc, id desc limit $4)
             union all
-            (select 'unsent', id, occurred_at, '', null, null, null, unsent_at, null
+            (select case when unsent_at is null then 'erased' else 'unsent' end, id, occurred_at,
+                case when unsent_at is null then erased_cause else '' end, null, null, null,
+                coalesce(unsent_at, erased_at), null
              from message_ref where conversation_id = $1 and (occurred_at, id) < ($2, $3)
-                and unsent_at is not null and occurred_at is not null
+                and (unsent_at is not null or erased_at is not null) and occurred_at is not null
              order by occurred_at desc, id desc limit $4)
             order by occurred_at desc, id desc limit $4
         )
@@ -137,6 +139,8 @@ pub struct Quoted {
     pub message_id: String,
     /// True: it was unsent, and nothing else is known of it.
     pub unsent: bool,
+    /// True: it was erased for another cause.
+    pub erased: bool,
     /// Its place in the conversation; `None` unless it lives.
     pub id: Option<Uuid>,
     /// LINE's timestamp.
@@ -151,7 +155,7 @@ pub struct Quoted {
     pub profile: Option<Vec<u8>>,
 }
 
-/// Those of the quoted messages that this conversation knows, or that were unsent.
+/// Those of the quoted messages that this conversation knows, or that were unsent or erased.
 pub async fn quoted(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -160,7 +164,8 @@ pub async fn quoted(
     message_ids: &[String],
 ) -> sqlx::Result<Vec<Quoted>> {
     let mut quoted: Vec<Quoted> = sqlx::query_as(
-        "select ref.message_id, ref.unsent_at is not null as unsent, m.id, m.occurred_at, m.contact_id,
+        "select ref.message_id, ref.unsent_at is not null as unsent,
+         ref.erased_at is not null as erased, m.id, m.occurred_at, m.contact_id,
          user_id, profile, (
             select content from revision where revision.message_id = m.id
             order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
@@ -168,7 +173,8 @@ pub async fn quoted(
          from message_ref ref
          left join message m on m.id = ref.id and m.conversation_id = $2
          left join contact on contact.id = m.contact_id
-         where ref.channel_id = $1 and ref.message_id = any($3) and (ref.unsent_at is not null or m.id is not null)",
+         where ref.channel_id = $1 and ref.message_id = any($3) 
+         and (ref.unsent_at is not null or ref.erased_at is not null or m.id is not null)",
     )
     .bind(channel_id)
     .bind(conversation_id)

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     objects::{self, ObjectKey},
-    records::{conversations, objects as rows, timeline},
+    records::{conversations, exports, objects as rows, timeline},
     seal::{self, DataKey, Place, key_of, stream as sealed},
 };
 
@@ -124,6 +124,23 @@ pub(super) async fn conversation_picture(
     });
     let key = key.await?.ok_or(Error::NotFound)?;
     send(&request, shared, key, "picture", None).await
+}
+
+/// `GET /exports/{id}`: the copy made for a person.
+pub(super) async fn export(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    let data = shared.clone();
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    send(&request, shared, key, "export.zip", None).await
 }
 
 /// Sends an object. `attachment`: whose file it is, to be looked at again while it is sent.

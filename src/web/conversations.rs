@@ -37,6 +37,8 @@ struct Open {
     person: Person,
     /// In groups the sender's name stands above the bubbles.
     several: bool,
+    /// The viewer may erase and hold.
+    governs: bool,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +126,7 @@ async fn page(
                         .await?,
                     person: person::load(&mut tx, keyring, &conversation, now).await?,
                     several: conversation.kind != "user",
+                    governs: viewer.sees_erasures(),
                 })
             }
         };

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Shared, detached,
-    erasures::{OVERDUE, cause},
+    erasures::{OVERDUE, cause, message},
     look::Look,
     names::{self, Name},
     session::Viewer,
@@ -101,7 +101,7 @@ pub(super) async fn page(
             shell,
             id: row.id,
             channel: names::plain(&row.channel),
-            message_id: names::plain(&row.message_id),
+            message_id: message(&row),
             conversation,
             cause: cause(&row.cause),
             steps: steps(&row, now),

@@ -242,7 +242,7 @@ fn view(row: Row, now: Now) -> Erasure {
         id: row.id,
         conversation,
         channel: names::plain(&row.channel),
-        message_id: names::plain(&row.message_id),
+        message_id: message(&row),
         cause: cause(&row.cause),
         asked: now.dated(row.asked_at),
         took: took(gone.unwrap_or(now.at) - row.asked_at),
@@ -282,5 +282,14 @@ mod tests {
         };
         let filter = odd.filter(&[], now).unwrap();
         assert!(filter.from.is_none() && filter.state.is_none());
+    }
+}
+
+/// What was erased: LINE's id of the message, or what it was if it was none.
+pub(super) fn message(row: &Row) -> Name {
+    match (&row.message_id, row.event_id) {
+        (Some(id), _) => names::plain(id),
+        (None, Some(id)) => names::plain(&format!("event {id}")),
+        (None, None) => names::plain("profile, picture, memberships"),
     }
 }

@@ -89,7 +89,7 @@ fn cells(row: &Row) -> [String; 12] {
     [
         row.id.to_string(),
         harmless(&row.channel),
-        harmless(&row.message_id),
+        harmless(row.message_id.as_deref().unwrap_or_default()),
         harmless(&row.cause),
         time(row.asked_at),
         time(row.rows_gone_at),

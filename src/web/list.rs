@@ -200,7 +200,8 @@ fn view(
     let line = match row.last_what.as_deref() {
         Some("message") => Line::message(row.last_content.as_deref()),
         Some("event") => Line::event(row.last_kind.as_deref().unwrap_or_default()),
-        Some(_) => Line::unsent(),
+        Some("unsent") => Line::unsent(),
+        Some(_) => Line::erased(),
         None => Line::nothing(),
     };
     let sender = row
@@ -222,7 +223,7 @@ fn view(
         }),
         sender,
         line,
-        unsent: row.last_what.as_deref() == Some("unsent"),
+        unsent: matches!(row.last_what.as_deref(), Some("unsent" | "erased")),
     }
 }
 

@@ -18,16 +18,20 @@ mod file_name;
 mod form;
 mod headers;
 mod health;
+mod holds;
 mod lang;
 mod list;
 mod live;
 mod login;
 mod look;
 mod names;
+mod orders;
 pub mod password;
 mod person;
 mod preview;
 mod range;
+mod requests;
+mod retention;
 mod session;
 mod setup;
 mod shell;
@@ -154,6 +158,29 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/erasures.csv", read().to(erasures_csv::file))
         .route("/erasures/{id}", read().to(erasure::page))
         .route("/erasures/{id}/receipt", read().to(erasure::hand_out))
+        .service(
+            web::resource("/retention")
+                .route(read().to(retention::page))
+                .route(web::post().to(retention::add)),
+        )
+        .route("/retention/{id}", read().to(retention::preview))
+        .route("/retention/{id}/on", web::post().to(retention::on))
+        .route("/retention/{id}/off", web::post().to(retention::off))
+        .service(
+            web::resource("/holds")
+                .route(read().to(holds::page))
+                .route(web::post().to(holds::set)),
+        )
+        .route("/holds/{id}/lift", web::post().to(holds::lift))
+        .service(
+            web::resource("/messages/{id}/erase")
+                .route(read().to(orders::page))
+                .route(web::post().to(orders::erase)),
+        )
+        .route("/contacts/{id}/requests", read().to(requests::page))
+        .route("/contacts/{id}/erase", web::post().to(requests::erase))
+        .route("/contacts/{id}/export", web::post().to(requests::export))
+        .route("/exports/{id}", read().to(attachments::export))
         .route("/static/{file}", read().to(assets::file))
         .route("/healthz", read().to(health::alive))
         .route("/readyz", read().to(health::ready))

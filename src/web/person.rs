@@ -9,7 +9,10 @@ use super::{
     when::{Now, When},
 };
 use crate::{
-    records::conversations::{self, Conversation},
+    records::{
+        conversations::{self, Conversation},
+        holds,
+    },
     seal::Keyring,
 };
 
@@ -28,6 +31,10 @@ pub(super) struct Person {
     pub(super) first_seen: When,
     pub(super) members: Vec<Member>,
     pub(super) former: Vec<Member>,
+    /// Our id of the person, if it is one.
+    pub(super) contact: Option<Uuid>,
+    /// The conversation is held.
+    pub(super) held: bool,
 }
 
 /// Somebody in a group.
@@ -85,6 +92,10 @@ pub(super) async fn load(
         first_seen: now.date_only(conversation.created_at),
         members: strip(members),
         former: strip(former),
+        contact: conversation.contact_id,
+        held: !holds::held(conn, &[conversation.id], false)
+            .await?
+            .is_empty(),
     })
 }
 

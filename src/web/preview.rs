@@ -25,6 +25,11 @@ impl Line {
         Self::word("", "message unsent")
     }
 
+    /// Where a message was erased for another cause.
+    pub(super) fn erased() -> Self {
+        Self::word("", "message erased")
+    }
+
     /// Where nothing was ever said.
     pub(super) fn nothing() -> Self {
         Self::word("", "nothing yet")

@@ -18,6 +18,14 @@ impl Viewer {
     pub(super) fn sees_erasures(&self) -> bool {
         matches!(self.session.role.as_str(), "compliance" | "admin")
     }
+
+    /// Compliance staff and administrators say what is erased, and what is held.
+    pub(super) fn governs(&self) -> Result<(), Error> {
+        match self.sees_erasures() {
+            true => Ok(()),
+            false => Err(Error::Forbidden),
+        }
+    }
 }
 
 impl FromRequest for Viewer {

@@ -18,7 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    erasure::keys::{self, Keys},
+    erasure::{
+        export::{self, Exports},
+        keys::{self, Keys},
+        retention::{REST, Retention},
+        subject::Subjects,
+    },
     line::client::LineApi,
     media::{self, LEASE, Media, Mended, Reach},
     objects::Objects,
@@ -37,6 +42,8 @@ const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 /// Commits ring the bell hundreds of times a second under load; looking for jobs each time would cost more than the
 /// commits.
 const BREATH: Duration = Duration::from_millis(20);
+/// How often rules are looked at. They have something to do once a day.
+const RULES: TimeDelta = TimeDelta::minutes(5);
 /// How long keys that were read stay in memory.
 const FORGET: TimeDelta = TimeDelta::minutes(1);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
@@ -62,6 +69,9 @@ pub enum Error {
     /// Keys.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// Exports.
+    #[error(transparent)]
+    Exports(#[from] export::Error),
     /// A job panicked.
     #[error("a job panicked")]
     Panic,
@@ -75,6 +85,9 @@ pub struct Worker {
     media: Media,
     people: People,
     keys: Keys,
+    exports: Exports,
+    retention: Retention,
+    subjects: Subjects,
     wake: Arc<Notify>,
     files: Hands,
     asking: Hands,
@@ -115,6 +128,14 @@ impl Worker {
             .connect_lazy_with(options.options(jobs::CLAIMING));
         let (shared, time) = (pool.clone(), clock.clone());
         let keys = Keys::new(shared.clone(), time.clone(), keyring.clone());
+        let exports = Exports::new(
+            shared.clone(),
+            time.clone(),
+            keyring.clone(),
+            objects.clone(),
+        );
+        let retention = Retention::new(shared.clone(), time.clone());
+        let subjects = Subjects::new(shared.clone(), time.clone());
         let people = People::new(shared.clone(), time.clone(), keyring.clone(), line.clone());
         let media = Media::new(shared, time, keyring, objects, line, reach)?;
         Ok(Self {
@@ -123,6 +144,9 @@ impl Worker {
             media,
             people,
             keys,
+            exports,
+            retention,
+            subjects,
             wake: Arc::default(),
             files: Hands::four(),
             asking: Hands::four(),
@@ -146,7 +170,9 @@ impl Worker {
             self.fetch(&stop),
             self.keep_sweeping(&stop),
             self.keep_shredding(&stop),
-            self.keep_comparing(&stop)
+            self.keep_comparing(&stop),
+            self.keep_erasing(&stop),
+            self.keep_exporting(&stop)
         );
     }
 
@@ -208,9 +234,37 @@ impl Worker {
         }
     }
 
+    /// What people have asked for, and then what rules say, every few minutes.
+    async fn keep_erasing(&self, stop: &CancellationToken) {
+        let mut ruled = None;
+        while !stop.is_cancelled() {
+            let now = self.clock.now();
+            let mut failed = self.subjects.erase(REST, stop).await.err();
+            if ruled.is_none_or(|at| now - at >= RULES) {
+                ruled = Some(now);
+                failed = failed.or(self.retention.pass(REST, stop).await.err());
+            }
+            if let Some(error) = failed {
+                tracing::warn!(reason = %verdict::reason(&error.into()), "something due could not be erased yet");
+            }
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
+    }
+
     /// Compares bucket and rows now, and mends what does not agree; see [`Media::reconcile`].
     pub async fn compare(&self) -> Result<Mended, Error> {
         Ok(self.media.reconcile().await?)
+    }
+
+    async fn keep_exporting(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            // Cut off, an export is made anew.
+            let worked = stop.run_until_cancelled(self.exports.work()).await;
+            if let Some(Err(error)) = worked {
+                tracing::warn!(reason = %verdict::reason(&error.into()), "an export could not be made yet");
+            }
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
     }
 
     /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.
@@ -226,6 +280,9 @@ impl Worker {
                 job.map_err(|_| Error::Panic)??;
             }
             moved += self.media.sweep().await?;
+            moved += self.exports.work().await?;
+            moved += self.subjects.erase(Duration::ZERO, &stop).await?;
+            moved += self.retention.pass(Duration::ZERO, &stop).await?;
             moved += self.keys.shred().await?;
             if moved == 0 {
                 return Ok(done);

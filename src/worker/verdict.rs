@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Error, Worker};
 use crate::{
-    erasure::keys,
+    erasure::{export, keys},
     media, people,
     records::jobs::{self, Job, Verdict},
 };
@@ -83,7 +83,8 @@ pub(super) fn reason(error: &Error) -> Cow<'_, str> {
         Error::Database(error)
         | Error::Media(media::Error::Database(error))
         | Error::People(people::Error::Database(error))
-        | Error::Keys(keys::Error::Database(error)) => sqlstate(error),
+        | Error::Keys(keys::Error::Database(error))
+        | Error::Exports(export::Error::Database(error)) => sqlstate(error),
         other => other.to_string().into(),
     }
 }

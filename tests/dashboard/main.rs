@@ -9,6 +9,7 @@
 
 mod erasures;
 mod files;
+mod governing;
 mod headers;
 #[path = "../support/keys.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]

@@ -9,6 +9,7 @@
 mod acknowledged;
 mod adversity;
 mod browser;
+mod causes;
 mod corpus;
 mod doctor;
 mod door;

@@ -104,6 +104,12 @@ pub(super) enum Body {
     System(System),
     /// The place of a message that was unsent, and when that was.
     Unsent(Option<When>),
+    /// The places of so many messages in a row that were erased: by what, and when the last of them was.
+    Erased {
+        by: &'static str,
+        at: Option<When>,
+        count: usize,
+    },
     /// A tile that opens its fields.
     Unknown {
         label: Vec<Piece>,
@@ -114,7 +120,10 @@ pub(super) enum Body {
 impl Body {
     /// True for what a person said: it stands at the side of who said it.
     pub(super) fn is_said(&self) -> bool {
-        !matches!(self, Self::System(_) | Self::Unsent(_))
+        !matches!(
+            self,
+            Self::System(_) | Self::Unsent(_) | Self::Erased { .. }
+        )
     }
 
     /// True for the bodies that stand in a bubble.
@@ -281,6 +290,20 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
         let today = Some(context.now.date(occurred_at));
         let new_day = today.filter(|_| day != today);
         day = today;
+        // A rule erases thousands of messages in a row: one line for them, not pages.
+        if let Body::Erased { by, .. } = &body
+            && new_day.is_none()
+            && let Some(Entry {
+                body: Body::Erased {
+                    by: before, count, ..
+                },
+                ..
+            }) = entries.last_mut()
+            && before == by
+        {
+            *count += 1;
+            continue;
+        }
         let goes_on = new_day.is_none()
             && run.is_some_and(|(who, at)| who == contact && occurred_at - at < RUN);
         run = body.is_said().then_some((contact, occurred_at));
@@ -307,18 +330,37 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
 
 fn body(row: &Row, context: &Context) -> Body {
     match (row.entry.what.as_str(), &row.event) {
-        ("unsent", _) => Body::Unsent(row.entry.unsent_at.map(|at| {
-            let now = context.now;
-            match now.date(at) == now.date(row.entry.occurred_at) {
-                true => now.hour(at),
-                false => now.dated(at),
-            }
-        })),
+        ("unsent", _) => Body::Unsent(gone(row, context)),
+        ("erased", _) => Body::Erased {
+            by: erased_by(&row.entry.kind),
+            at: gone(row, context),
+            count: 1,
+        },
         (_, None) => raw::unreadable(&row.entry.kind),
         ("event", Some(event)) => event::body(event, row.entry.contact_id, context),
         (_, Some(event)) => {
             let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
             message::body(event, &row.entry, sender)
         }
+    }
+}
+
+/// When it was unsent or erased.
+fn gone(row: &Row, context: &Context) -> Option<When> {
+    let now = context.now;
+    row.entry
+        .gone_at
+        .map(|at| match now.date(at) == now.date(row.entry.occurred_at) {
+            true => now.hour(at),
+            false => now.dated(at),
+        })
+}
+
+/// A cause in words, after "erased".
+pub(super) fn erased_by(cause: &str) -> &'static str {
+    match cause {
+        "retention" => "by retention",
+        "subject" => "on request",
+        _ => "by an operator",
     }
 }

@@ -34,6 +34,8 @@ pub(in crate::web) enum Quote {
     },
     /// It was unsent.
     Unsent,
+    /// It was erased for another cause.
+    Erased,
     /// It was never archived here.
     Unknown,
 }
@@ -63,7 +65,11 @@ pub(super) async fn load(
     )
     .await?;
     let quotes = quoted.into_iter().map(|quoted| {
-        let quote = match (quoted.unsent, quoted.id, quoted.occurred_at) {
+        let quote = match (
+            quoted.unsent || quoted.erased,
+            quoted.id,
+            quoted.occurred_at,
+        ) {
             (false, Some(id), Some(at)) => {
                 let line = Line::message(quoted.content.as_deref());
                 let anchor = format!("#m-{id}");
@@ -85,7 +91,8 @@ pub(super) async fn load(
                     pieces: line.pieces,
                 }
             }
-            _ => Quote::Unsent,
+            _ if quoted.unsent => Quote::Unsent,
+            _ => Quote::Erased,
         };
         (quoted.message_id, quote)
     });

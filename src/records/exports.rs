@@ -1,0 +1,275 @@
+//! Copies for people of what is kept of them: what belongs in one, and its short life.
+//!
+//! An export holds what can be unsent any moment. So whoever erases something of the person takes its export away in the
+//! same transaction, finished or not, and another one is made.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, Result};
+use uuid::Uuid;
+
+use super::{erasures::Asked, sealed, subjects::Task};
+use crate::{
+    objects::ObjectKey,
+    seal::{Keyring, Place},
+};
+
+/// Requests whose export has to be made, those that a vanished process has begun among them.
+pub async fn due(conn: &mut PgConnection) -> Result<Vec<Task>> {
+    sqlx::query_as(
+        "select id, channel_id, contact_id, erase_asked_at from subject_request
+         where export_state = 'asked' or (export_state = 'running'
+             and not exists (select from object where key = export_key and state = 'writing'))
+         order by asked_at, id",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Begins an export, in a transaction: what is erased from here on takes it away. `false`: it is not wanted any more.
+pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<bool> {
+    // Waits for erasures that have looked for exports already and have not found this one.
+    sqlx::query("select pg_advisory_xact_lock(726593043)")
+        .execute(&mut *conn)
+        .await?;
+    let done = sqlx::query(
+        "update subject_request set export_state = 'running', export_key = $2
+         where id = $1 and export_state in ('asked', 'running')",
+    )
+    .bind(id)
+    .bind(key.to_string())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The export is whole; `false`: something in it was erased meanwhile.
+pub async fn finish(
+    conn: &mut PgConnection,
+    id: Uuid,
+    key: ObjectKey,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "update subject_request set export_state = 'ready', exported_at = $3
+         where id = $1 and export_key = $2 and export_state = 'running'",
+    )
+    .bind(id)
+    .bind(key.to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the exports made before `before`, with their objects and keys. Returns how many.
+pub async fn expire(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let done = sqlx::query(
+        "with over as (
+             update subject_request set export_state = 'over', export_key = null
+             from (select id as old, export_key as key from subject_request
+                   where export_state = 'ready' and exported_at <= $1 for update) o
+             where id = o.old returning id, o.key
+         ), dirty as (
+             update keyring_key set dirty_at = coalesce(dirty_at, $2) where subject in (select id from over)
+         )
+         update object set state = 'purge', look_at = $2, sealed_key = null where key in (select key from over)",
+    )
+    .bind(before)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// An export that holds something which is being erased.
+#[derive(FromRow, Clone, Copy, Debug)]
+pub struct Affected {
+    request: Uuid,
+    /// Our id of what is being erased.
+    erased: Uuid,
+}
+
+/// Exports of those whose messages and events these are, in the caller's transaction; none begins before it ends.
+pub async fn affected(conn: &mut PgConnection, asked: &[Asked]) -> Result<Vec<Affected>> {
+    sqlx::query("select pg_advisory_xact_lock_shared(726593043)")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query_as(
+        "select distinct on (r.id) r.id as request, e.id as erased
+         from subject_request r join (
+             select id, contact_id, conversation_id from message where id = any($1)
+             union all select id, contact_id, conversation_id from event where id = any($1)
+         ) e on e.contact_id = r.contact_id
+             or e.conversation_id in (select id from conversation c where c.contact_id = r.contact_id)
+         where export_state in ('running', 'ready') order by r.id",
+    )
+    .bind(asked.iter().map(|one| one.message).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
+}
+
+/// Takes exports away in the name of the erasures, so that others are made.
+pub async fn withdraw(
+    conn: &mut PgConnection,
+    affected: &[Affected],
+    asked: &[Asked],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for one in affected {
+        let erasure = asked.iter().find(|asked| asked.message == one.erased);
+        let key: Option<Option<String>> = sqlx::query_scalar(
+            "select export_key from subject_request where id = $1 and export_state in ('running', 'ready') for update",
+        )
+        .bind(one.request)
+        .fetch_optional(&mut *conn)
+        .await?;
+        let (Some(Some(key)), Some(erasure)) = (key, erasure) else {
+            continue;
+        };
+        sqlx::query(
+            "with linked as (
+                 insert into erasure_key (erasure_id, key_id)
+                 select $2, id from keyring_key where subject = $1 on conflict do nothing returning key_id
+             ), dirty as (
+                 update keyring_key set dirty_at = coalesce(dirty_at, $4) where id in (select key_id from linked)
+             ), condemned as (
+                 update object set state = 'purge', erasure_id = $2, look_at = $4, sealed_key = null
+                 where key = $3 returning 1
+             ), again as (
+                 update subject_request set export_state = 'asked', export_key = null where id = $1
+             )
+             update erasure set objects_found = objects_found + (select count(*) from condemned),
+                 keys_found = keys_found + (select count(*) from linked)
+             where id = $2",
+        )
+        .bind(one.request)
+        .bind(erasure.id)
+        .bind(key)
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The object of an export that can be downloaded.
+pub async fn find(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<Option<String>> {
+    let key: Option<Option<String>> = sqlx::query_scalar(
+        "select export_key from subject_request where id = $1 and channel_id = any($2) and export_state = 'ready'",
+    )
+    .bind(id)
+    .bind(channels)
+    .fetch_optional(conn)
+    .await?;
+    Ok(key.flatten())
+}
+
+/// What is known of a person. The profile holds what they are called.
+#[derive(FromRow)]
+pub struct Person {
+    /// LINE's id.
+    pub user_id: String,
+    /// Do they follow the account?
+    pub follows: Option<bool>,
+    /// When the first event of theirs arrived.
+    pub first_seen_at: DateTime<Utc>,
+    /// LINE's JSON.
+    pub profile: Option<Vec<u8>>,
+    /// The object of their picture.
+    pub picture_key: Option<String>,
+}
+
+/// The person of a request.
+pub async fn person(conn: &mut PgConnection, keyring: &Keyring, task: &Task) -> Result<Person> {
+    let mut person: Person = sqlx::query_as(
+        "select user_id, follows, first_seen_at, profile, picture_key from contact where id = $1",
+    )
+    .bind(task.contact_id)
+    .fetch_one(conn)
+    .await?;
+    let profile = person.profile.take();
+    person.profile = sealed::open_one(keyring, Place::Profile(task.contact_id), profile).await?;
+    Ok(person)
+}
+
+/// A group or room somebody is, or was, in.
+#[derive(FromRow)]
+pub struct Membership {
+    /// group or room.
+    pub kind: String,
+    /// LINE's id of it.
+    pub source_id: String,
+    /// Still in it?
+    pub present: bool,
+    /// Since when.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// The memberships of the person.
+pub async fn memberships(conn: &mut PgConnection, task: &Task) -> Result<Vec<Membership>> {
+    sqlx::query_as(
+        "select kind, source_id, m.present, changed_at from member m join conversation c on c.id = conversation_id
+         where m.contact_id = $1 order by changed_at",
+    )
+    .bind(task.contact_id)
+    .fetch_all(conn)
+    .await
+}
+
+/// A message or event, without what it says.
+#[derive(FromRow)]
+pub struct Item {
+    /// Our own id.
+    pub id: Uuid,
+    /// LINE's id of the message, or of the event.
+    pub line_id: String,
+    /// Its type.
+    pub kind: String,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was stored.
+    pub received_at: DateTime<Utc>,
+    /// user, group or room.
+    pub place: String,
+    /// LINE's id of it.
+    pub source_id: String,
+    /// The object of its file.
+    pub original_key: Option<String>,
+    /// Of an event: its raw bytes.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Messages by our ids, in order of time.
+pub async fn messages(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Item>> {
+    sqlx::query_as(
+        "select m.id, m.message_id as line_id, m.kind, m.occurred_at, m.received_at, c.kind as place, c.source_id,
+             case original_state when 'kept' then original_key end as original_key, null::bytea as content
+         from message m join conversation c on c.id = m.conversation_id left join attachment a on a.message_id = m.id
+         where m.id = any($1) order by m.occurred_at, m.id",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await
+}
+
+/// Events by our ids, in order of time, with what they say.
+pub async fn events(conn: &mut PgConnection, keyring: &Keyring, ids: &[Uuid]) -> Result<Vec<Item>> {
+    let mut items: Vec<Item> = sqlx::query_as(
+        "select v.id, v.webhook_event_id as line_id, v.kind, v.occurred_at, v.received_at, c.kind as place, c.source_id,
+             null as original_key, v.content
+         from event v join conversation c on c.id = v.conversation_id
+         where v.id = any($1) order by v.occurred_at, v.id",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    let fields = items
+        .iter_mut()
+        .map(|item| (Place::Event(item.id), &mut item.content));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(items)
+}

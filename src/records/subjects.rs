@@ -1,0 +1,324 @@
+//! What a person asks of us: a copy of what is kept of them, and to be forgotten.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, Result};
+use uuid::Uuid;
+
+use super::erasures::Asked;
+
+/// A request, as it is shown.
+#[derive(FromRow, Clone, Debug)]
+pub struct Request {
+    /// Our own id.
+    pub id: Uuid,
+    /// Login of whoever entered it.
+    pub asked_by: String,
+    /// When.
+    pub asked_at: DateTime<Utc>,
+    /// `none`, `asked`, `running`, `ready` or `over`.
+    pub export_state: String,
+    /// When the last export was made.
+    pub exported_at: Option<DateTime<Utc>>,
+    /// Login of whoever asked for the erasure.
+    pub erase_asked_by: Option<String>,
+    /// When.
+    pub erase_asked_at: Option<DateTime<Utc>>,
+    /// When the last row was gone.
+    pub erased_at: Option<DateTime<Utc>>,
+    /// Messages erased.
+    pub messages_erased: i32,
+    /// Other events erased.
+    pub events_erased: i32,
+}
+
+/// A request to work on.
+#[derive(FromRow, Clone, Debug)]
+pub struct Task {
+    /// Our own id.
+    pub id: Uuid,
+    /// The channel.
+    pub channel_id: i32,
+    /// The person.
+    pub contact_id: Uuid,
+    /// When the erasure, if it is one, was asked for: what came later is not of it.
+    pub erase_asked_at: Option<DateTime<Utc>>,
+}
+
+/// A message or event of a person.
+#[derive(FromRow, Clone, Debug)]
+pub struct Theirs {
+    /// Our own id.
+    pub id: Uuid,
+    /// LINE's id; empty for an event.
+    pub message_id: String,
+    /// Where it is.
+    pub conversation_id: Uuid,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Where to go on among what is a person's.
+pub type From = (Uuid, DateTime<Utc>);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A copy.
+    Export,
+    /// To be forgotten.
+    Erasure,
+}
+
+/// Enters a wish, in a transaction: as part of the person's open request, if there is one. `None`: nobody in sight has
+/// this id.
+pub async fn ask(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    contact_id: Uuid,
+    wish: Wish,
+    by: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<Uuid>> {
+    let channel: Option<i32> = sqlx::query_scalar(
+        "select channel_id from contact where id = $1 and channel_id = any($2) for no key update",
+    )
+    .bind(contact_id)
+    .bind(channels)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(channel) = channel else {
+        return Ok(None);
+    };
+    let open: Option<Uuid> = sqlx::query_scalar(
+        "select id from subject_request where contact_id = $1 and erase_asked_at is null
+         order by asked_at desc limit 1",
+    )
+    .bind(contact_id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let id = open.unwrap_or_else(Uuid::now_v7);
+    sqlx::query(
+        "insert into subject_request (id, channel_id, contact_id, asked_by, asked_at) values ($1, $2, $3, $4, $5)
+         on conflict do nothing",
+    )
+    .bind(id)
+    .bind(channel)
+    .bind(contact_id)
+    .bind(by)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    let update = match wish {
+        Wish::Export => {
+            sqlx::query(
+                "update subject_request set export_state = 'asked' where id = $1 and export_state in ('none', 'over')",
+            )
+            .bind(id)
+        }
+        Wish::Erasure => sqlx::query(
+            "update subject_request set erase_asked_by = $2, erase_asked_at = $3 where id = $1",
+        )
+        .bind(id)
+        .bind(by)
+        .bind(now),
+    };
+    update.execute(conn).await?;
+    Ok(Some(id))
+}
+
+/// The requests of a person, the newest first.
+pub async fn of(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    contact_id: Uuid,
+) -> Result<Vec<Request>> {
+    sqlx::query_as(
+        "select r.id, a.login as asked_by, asked_at, export_state, exported_at, e.login as erase_asked_by,
+             erase_asked_at, erased_at, messages_erased, events_erased
+         from subject_request r join operator a on a.id = r.asked_by
+         left join operator e on e.id = r.erase_asked_by
+         where contact_id = $2 and channel_id = any($1) order by asked_at desc, r.id desc",
+    )
+    .bind(channels)
+    .bind(contact_id)
+    .fetch_all(conn)
+    .await
+}
+
+/// Requests whose erasure was asked for and is not done; a copy that was asked for is made first.
+pub async fn to_erase(conn: &mut PgConnection) -> Result<Vec<Task>> {
+    sqlx::query_as(
+        "select id, channel_id, contact_id, erase_asked_at from subject_request
+         where erase_asked_at is not null and erased_at is null and export_state not in ('asked', 'running')
+         order by erase_asked_at, id",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Up to `limit` messages of a person that were stored by `until`, from `from` on: everything in their own chat, and
+/// what they said elsewhere. Looked for in every group of the channel, so that none is missed.
+pub async fn messages(
+    conn: &mut PgConnection,
+    task: &Task,
+    until: DateTime<Utc>,
+    from: From,
+    limit: i64,
+) -> Result<Vec<Theirs>> {
+    theirs(
+        conn,
+        "select m.* from (
+             select id, coalesce(contact_id = $2, false) as own from conversation
+             where channel_id = $1 and id >= $3 and (kind <> 'user' or contact_id = $2) order by id
+         ) c cross join lateral (
+             select m.id, m.message_id, m.conversation_id, m.occurred_at from message m
+             where m.conversation_id = c.id and (c.id > $3 or m.occurred_at >= $4) and (own or m.contact_id = $2)
+                 and m.received_at <= $5
+             order by m.occurred_at limit $6
+         ) m order by m.conversation_id, m.occurred_at limit $6",
+        task,
+        until,
+        from,
+        limit,
+    )
+    .await
+}
+
+/// The same of other events.
+pub async fn events(
+    conn: &mut PgConnection,
+    task: &Task,
+    until: DateTime<Utc>,
+    from: From,
+    limit: i64,
+) -> Result<Vec<Theirs>> {
+    theirs(
+        conn,
+        "select m.* from (
+             select id, coalesce(contact_id = $2, false) as own from conversation
+             where channel_id = $1 and id >= $3 and (kind <> 'user' or contact_id = $2) order by id
+         ) c cross join lateral (
+             select v.id, '' as message_id, v.conversation_id, v.occurred_at from event v
+             where v.conversation_id = c.id and (c.id > $3 or v.occurred_at >= $4) and (own or v.contact_id = $2)
+                 and v.received_at <= $5
+             order by v.occurred_at limit $6
+         ) m order by m.conversation_id, m.occurred_at limit $6",
+        task,
+        until,
+        from,
+        limit,
+    )
+    .await
+}
+
+async fn theirs(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    task: &Task,
+    until: DateTime<Utc>,
+    (place, at): From,
+    limit: i64,
+) -> Result<Vec<Theirs>> {
+    sqlx::query_as(sql)
+        .bind(task.channel_id)
+        .bind(task.contact_id)
+        .bind(place)
+        .bind(at)
+        .bind(until)
+        .bind(limit)
+        .fetch_all(conn)
+        .await
+}
+
+/// Holds the request until the transaction ends; `false`: it is done.
+pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
+    let found: Option<i32> = sqlx::query_scalar(
+        "select 1 from subject_request where id = $1 and erased_at is null for update",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// So many more are erased.
+pub async fn count(conn: &mut PgConnection, id: Uuid, messages: i32, events: i32) -> Result<()> {
+    sqlx::query(
+        "update subject_request set messages_erased = messages_erased + $2, events_erased = events_erased + $3
+         where id = $1",
+    )
+    .bind(id)
+    .bind(messages)
+    .bind(events)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Empties the contact: profile, picture, memberships, what is being asked about them. The row stays, because committers
+/// remember its id; the next event of the same person finds it as if it were new. Counts on the record, which is `asked`.
+pub async fn empty(
+    conn: &mut PgConnection,
+    task: &Task,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    // The contact before its jobs and its picture, as whoever brings one has it.
+    sqlx::query("select from contact where id = $1 for update")
+        .bind(task.contact_id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("delete from job where contact_id = $1")
+        .bind(task.contact_id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "with linked as (
+             insert into erasure_key (erasure_id, key_id)
+             select $1, encode(key_of(sealed_key), 'hex')::uuid from object
+             where key = (select picture_key from contact where id = $2) and sealed_key is not null
+             union
+             select $1, encode(key_of(profile), 'hex')::uuid from contact where id = $2 and profile is not null
+             union
+             select $1, id from keyring_key
+             where subject in (select $2 union select id from conversation where contact_id = $2)
+             on conflict do nothing
+             returning key_id
+         ), dirty as (
+             update keyring_key set dirty_at = coalesce(dirty_at, $3) where id in (select key_id from linked)
+         ), condemned as (
+             update object set state = 'purge', erasure_id = $1, look_at = $3, sealed_key = null
+             where key = (select picture_key from contact where id = $2)
+             returning key
+         ), gone as (
+             delete from member where contact_id = $2 returning 1
+         )
+         update erasure set
+             rows_erased = (select count(*) from gone) + (select count(profile) from contact where id = $2),
+             objects_found = (select count(*) from condemned),
+             objects_gone_at = case when not exists (select from condemned) then $3 end,
+             keys_found = (select count(*) from linked),
+             keys_gone_at = case when not exists (select from linked) then $3 end
+         where id = $1",
+    )
+    .bind(asked.id)
+    .bind(task.contact_id)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "update contact set profile = null, profile_state = 'unknown', profile_asked_at = null,
+             picture_key = null, picture_type = null, follows = null, follow_changed_at = null, first_seen_at = $2
+         where id = $1",
+    )
+    .bind(task.contact_id)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("update subject_request set erased_at = $2 where id = $1")
+        .bind(task.id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

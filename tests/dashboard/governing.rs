@@ -1,0 +1,311 @@
+//! Rules, holds, requests and orders: compliance staff and administrators give them, by name; nobody else does.
+
+use line_chat_archive::fake_line::drawing;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::site::{Site, between};
+
+#[tokio::test]
+async fn a_rule_is_seen_before_it_is_on_and_says_who_did_it() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_text("OLD").await.unwrap();
+    site.run_jobs().await;
+    site.operator("keiko", "compliance", Some(&["shop"])).await;
+    let mut keiko = site.visitor("keiko").await;
+    let rule = [("channel", "1"), ("kind", "any"), ("days", "30")];
+    assert_eq!(
+        keiko.post("/retention", &rule).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    assert_eq!(
+        keiko.post("/retention", &rule).await.status(),
+        StatusCode::BAD_REQUEST,
+        "one is enough"
+    );
+    for wrong in [["kind", "wish"], ["days", "0"], ["channel", "2"]] {
+        let form: Vec<_> = rule
+            .iter()
+            .map(|&(name, value)| (name, if name == wrong[0] { wrong[1] } else { value }))
+            .collect();
+        assert!(
+            keiko
+                .post("/retention", &form)
+                .await
+                .status()
+                .is_client_error(),
+            "{wrong:?}"
+        );
+    }
+    site.clock
+        .advance(std::time::Duration::from_secs(40 * 86_400));
+    keiko = site.visitor("keiko").await;
+    let page = keiko.page("/retention").await;
+    assert!(page.contains("not on yet") && page.contains("written by <bdi>keiko</bdi>"));
+    let id = between(&page, "<li id=\"r-", "\"")[0].to_owned();
+    assert!(
+        !page.contains(&format!("/retention/{id}/on")),
+        "only beside its preview"
+    );
+    let preview = keiko.page(&format!("/retention/{id}")).await;
+    assert!(preview.contains("That is 1 messages and 0 other events"));
+    assert_eq!(
+        keiko
+            .post(&format!("/retention/{id}/on"), &[])
+            .await
+            .status(),
+        StatusCode::SEE_OTHER
+    );
+    site.run_jobs().await;
+    let page = keiko.page("/retention").await;
+    assert!(page.contains("switched on by <bdi>keiko</bdi>"));
+    let conversation: Uuid = site.one("select id from conversation").await;
+    let thread = keiko.page(&format!("/conversations/{conversation}")).await;
+    assert!(thread.contains("message erased by retention") && !thread.contains("message unsent"));
+    assert!(
+        keiko
+            .page("/conversations")
+            .await
+            .contains("message erased")
+    );
+    assert!(
+        keiko
+            .page("/erasures")
+            .await
+            .contains("erased by retention")
+    );
+    assert_eq!(
+        keiko
+            .post(&format!("/retention/{id}/off"), &[])
+            .await
+            .status(),
+        StatusCode::SEE_OTHER
+    );
+    assert!(
+        keiko
+            .page("/retention")
+            .await
+            .contains("switched off by <bdi>keiko</bdi>")
+    );
+}
+
+#[tokio::test]
+async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_text("HELD").await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let conversation: Uuid = site.one("select id from conversation").await;
+    let message: Uuid = site.one("select id from message").await;
+    let page = admin.page(&format!("/conversations/{conversation}")).await;
+    assert!(
+        page.contains("Hold this conversation")
+            && page.contains(&format!("/messages/{message}/erase"))
+    );
+    let id = conversation.to_string();
+    let hold = [("conversation", id.as_str()), ("reason", "case <7>")];
+    assert_eq!(
+        admin.post("/holds", &hold).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    let page = admin.page("/holds").await;
+    assert!(page.contains("case &#60;7&#62;") && page.contains("set by <bdi>admin</bdi>"));
+    assert!(
+        page.contains("It does not stop an unsend"),
+        "the rule, in words"
+    );
+    let order = format!("/messages/{message}/erase");
+    admin.post(&order, &[("reason", "unlawful")]).await;
+    assert!(
+        admin
+            .page(&order)
+            .await
+            .contains("no operator can erase anything in it")
+    );
+    assert_eq!(site.one::<i64>("select count(*) from message").await, 1);
+
+    let hold = between(&page, "<li id=\"h-", "\"")[0];
+    assert_eq!(
+        admin
+            .post(&format!("/holds/{hold}/lift"), &[])
+            .await
+            .status(),
+        StatusCode::SEE_OTHER
+    );
+    assert!(
+        admin
+            .page("/holds")
+            .await
+            .contains("lifted by <bdi>admin</bdi>")
+    );
+    assert_eq!(
+        admin
+            .post(&order, &[("reason", "I did not like it")])
+            .await
+            .status(),
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        admin.post(&order, &[("reason", "unlawful")]).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    assert_eq!(site.one::<i64>("select count(*) from message").await, 0);
+    let by: String = site
+        .one("select o.login || ' ' || e.reason from erasure e join operator o on o.id = e.operator_id")
+        .await;
+    assert_eq!(by, "admin unlawful");
+    assert!(
+        admin
+            .page(&format!("/conversations/{conversation}"))
+            .await
+            .contains("message erased by an operator")
+    );
+}
+
+#[tokio::test]
+async fn a_person_gets_a_copy_and_is_forgotten() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi Tanaka");
+    aoi.sends_image(drawing::photo(1, 64, 48)).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let contact: Uuid = site.one("select id from contact").await;
+    let page = format!("/contacts/{contact}/requests");
+    assert!(admin.page(&page).await.contains("Requests of"));
+    admin
+        .post(&format!("/contacts/{contact}/export"), &[])
+        .await;
+    assert!(admin.page(&page).await.contains("export is being made"));
+    site.run_jobs().await;
+    let shown = admin.page(&page).await;
+    let href = between(&shown, "href=\"/exports/", "\"")[0];
+    let zip = admin.get(&format!("/exports/{href}")).await;
+    assert_eq!(zip.headers()["cache-control"], "no-store");
+    assert!(
+        zip.headers()["content-disposition"]
+            .to_str()
+            .unwrap()
+            .contains("export.zip")
+    );
+    assert!(zip.bytes().await.unwrap().starts_with(b"PK"));
+
+    let erase = format!("/contacts/{contact}/erase");
+    assert_eq!(
+        admin.post(&erase, &[]).await.status(),
+        StatusCode::BAD_REQUEST,
+        "not sure"
+    );
+    assert_eq!(
+        admin.post(&erase, &[("sure", "yes")]).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    site.run_jobs().await;
+    let shown = admin.page(&page).await;
+    assert!(!shown.contains("Aoi Tanaka") && shown.contains("1 messages and 0 other events"));
+    let conversation: Uuid = site.one("select id from conversation").await;
+    assert!(
+        admin
+            .page(&format!("/conversations/{conversation}"))
+            .await
+            .contains("message erased on request")
+    );
+}
+
+#[tokio::test]
+async fn nobody_else_may_and_nobody_may_elsewhere() {
+    let site = Site::new().await;
+    let desk = site.channel("desk").await;
+    for channel in [&site.shop, &desk] {
+        channel.user("Aoi").sends_text("KEPT").await.unwrap();
+    }
+    site.run_jobs().await;
+    site.operator("ken", "operator", None).await;
+    site.operator("keiko", "compliance", Some(&["shop"])).await;
+    let (ken, keiko) = (site.visitor("ken").await, site.visitor("keiko").await);
+    let admin = site.admin().await;
+    admin
+        .post(
+            "/retention",
+            &[("channel", "2"), ("kind", "any"), ("days", "30")],
+        )
+        .await;
+    let id = async |query: &'static str| -> Uuid { site.one(query).await };
+    let rule = id("select id from retention_rule").await;
+    let message = id("select id from message where channel_id = 2").await;
+    let contact = id("select id from contact where channel_id = 2").await;
+    let conversation = id("select id from conversation where channel_id = 2")
+        .await
+        .to_string();
+    admin
+        .post(
+            "/holds",
+            &[("conversation", &conversation), ("reason", "case")],
+        )
+        .await;
+    admin
+        .post(&format!("/contacts/{contact}/export"), &[])
+        .await;
+    site.run_jobs().await;
+    let hold = id("select id from hold").await;
+    let export = id("select id from subject_request").await;
+
+    for path in [
+        "/retention".to_owned(),
+        format!("/retention/{rule}"),
+        "/holds".to_owned(),
+        format!("/messages/{message}/erase"),
+        format!("/contacts/{contact}/requests"),
+        format!("/exports/{export}"),
+    ] {
+        assert_eq!(ken.status(&path).await, 403, "{path}");
+        let list = path.matches('/').count() == 1;
+        assert_eq!(
+            keiko.status(&path).await,
+            if list { 200 } else { 404 },
+            "{path}"
+        );
+        assert_eq!(admin.status(&path).await, 200, "{path}");
+        assert_eq!(site.stranger().status(&path).await, 303, "{path}");
+    }
+    for (path, form) in [
+        (
+            "/retention".to_owned(),
+            vec![("channel", "2"), ("kind", "text"), ("days", "1")],
+        ),
+        (format!("/retention/{rule}/on"), vec![]),
+        (format!("/retention/{rule}/off"), vec![]),
+        (
+            "/holds".to_owned(),
+            vec![("conversation", conversation.as_str()), ("reason", "x")],
+        ),
+        (format!("/holds/{hold}/lift"), vec![]),
+        (
+            format!("/messages/{message}/erase"),
+            vec![("reason", "other")],
+        ),
+        (format!("/contacts/{contact}/export"), vec![]),
+        (format!("/contacts/{contact}/erase"), vec![("sure", "yes")]),
+    ] {
+        assert_eq!(
+            ken.post(&path, &form).await.status(),
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
+        assert_eq!(
+            keiko.post(&path, &form).await.status(),
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    site.run_jobs().await;
+    let untouched = "select (select count(*) from message) = 2 and not exists (select from erasure)
+        and not exists (select from retention_rule where switched_on_at is not null or kind = 'text')
+        and (select count(*) from hold where lifted_at is null) = 1";
+    assert!(site.one::<bool>(untouched).await);
+    let kens = ken.page(&format!("/conversations/{conversation}")).await;
+    for word in ["/retention", "/holds", "/erase", "/requests"] {
+        assert!(!kens.contains(word), "{word}");
+    }
+}
