@@ -165,7 +165,8 @@ async fn erase(
     });
     let refs = meet(db, &asked, now).await?;
     // Of what rests on one cause many go together.
-    let mut groups: BTreeMap<(i32, &str, &str), Vec<(&Again, NewErasure<'_>)>> = BTreeMap::new();
+    type Group<'a> = Vec<(&'a Again, NewErasure<'a>)>;
+    let mut groups: BTreeMap<(i32, &str, &str), Group<'_>> = BTreeMap::new();
     let mut people = vec![];
     for again in &asked {
         let record = &again.record;

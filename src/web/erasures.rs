@@ -256,6 +256,15 @@ fn view(row: Row, now: Now) -> Erasure {
     }
 }
 
+/// What was erased: LINE's id of the message, or what it was if it was none.
+pub(super) fn message(row: &Row) -> Name {
+    match (&row.message_id, row.event_id) {
+        (Some(id), _) => names::plain(id),
+        (None, Some(id)) => names::plain(&format!("event {id}")),
+        (None, None) => names::plain("profile, picture, memberships"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,14 +291,5 @@ mod tests {
         };
         let filter = odd.filter(&[], now).unwrap();
         assert!(filter.from.is_none() && filter.state.is_none());
-    }
-}
-
-/// What was erased: LINE's id of the message, or what it was if it was none.
-pub(super) fn message(row: &Row) -> Name {
-    match (&row.message_id, row.event_id) {
-        (Some(id), _) => names::plain(id),
-        (None, Some(id)) => names::plain(&format!("event {id}")),
-        (None, None) => names::plain("profile, picture, memberships"),
     }
 }
