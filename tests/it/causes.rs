@@ -13,6 +13,7 @@ use line_chat_archive::{
         subjects::{self, Wish},
     },
 };
+use sqlx::ConnectOptions;
 use uuid::Uuid;
 
 use crate::harness::{T, run};
@@ -387,6 +388,7 @@ async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
         }
         t.run_jobs().await?;
         wish(t, by, aoi.id(), Wish::Erasure).await?;
+        let mut owner = t.database.connect().await?;
         sqlx::raw_sql(
             "create function cut() returns trigger language plpgsql as $$ begin
                  if (select messages_erased from subject_request) >= 400 then raise exception 'cut off'; end if;
@@ -394,11 +396,12 @@ async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
              end $$;
              create trigger cut before insert on erasure for each row execute function cut()",
         )
-        .execute(t.pool())
+        .execute(&mut owner)
         .await?;
         assert!(t.run_jobs().await.is_err());
         assert_eq!(t.count("select count(*) from message").await?, 100);
-        sqlx::raw_sql("drop trigger cut on erasure; drop function cut").execute(t.pool()).await?;
+        sqlx::raw_sql("drop trigger cut on erasure; drop function cut")
+            .execute(&mut owner).await?;
         t.restart().await?;
         settle(t).await?;
         assert_eq!(t.traces("MARK-").await?, [""; 0]);
