@@ -11,6 +11,10 @@ use sqlx::{Connection, Executor, PgConnection};
 const NO_CONTENT: &[(&str, &str)] = &[
     ("session.token_hash", "SHA-256 of 256 random bits"),
     ("setup_link.token_hash", "SHA-256 of a random token"),
+    ("ledger_pending.record", "ids, times, counts and causes"),
+    ("ledger.record", "ids, times, counts and causes"),
+    ("ledger.leaf", "SHA-256 of such a record"),
+    ("checkpoint.root", "SHA-256 over such records"),
 ];
 
 /// A database of its own with every migration run, in this test's own cluster.

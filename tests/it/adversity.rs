@@ -36,7 +36,7 @@ async fn an_unsend_is_not_acknowledged_unless_it_is_done() {
         let aoi = t.shop.user("Aoi");
         let text = aoi.sends_text("MARK-LIVES").await?;
         // Three deadlocks in a row.
-        sqlx::raw_sql("create sequence tries; create function f() returns trigger language plpgsql as $$ begin if nextval('tries') <= 3 then raise exception using errcode = '40P01'; end if; return new; end $$; create trigger t before insert on erasure for each row execute function f()").execute(t.pool()).await?;
+        sqlx::raw_sql("create sequence tries; create function f() returns trigger language plpgsql as $$ begin if nextval('tries') <= 3 then raise exception using errcode = '40P01'; end if; return new; end $$; create trigger t before insert on erasure for each row execute function f()").execute(&mut t.owner().await?).await?;
         let unsend = aoi.unsends(&text).make();
         let answer = t.shop.deliver(std::slice::from_ref(&unsend)).await;
         let traces = t.traces("MARK-LIVES").await?;
@@ -50,8 +50,8 @@ async fn after_a_failover_that_lost_rows_messages_find_their_conversation() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.sends_text("before").await?;
-        sqlx::raw_sql("truncate conversation, contact, message, message_ref, member, job, revision, attachment cascade").execute(t.pool()).await?;
-        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").execute(t.pool()).await?;
+        sqlx::raw_sql("truncate conversation, contact, message, message_ref, member, job, revision, attachment cascade").execute(&mut t.owner().await?).await?;
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").execute(&mut t.owner().await?).await?;
         let text = aoi.sends_text("after").make();
         let mut status = 0;
         for _ in 0..5 {

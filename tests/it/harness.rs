@@ -104,6 +104,11 @@ impl T {
         &self.service.pool
     }
 
+    /// A connection as the database's owner, which the service is not.
+    pub async fn owner(&self) -> anyhow::Result<sqlx::PgConnection> {
+        Ok(self.database.connect().await?)
+    }
+
     /// Adds another channel to the installation.
     pub async fn channel(&self, slug: &str) -> anyhow::Result<Channel> {
         let channel = self.line.channel(slug);

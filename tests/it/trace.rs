@@ -128,14 +128,14 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
             ("bytea", format!("uuid_send('{ours}')")),
             ("varchar", format!("'{}'", id.simple())),
         ];
-        let mut db = t.pool().acquire().await?;
+        let mut db = t.owner().await?;
         for (kind, value) in plants {
             let plant = format!(
                 "create schema later; create table later.\"Odd table\" (\"a column\" {kind}, n int);
                  insert into later.\"Odd table\" values (null, 1), ({value}, 2)"
             );
             sqlx::raw_sql(sqlx::AssertSqlSafe(plant))
-                .execute(&mut *db)
+                .execute(&mut db)
                 .await?;
             let (_, lines) = trace(t, line).await?;
             assert_eq!(
@@ -144,7 +144,7 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
                 "{kind}"
             );
             sqlx::raw_sql("drop schema later cascade")
-                .execute(&mut *db)
+                .execute(&mut db)
                 .await?;
         }
         Ok(())
