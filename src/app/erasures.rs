@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{database::Database, keys, serve};
 use crate::{
@@ -115,6 +115,13 @@ async fn live(
 ) -> anyhow::Result<Verdict> {
     let signer = keys::signer(&keys::secret(places, db).await?);
     let verifier = Verifier::from_vkey(&signer.vkey())?;
+    // Copies first, then the database as it was at one moment: what is sealed meanwhile is not taken for a contradiction.
+    let mut copies = serve::copies(places).await?;
+    copies.push(serve::bucket(places).await?);
+    let copy = Copies::new(copies, verifier.clone()).newest().await?;
+    let db = &mut *db
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?;
     let size = ledger::size(db).await?;
     let checkpoints = ledger::checkpoints(db).await?;
     let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
@@ -131,9 +138,10 @@ async fn live(
         }
         roots.push((head.size, head.root));
     }
-    let mut copies = serve::copies(places).await?;
-    copies.push(serve::bucket(places).await?);
-    if let Some((head, _)) = Copies::new(copies, verifier).newest().await? {
+    if let Some(seq) = ledger::first_gap(db).await? {
+        return tampered(Some(seq), "a record is missing, or its leaf is none");
+    }
+    if let Some((head, _)) = copy {
         if head.size > size {
             return tampered(
                 Some(size),
@@ -226,7 +234,12 @@ pub async fn export(
     let size = u64::try_from(newest.size)?;
     let mut leaves = vec![];
     while (leaves.len() as u64) < size {
-        leaves.extend(ledger::leaves(&mut db, leaves.len() as u64).await?);
+        let more = ledger::leaves(&mut db, leaves.len() as u64).await?;
+        ensure!(
+            !more.is_empty(),
+            "the ledger lacks records that are signed: `erasures verify` says which"
+        );
+        leaves.extend(more);
     }
     leaves.truncate(usize::try_from(size)?);
     let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();

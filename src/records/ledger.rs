@@ -126,6 +126,18 @@ pub async fn leaves(conn: &mut PgConnection, from: u64) -> Result<Vec<Hash>> {
         .collect()
 }
 
+/// The first number that no record has while a later one is there, or whose leaf is no hash.
+pub async fn first_gap(conn: &mut PgConnection) -> Result<Option<u64>> {
+    let first: Option<i64> = sqlx::query_scalar(
+        "select min(place) from (
+             select seq, leaf, row_number() over (order by seq) - 1 as place from ledger
+         ) numbered where seq <> place or octet_length(leaf) <> 32",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(first.and_then(|place| u64::try_from(place).ok()))
+}
+
 /// Records' bytes from `from` up to `until`, in their order, at most 10,000.
 pub async fn records(conn: &mut PgConnection, from: u64, until: u64) -> Result<Vec<Vec<u8>>> {
     sqlx::query_scalar(

@@ -359,7 +359,7 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
 }
 
 /// What `erasures verify` and `export` are given, for this world.
-fn places(t: &T) -> line_chat_archive::config::Places {
+pub fn places(t: &T) -> line_chat_archive::config::Places {
     #[derive(clap::Parser)]
     struct Flags {
         #[command(flatten)]
@@ -388,7 +388,7 @@ fn places(t: &T) -> line_chat_archive::config::Places {
     .places
 }
 
-async fn verified(t: &T, export: Option<&std::path::Path>) -> anyhow::Result<String> {
+pub async fn verified(t: &T, export: Option<&std::path::Path>) -> anyhow::Result<String> {
     let said = std::cell::RefCell::new(String::new());
     let say = |line: &str| *said.borrow_mut() = line.to_owned();
     app::erasures::verify(&places(t), export, None, &say).await?;

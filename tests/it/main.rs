@@ -19,6 +19,7 @@ mod harness;
 mod keys;
 mod keys_destroyed;
 mod ledger;
+mod ledger_checked;
 mod media;
 mod orders;
 mod outside;
