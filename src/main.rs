@@ -138,6 +138,7 @@ enum Role {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(cli.places.log_format);
+    no_core_dump();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -200,6 +201,20 @@ async fn run(places: &Places, command: Command) -> ExitCode {
         }
     };
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+/// A core dump would hold keys, and what people wrote.
+fn no_core_dump() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if setrlimit(Resource::Core, none).is_err() {
+        tracing::warn!(
+            "core dumps cannot be switched off: one would hold keys and what people wrote"
+        );
+    }
 }
 
 /// The code of a command that looks for something; 2 where it could not look.

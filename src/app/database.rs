@@ -133,6 +133,10 @@ pub fn pool(options: PgConnectOptions) -> PgPool {
     let options = options.options([
         ("idle_in_transaction_session_timeout", "10s"),
         ("lock_timeout", "10s"),
+        // A key is destroyed right after the commit that has given its documents to another one: that commit has to be
+        // on the disk. And who seals has to see what was committed before it took its lock.
+        ("synchronous_commit", "on"),
+        ("default_transaction_isolation", "read committed"),
     ]);
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)

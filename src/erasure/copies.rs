@@ -33,6 +33,11 @@ pub enum Error {
     /// It is not signed with this installation's key, or not whole.
     #[error("a copy of the ledger is damaged, or another archive's")]
     Damaged,
+    /// It was signed over other records than those in the database.
+    #[error(
+        "a copy of the ledger contradicts the database: it lost records that were signed, or was altered. `erasures verify` says where"
+    )]
+    Forked,
     /// It covers more than the database.
     #[error(
         "a copy of the ledger has records that the database lacks: it was restored from a backup, and the service has to be restarted"
@@ -104,6 +109,10 @@ impl Copies {
         let has = match &head {
             Some(head) if head.note == note => return Ok(()),
             Some(head) if head.size > size => return Err(Error::Ahead),
+            // Every head that was copied was signed and kept here: whoever lost it lost records, and must not go on.
+            Some(head) if !ledger::has_signed(conn, head.size, &head.root).await? => {
+                return Err(Error::Forked);
+            }
             Some(head) => head.size,
             None => 0,
         };

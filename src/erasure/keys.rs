@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::{
     clock::Clock,
     records::keys::{self, Closed, TABLES, Table},
-    seal::{self, HEAD, Keyring},
+    seal::{self, HEAD, Keyring, WrappingKey},
 };
 
 /// Spare keys are a process's own for so long; it says so again long before.
@@ -72,18 +72,20 @@ impl Keys {
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
-                // Its process ended between record and key.
-                Err(error) if error.is_final() => {
-                    self.keyring.destroy(id).await?;
-                    keys::gone(&mut conn, id, now).await?;
-                }
+                // Its process ended between record and key. Not so one that cannot be read: that is another secret key's.
+                Err(seal::Error::NoKey) => keys::gone(&mut conn, id, now).await?,
                 Err(error) => return Err(error.into()),
             }
         }
         let ids = self.keyring.new_ids();
         keys::announce(&mut conn, &ids, now, now + HELD).await?;
         drop(conn);
-        self.keyring.make(&ids).await?;
+        if let Err(error) = self.keyring.make(&ids).await {
+            // Some of them may be there: nobody has used one.
+            let mut conn = self.pool.acquire().await?;
+            keys::withdraw(&mut conn, &ids).await?;
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -130,6 +132,7 @@ impl Keys {
         closing.iter().for_each(|id| self.keyring.forget(*id));
 
         let mut conn = self.pool.acquire().await?;
+        keys::heal(&mut conn, now).await?;
         // Later ones were closed by another replica after this one's barrier.
         let closed = keys::closed(&mut conn, MANY, now + TimeDelta::microseconds(1)).await?;
         drop(conn);
@@ -152,14 +155,23 @@ impl Keys {
     }
 
     async fn destroy(&self, key: Closed) -> Result<bool, Error> {
-        for table in TABLES {
-            while self.rescue(key, table).await? {}
+        match self.keyring.find(key.id).await {
+            Ok(old) => {
+                for table in TABLES {
+                    while self.rescue(key, &old, table).await? {}
+                }
+                let mut conn = self.pool.acquire().await?;
+                if keys::in_use(&mut conn, key.id).await? {
+                    return Ok(false); // somebody has a row of it
+                }
+            }
+            // As after a restore: it was destroyed after the backup was made. What is still under it is lost, and says so
+            // where it is shown.
+            Err(seal::Error::NoKey) => {
+                tracing::error!(key = %key.id, "a key is not in the keyring: what is sealed under it cannot be read");
+            }
+            Err(error) => return Err(error.into()),
         }
-        let mut conn = self.pool.acquire().await?;
-        if keys::in_use(&mut conn, key.id).await? {
-            return Ok(false); // somebody has a row of it
-        }
-        drop(conn);
         self.keyring.destroy(key.id).await?;
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -170,7 +182,7 @@ impl Keys {
 
     /// Gives some of the documents under `key` to another key of the same subject. `false`: there are none left that
     /// are not held by somebody else.
-    async fn rescue(&self, key: Closed, table: Table) -> Result<bool, Error> {
+    async fn rescue(&self, key: Closed, old: &WrappingKey, table: Table) -> Result<bool, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let survivors = keys::survivors(&mut tx, table, key.id).await?;
@@ -179,18 +191,9 @@ impl Keys {
         }
         let items = u32::try_from(survivors.len()).unwrap_or(u32::MAX);
         let new = keys::key_for(&mut tx, &self.keyring, key.subject, items, now).await?;
-        let old = match self.keyring.find(key.id).await {
-            Ok(old) => old,
-            // Somebody destroyed it behind our back: what is under it is lost, and says so where it is shown.
-            Err(error) if error.is_final() => {
-                tracing::error!(key = %key.id, "a key is not in the keyring, but documents are sealed under it");
-                return Ok(false);
-            }
-            Err(error) => return Err(error.into()),
-        };
         let (mut rows, mut heads) = (Vec::new(), Vec::new());
         for survivor in survivors {
-            let Ok(head) = new.key.rewrap(&old, &survivor.head) else {
+            let Ok(head) = new.key.rewrap(old, &survivor.head) else {
                 tracing::error!(key = %key.id, table = ?table, "a document cannot be opened by its key");
                 continue;
             };

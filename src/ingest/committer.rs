@@ -256,7 +256,13 @@ impl Committer {
                 self.connection = Some(connection);
                 Ok(())
             }
-            Err(error) => Err(Trouble::of(&error)),
+            Err(error) => {
+                // Nothing has failed but that a key was lacking: the connection is as good as before.
+                if matches!(error, batch::Error::NoKey) {
+                    self.connection = Some(connection);
+                }
+                Err(Trouble::of(&error))
+            }
         }
     }
 }
@@ -283,7 +289,10 @@ impl Trouble {
     fn of(error: &batch::Error) -> Self {
         let batch::Error::Database(error) = error else {
             tracing::error!(reason = %error, "a batch was not stored");
-            return Trouble::Database;
+            return match error {
+                batch::Error::NoKey => Trouble::Contended,
+                _ => Trouble::Database,
+            };
         };
         let code = error.as_database_error().and_then(|e| e.code());
         tracing::error!(

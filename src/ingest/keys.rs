@@ -38,8 +38,16 @@ impl Keys {
                 if taken.contains_key(subject) {
                     continue;
                 }
-                let one = tokio::time::timeout(PATIENCE, keyring.take_soon(*subject, *items));
-                let one = one.await.map_err(|_| Error::NoKey)?;
+                let one = match keyring.take(*subject, *items) {
+                    Some(one) => one,
+                    // Nobody is kept waiting for what does not come.
+                    None if keyring.is_failing() => return Err(Error::NoKey),
+                    None => {
+                        let one = keyring.take_soon(*subject, *items);
+                        let one = tokio::time::timeout(PATIENCE, one).await;
+                        one.map_err(|_| Error::NoKey)?
+                    }
+                };
                 if !one.claimed {
                     new.push(one.key.id());
                     subjects.push(*subject);
@@ -47,7 +55,13 @@ impl Keys {
                 taken.insert(*subject, one);
             }
             if !new.is_empty() {
-                keys::claim(db, &new, &subjects, now).await?;
+                let ours = keys::claim(db, &new, &subjects, now).await?;
+                for (id, subject) in new.iter().zip(&subjects) {
+                    if !ours.contains(id) {
+                        keyring.forget(*id);
+                        taken.remove(subject);
+                    }
+                }
             }
             let ids: Vec<Uuid> = taken.values().map(|one| one.key.id()).collect();
             let open = keys::open(db, &ids).await?;

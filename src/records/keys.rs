@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Result};
+use sqlx::{Connection, PgConnection, Result};
 use uuid::Uuid;
 
 use super::ledger;
@@ -28,10 +28,8 @@ pub async fn key_for(
         let taken = tokio::time::timeout(PATIENCE, keyring.take_soon(subject, items)).await;
         let taken = taken.map_err(|_| sqlx::Error::Io(io::ErrorKind::TimedOut.into()))?;
         let id = taken.key.id();
-        if !taken.claimed {
-            claim(conn, &[id], &[subject], now).await?;
-        }
-        if !open(conn, &[id]).await?.is_empty() {
+        let ours = taken.claimed || !claim(conn, &[id], &[subject], now).await?.is_empty();
+        if ours && !open(conn, &[id]).await?.is_empty() {
             return Ok(taken);
         }
         keyring.forget(id);
@@ -53,6 +51,15 @@ pub async fn announce(
     .bind(now)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Takes back what was announced and could not be made.
+pub async fn withdraw(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    sqlx::query("delete from keyring_key where id = any($1) and subject is null")
+        .bind(ids)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -170,14 +177,14 @@ pub async fn barrier(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Keys that were closed before `before`, the first first.
+/// Keys that were closed before `before`, in no order: one that cannot be destroyed yet must not stand before others.
 pub async fn closed(
     conn: &mut PgConnection,
     limit: i64,
     before: DateTime<Utc>,
 ) -> Result<Vec<Closed>> {
     sqlx::query_as(
-        "select id, subject from keyring_key where closed_at < $2 order by closed_at, id limit $1",
+        "select id, subject from keyring_key where closed_at < $2 order by random() limit $1",
     )
     .bind(limit)
     .bind(before)
@@ -297,6 +304,21 @@ pub async fn in_use(conn: &mut PgConnection, key: Uuid) -> Result<bool> {
     .bind(key.as_bytes().as_slice())
     .fetch_one(conn)
     .await
+}
+
+/// Ends what waits for keys that are gone already: an erasure may have named one in the moment in which it was destroyed.
+pub async fn heal(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
+    let gone: Vec<Uuid> = sqlx::query_scalar(
+        "select distinct key_id from erasure_key e where not exists (select from keyring_key where id = e.key_id)",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for key in gone {
+        let mut tx = conn.begin().await?;
+        self::gone(&mut tx, key, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }
 
 /// The key is confirmed gone. With the last one of an erasure, notes there, and in the ledger, that all are gone

@@ -249,6 +249,15 @@ pub async fn newest_checkpoint(conn: &mut PgConnection) -> Result<Option<Checkpo
     .await
 }
 
+/// True if this head was signed here.
+pub async fn has_signed(conn: &mut PgConnection, size: u64, root: &Hash) -> Result<bool> {
+    sqlx::query_scalar("select exists (select from checkpoint where size = $1 and root = $2)")
+        .bind(i64::try_from(size).unwrap_or(i64::MAX))
+        .bind(root.as_slice())
+        .fetch_one(conn)
+        .await
+}
+
 /// All checkpoints, the oldest first.
 pub async fn checkpoints(conn: &mut PgConnection) -> Result<Vec<Checkpoint>> {
     sqlx::query_as("select size, root, note, made_at from checkpoint order by size, made_at")

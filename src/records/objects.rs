@@ -74,11 +74,19 @@ pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -
     Ok(done.rows_affected() == 1)
 }
 
-/// Asks for the end of an object that nobody writes, or uses, any more.
+/// Asks for the end of an object that nobody writes, or uses, any more, and of the key that its data key is under: what
+/// it held may be unsent later, when nothing leads from it to this object.
 pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update object set state = 'purge', lease_until = least(lease_until, $2), look_at = $2, sealed_key = null
-         where key = $1",
+        "with old as (
+             select key, key_of(sealed_key) as under from object where key = $1 for update
+         ), marked as (
+             update keyring_key set dirty_at = $2
+             where dirty_at is null and id in (select encode(under, 'hex')::uuid from old where under is not null)
+         )
+         update object o
+         set state = 'purge', lease_until = least(lease_until, $2), look_at = $2, sealed_key = null
+         from old where o.key = old.key",
     )
     .bind(key.to_string())
     .bind(now)
@@ -87,12 +95,17 @@ pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>
     Ok(())
 }
 
-/// Asks for the end of the objects whose writers vanished. Returns how many.
+/// Asks for the end of the objects whose writers vanished, and as [`discard`] of their keys. Returns how many.
 pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
     let done = sqlx::query(
-        "update object set state = 'purge', look_at = $1, sealed_key = null
-         where key in (select key from object where state = 'writing' and look_at <= $1
-             for update skip locked)",
+        "with old as (
+             select key, key_of(sealed_key) as under from object where state = 'writing' and look_at <= $1
+             for update skip locked
+         ), marked as (
+             update keyring_key set dirty_at = $1
+             where dirty_at is null and id in (select encode(under, 'hex')::uuid from old where under is not null)
+         )
+         update object o set state = 'purge', look_at = $1, sealed_key = null from old where o.key = old.key",
     )
     .bind(now)
     .execute(conn)

@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -33,6 +36,7 @@ struct Inner {
     state: Mutex<State>,
     wanted: Notify,
     made: Notify,
+    failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -69,6 +73,7 @@ impl Keyring {
             state: Mutex::default(),
             wanted: Notify::new(),
             made: Notify::new(),
+            failing: AtomicBool::new(false),
         }))
     }
 
@@ -221,10 +226,17 @@ impl Keyring {
             keys.push(Arc::new(WrappingKey::new(*id, key.bytes, self.0.cipher)));
             heads.push((*id, head));
         }
-        self.0.shelf.put(&heads).await?;
+        let put = self.0.shelf.put(&heads).await;
+        self.0.failing.store(put.is_err(), Ordering::Relaxed);
+        put?;
         self.state().spare.extend(keys);
         self.0.made.notify_waiters();
         Ok(())
+    }
+
+    /// True while keys cannot be made.
+    pub fn is_failing(&self) -> bool {
+        self.0.failing.load(Ordering::Relaxed)
     }
 
     /// Takes over spare keys that another process left.

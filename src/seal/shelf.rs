@@ -19,6 +19,9 @@ use super::{Error, HEAD, secret::sync_parent};
 /// Keys that are made together share their id but for the last six bits.
 pub(super) const TOGETHER: u8 = 64;
 
+/// A file that says that this is the keyring's directory, and not the place where its disk is mounted.
+const MARK: &str = "keyring";
+
 /// A place for wrapped keys, each [`HEAD`] bytes.
 pub trait Shelf: fmt::Debug + Send + Sync {
     /// Keeps new keys: they are there, whatever happens, once this has returned.
@@ -45,7 +48,24 @@ impl Directory {
     /// It cannot be made.
     pub fn open(root: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let mark = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(root.join(MARK));
+        match mark {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
         Ok(Self { root: root.into() })
+    }
+
+    /// A key that is not found is gone only where the keyring is: the disk it lies on may be away.
+    fn absent(&self) -> Error {
+        match self.root.join(MARK).exists() {
+            true => Error::NoKey,
+            false => Error::Io(io::Error::other("its directory is not there")),
+        }
     }
 
     fn path(&self, id: Uuid) -> (PathBuf, u64) {
@@ -80,23 +100,32 @@ impl Shelf for Directory {
 
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
         let (path, slot) = self.path(id);
-        Box::pin(blocking(move || {
-            let mut key = vec![0; HEAD];
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(slot * HEAD as u64))?;
-            file.read_exact(&mut key)?;
-            match key.iter().all(|byte| *byte == 0) {
-                true => Err(Error::NoKey),
-                false => Ok(key),
+        Box::pin(async move {
+            let found = blocking(move || {
+                let mut key = vec![0; HEAD];
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(slot * HEAD as u64))?;
+                file.read_exact(&mut key)?;
+                match key.iter().all(|byte| *byte == 0) {
+                    true => Err(Error::NoKey),
+                    false => Ok(key),
+                }
+            });
+            match found.await {
+                Err(Error::NoKey) => Err(self.absent()),
+                found => found,
             }
-        }))
+        })
     }
 
     fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>> {
         let (path, slot) = self.path(id);
         Box::pin(async move {
             match blocking(move || zero(&path, slot)).await {
-                Err(Error::NoKey) => Ok(()),
+                Err(Error::NoKey) => match self.absent() {
+                    Error::NoKey => Ok(()),
+                    away => Err(away),
+                },
                 done => done,
             }
         })
@@ -171,7 +200,11 @@ mod tests {
     fn files(root: &Path) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         for shard in fs::read_dir(root).unwrap() {
-            for file in fs::read_dir(shard.unwrap().path()).unwrap() {
+            let shard = shard.unwrap().path();
+            if !shard.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shard).unwrap() {
                 found.push(fs::read(file.unwrap().path()).unwrap());
             }
         }
@@ -195,6 +228,22 @@ mod tests {
         for (id, bytes) in keys.iter().filter(|(id, _)| id != gone) {
             assert_eq!(shelf.get(*id).await.unwrap(), *bytes);
         }
+    }
+
+    #[tokio::test]
+    async fn while_its_disk_is_away_no_key_is_said_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("keyring"), dir.path().join("away"));
+        let shelf = Directory::open(&root).unwrap();
+        let keys = together();
+        shelf.put(&keys).await.unwrap();
+        fs::rename(&root, &away).unwrap();
+        fs::create_dir(&root).unwrap();
+        assert!(matches!(shelf.destroy(keys[0].0).await, Err(Error::Io(_))));
+        assert!(matches!(shelf.get(keys[0].0).await, Err(Error::Io(_))));
+        fs::remove_dir(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+        assert_eq!(shelf.get(keys[0].0).await.unwrap(), keys[0].1);
     }
 
     #[tokio::test]
