@@ -12,7 +12,7 @@ use crate::harness::{T, run};
 
 async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
     let objects = bucket(t).await?;
-    let mut db = t.pool().acquire().await?;
+    let mut db = t.owner().await?;
     look(&mut db, &objects, &t.keyring, "shop", message_id).await
 }
 
