@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Shared, detached,
-    erasures::{OVERDUE, cause, message},
+    erasures::{OVERDUE, cause, conversation, message},
     look::Look,
     names::{self, Name},
     session::Viewer,
@@ -87,22 +87,12 @@ pub(super) async fn page(
             line: String::from_utf8_lossy(&bytes).into_owned(),
         });
         let gone = row.objects_gone_at.zip(row.keys_gone_at);
-        let conversation = row.conversation_id.map(|id| {
-            let name = names::conversation(
-                row.kind.as_deref().unwrap_or_default(),
-                row.source_id.as_deref().unwrap_or_default(),
-                row.summary.as_deref(),
-                row.profile.as_deref(),
-                row.member_profiles.iter().flatten().map(Vec::as_slice),
-            );
-            (format!("/conversations/{id}"), name)
-        });
         let page = Page {
             shell,
             id: row.id,
             channel: names::plain(&row.channel),
             message_id: message(&row),
-            conversation,
+            conversation: conversation(&row),
             cause: cause(&row.cause),
             steps: steps(&row, now),
             took: gone.map(|(objects, keys)| took(objects.max(keys) - row.asked_at)),

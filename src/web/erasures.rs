@@ -228,19 +228,9 @@ fn view(row: Row, now: Now) -> Erasure {
         None if now.at - row.rows_gone_at > OVERDUE => State::Overdue,
         None => State::Pending,
     };
-    let conversation = row.conversation_id.map(|id| {
-        let name = names::conversation(
-            row.kind.as_deref().unwrap_or_default(),
-            row.source_id.as_deref().unwrap_or_default(),
-            row.summary.as_deref(),
-            row.profile.as_deref(),
-            row.member_profiles.iter().flatten().map(Vec::as_slice),
-        );
-        (format!("/conversations/{id}"), name)
-    });
     Erasure {
         id: row.id,
-        conversation,
+        conversation: conversation(&row),
         channel: names::plain(&row.channel),
         message_id: message(&row),
         cause: cause(&row.cause),
@@ -254,6 +244,20 @@ fn view(row: Row, now: Now) -> Erasure {
         rows: row.rows_erased,
         files: row.objects_found,
     }
+}
+
+/// Where it was said, where known: the address and the name.
+pub(super) fn conversation(row: &Row) -> Option<(String, Name)> {
+    row.conversation_id.map(|id| {
+        let name = names::conversation(
+            row.kind.as_deref().unwrap_or_default(),
+            row.source_id.as_deref().unwrap_or_default(),
+            row.summary.as_deref(),
+            row.profile.as_deref(),
+            row.member_profiles.iter().flatten().map(Vec::as_slice),
+        );
+        (format!("/conversations/{id}"), name)
+    })
 }
 
 /// What was erased: LINE's id of the message, or what it was if it was none.
