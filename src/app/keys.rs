@@ -115,7 +115,7 @@ fn open_directory(path: &Path) -> anyhow::Result<Directory> {
 #[derive(Debug)]
 struct Bucket(Objects);
 
-/// Keys written at the same time.
+/// Keys written, or destroyed, at the same time.
 const AT_ONCE: usize = 16;
 
 fn named(id: Uuid) -> String {
@@ -143,7 +143,11 @@ impl Shelf for Bucket {
         })
     }
 
-    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.0.purge_named(&named(id)).await.map_err(trouble) })
+    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
+        let purged = stream::iter(ids).map(move |id| async move {
+            let purged = self.0.purge_named(&named(*id)).await;
+            purged.map_err(trouble)
+        });
+        Box::pin(purged.buffer_unordered(AT_ONCE).try_collect())
     }
 }

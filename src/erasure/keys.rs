@@ -5,13 +5,19 @@
 //! a time and never waiting for a row; then it is destroyed, confirmed gone, and forgotten. All of it can stop anywhere
 //! and be done again, by any replica.
 
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    records::keys::{self, Closed, TABLES, Table},
-    seal::{self, HEAD, Keyring, WrappingKey},
+    records::{
+        keys::{self, Closed},
+        rewraps::{self, TABLES, Table},
+    },
+    seal::{self, HEAD, Keyring, WrappingKey, key_of},
 };
 
 /// Spare keys are a process's own for so long; it says so again long before.
@@ -21,8 +27,11 @@ const HELD: TimeDelta = TimeDelta::hours(1);
 /// its key once a minute. With the time to do it, this keeps within a minute of the erasure.
 const USED: TimeDelta = TimeDelta::seconds(50);
 
-/// Keys destroyed in one go.
-const MANY: i64 = 100;
+/// Keys destroyed in one go, so that a file of the keyring is synced once for all of them that lie in it.
+const MANY: i64 = 500;
+
+/// How long survivors wait for spare keys that are being made.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What failed on our side. Says nothing of what is sealed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +42,9 @@ pub enum Error {
     /// The keyring.
     #[error(transparent)]
     Keyring(#[from] seal::Error),
+    /// Survivors have to wait for spare keys.
+    #[error("no key was at hand")]
+    NoSpare,
 }
 
 /// Makes and destroys keys. Clones share everything.
@@ -73,7 +85,7 @@ impl Keys {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
                 // Its process ended between record and key. Not so one that cannot be read: that is another secret key's.
-                Err(seal::Error::NoKey) => keys::gone(&mut conn, id, now).await?,
+                Err(seal::Error::NoKey) => keys::gone(&mut conn, &[id], now).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -109,8 +121,8 @@ impl Keys {
         let spare = self.keyring.spare();
         let mut conn = self.pool.acquire().await?;
         let held = keys::hold(&mut conn, &spare, until).await?;
-        let lost = spare.iter().filter(|id| !held.contains(id));
-        lost.for_each(|id| self.keyring.forget(*id));
+        let lost = spare.into_iter().filter(|id| !held.contains(id));
+        self.keyring.forget(&lost.collect::<Vec<_>>());
         Ok(())
     }
 
@@ -129,12 +141,13 @@ impl Keys {
         let mut tx = self.pool.begin().await?;
         let closing = keys::close(&mut tx, now, now - USED).await?;
         tx.commit().await?;
-        closing.iter().for_each(|id| self.keyring.forget(*id));
+        self.keyring.forget(&closing);
 
         let mut conn = self.pool.acquire().await?;
         keys::heal(&mut conn, now).await?;
         // Later ones were closed by another replica after this one's barrier.
-        let closed = keys::closed(&mut conn, MANY, now + TimeDelta::microseconds(1)).await?;
+        let before = now + TimeDelta::microseconds(1);
+        let closed = keys::closed(&mut conn, MANY, before, Uuid::new_v4()).await?;
         drop(conn);
         if closed.is_empty() {
             return Ok(0);
@@ -142,71 +155,91 @@ impl Keys {
         let mut tx = self.pool.begin().await?;
         keys::barrier(&mut tx).await?;
         tx.commit().await?;
+        self.destroy(&closed).await
+    }
 
-        let mut result = Ok(0);
+    async fn destroy(&self, closed: &[Closed]) -> Result<usize, Error> {
+        let (mut readable, mut going, mut failed) = (HashMap::new(), vec![], None);
         for key in closed {
-            let destroyed = self.destroy(key).await;
-            result = match (result, destroyed) {
-                (Ok(count), Ok(gone)) => Ok(count + usize::from(gone)),
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
-        }
-        result
-    }
-
-    async fn destroy(&self, key: Closed) -> Result<bool, Error> {
-        match self.keyring.find(key.id).await {
-            Ok(old) => {
-                for table in TABLES {
-                    while self.rescue(key, &old, table).await? {}
+            match self.keyring.find(key.id).await {
+                Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
+                // As after a restore: it was destroyed after the backup was made. What is still under it is lost, and
+                // says so where it is shown.
+                Err(seal::Error::NoKey) => {
+                    tracing::error!(key = %key.id, "a key is not in the keyring: what is sealed under it cannot be read");
+                    going.push(key.id);
                 }
-                let mut conn = self.pool.acquire().await?;
-                if keys::in_use(&mut conn, key.id).await? {
-                    return Ok(false); // somebody has a row of it
+                Err(error) => failed = Some(error.into()),
+            }
+        }
+        for table in TABLES {
+            self.rescue(&readable, table).await?;
+        }
+        let ids: Vec<Uuid> = readable.keys().copied().collect();
+        let mut conn = self.pool.acquire().await?;
+        // Somebody has a row of those.
+        let held = rewraps::in_use(&mut conn, &ids).await?;
+        drop(conn);
+        going.extend(ids.into_iter().filter(|id| !held.contains(id)));
+        if self.keyring.destroy(&going).await.is_err() {
+            // One that cannot be destroyed costs no other.
+            let mut gone = vec![];
+            for id in going {
+                match self.keyring.destroy(&[id]).await {
+                    Ok(()) => gone.push(id),
+                    Err(error) => failed = Some(error.into()),
                 }
             }
-            // As after a restore: it was destroyed after the backup was made. What is still under it is lost, and says so
-            // where it is shown.
-            Err(seal::Error::NoKey) => {
-                tracing::error!(key = %key.id, "a key is not in the keyring: what is sealed under it cannot be read");
-            }
-            Err(error) => return Err(error.into()),
+            going = gone;
         }
-        self.keyring.destroy(key.id).await?;
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        keys::gone(&mut tx, key.id, now).await?;
+        keys::gone(&mut tx, &going, now).await?;
         tx.commit().await?;
-        Ok(true)
+        failed.map_or(Ok(going.len()), Err)
     }
 
-    /// Gives some of the documents under `key` to another key of the same subject. `false`: there are none left that
-    /// are not held by somebody else.
-    async fn rescue(&self, key: Closed, old: &WrappingKey, table: Table) -> Result<bool, Error> {
-        let now = self.clock.now();
-        let mut tx = self.pool.begin().await?;
-        let survivors = keys::survivors(&mut tx, table, key.id).await?;
-        if survivors.is_empty() {
-            return Ok(false);
+    /// Gives the documents under these keys to other keys of the same subjects, but for those that are held by somebody
+    /// else.
+    async fn rescue(
+        &self,
+        old: &HashMap<Uuid, (Arc<WrappingKey>, Uuid)>,
+        table: Table,
+    ) -> Result<(), Error> {
+        let ids: Vec<Uuid> = old.keys().copied().collect();
+        let mut unreadable = vec![];
+        loop {
+            let now = self.clock.now();
+            let mut tx = self.pool.begin().await?;
+            let survivors = rewraps::survivors(&mut tx, table, &ids, &unreadable).await?;
+            if survivors.is_empty() {
+                return Ok(());
+            }
+            let mut found = vec![];
+            let mut items = HashMap::new();
+            for survivor in survivors {
+                let key = key_of(&survivor.head).and_then(|id| old.get(&id));
+                let (key, subject) = key.ok_or(seal::Error::Unreadable)?;
+                *items.entry(*subject).or_default() += 1;
+                found.push((survivor, key, subject));
+            }
+            let new = keys::obtain(&mut tx, &self.keyring, &items, PATIENCE, now).await?;
+            let new = new.ok_or(Error::NoSpare)?;
+            let (mut rows, mut heads) = (vec![], vec![]);
+            for (survivor, key, subject) in found {
+                let to = new.get(subject).ok_or(Error::NoSpare)?;
+                let Ok(head) = to.key.rewrap(key, &survivor.head) else {
+                    tracing::error!(key = %key.id(), table = ?table, "a document cannot be opened by its key");
+                    unreadable.push(survivor.row);
+                    continue;
+                };
+                debug_assert_eq!(head.len(), HEAD, "as long as the one it replaces");
+                rows.push(survivor.row);
+                heads.push(head);
+            }
+            rewraps::rewrap(&mut tx, table, &rows, &heads).await?;
+            tx.commit().await?;
+            keys::settle(&self.keyring, &new);
         }
-        let items = u32::try_from(survivors.len()).unwrap_or(u32::MAX);
-        let new = keys::key_for(&mut tx, &self.keyring, key.subject, items, now).await?;
-        let (mut rows, mut heads) = (Vec::new(), Vec::new());
-        for survivor in survivors {
-            let Ok(head) = new.key.rewrap(old, &survivor.head) else {
-                tracing::error!(key = %key.id, table = ?table, "a document cannot be opened by its key");
-                continue;
-            };
-            debug_assert_eq!(head.len(), HEAD, "as long as the one it replaces");
-            rows.push(survivor.row);
-            heads.push(head);
-        }
-        if rows.is_empty() {
-            return Ok(false);
-        }
-        keys::rewrap(&mut tx, table, &rows, &heads).await?;
-        tx.commit().await?;
-        self.keyring.claimed(key.subject, new.key.id());
-        Ok(true)
     }
 }

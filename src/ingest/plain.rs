@@ -49,7 +49,7 @@ pub async fn write(
         Written::Met => Ok(false),
         Written::Closed(open) => {
             let closed = keys.into_iter().filter(|key| !open.contains(key));
-            closed.for_each(|key| keyring.forget(key));
+            keyring.forget(&closed.collect::<Vec<_>>());
             Ok(false)
         }
     }

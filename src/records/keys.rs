@@ -1,9 +1,10 @@
 //! What is known of the keyring's keys: whose they are, and which have to go.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Result};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ledger;
@@ -15,8 +16,73 @@ use crate::{
 /// How long [`key_for`] waits for keys that are being made.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A key for `items` more documents of `subject`, open until the caller's transaction ends; the caller tells the keyring
-/// by [`Keyring::claimed`] when it has committed. For those who may wait: ingest takes its keys by the batch.
+/// A key may have been closed since it was last used; its successor too, but hardly once more.
+const TRIES: usize = 3;
+
+/// Keys for so many more documents of each subject, open until the caller's transaction ends; the caller tells the
+/// keyring by [`settle`] when it has committed. `None`: no key was left, and none was made within `patience`.
+pub async fn obtain(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    items: &HashMap<Uuid, u32>,
+    patience: Duration,
+    now: DateTime<Utc>,
+) -> Result<Option<HashMap<Uuid, Taken>>> {
+    let mut taken: HashMap<Uuid, Taken> = HashMap::new();
+    for _ in 0..TRIES {
+        let (mut new, mut subjects) = (vec![], vec![]);
+        for (subject, items) in items {
+            if taken.contains_key(subject) {
+                continue;
+            }
+            let one = match keyring.take(*subject, *items) {
+                Some(one) => one,
+                // Nobody is kept waiting for what does not come.
+                None if keyring.is_failing() => return Ok(None),
+                None => match timeout(patience, keyring.take_soon(*subject, *items)).await {
+                    Ok(one) => one,
+                    Err(_) => return Ok(None),
+                },
+            };
+            if !one.claimed {
+                new.push(one.key.id());
+                subjects.push(*subject);
+            }
+            taken.insert(*subject, one);
+        }
+        if !new.is_empty() {
+            let ours = claim(conn, &new, &subjects, now).await?;
+            for (id, subject) in new.iter().zip(&subjects) {
+                if !ours.contains(id) {
+                    keyring.forget(&[*id]);
+                    taken.remove(subject);
+                }
+            }
+        }
+        let ids: Vec<Uuid> = taken.values().map(|one| one.key.id()).collect();
+        let open = open(conn, &ids).await?;
+        taken.retain(|_, one| {
+            let is_open = open.contains(&one.key.id());
+            if !is_open {
+                keyring.forget(&[one.key.id()]);
+            }
+            is_open
+        });
+        if taken.len() == items.len() {
+            return Ok(Some(taken));
+        }
+    }
+    Ok(None)
+}
+
+/// The transaction is committed, and with it whose the keys are.
+pub fn settle(keyring: &Keyring, taken: &HashMap<Uuid, Taken>) {
+    for (subject, one) in taken.iter().filter(|(_, one)| !one.claimed) {
+        keyring.claimed(*subject, one.key.id());
+    }
+}
+
+/// As [`obtain`], of one subject, for those who may wait; the caller tells the keyring by [`Keyring::claimed`].
 pub async fn key_for(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -24,16 +90,10 @@ pub async fn key_for(
     items: u32,
     now: DateTime<Utc>,
 ) -> Result<Taken> {
-    loop {
-        let taken = tokio::time::timeout(PATIENCE, keyring.take_soon(subject, items)).await;
-        let taken = taken.map_err(|_| sqlx::Error::Io(io::ErrorKind::TimedOut.into()))?;
-        let id = taken.key.id();
-        let ours = taken.claimed || !claim(conn, &[id], &[subject], now).await?.is_empty();
-        if ours && !open(conn, &[id]).await?.is_empty() {
-            return Ok(taken);
-        }
-        keyring.forget(id);
-    }
+    let items = HashMap::from([(subject, items)]);
+    let taken = obtain(conn, keyring, &items, PATIENCE, now).await?;
+    let one = taken.and_then(|mut taken| taken.remove(&subject));
+    one.ok_or_else(|| sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
 }
 
 /// Puts keys on record that are about to be made, as spare keys of the caller's until `lease_until`.
@@ -177,132 +237,21 @@ pub async fn barrier(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Keys that were closed before `before`, in no order: one that cannot be destroyed yet must not stand before others.
+/// Keys that were closed before `before`, from `from` on and around: keys of near ids lie together, and one that cannot
+/// be destroyed yet must not always stand before others.
 pub async fn closed(
     conn: &mut PgConnection,
     limit: i64,
     before: DateTime<Utc>,
+    from: Uuid,
 ) -> Result<Vec<Closed>> {
     sqlx::query_as(
-        "select id, subject from keyring_key where closed_at < $2 order by random() limit $1",
+        "select id, subject from keyring_key where closed_at < $2 order by id < $3, id limit $1",
     )
     .bind(limit)
     .bind(before)
+    .bind(from)
     .fetch_all(conn)
-    .await
-}
-
-/// A table whose documents are sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Messages.
-    Revision,
-    /// Other events.
-    Event,
-    /// Profiles.
-    Contact,
-    /// Group summaries.
-    Conversation,
-    /// Objects.
-    Object,
-}
-
-/// All of them.
-pub const TABLES: [Table; 5] = [
-    Table::Revision,
-    Table::Event,
-    Table::Contact,
-    Table::Conversation,
-    Table::Object,
-];
-
-/// A document that survives its key: where its row is until the transaction ends, and its head.
-#[derive(sqlx::FromRow)]
-pub struct Survivor {
-    /// `ctid`, as text.
-    pub row: String,
-    /// The head.
-    pub head: Vec<u8>,
-}
-
-/// Up to 500 documents under this key, locked. Passes over those that somebody else has locked.
-pub async fn survivors(conn: &mut PgConnection, table: Table, key: Uuid) -> Result<Vec<Survivor>> {
-    let sql = match table {
-        Table::Revision => {
-            "select ctid::text as row, substring(content for 89) as head from revision
-             where key_of(content) = $1 limit 500 for update skip locked"
-        }
-        Table::Event => {
-            "select ctid::text as row, substring(content for 89) as head from event
-             where key_of(content) = $1 limit 500 for update skip locked"
-        }
-        Table::Contact => {
-            "select ctid::text as row, substring(profile for 89) as head from contact
-             where profile is not null and key_of(profile) = $1 limit 500 for no key update skip locked"
-        }
-        Table::Conversation => {
-            "select ctid::text as row, substring(summary for 89) as head from conversation
-             where summary is not null and key_of(summary) = $1 limit 500 for no key update skip locked"
-        }
-        Table::Object => {
-            "select ctid::text as row, sealed_key as head from object
-             where sealed_key is not null and key_of(sealed_key) = $1 limit 500 for update skip locked"
-        }
-    };
-    sqlx::query_as(sql)
-        .bind(key.as_bytes().as_slice())
-        .fetch_all(conn)
-        .await
-}
-
-/// Gives survivors their new heads (parallel slices), in the transaction that has found them.
-pub async fn rewrap(
-    conn: &mut PgConnection,
-    table: Table,
-    rows: &[String],
-    heads: &[Vec<u8>],
-) -> Result<()> {
-    let sql = match table {
-        Table::Revision => {
-            "update revision t set content = w.head || substring(content from 90)
-             from unnest($1::text[], $2::bytea[]) as w (place, head) where t.ctid = w.place::tid"
-        }
-        Table::Event => {
-            "update event t set content = w.head || substring(content from 90)
-             from unnest($1::text[], $2::bytea[]) as w (place, head) where t.ctid = w.place::tid"
-        }
-        Table::Contact => {
-            "update contact t set profile = w.head || substring(profile from 90)
-             from unnest($1::text[], $2::bytea[]) as w (place, head) where t.ctid = w.place::tid"
-        }
-        Table::Conversation => {
-            "update conversation t set summary = w.head || substring(summary from 90)
-             from unnest($1::text[], $2::bytea[]) as w (place, head) where t.ctid = w.place::tid"
-        }
-        Table::Object => {
-            "update object t set sealed_key = w.head
-             from unnest($1::text[], $2::bytea[]) as w (place, head) where t.ctid = w.place::tid"
-        }
-    };
-    sqlx::query(sql)
-        .bind(rows)
-        .bind(heads)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// True if something is sealed under the key, whoever has it locked.
-pub async fn in_use(conn: &mut PgConnection, key: Uuid) -> Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from revision where key_of(content) = $1)
-             or exists (select from event where key_of(content) = $1)
-             or exists (select from contact where profile is not null and key_of(profile) = $1)
-             or exists (select from conversation where summary is not null and key_of(summary) = $1)
-             or exists (select from object where sealed_key is not null and key_of(sealed_key) = $1)",
-    )
-    .bind(key.as_bytes().as_slice())
-    .fetch_one(conn)
     .await
 }
 
@@ -313,31 +262,31 @@ pub async fn heal(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    for key in gone {
-        let mut tx = conn.begin().await?;
-        self::gone(&mut tx, key, now).await?;
-        tx.commit().await?;
+    if gone.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut tx = conn.begin().await?;
+    self::gone(&mut tx, &gone, now).await?;
+    tx.commit().await
 }
 
-/// The key is confirmed gone. With the last one of an erasure, notes there, and in the ledger, that all are gone
+/// The keys are confirmed gone. With the last one of an erasure, notes there, and in the ledger, that all are gone
 /// at `now`. To be called in a transaction.
-pub async fn gone(conn: &mut PgConnection, key: Uuid, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query("delete from keyring_key where id = $1")
-        .bind(key)
+pub async fn gone(conn: &mut PgConnection, keys: &[Uuid], now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("delete from keyring_key where id = any($1)")
+        .bind(keys)
         .execute(&mut *conn)
         .await?;
     // Locked first, so that of two last keys one is the last.
     let waiting: Vec<Uuid> = sqlx::query_scalar(
-        "select id from erasure where id in (select erasure_id from erasure_key where key_id = $1)
+        "select id from erasure where id in (select erasure_id from erasure_key where key_id = any($1))
          order by id for no key update",
     )
-    .bind(key)
+    .bind(keys)
     .fetch_all(&mut *conn)
     .await?;
-    sqlx::query("delete from erasure_key where key_id = $1")
-        .bind(key)
+    sqlx::query("delete from erasure_key where key_id = any($1)")
+        .bind(keys)
         .execute(&mut *conn)
         .await?;
     let gone: Vec<Uuid> = sqlx::query_scalar(

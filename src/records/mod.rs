@@ -19,6 +19,7 @@ pub mod operators;
 pub mod people;
 pub mod places;
 pub mod retention;
+pub mod rewraps;
 pub mod sealed;
 pub mod sessions;
 pub mod subjects;

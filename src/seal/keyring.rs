@@ -43,6 +43,8 @@ struct Inner {
 struct State {
     spare: VecDeque<Arc<WrappingKey>>,
     current: HashMap<Uuid, Current>,
+    /// Whose current key it is.
+    subjects: HashMap<Uuid, Uuid>,
     found: HashMap<Uuid, Arc<WrappingKey>>,
 }
 
@@ -100,13 +102,17 @@ impl Keyring {
         if state.current.len() >= REMEMBERED {
             // Those in use get another key soon; what was sealed under the old ones stays so.
             state.current.clear();
+            state.subjects.clear();
         }
         let current = Current {
             key: Arc::clone(&key),
             used: items,
             claimed: false,
         };
-        state.current.insert(subject, current);
+        state.subjects.insert(key.id(), subject);
+        if let Some(full) = state.current.insert(subject, current) {
+            state.subjects.remove(&full.key.id());
+        }
         Some(Taken {
             key,
             claimed: false,
@@ -122,12 +128,16 @@ impl Keyring {
         }
     }
 
-    /// Seals nothing under this key any more, and opens nothing from memory.
-    pub fn forget(&self, key: Uuid) {
+    /// Seals nothing under these keys any more, and opens nothing by them from memory.
+    pub fn forget(&self, keys: &[Uuid]) {
         let mut state = self.state();
-        state.current.retain(|_, current| current.key.id() != key);
-        state.spare.retain(|spare| spare.id() != key);
-        state.found.remove(&key);
+        for key in keys {
+            match state.subjects.remove(key) {
+                Some(subject) => drop(state.current.remove(&subject)),
+                None => state.spare.retain(|spare| spare.id() != *key),
+            }
+            state.found.remove(key);
+        }
     }
 
     /// Forgets what was read from the shelf, so that keys destroyed by another replica do not stay in memory.
@@ -255,14 +265,14 @@ impl Keyring {
         self.state().spare.iter().map(|key| key.id()).collect()
     }
 
-    /// Destroys a key and confirms that it is gone.
+    /// Destroys keys and confirms that they are gone.
     ///
     /// # Errors
-    /// [`Error::Io`]; it may be there still.
-    pub async fn destroy(&self, id: Uuid) -> Result<(), Error> {
-        self.forget(id);
-        self.0.shelf.destroy(id).await?;
-        self.forget(id);
+    /// [`Error::Io`]; some of them may be there still.
+    pub async fn destroy(&self, ids: &[Uuid]) -> Result<(), Error> {
+        self.forget(ids);
+        self.0.shelf.destroy(ids).await?;
+        self.forget(ids);
         Ok(())
     }
 
@@ -275,7 +285,7 @@ impl Keyring {
         let (key, head) = self.0.master.data_key(id.as_bytes())?;
         self.0.shelf.put(&[(id, head)]).await?;
         let same = self.read(id).await?.bytes() == &*key.bytes;
-        self.0.shelf.destroy(id).await?;
+        self.0.shelf.destroy(&[id]).await?;
         match self.read(id).await {
             Err(Error::NoKey) if same => Ok(()),
             Err(Error::NoKey) | Ok(_) => Err(Error::Unreadable),
@@ -321,7 +331,7 @@ mod tests {
         let found = other.find(key.id()).await.unwrap();
         assert_eq!(found.open(place, &sealed).unwrap(), b"said");
 
-        one.destroy(key.id()).await.unwrap();
+        one.destroy(&[key.id()]).await.unwrap();
         other.forget_found();
         assert!(matches!(other.find(key.id()).await, Err(Error::NoKey)));
         assert_ne!(one.take(subject, 1).unwrap().key.id(), key.id());

@@ -30,8 +30,9 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// One key; [`Error::NoKey`] if it is not there.
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>>;
 
-    /// Destroys a key and confirms that it is gone. One that never was is gone as well.
-    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>>;
+    /// Destroys keys and confirms that they are gone; after an error some of them may be. One that never was is gone as
+    /// well.
+    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// A directory. Keys that were made together lie in one file, each at its own place: 64 keys cost one sync, and one
@@ -118,15 +119,27 @@ impl Shelf for Directory {
         })
     }
 
-    fn destroy(&self, id: Uuid) -> BoxFuture<'_, Result<(), Error>> {
-        let (path, slot) = self.path(id);
+    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
+        let mut files: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
+        for (path, slot) in ids.iter().map(|id| self.path(*id)) {
+            files.entry(path).or_default().push(slot);
+        }
         Box::pin(async move {
-            match blocking(move || zero(&path, slot)).await {
-                Err(Error::NoKey) => match self.absent() {
-                    Error::NoKey => Ok(()),
-                    away => Err(away),
-                },
-                done => done,
+            let all_found = blocking(move || {
+                let mut all_found = true;
+                for (path, slots) in files {
+                    match zero(&path, &slots) {
+                        Err(Error::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                            all_found = false;
+                        }
+                        done => done?,
+                    }
+                }
+                Ok(all_found)
+            });
+            match (all_found.await?, self.absent()) {
+                (true, _) | (false, Error::NoKey) => Ok(()),
+                (false, away) => Err(away),
             }
         })
     }
@@ -152,16 +165,22 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes zeros over one key, in place, and looks that they are there.
-fn zero(path: &Path, slot: u64) -> Result<(), Error> {
+/// Writes zeros over keys of a file, in place, and looks that they are there.
+fn zero(path: &Path, slots: &[u64]) -> Result<(), Error> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
+    for slot in slots {
+        file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
+    }
     file.sync_data()?;
     let mut all = vec![0; HEAD * usize::from(TOGETHER)];
     file.read_exact_at(&mut all, 0)?;
-    let at = HEAD * usize::try_from(slot).unwrap_or_default();
-    if all[at..at + HEAD].iter().any(|byte| *byte != 0) {
-        return Err(io::Error::other("a key is still there after it was overwritten").into());
+    let mut key = [0; HEAD];
+    for slot in slots {
+        file.read_exact_at(&mut key, slot * HEAD as u64)?;
+        if key.iter().any(|byte| *byte != 0) {
+            let error = io::Error::other("a key is still there after it was overwritten");
+            return Err(error.into());
+        }
     }
     if all.iter().all(|byte| *byte == 0) {
         fs::remove_file(path)?;
@@ -220,8 +239,8 @@ mod tests {
         assert_eq!(files(dir.path()).len(), 1);
         let (gone, bytes) = &keys[7];
         assert_eq!(shelf.get(*gone).await.unwrap(), *bytes);
-        shelf.destroy(*gone).await.unwrap();
-        shelf.destroy(*gone).await.unwrap();
+        shelf.destroy(&[*gone]).await.unwrap();
+        shelf.destroy(&[*gone]).await.unwrap();
         assert!(matches!(shelf.get(*gone).await, Err(Error::NoKey)));
         let file = files(dir.path()).concat();
         assert!(!file.windows(HEAD).any(|window| window == &bytes[..]));
@@ -239,7 +258,10 @@ mod tests {
         shelf.put(&keys).await.unwrap();
         fs::rename(&root, &away).unwrap();
         fs::create_dir(&root).unwrap();
-        assert!(matches!(shelf.destroy(keys[0].0).await, Err(Error::Io(_))));
+        assert!(matches!(
+            shelf.destroy(&[keys[0].0]).await,
+            Err(Error::Io(_))
+        ));
         assert!(matches!(shelf.get(keys[0].0).await, Err(Error::Io(_))));
         fs::remove_dir(&root).unwrap();
         fs::rename(&away, &root).unwrap();
@@ -252,11 +274,14 @@ mod tests {
         let shelf = Directory::open(dir.path()).unwrap();
         let keys = together();
         shelf.put(&keys).await.unwrap();
-        for (id, _) in &keys {
-            shelf.destroy(*id).await.unwrap();
+        let (some, others) = keys.split_at(5);
+        for part in [some, others] {
+            let ids: Vec<Uuid> = part.iter().map(|(id, _)| *id).collect();
+            assert_eq!(files(dir.path()).len(), 1);
+            shelf.destroy(&ids).await.unwrap();
         }
         assert!(files(dir.path()).is_empty());
         assert!(matches!(shelf.get(keys[0].0).await, Err(Error::NoKey)));
-        shelf.destroy(keys[0].0).await.unwrap();
+        shelf.destroy(&[keys[0].0]).await.unwrap();
     }
 }
