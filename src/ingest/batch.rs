@@ -10,7 +10,7 @@ use super::{
     Delivery,
     arrival::{Arrival, Meaning, Said},
     keys::Keys,
-    memory::Memory,
+    memory::{Epoch, Memory},
     others,
     places::{self, Placed},
     plain,
@@ -49,13 +49,14 @@ pub struct Item<'a> {
     pub placed: Placed,
 }
 
-/// Writes all events of all deliveries, or nothing.
+/// Writes all events of all deliveries, or nothing. What is learned is believed if it is still the same `epoch` then.
 ///
 /// # Errors
 /// The transaction is rolled back then, or the connection is broken.
 pub async fn write(
     db: &mut PgConnection,
-    memory: &mut Memory,
+    memory: &Memory,
+    epoch: Epoch,
     keyring: &Keyring,
     deliveries: &[&Delivery],
     now: DateTime<Utc>,
@@ -88,7 +89,7 @@ pub async fn write(
     touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
     keys.settle(keyring);
-    memory.learn(learned, now);
+    memory.learn(learned, epoch, now);
     hear(db, memory, &arrivals, now).await;
     Ok(())
 }
@@ -97,14 +98,14 @@ pub async fn write(
 /// channel's row; if it fails, the next batch will do.
 async fn hear(
     db: &mut PgConnection,
-    memory: &mut Memory,
+    memory: &Memory,
     arrivals: &[(i32, &Arrival)],
     now: DateTime<Utc>,
 ) {
     let mut heard: Vec<i32> = arrivals.iter().map(|(channel_id, _)| *channel_id).collect();
     heard.sort_unstable();
     heard.dedup();
-    heard.retain(|channel_id| !memory.is_heard(*channel_id, now));
+    let heard = memory.unheard(&heard, now);
     if !heard.is_empty() && channels::heard(db, &heard, now).await.is_ok() {
         memory.hear(&heard, now);
     }

@@ -6,6 +6,7 @@ mod batch;
 mod committer;
 mod keys;
 mod known;
+mod lane;
 mod memory;
 mod others;
 mod parts;
@@ -13,7 +14,8 @@ mod places;
 mod plain;
 
 pub use arrival::Arrival;
-pub use committer::{Ingest, Refused};
+pub use committer::Ingest;
+pub use lane::Refused;
 
 /// What one verified webhook request brought.
 pub struct Delivery {

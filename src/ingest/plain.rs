@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    arrival::{Arrival, Meaning},
+    Delivery,
+    arrival::{Arrival, Meaning, Said},
     batch::{Error, is_file},
     memory::Memory,
 };
@@ -91,21 +92,8 @@ fn plain<'a>(
     let mut ids = HashSet::new();
     let mut new = vec![];
     for (channel_id, arrival) in arrivals {
-        let Meaning::Message(said) = &arrival.meaning else {
-            return None;
-        };
-        if said.edited || is_file(&said.kind) || !ids.insert((*channel_id, &said.message_id)) {
-            return None;
-        }
-        let place = (*channel_id, arrival.source.place.clone());
-        let conversation_id = memory.conversation(&place, now)?;
-        let contact_id = match &arrival.source.user_id {
-            Some(user_id) => Some(memory.contact(&(*channel_id, user_id.clone()), now)?),
-            None => None,
-        };
-        if let (Place::Group(_) | Place::Room(_), Some(contact)) = (&place.1, contact_id)
-            && !memory.is_present(conversation_id, contact, now)
-        {
+        let (said, conversation_id, contact_id) = known(memory, *channel_id, arrival, now)?;
+        if !ids.insert((*channel_id, &said.message_id)) {
             return None;
         }
         new.push(NewMessage {
@@ -120,4 +108,44 @@ fn plain<'a>(
         });
     }
     Some(new)
+}
+
+/// What is said, where and by whom, if it is a new message without a file and both are known.
+fn known<'a>(
+    memory: &Memory,
+    channel_id: i32,
+    arrival: &'a Arrival,
+    now: DateTime<Utc>,
+) -> Option<(&'a Said, Uuid, Option<Uuid>)> {
+    let Meaning::Message(said) = &arrival.meaning else {
+        return None;
+    };
+    if said.edited || is_file(&said.kind) {
+        return None;
+    }
+    let place = (channel_id, arrival.source.place.clone());
+    let conversation = memory.conversation(&place, now)?;
+    let contact = match &arrival.source.user_id {
+        Some(user_id) => Some(memory.contact(&(channel_id, user_id.clone()), now)?),
+        None => None,
+    };
+    if let (Place::Group(_) | Place::Room(_), Some(contact)) = (&place.1, contact)
+        && !memory.is_present(conversation, contact, now)
+    {
+        return None;
+    }
+    Some((said, conversation, contact))
+}
+
+/// True if [`write()`] will most likely do for the delivery.
+pub fn is_plain(
+    memory: &Memory,
+    keyring: &Keyring,
+    delivery: &Delivery,
+    now: DateTime<Utc>,
+) -> bool {
+    delivery.arrivals.iter().all(|arrival| {
+        let known = known(memory, delivery.channel_id, arrival, now);
+        known.is_some_and(|(_, conversation, _)| keyring.has(conversation))
+    })
 }

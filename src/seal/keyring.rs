@@ -119,6 +119,13 @@ impl Keyring {
         })
     }
 
+    /// True if there is a key for `subject` that the database knows of.
+    pub fn has(&self, subject: Uuid) -> bool {
+        let state = self.state();
+        let current = state.current.get(&subject);
+        current.is_some_and(|current| current.claimed && current.used < COVERS)
+    }
+
     /// The database knows that the key is the subject's.
     pub fn claimed(&self, subject: Uuid, key: Uuid) {
         if let Some(current) = self.state().current.get_mut(&subject)
