@@ -8,7 +8,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arrival, Delivery, arrival::Meaning, batch, memory::Memory};
+use super::{
+    Arrival, Delivery,
+    arrival::Meaning,
+    batch,
+    memory::{Epoch, Memory},
+};
 use crate::{clock::Clock, seal::Keyring};
 
 /// Events in one transaction; the last delivery, or part of one, may bring a few more.
@@ -88,8 +93,12 @@ impl Lane {
         }
     }
 
-    /// Writes what comes, until nothing can come any more and all of it is written.
+    /// Connects, and writes what comes, until nothing can come any more and all of it is written.
     pub async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+        // Now, and not with the first delivery: a connection that comes later makes all lanes forget what they know.
+        if let Ok(Ok((connection, _))) = timeout(DATABASE_LIMIT, self.connect()).await {
+            self.connection = Some(connection);
+        }
         while let Some(first) = waiting.recv().await {
             let mut events = first.delivery.arrivals.len();
             let mut batch = vec![first];
@@ -106,6 +115,13 @@ impl Lane {
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;
         }
+    }
+
+    /// A new connection may lead to another server: after a failover or a restore the rows that are remembered may not be
+    /// there. What still has a connection to the one before can commit nothing there any more.
+    async fn connect(&self) -> sqlx::Result<(PgConnection, Epoch)> {
+        let connection = PgConnection::connect_with(&self.database).await?;
+        Ok((connection, self.memory.begin_anew()))
     }
 
     async fn commit(&mut self, batch: Vec<Waiting>) {
@@ -175,12 +191,7 @@ impl Lane {
         let outcome = timeout(DATABASE_LIMIT, async {
             let (mut connection, epoch) = match kept {
                 Some(connection) => (connection, self.memory.epoch()),
-                // It may lead to another server: after a failover or a restore the rows that are remembered may not be
-                // there. What still has a connection to the one before can commit nothing there any more.
-                None => {
-                    let connection = PgConnection::connect_with(&self.database).await?;
-                    (connection, self.memory.begin_anew())
-                }
+                None => self.connect().await?,
             };
             let (memory, keyring) = (&self.memory, &self.keyring);
             let outcome =
