@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::objects::{Access, Encryption};
+use crate::{
+    media::Reach,
+    objects::{Access, Encryption},
+};
 
 /// Where everything is. The same for every command.
 #[derive(Args, Debug, Clone)]
@@ -150,9 +153,35 @@ pub struct Serve {
     )]
     pub line_data_api_url: Url,
 
+    /// What may be fetched that is not on LINE's API hosts. Pictures of people come from LINE's own hosts, files that an
+    /// app of the sender's has placed elsewhere from any public https address.
+    #[arg(long, env = "EXTERNAL_CONTENT", value_enum, default_value = "on")]
+    pub external_content: ExternalContent,
+
     /// Secrets for a first channel.
     #[command(flatten)]
     pub channel: Credentials,
+}
+
+/// How much of what is not on LINE's API hosts is fetched.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExternalContent {
+    /// Pictures of people, and files that senders' apps have placed elsewhere.
+    On,
+    /// Pictures of people only.
+    Line,
+    /// Neither: nothing but LINE's API is asked.
+    Off,
+}
+
+impl From<ExternalContent> for Reach {
+    fn from(content: ExternalContent) -> Self {
+        match content {
+            ExternalContent::On => Self::Guarded,
+            ExternalContent::Line => Self::Line,
+            ExternalContent::Off => Self::Nowhere,
+        }
+    }
 }
 
 /// What LINE's console gives for a channel.

@@ -12,22 +12,26 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 /// The special-purpose registry of IANA (RFC 6890 and its successors), as a list of what is refused.
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let refused: [(Ipv4Addr, u32); 15] = [
-        (Ipv4Addr::new(0, 0, 0, 0), 8),       // this network
-        (Ipv4Addr::new(10, 0, 0, 0), 8),      // private
-        (Ipv4Addr::new(100, 64, 0, 0), 10),   // carrier-grade NAT
-        (Ipv4Addr::new(127, 0, 0, 0), 8),     // loopback
-        (Ipv4Addr::new(169, 254, 0, 0), 16),  // link-local, and the clouds' metadata
-        (Ipv4Addr::new(172, 16, 0, 0), 12),   // private
-        (Ipv4Addr::new(192, 0, 0, 0), 24),    // protocol assignments
-        (Ipv4Addr::new(192, 0, 2, 0), 24),    // documentation
-        (Ipv4Addr::new(192, 88, 99, 0), 24),  // 6to4 relays
-        (Ipv4Addr::new(192, 168, 0, 0), 16),  // private
-        (Ipv4Addr::new(198, 18, 0, 0), 15),   // benchmarks
-        (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation
-        (Ipv4Addr::new(203, 0, 113, 0), 24),  // documentation
-        (Ipv4Addr::new(224, 0, 0, 0), 4),     // multicast
-        (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, broadcast
+    let refused: [(Ipv4Addr, u32); 19] = [
+        (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network
+        (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
+        (Ipv4Addr::new(100, 64, 0, 0), 10),    // carrier-grade NAT
+        (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback
+        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's own, for the machines in it: public by its number only
+        (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local, and the clouds' metadata
+        (Ipv4Addr::new(172, 16, 0, 0), 12),    // private
+        (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments
+        (Ipv4Addr::new(192, 0, 2, 0), 24),     // documentation
+        (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112: answered by the nearest network
+        (Ipv4Addr::new(192, 52, 193, 0), 24),  // multicast relays
+        (Ipv4Addr::new(192, 88, 99, 0), 24),   // 6to4 relays
+        (Ipv4Addr::new(192, 168, 0, 0), 16),   // private
+        (Ipv4Addr::new(192, 175, 48, 0), 24),  // AS112
+        (Ipv4Addr::new(198, 18, 0, 0), 15),    // benchmarks
+        (Ipv4Addr::new(198, 51, 100, 0), 24),  // documentation
+        (Ipv4Addr::new(203, 0, 113, 0), 24),   // documentation
+        (Ipv4Addr::new(224, 0, 0, 0), 4),      // multicast
+        (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved, broadcast
     ];
     refused
         .iter()
@@ -38,14 +42,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 ///
 /// So v4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local, link-local, loopback and multicast are all out.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let refused: [(Ipv6Addr, u32); 4] = [
+    let refused: [(Ipv6Addr, u32); 5] = [
         (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments, Teredo among them
         (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
         (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // 6to4
+        (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48), // AS112
         (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
     ];
-    let global = address.segments()[0] & 0xe000 == 0x2000;
+    let segments = address.segments();
+    let global = segments[0] & 0xe000 == 0x2000;
+    // ISATAP: the last four bytes are a v4 address, whatever the network is.
+    let tunnel = segments[4] & 0xfdff == 0 && segments[5] == 0x5efe;
     global
+        && !tunnel
         && refused
             .iter()
             .all(|(network, bits)| (address.to_bits() ^ network.to_bits()) >> (128 - bits) != 0)
@@ -65,6 +74,7 @@ mod tests {
             "172.15.255.255",
             "172.32.0.0",
             "169.253.255.255",
+            "168.63.129.15",
             "192.0.1.1",
             "198.20.0.1",
             "223.255.255.255",
@@ -88,7 +98,11 @@ mod tests {
             "172.31.255.255",
             "192.0.0.1",
             "192.0.2.1",
+            "192.31.196.1",
+            "192.52.193.1",
             "192.88.99.1",
+            "192.175.48.1",
+            "168.63.129.16",
             "192.168.1.1",
             "198.18.0.1",
             "198.19.255.255",
@@ -110,6 +124,9 @@ mod tests {
             "2001::1",
             "2001:db8::1",
             "2002:7f00:1::",
+            "2620:4f:8000::1",
+            "2606:4700::5efe:7f00:1",
+            "2606:4700::200:5efe:10.0.0.1",
             "2002:808:808::1",
             "3fff::1",
             "fc00::1",

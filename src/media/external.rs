@@ -3,36 +3,68 @@
 //! Such an address may point into our own network. So only public addresses are connected to, checked where the
 //! connection is made (a name checked earlier may resolve to something else by then), and nothing leads elsewhere.
 
-use std::{
-    error::Error as _,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+mod resolver;
+#[cfg(test)]
+mod tests;
 
-use reqwest::{
-    Client,
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect::Policy,
-};
+use std::{error::Error as _, net::IpAddr, time::Duration};
+
+use reqwest::{Client, redirect::Policy};
 use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
+use self::resolver::{Lookup, NotPublic, PublicOnly};
 use super::{Media, address::is_public, miss::Miss};
 use crate::{
     line::client::{Content, Trouble},
     records::{jobs::Job, media::Reason},
 };
 
-const IN_ALL: Duration = Duration::from_secs(10);
 const SIZE: usize = 20 * 1024 * 1024;
+
+/// Where LINE has pictures of people and groups: hosts below this name, and one that its examples name.
+/// Source: the profile endpoints in the reference of the Messaging API.
+const LINE_BELOW: &str = ".line-scdn.net";
+const LINE_HOST: &str = "obs.line-apps.com";
 
 /// How far a fetch may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// `https` on port 443 of public addresses only.
+    /// `https` on port 443 of public addresses only; for pictures of people and groups, of LINE's own hosts.
     Guarded,
+    /// Pictures, as [`Reach::Guarded`]; no content that is not LINE's.
+    Line,
+    /// Nothing.
+    Nowhere,
     /// Anything. For a pretend LINE on this machine only.
     Anywhere,
+}
+
+/// Who gave an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Giver {
+    /// LINE, in a profile or a group's summary.
+    Line,
+    /// Whoever sent the message.
+    Sender,
+}
+
+/// What keeps a fetch within its bounds; other ones in tests only.
+struct Bounds {
+    lookup: Lookup,
+    port: u16,
+    /// From the first look at the name to the last byte.
+    in_all: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            lookup: resolver::system(),
+            port: 443,
+            in_all: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Fetches what is not LINE's: at most 20 MiB within 10 s, no redirects, no proxy, no credentials.
@@ -40,9 +72,11 @@ pub enum Reach {
 pub(super) struct External {
     http: Client,
     reach: Reach,
+    port: u16,
 }
 
 /// What an address answered with.
+#[derive(Debug)]
 pub(super) struct Fetched {
     /// As declared.
     pub(super) media_type: Option<String>,
@@ -51,23 +85,30 @@ pub(super) struct Fetched {
 
 impl External {
     pub(super) fn new(reach: Reach) -> Result<Self, reqwest::Error> {
+        Self::within(reach, Bounds::default())
+    }
+
+    fn within(reach: Reach, bounds: Bounds) -> Result<Self, reqwest::Error> {
         let mut builder = Client::builder()
-            .timeout(IN_ALL)
+            .timeout(bounds.in_all)
             .redirect(Policy::none())
             .referer(false)
             .no_proxy();
-        if reach == Reach::Guarded {
-            builder = builder.https_only(true).dns_resolver(PublicOnly);
+        if reach != Reach::Anywhere {
+            builder = builder
+                .https_only(true)
+                .dns_resolver(PublicOnly(bounds.lookup));
         }
         Ok(Self {
             http: builder.build()?,
             reach,
+            port: bounds.port,
         })
     }
 
-    /// Fetches `address`; `attempts` says how often that was tried, this time included.
-    async fn fetch(&self, address: &str, attempts: i32) -> Result<Fetched, Miss> {
-        let url = self.allowed(address).ok_or(Miss::Failed(Reason::Address))?;
+    /// Fetches `address`, which `giver` gave; `attempts` says how often that was tried, this time included.
+    async fn fetch(&self, address: &str, giver: Giver, attempts: i32) -> Result<Fetched, Miss> {
+        let url = self.allowed(address, giver).map_err(Miss::Failed)?;
         let response = self.http.get(url).send().await.map_err(miss)?;
         let status = response.status().as_u16();
         match status {
@@ -90,55 +131,44 @@ impl External {
         }
     }
 
-    fn allowed(&self, address: &str) -> Option<Url> {
-        let url = Url::parse(address).ok()?;
-        if self.reach == Reach::Anywhere {
-            return Some(url);
+    /// The address, if it may be asked; names are looked at again where they become addresses.
+    fn allowed(&self, address: &str, giver: Giver) -> Result<Url, Reason> {
+        match (self.reach, giver) {
+            (Reach::Nowhere, _) | (Reach::Line, Giver::Sender) => return Err(Reason::Off),
+            (Reach::Anywhere, _) => return Url::parse(address).map_err(|_| Reason::Address),
+            (Reach::Guarded, _) | (Reach::Line, Giver::Line) => {}
         }
-        let public = match url.host()? {
-            Host::Domain(_) => true,
-            Host::Ipv4(address) => is_public(IpAddr::V4(address)),
-            Host::Ipv6(address) => is_public(IpAddr::V6(address)),
+        let url = Url::parse(address).map_err(|_| Reason::Address)?;
+        let host = match (url.host().ok_or(Reason::Address)?, giver) {
+            (Host::Domain(name), Giver::Line) => name.ends_with(LINE_BELOW) || name == LINE_HOST,
+            (_, Giver::Line) => false,
+            (Host::Domain(_), Giver::Sender) => true,
+            (Host::Ipv4(address), Giver::Sender) => is_public(IpAddr::V4(address)),
+            (Host::Ipv6(address), Giver::Sender) => is_public(IpAddr::V6(address)),
         };
         let plain = url.username().is_empty() && url.password().is_none();
-        let https = url.scheme() == "https" && url.port_or_known_default() == Some(443);
-        (public && plain && https).then_some(url)
+        let https = url.scheme() == "https" && url.port_or_known_default() == Some(self.port);
+        if host && plain && https {
+            Ok(url)
+        } else {
+            Err(Reason::Address)
+        }
     }
 }
 
 impl Media {
-    /// Fetches `address` for `job`, until `stop`.
+    /// Fetches `address`, which `giver` gave, for `job`, until `stop`.
     pub(super) async fn fetch_external(
         &self,
         address: &str,
+        giver: Giver,
         job: &Job,
         stop: &CancellationToken,
     ) -> Result<Fetched, Miss> {
-        let fetched = self.external.fetch(address, job.attempts);
+        let fetched = self.external.fetch(address, giver, job.attempts);
         stop.run_until_cancelled(fetched)
             .await
             .ok_or(Miss::Stopped)?
-    }
-}
-
-/// Resolves names to public addresses only.
-struct PublicOnly;
-
-/// The name has addresses, but none outside.
-#[derive(Debug, thiserror::Error)]
-#[error("no public address")]
-struct NotPublic;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
-            if public.is_empty() {
-                return Err(NotPublic.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
     }
 }
 
@@ -151,52 +181,4 @@ fn miss(error: reqwest::Error) -> Miss {
         cause = error.source();
     }
     Miss::NotYet(Reason::Trouble)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn guarded() -> External {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        External::new(Reach::Guarded).unwrap()
-    }
-
-    #[test]
-    fn only_plain_https_to_the_outside_is_allowed() {
-        let guarded = guarded();
-        for good in [
-            "https://example.com/a?b",
-            "https://example.com:443/",
-            "https://1.1.1.1/",
-        ] {
-            assert!(guarded.allowed(good).is_some(), "{good}");
-        }
-        for bad in [
-            "",
-            "example.com",
-            "http://example.com/",
-            "https://example.com:8443/",
-            "https://user@example.com/",
-            "https://:pass@example.com/",
-            "https://127.0.0.1/",
-            "https://2130706433/",
-            "https://0x7f.1/",
-            "https://0177.0.0.1/",
-            "https://[::1]/",
-            "https://[::ffff:10.0.0.1]/",
-            "https://169.254.169.254/latest/meta-data",
-            "file:///etc/passwd",
-            "ftp://example.com/",
-            "data:text/plain,x",
-        ] {
-            assert!(guarded.allowed(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_for_good() {
-        let refused = guarded().fetch("https://localhost/", 1).await;
-        assert!(matches!(refused, Err(Miss::Failed(Reason::Address))));
-    }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Media,
+    external::Giver,
     landing::{Landing, Place},
     miss::Miss,
 };
@@ -43,7 +44,9 @@ impl Media {
         if attachment.provider == "external" {
             let address = self.external_content(id).await?.original_content_url;
             let address = address.ok_or(Miss::Failed(Reason::Address))?;
-            let fetched = self.fetch_external(&address, job, stop).await?;
+            let fetched = self
+                .fetch_external(&address, Giver::Sender, job, stop)
+                .await?;
             let place = Place::Original(id);
             return self
                 .land(job, place, fetched.media_type, fetched.bytes)

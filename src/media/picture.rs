@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Media,
+    external::Giver,
     landing::Place,
     miss::Miss,
     thumbnail::{JPEG, PICTURE_SIDE},
@@ -44,7 +45,9 @@ impl Media {
             .and_then(Document::new)
             .and_then(|document| document.picture_url())
             .ok_or(Miss::None)?;
-        let fetched = self.fetch_external(&address, job, stop).await?;
+        let fetched = self
+            .fetch_external(&address, Giver::Line, job, stop)
+            .await?;
         let picture = self.thumbnail(fetched.bytes, PICTURE_SIDE).await?;
         let place = Place::Picture(subject, &address);
         self.land(job, place, Some(JPEG.into()), picture.jpeg).await

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Media,
+    external::Giver,
     landing::Place,
     miss::Miss,
     thumbnail::{JPEG, PREVIEW_SIDE, measure},
@@ -48,8 +49,9 @@ impl Media {
                 return self.make_preview(job, &attachment).await;
             }
             let address = self.external_content(id).await?.preview_image_url;
+            let address = address.ok_or(Miss::None)?;
             let fetched = self
-                .fetch_external(&address.ok_or(Miss::None)?, job, stop)
+                .fetch_external(&address, Giver::Sender, job, stop)
                 .await?;
             return self.land_thumbnail(job, id, fetched.bytes).await;
         }

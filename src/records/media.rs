@@ -61,6 +61,8 @@ pub enum Reason {
     Unreadable,
     /// An address that is no public `https` address.
     Address,
+    /// Content that is not LINE's, where fetching it is switched off.
+    Off,
     /// The preview waits for the original.
     Original,
     /// Our own process ended in the middle, again and again.

@@ -94,6 +94,23 @@ async fn an_address_inside_is_never_connected_to() {
 }
 
 #[tokio::test]
+async fn what_is_switched_off_is_never_asked_for() {
+    let t = Archive::new().await;
+    let url = t.line.elsewhere(photo(1, 90, 60));
+    let aoi = t.shop.user("Aoi");
+    for reach in [Reach::Line, Reach::Nowhere] {
+        let worker = t.another_worker(reach).await;
+        let event = aoi.sends_external(Media::Video, &url, Some(&url)).make();
+        let id = t.receives(&event).await;
+        worker.run_until_idle().await.unwrap();
+        assert_eq!(t.states(id).await, "failed off, failed off", "{reach:?}");
+    }
+    assert_eq!(t.line.all_calls(Call::External), 0);
+    assert_eq!(t.jobs().await, 0, "nothing is tried again");
+    t.holds_only(0).await;
+}
+
+#[tokio::test]
 async fn others_servers_are_told_apart_like_line() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");

@@ -6,6 +6,7 @@ use image::GenericImageView;
 use line_chat_archive::{
     fake_line::{Call, User, drawing::photo},
     line::client::Document,
+    media::Reach,
     objects::ObjectKey,
     records::places::FRESH,
     seal::Place,
@@ -201,9 +202,7 @@ async fn a_picture_that_changes_while_it_is_fetched_is_fetched_anew() {
     gate.reached().await;
     aoi.wears(photo(1, 100, 50));
     t.asks("profile", Some(contact), None).await;
-    let other = t
-        .another_worker(line_chat_archive::media::Reach::Anywhere)
-        .await;
+    let other = t.another_worker(Reach::Anywhere).await;
     other.run_until_idle().await.unwrap();
     gate.open();
     working.await.unwrap().unwrap();
@@ -351,4 +350,19 @@ async fn a_picture_that_the_bucket_has_lost_is_fetched_again() {
     t.work().await;
     assert_eq!(t.picture(contact).await.dimensions(), (256, 128));
     t.holds_only(3).await;
+}
+
+#[tokio::test]
+async fn a_picture_that_is_not_on_a_host_of_lines_is_not_fetched() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let contact = t.meets(&aoi).await;
+    t.asks("profile", Some(contact), None).await;
+    let guarded = t.another_worker(Reach::Guarded).await;
+    guarded.run_until_idle().await.unwrap();
+
+    assert_eq!(t.profile(contact).await.1, Some("Aoi".into()));
+    assert_eq!(t.line.all_calls(Call::Picture), 0);
+    assert_eq!(t.jobs().await, 0, "nothing is tried again");
+    t.holds_only(0).await;
 }

@@ -126,6 +126,7 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
                 "unreadable" => "Not a picture that can be read",
                 "unprepared" => "LINE could not prepare it",
                 "address" => "Not fetched: not a public https address",
+                "off" => "Not fetched: files that are not on LINE are switched off here",
                 "forbidden" | "rejected" => "The server refused to hand it out",
                 "trouble" | "truncated" => "The server failed again and again",
                 "crashed" => "Given up: this archive itself failed on it again and again",

@@ -1,0 +1,53 @@
+//! Names become addresses once, and those that are looked at are those that are connected to.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::super::address::is_public;
+
+/// Who is asked for the addresses of a name.
+pub(super) type Lookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// The system's resolver.
+pub(super) fn system() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|found| found.ip()).collect())
+        })
+    })
+}
+
+/// Resolves names to public addresses only. A name is asked for once for each connection, and the connection is made
+/// to what was answered then: a name server that answers otherwise the next time gains nothing.
+pub(super) struct PublicOnly(pub(super) Lookup);
+
+/// The name has addresses, but none outside.
+#[derive(Debug, thiserror::Error)]
+#[error("no public address")]
+pub(super) struct NotPublic;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = (self.0)(name.as_str().to_owned());
+        Box::pin(async move {
+            let found = found.await?.into_iter();
+            let public: Vec<SocketAddr> = found
+                .filter(|found| is_public(*found))
+                // The address's own port is put in the place of 0.
+                .map(|found| SocketAddr::new(found, 0))
+                .collect();
+            if public.is_empty() {
+                return Err(NotPublic.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
