@@ -19,6 +19,8 @@ pub(super) const PICTURE_SIDE: u32 = 256;
 const LONGEST_SIDE: u32 = 12_000;
 const MOST_PIXELS: u64 = 50_000_000;
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+/// For what a PNG has beside its pixels, unpacked: colour profiles and texts can be bombs as well.
+const MOST_BESIDE: u64 = 16 * 1024 * 1024;
 const JPEG_QUALITY: u8 = 80;
 
 /// Media type of every [`Thumbnail`].
@@ -94,15 +96,25 @@ fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), Unreadabl
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_alloc = Some(match format {
+        // Its decoder takes the pixels' memory from us, and from this what it unpacks beside them.
+        ImageFormat::Png => MOST_BESIDE,
+        _ => MOST_MEMORY,
+    });
     let mut reader = reader;
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|_| Unreadable)?;
     let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let own = match format {
+        // Its decoder has the whole picture in four channels before it hands it out.
+        ImageFormat::WebP => 4 * pixels,
+        _ => 0,
+    };
     // Not every decoder keeps to the limits it was given.
     let fits = width.max(height) <= LONGEST_SIDE
-        && u64::from(width) * u64::from(height) <= MOST_PIXELS
-        && decoder.total_bytes() <= MOST_MEMORY;
+        && pixels <= MOST_PIXELS
+        && decoder.total_bytes() + own <= MOST_MEMORY;
     fits.then_some((format, decoder)).ok_or(Unreadable)
 }
 

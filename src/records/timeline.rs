@@ -268,21 +268,3 @@ pub async fn file(
     }
     Ok(file)
 }
-
-/// True while the object is that of a living attachment: asked again and again while it is served.
-pub async fn file_lives(
-    conn: &mut PgConnection,
-    attachment_id: Uuid,
-    key: &str,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (
-            select from attachment where id = $1
-            and ((original_key = $2 and original_state = 'kept') or (preview_key = $2 and preview_state = 'kept'))
-         )",
-    )
-    .bind(attachment_id)
-    .bind(key)
-    .fetch_one(conn)
-    .await
-}

@@ -1,7 +1,7 @@
 //! `GET /attachments/{id}` and its preview, `GET …/picture`: files out of the bucket, through the app only.
 //!
-//! Nothing here is cached, and no address outlives what it leads to: while a file is sent, its row is looked at again
-//! for each MiB, and the connection is cut once the message is unsent.
+//! Nothing here is cached, and no address outlives what it leads to: while an object is sent, its row is looked at again
+//! for each MiB, and the connection is cut once the message, or what else it belongs to, is erased.
 
 use std::{ops::Range, pin::Pin};
 
@@ -64,7 +64,7 @@ pub(super) async fn original(
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, name.unwrap_or("file"), Some(*id)).await
+    send(&request, shared, key, name.unwrap_or("file")).await
 }
 
 /// `GET /attachments/{id}/preview`: LINE's preview, or a thumbnail of our own.
@@ -76,7 +76,7 @@ pub(super) async fn preview(
 ) -> Result<HttpResponse, Error> {
     let file = find(&shared, viewer, *id).await?;
     let key = file.preview_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "preview", Some(*id)).await
+    send(&request, shared, key, "preview").await
 }
 
 async fn find(
@@ -107,7 +107,7 @@ pub(super) async fn contact_picture(
         Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture", None).await
+    send(&request, shared, key, "picture").await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -123,7 +123,7 @@ pub(super) async fn conversation_picture(
         Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture", None).await
+    send(&request, shared, key, "picture").await
 }
 
 /// `GET /exports/{id}`: the copy made for a person.
@@ -140,22 +140,24 @@ pub(super) async fn export(
         Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "export.zip", None).await
+    send(&request, shared, key, "export.zip").await
 }
 
-/// Sends an object. `attachment`: whose file it is, to be looked at again while it is sent.
+/// Sends an object, for as long as it is in use. `name` is what it is saved as if it is not shown.
 async fn send(
     request: &HttpRequest,
     shared: web::Data<Shared>,
     key: String,
     name: &str,
-    attachment: Option<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let object = Object::find(&shared, &key).await?;
     let size = object.size;
     let first = object.read(&shared, 0..size.min(sniff::ENOUGH)).await?;
     let first: Vec<Bytes> = first.try_collect().await?;
     let kind = sniff::playable(&first.concat());
+    if kind.is_none() && !is_download(request) {
+        return Err(Error::NotFound);
+    }
     let asked = request.headers().get(header::RANGE);
     let (status, part) = match range::read(asked.and_then(|value| value.to_str().ok()), size) {
         Wanted::All => (StatusCode::OK, 0..size),
@@ -185,10 +187,14 @@ async fn send(
         ));
     }
     let body = object.read(&shared, part).await?;
-    Ok(match attachment {
-        Some(id) => response.streaming(Box::pin(watched(body, shared, id, key))),
-        None => response.streaming(body),
-    })
+    Ok(response.streaming(Box::pin(watched(body, shared, key))))
+}
+
+/// Whether somebody wants to have the file, rather than a page to show or play it: a player looks into whatever it is
+/// handed, and a playlist leads it elsewhere. Browsers that do not say are believed.
+fn is_download(request: &HttpRequest) -> bool {
+    let wanted = request.headers().get("sec-fetch-dest");
+    wanted.is_none_or(|wanted| wanted == "document" || wanted == "empty")
 }
 
 /// The bytes of an object as they were before they were sealed.
@@ -236,11 +242,10 @@ impl Object {
     }
 }
 
-/// The same bytes, for as long as the attachment lives.
+/// The same bytes, for as long as the object is in use: what is erased is no more, in the same transaction.
 fn watched(
     body: Body,
     shared: web::Data<Shared>,
-    id: Uuid,
     key: String,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
     let start = (body, 0, shared, key);
@@ -252,11 +257,11 @@ fn watched(
         if sent >= LOOK {
             sent = 0;
             let (data, object) = (shared.clone(), key.clone());
-            let lives = detached(async move {
+            let head = detached(async move {
                 let mut conn = data.pool.acquire().await?;
-                Ok(timeline::file_lives(&mut conn, id, &object).await?)
+                Ok(rows::head(&mut conn, &object).await?)
             });
-            if !lives.await? {
+            if head.await?.is_none() {
                 return Err(Error::NotFound);
             }
         }

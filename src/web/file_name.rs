@@ -25,7 +25,7 @@ pub(super) fn attachment(name: &str) -> String {
 }
 
 /// Names that mean a device to Windows, whatever their ending.
-const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// Bytes of a name at most; file systems take 255.
 const ROOM: usize = 200;
 
@@ -36,16 +36,21 @@ fn safe(name: &str) -> String {
         .map(|c| if r#"/\:*?"<>|;"#.contains(c) { '_' } else { c })
         .filter(|c| !c.is_control() && !is_treacherous(*c))
         .collect();
-    let mut kept = shorten(kept.trim().trim_matches('.').trim());
+    let mut kept = shorten(trimmed(&kept));
     let stem = kept
         .split('.')
         .next()
         .unwrap_or_default()
         .trim_end()
         .to_ascii_uppercase();
+    // Windows takes raised digits for digits.
     let numbered = |word| {
-        stem.strip_prefix(word)
-            .is_some_and(|n| n.len() == 1 && n.bytes().all(|byte| byte.is_ascii_digit()))
+        stem.strip_prefix(word).is_some_and(|n| {
+            let mut n = n.chars();
+            n.next()
+                .is_some_and(|digit| digit.is_ascii_digit() || "¹²³".contains(digit))
+                && n.next().is_none()
+        })
     };
     if DEVICES.contains(&stem.as_str()) || numbered("COM") || numbered("LPT") {
         kept.insert(0, '_');
@@ -55,6 +60,11 @@ fn safe(name: &str) -> String {
     } else {
         kept
     }
+}
+
+/// Without spaces and dots at the ends, in whatever order: Windows drops them, so that a name becomes another one.
+fn trimmed(name: &str) -> &str {
+    name.trim_matches(|c: char| c == '.' || c.is_whitespace())
 }
 
 /// Characters that turn a name around or hide a part of it.
@@ -107,6 +117,10 @@ mod tests {
             ("COM1", "_COM1"),
             ("LPT12.txt", "LPT12.txt"),
             ("..%2f", "%2f"),
+            ("x.pdf. . .", "x.pdf"),
+            (". .x", "x"),
+            ("conin$.txt", "_conin$.txt"),
+            ("COM\u{b9}.txt", "_COM\u{b9}.txt"),
         ] {
             assert_eq!(safe(name), is, "{name:?}");
             let header = attachment(name);

@@ -123,6 +123,34 @@ async fn what_could_run_is_only_downloaded() {
         assert!(answer.headers().get("x").is_none());
         assert_eq!(&answer.bytes().await.unwrap(), bytes);
     }
+    // A page that wants to show or play it gets nothing to look into.
+    let list = Bytes::from_static(b"#EXTM3U\n#EXTINF:9,\nhttp://elsewhere.invalid/a.ts");
+    let sent = aoi.sends_video(list, 1_000).await.unwrap();
+    site.run_jobs().await;
+    let path = format!(
+        "/attachments/{}",
+        attachment(&site, sent.message_id()).await
+    );
+    for (wanted, status) in [
+        ("video", 404),
+        ("audio", 404),
+        ("image", 404),
+        ("script", 404),
+        ("style", 404),
+        ("iframe", 404),
+        ("embed", 404),
+        ("object", 404),
+        ("document", 200),
+        ("empty", 200),
+    ] {
+        let request = admin.request(Method::GET, &path);
+        let answer = request
+            .header("sec-fetch-dest", wanted)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{wanted}");
+    }
     let image = aoi.sends_image(svg).await.unwrap();
     site.run_jobs().await;
     let answer = admin
@@ -164,4 +192,49 @@ async fn a_download_does_not_outlive_the_message() {
     assert!(got < size / 2, "{got}");
     assert_eq!(admin.status(&path).await, 404);
     site.run_jobs().await;
+}
+
+#[tokio::test]
+async fn nor_does_a_copy_for_a_person_outlive_what_is_in_it() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let size = 24 * 1024 * 1024;
+    let sent = aoi.sends_file("big.bin", noise(size)).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let contact: Uuid = site.one("select id from contact").await;
+    admin
+        .post(&format!("/contacts/{contact}/export"), &[])
+        .await;
+    site.run_jobs().await;
+    let export: Uuid = site.one("select id from subject_request").await;
+    let path = format!("/exports/{export}");
+    let answer = admin.get(&path).await;
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.bytes_stream();
+    let mut got = body.next().await.unwrap().unwrap().len();
+    aoi.unsends(&sent).await.unwrap();
+    let end = loop {
+        match body.next().await {
+            Some(Ok(bytes)) => got += bytes.len(),
+            Some(Err(_)) => break "cut",
+            None => break "complete",
+        }
+    };
+    assert_eq!(end, "cut", "after {got} bytes");
+    assert!(got < size / 2, "{got}");
+    assert_eq!(admin.status(&path).await, 404);
+    site.run_jobs().await;
+}
+
+/// Bytes that no archive makes smaller.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(size).collect()
 }
