@@ -68,10 +68,11 @@ pub async fn trace(
     let keyring = keys::open(places, &mut db).await?;
     let (state, lines) = look(&mut db, &objects, &keyring, slug, message_id).await?;
     drop(db);
-    say(match state {
-        State::NeverMet => "The channel has never met a message of this id.",
-        State::Lives => "The message lives: it was not unsent.",
-        State::Unsent => "The message was unsent.",
+    say(&match state {
+        State::NeverMet => "The channel has never met a message of this id.".to_owned(),
+        State::Lives => "The message lives: it was neither unsent nor erased.".to_owned(),
+        State::Unsent => "The message was unsent.".to_owned(),
+        State::Erased(cause) => format!("The message was erased; cause: {cause}."),
     });
     for line in table(&lines) {
         say(&line);

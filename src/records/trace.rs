@@ -22,14 +22,16 @@ pub struct Ids {
 }
 
 /// What a channel knows of a message id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Nothing.
     NeverMet,
-    /// It was met, and not unsent.
+    /// It was met, and neither unsent nor erased.
     Lives,
-    /// It was unsent.
+    /// It was unsent; perhaps it had been erased before.
     Unsent,
+    /// It was erased for this cause: retention, subject or operator.
+    Erased(String),
 }
 
 /// The number of a channel, removed or not.
@@ -42,8 +44,8 @@ pub async fn channel(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i
 
 /// The ids of a message, as far as its channel knows them.
 pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sqlx::Result<Ids> {
-    let met: Option<(Uuid, bool)> = sqlx::query_as(
-        "select id, unsent_at is not null from message_ref where channel_id = $1 and message_id = $2",
+    let met: Option<(Uuid, bool, Option<String>)> = sqlx::query_as(
+        "select id, unsent_at is not null, erased_cause from message_ref where channel_id = $1 and message_id = $2",
     )
     .bind(channel_id)
     .bind(message_id)
@@ -54,7 +56,7 @@ pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sq
          union select id from attachment where message_id = $1
          union select id from erasure where channel_id = $2 and message_id = $3",
     )
-    .bind(met.map(|(id, _)| id))
+    .bind(met.as_ref().map(|(id, ..)| id))
     .bind(channel_id)
     .bind(message_id)
     .fetch_all(&mut *db)
@@ -77,8 +79,9 @@ pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sq
         keys,
         state: match met {
             None => State::NeverMet,
-            Some((_, false)) => State::Lives,
-            Some((_, true)) => State::Unsent,
+            Some((_, true, _)) => State::Unsent,
+            Some((_, false, Some(cause))) => State::Erased(cause),
+            Some((_, false, None)) => State::Lives,
         },
     })
 }

@@ -11,12 +11,16 @@ use line_chat_archive::{
         operators::{self, NewOperator},
         retention::{self, Month},
         subjects::{self, Wish},
+        trace::State,
     },
 };
 use sqlx::ConnectOptions;
 use uuid::Uuid;
 
-use crate::harness::{T, run};
+use crate::{
+    harness::{T, run},
+    trace::{trace, traces},
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -175,6 +179,8 @@ async fn what_is_erased_for_any_cause_leaves_no_trace_and_does_not_come_back() {
             settle(t).await?;
             assert_eq!(t.traces("MARK-").await?, [""; 0], "{cause}");
             assert!(t.objects()?.is_empty(), "{cause}");
+            let (state, lines) = trace(t, photo.message_id()).await?;
+            assert_eq!((state, traces(&lines)), (State::Erased(cause.to_owned()), vec![]));
             for event in [&text, &edit] {
                 t.shop.redeliver(event).await;
             }

@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::harness::{T, run};
 
-async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
+/// What `erasures trace` says of a message of the shop.
+pub async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
     let objects = bucket(t).await?;
     let mut db = t.owner().await?;
     look(&mut db, &objects, &t.keyring, "shop", message_id).await
@@ -29,7 +30,7 @@ async fn bucket(t: &T) -> anyhow::Result<Objects> {
 }
 
 /// The places at which something was found that should not be there once the message is unsent.
-fn traces(lines: &[Line]) -> Vec<(&str, Found)> {
+pub fn traces(lines: &[Line]) -> Vec<(&str, Found)> {
     let traces = lines.iter().filter(|line| line.found.is_trace());
     traces.map(|line| (&*line.place, line.found)).collect()
 }
