@@ -34,6 +34,9 @@ struct Arguments {
     /// Only these apps
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [App::Ours, App::New, App::Naive, App::Node, App::Python])]
     only: Vec<App>,
+    /// Only these measurements
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::ALL)]
+    measure: Vec<Measure>,
     /// One round, short and small: to see that all works
     #[arg(long)]
     quick: bool,
@@ -49,6 +52,31 @@ struct Arguments {
     /// Said by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Measure {
+    /// Ours beside the small handlers
+    Compare,
+    /// Ours beside ours with a cipher that does nothing
+    Sealing,
+    /// Ours at a steady rate
+    Steady,
+    /// The same while messages are unsent
+    Erasing,
+    /// Ours for long
+    Soak,
+}
+
+impl Measure {
+    const ALL: [Self; 5] = [
+        Self::Compare,
+        Self::Sealing,
+        Self::Steady,
+        Self::Erasing,
+        Self::Soak,
+    ];
 }
 
 fn main() -> Result<()> {
@@ -101,15 +129,20 @@ async fn run(arguments: &Arguments, ground: &Ground) -> Result<()> {
     if ground.in_memory()? {
         say("**The database is in memory: these numbers say nothing of a disk.**\n");
     }
-    say(&bench
-        .compare(&apps, if arguments.quick { 1 } else { arguments.rounds })
-        .await?);
-    if apps.contains(&App::Ours) {
-        let rounds = if arguments.quick { 1 } else { arguments.rounds };
-        say(&bench.sealing(rounds).await?);
-        say(&bench.steady().await?);
-        say(&bench.erasing().await?);
-        say(&bench.soak().await?);
+    let rounds = if arguments.quick { 1 } else { arguments.rounds };
+    for measure in Measure::ALL {
+        if !arguments.measure.contains(&measure)
+            || measure != Measure::Compare && !apps.contains(&App::Ours)
+        {
+            continue;
+        }
+        say(&match measure {
+            Measure::Compare => bench.compare(&apps, rounds).await?,
+            Measure::Sealing => bench.sealing(rounds).await?,
+            Measure::Steady => bench.steady().await?,
+            Measure::Erasing => bench.erasing().await?,
+            Measure::Soak => bench.soak().await?,
+        });
     }
     say(&bench.honesty());
     Ok(())

@@ -150,9 +150,12 @@ impl<'a> Bench<'a> {
         running.acknowledged -= erased.acknowledged;
         self.stop(running).await?;
         Ok(format!(
-            "line-chat-archive at a steady {rate} webhooks/s for {seconds} s: p99 {:.2} ms alone, {:.2} ms while \
-             {} messages were unsent one after the other ({:.0} a second) and their keys destroyed.\n",
+            "line-chat-archive at a steady {rate} webhooks/s for {seconds} s: p50 {:.2} ms and p99 {:.2} ms alone, \
+             {:.2} and {:.2} ms while {} messages were unsent one after the other ({:.0} a second) and their keys \
+             destroyed.\n",
+            alone.quantile(0.5),
             alone.quantile(0.99),
+            beside.quantile(0.5),
             beside.quantile(0.99),
             erased.acknowledged,
             erased.rate(),

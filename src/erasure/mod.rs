@@ -126,16 +126,13 @@ async fn go(
     if asked.is_empty() {
         return Ok(asked);
     }
-    // A person's own erasure leaves the copy that was made for them to its end.
-    let affected = match cause {
-        Cause::Subject(_) => vec![],
-        _ => exports::affected(db, &asked).await?,
-    };
     let ids: Vec<_> = asked.iter().map(|asked| asked.message).collect();
-    erasures::lock_attachments(db, &ids).await?;
-    erasures::condemn_objects(db, &asked, now).await?;
-    erasures::condemn_keys(db, &asked, now).await?;
-    exports::withdraw(db, &affected, &asked, now).await?;
-    erasures::delete_messages(db, &asked, now).await?;
+    erasures::lock(db, &ids).await?;
+    // A person's own erasure leaves the copy that was made for them to its end.
+    if !matches!(cause, Cause::Subject(_)) {
+        let affected = exports::affected(db, &asked).await?;
+        exports::withdraw(db, &affected, &asked, now).await?;
+    }
+    erasures::delete(db, &asked, now).await?;
     Ok(asked)
 }

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::exports;
+
 /// Why something is erased, and what or who says so.
 #[derive(Clone, Copy, Debug)]
 pub enum Cause<'a> {
@@ -122,140 +124,87 @@ pub async fn ask(
     .await
 }
 
-/// Locks the attachments of these messages, so that no download can finish into them from here on.
-pub async fn lock_attachments(db: &mut PgConnection, messages: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query("select from attachment where message_id = any($1) order by id for update")
-        .bind(messages)
-        .execute(db)
-        .await?;
+/// Locks what hangs on these messages, and these events, until the transaction ends: no download can finish into their
+/// attachments from here on, and nothing under their keys is moved. No export begins before the end either. What a later
+/// statement sees is as whoever held a row has left it.
+pub async fn lock(db: &mut PgConnection, targets: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query(
+        "with attachments as (
+             select from attachment where message_id = any($1) order by id for update
+         ), revisions as (
+             select from revision where message_id = any($1) order by message_id, webhook_event_id, edited for update
+         ), events as (
+             select from event where id = any($1) order by id for update
+         )
+         select pg_advisory_xact_lock_shared($2)::text, (select count(*) from attachments),
+             (select count(*) from revisions), (select count(*) from events)",
+    )
+    .bind(targets)
+    .bind(exports::LOCK)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
-/// Hands every object of the erased messages to the sweep, whatever its state, in the name of its erasure.
-pub async fn condemn_objects(
+/// Deletes messages and events that are locked. Revisions, attachments and jobs go with them by foreign key, every object
+/// of theirs goes to the sweep in the name of its erasure, whatever its state, and the keys they are sealed under are said
+/// to have to be destroyed. One that is being moved from one key to another is readable by both until the first one is
+/// gone. What there was is counted on the record, which is closed where there is nothing to wait for.
+pub async fn delete(
     db: &mut PgConnection,
     asked: &[Asked],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "with locked as (
-             select o.key, e.id, key_of(o.sealed_key) as under
-             from unnest($1::uuid[], $2::uuid[]) as e (id, message) join attachment a on a.message_id = e.message
-             join object o on o.attachment_id = a.id
+        "with asked as (
+             select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
+         ), objects as (
+             select o.key, asked.id, key_of(o.sealed_key) as under
+             from asked join attachment a on a.message_id = asked.message join object o on o.attachment_id = a.id
              order by o.key for update of o
          ), condemned as (
-             update object o set state = 'purge', erasure_id = locked.id, look_at = $3, sealed_key = null
-             from locked where o.key = locked.key
-         ), linked as (
-             insert into erasure_key (erasure_id, key_id)
-             select distinct id, encode(under, 'hex')::uuid from locked where under is not null
-             on conflict do nothing
-         )
-         update erasure set objects_found = found.n
-         from (select id, count(*) as n from locked group by id) found where erasure.id = found.id",
-    )
-    .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
-    .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
-    .bind(now)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Says of the keys that the erased messages and events are sealed under that they have to be destroyed. One that is being
-/// moved from one key to another is readable by both until the first one is gone.
-pub async fn condemn_keys(
-    db: &mut PgConnection,
-    asked: &[Asked],
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let messages: Vec<Uuid> = asked.iter().map(|a| a.message).collect();
-    let erasures: Vec<Uuid> = asked.iter().map(|a| a.id).collect();
-    // On their own: what is locked here is then seen as whoever held it has left it.
-    sqlx::query(
-        "select from revision where message_id = any($1) order by message_id, webhook_event_id, edited for update",
-    )
-    .bind(&messages)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query("select from event where id = any($1) order by id for update")
-        .bind(&messages)
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
-        "with asked as (
-             select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
-         )
-         insert into erasure_key (erasure_id, key_id)
-         select asked.id, encode(key_of(r.content), 'hex')::uuid
-         from asked join revision r on r.message_id = asked.message
-         union
-         select asked.id, encode(key_of(v.content), 'hex')::uuid
-         from asked join event v on v.id = asked.message
-         union
-         select asked.id, k.id
-         from asked join (
-             select id, conversation_id from message where id = any($2)
-             union all select id, conversation_id from event where id = any($2)
-         ) m on m.id = asked.message
-         join keyring_key k on k.subject = m.conversation_id and k.closed_at is not null
-         on conflict do nothing",
-    )
-    .bind(&erasures)
-    .bind(&messages)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "with dirty as (
-             select id from keyring_key
-             where dirty_at is null and id in (select key_id from erasure_key where erasure_id = any($1))
-             order by id for no key update
-         )
-         update keyring_key k set dirty_at = $2 from dirty where k.id = dirty.id",
-    )
-    .bind(&erasures)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "update erasure e set keys_found = (select count(*) from erasure_key k where k.erasure_id = e.id)
-         where id = any($1)",
-    )
-    .bind(&erasures)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Deletes messages and events; revisions, attachments and jobs go with them by foreign key. Counts the rows on the record
-/// and closes it where there are no objects to wait for.
-pub async fn delete_messages(
-    db: &mut PgConnection,
-    asked: &[Asked],
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "with asked as (
-             select * from unnest($1::uuid[], $2::uuid[]) as e (id, message)
-         ), deleted as (
-             delete from message m using asked where m.id = asked.message returning asked.id, asked.message
-         ), events as (
-             delete from event v using asked where v.id = asked.message returning asked.id
-         ), counted as (
-             select d.id, 1
-                 + (select count(*) from revision r where r.message_id = d.message)
-                 + (select count(*) from attachment a where a.message_id = d.message)
-                 + (select count(*) from job j join attachment a on a.id = j.attachment_id where a.message_id = d.message)
-                 as n
-             from deleted d
+             update object o set state = 'purge', erasure_id = objects.id, look_at = $3, sealed_key = null
+             from objects where o.key = objects.key
+         ), said as (
+             select asked.id, m.conversation_id,
+                 1 + (select count(*) from revision r where r.message_id = m.id)
+                 + (select count(*) from attachment a where a.message_id = m.id)
+                 + (select count(*) from job j join attachment a on a.id = j.attachment_id where a.message_id = m.id) as n
+             from asked join message m on m.id = asked.message
              union all
-             select id, 1 from events
+             select asked.id, v.conversation_id, 1 from asked join event v on v.id = asked.message
+         ), under as (
+             select id, encode(under, 'hex')::uuid as key from objects where under is not null
+             union
+             select asked.id, encode(key_of(r.content), 'hex')::uuid
+             from asked join revision r on r.message_id = asked.message
+             union
+             select asked.id, encode(key_of(v.content), 'hex')::uuid from asked join event v on v.id = asked.message
+             union
+             select said.id, k.id
+             from said join keyring_key k on k.subject = said.conversation_id and k.closed_at is not null
+         ), linked as (
+             insert into erasure_key (erasure_id, key_id) select id, key from under on conflict do nothing
+         ), dirty as (
+             select id from keyring_key where dirty_at is null and id in (select key from under)
+             order by id for no key update
+         ), dirtied as (
+             update keyring_key k set dirty_at = $3 from dirty where k.id = dirty.id
+         ), messages as (
+             delete from message m using asked where m.id = asked.message
+         ), events as (
+             delete from event v using asked where v.id = asked.message
+         ), counted as (
+             select id, coalesce((select n from said where said.id = asked.id), 0) as rows,
+                 (select count(*) from objects where objects.id = asked.id) as objects,
+                 (select count(*) from under where under.id = asked.id) as keys
+             from asked
          )
          update erasure e
-         set rows_erased = coalesce((select n from counted where counted.id = e.id), 0),
-             objects_gone_at = case when e.objects_found = 0 then $3 end,
-             keys_gone_at = case when e.keys_found = 0 then $3 end
-         from asked where e.id = asked.id",
+         set rows_erased = c.rows, objects_found = e.objects_found + c.objects, keys_found = e.keys_found + c.keys,
+             objects_gone_at = case when e.objects_found + c.objects = 0 then $3 end,
+             keys_gone_at = case when e.keys_found + c.keys = 0 then $3 end
+         from counted c where e.id = c.id",
     )
     .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())

@@ -13,6 +13,9 @@ use crate::{
     seal::{Keyring, Place},
 };
 
+/// The lock that erasures share from before they look for exports, and that an export takes alone to begin.
+pub const LOCK: i64 = 726_593_043;
+
 /// Requests whose export has to be made, those that a vanished process has begun among them.
 pub async fn due(conn: &mut PgConnection) -> Result<Vec<Task>> {
     sqlx::query_as(
@@ -28,7 +31,8 @@ pub async fn due(conn: &mut PgConnection) -> Result<Vec<Task>> {
 /// Begins an export, in a transaction: what is erased from here on takes it away. `false`: it is not wanted any more.
 pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<bool> {
     // Waits for erasures that have looked for exports already and have not found this one.
-    sqlx::query("select pg_advisory_xact_lock(726593043)")
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(LOCK)
         .execute(&mut *conn)
         .await?;
     let done = sqlx::query(
@@ -93,11 +97,8 @@ pub struct Affected {
     erased: Uuid,
 }
 
-/// Exports of those whose messages and events these are, in the caller's transaction; none begins before it ends.
+/// Exports of those whose messages and events these are, in the caller's transaction, which has taken [`LOCK`].
 pub async fn affected(conn: &mut PgConnection, asked: &[Asked]) -> Result<Vec<Affected>> {
-    sqlx::query("select pg_advisory_xact_lock_shared(726593043)")
-        .execute(&mut *conn)
-        .await?;
     sqlx::query_as(
         "select distinct on (r.id) r.id as request, e.id as erased
          from subject_request r join (

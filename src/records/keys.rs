@@ -29,6 +29,9 @@ pub async fn obtain(
     now: DateTime<Utc>,
 ) -> Result<Option<HashMap<Uuid, Taken>>> {
     let mut taken: HashMap<Uuid, Taken> = HashMap::new();
+    if items.is_empty() {
+        return Ok(Some(taken));
+    }
     for _ in 0..TRIES {
         let (mut new, mut subjects) = (vec![], vec![]);
         for (subject, items) in items {
