@@ -1,6 +1,9 @@
 //! Group commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
@@ -22,6 +25,12 @@ const MAX_BATCH: usize = 256;
 /// For connecting, and for one transaction. With the wait before it this must end within the two seconds after which
 /// LINE calls a delivery failed.
 const DATABASE_LIMIT: Duration = Duration::from_millis(1200);
+
+/// After a batch that erases a lane rests for so many times as long as that took, and no longer than the other: nobody who
+/// writes meanwhile is to notice that thousands are unsent one after the other. What waits is taken in one batch then, so
+/// the more is unsent at once the less the rest counts.
+const REST: u32 = 3;
+const MAX_REST: Duration = Duration::from_millis(12);
 
 /// What the committer asks of its connection.
 const OPTIONS: [(&str, &str); 10] = [
@@ -110,7 +119,12 @@ impl Lane {
             }
             // Whoever gave up was answered 503, or is gone, and will come again: that work is not done twice.
             batch.retain(|one| !one.answer.is_closed());
+            let erases = batch.iter().any(|one| one.delivery.erases());
+            let begun = Instant::now();
             self.commit(batch).await;
+            if erases {
+                tokio::time::sleep((begun.elapsed() * REST).min(MAX_REST)).await;
+            }
         }
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;

@@ -26,3 +26,11 @@ pub struct Delivery {
     /// Length of the request's body: what it weighs while it waits.
     pub bytes: usize,
 }
+
+impl Delivery {
+    /// True if it has an unsend.
+    fn erases(&self) -> bool {
+        let is_unsend = |one: &Arrival| matches!(one.meaning, arrival::Meaning::Unsend(_));
+        self.arrivals.iter().any(is_unsend)
+    }
+}
