@@ -72,6 +72,9 @@ pub async fn trace(
         State::NeverMet => "The channel has never met a message of this id.".to_owned(),
         State::Lives => "The message lives: it was neither unsent nor erased.".to_owned(),
         State::Unsent => "The message was unsent.".to_owned(),
+        State::Withheld => {
+            "The message was unsent under a hold that covers unsends; it is withheld until the hold is lifted.".to_owned()
+        }
         State::Erased(cause) => format!("The message was erased; cause: {cause}."),
     });
     for line in table(&lines) {

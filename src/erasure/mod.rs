@@ -41,6 +41,12 @@
 //! the same transaction, whole or half made, and another one is made. A copy begins only when all who have not seen it have
 //! ended: they share a lock which it takes alone.
 //!
+//! # Holds
+//!
+//! A hold stops rules and orders; if it says so, also what a person has asked for; and if it says that too, unsends. What is
+//! unsent under such a hold is [`withheld`]: it leaves its conversation in the transaction of the unsend, and is erased
+//! when the hold is lifted. Until then it is sealed like everything else, and only the hold's own page shows it.
+//!
 //! # Accepted
 //!
 //! - An unsend for a message that was never archived leaves a tombstone and a record with a count of zero: the
@@ -57,6 +63,7 @@ pub mod restore;
 pub mod retention;
 pub mod sealer;
 pub mod subject;
+pub mod withheld;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -73,6 +80,9 @@ use crate::{
 /// tombstones: [`meet`](crate::records::messages::meet) for an unsend, [`entomb`](crate::records::messages::entomb) for
 /// every other cause. Doing it again does nothing. Returns how many are erased for the first time.
 ///
+/// An unsend that a hold covers is not one of them: its message is withheld. For unsends the transaction has entered
+/// ([`holds::enter`](crate::records::holds::enter)) before it took a lock.
+///
 /// # Errors
 /// The database's; nothing is erased then, because the caller's transaction fails.
 pub async fn erase(
@@ -81,7 +91,11 @@ pub async fn erase(
     cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<usize> {
-    let asked = go(db, targets, cause, now).await?;
+    let left = match cause {
+        Cause::Unsend => withheld::withhold(db, targets, now).await?,
+        _ => targets.to_vec(),
+    };
+    let asked = go(db, &left, cause, now).await?;
     tell(db, &asked, now).await?;
     Ok(asked.len())
 }
@@ -130,7 +144,7 @@ async fn go(
     erasures::lock(db, &ids).await?;
     // A person's own erasure leaves the copy that was made for them to its end.
     if !matches!(cause, Cause::Subject(_)) {
-        let affected = exports::affected(db, &asked).await?;
+        let affected = exports::affected(db, &ids).await?;
         exports::withdraw(db, &affected, &asked, now).await?;
     }
     erasures::delete(db, &asked, now).await?;

@@ -1,7 +1,7 @@
 //! After a restore from a backup the database is older than the ledger's copies. What was erased since is erased again
 //! before anybody can see it, and the ledger goes on where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -17,6 +17,7 @@ use crate::{
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
+        holds,
         ledger::{self, Checkpoint},
         messages::{self, Mention, Ref},
         subjects::{self, Task},
@@ -70,10 +71,11 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     }
     let now = clock.now();
     let mut erased = 0;
+    let requested = requested(&records);
     drop(conn);
     for (records, leaves) in records.chunks(MANY).zip(leaves.chunks(MANY)) {
         let mut tx = pool.begin().await?;
-        erased += erase(&mut tx, records, now).await?;
+        erased += erase(&mut tx, records, &requested, now).await?;
         ledger::append(&mut tx, tree.size(), records, leaves, None, now).await?;
         tx.commit().await?;
         leaves.iter().for_each(|leaf| tree.push(*leaf));
@@ -137,21 +139,35 @@ impl Again {
             erased,
             target,
             conversation_id: self.record.conversation,
-            webhook_event_id: self.record.trigger.as_deref().filter(|_| unsend),
+            webhook_event_id: self.word(0).filter(|_| unsend),
             asked_at: self.asked_at(now),
         }
     }
 }
 
+/// The erasures that were asked for.
+fn requested(records: &[Vec<u8>]) -> HashSet<Uuid> {
+    let records = records.iter().filter_map(|bytes| Record::parse(bytes));
+    let requested = records.filter(|record| record.kind == Kind::Requested);
+    requested.map(|record| record.erasure).collect()
+}
+
 async fn erase(
     db: &mut PgConnection,
     records: &[Vec<u8>],
+    requested: &HashSet<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
     let mut asked = vec![];
     for bytes in records {
         let record = Record::parse(bytes).ok_or(copies::Error::Damaged)?;
-        let (Kind::Requested, Some(slug)) = (record.kind, &record.channel) else {
+        // What was withheld and then erased is erased.
+        let counts = match record.kind {
+            Kind::Requested => true,
+            Kind::Withheld => !requested.contains(&record.erasure),
+            _ => false,
+        };
+        let Some(slug) = record.channel.as_ref().filter(|_| counts) else {
             continue;
         };
         // A channel that the backup does not know has nothing in it.
@@ -163,11 +179,12 @@ async fn erase(
         let key = |again: &Again| (again.channel_id, again.record.message_id.clone());
         key(one).cmp(&key(other))
     });
+    holds::enter(db).await?;
     let refs = meet(db, &asked, now).await?;
     // Of what rests on one cause many go together.
     type Group<'a> = Vec<(&'a Again, NewErasure<'a>)>;
     let mut groups: BTreeMap<(i32, &str, &str), Group<'_>> = BTreeMap::new();
-    let mut people = vec![];
+    let (mut people, mut withheld) = (vec![], vec![]);
     for again in &asked {
         let record = &again.record;
         let erasure = match (&record.message_id, record.event) {
@@ -178,6 +195,10 @@ async fn erase(
                 let Some(found) = found else { continue };
                 let mut erasure = again.erasure(Erased::Message(message_id), found.id, now);
                 erasure.conversation_id = found.conversation_id;
+                if record.kind == Kind::Withheld {
+                    withheld.push(erasure);
+                    continue;
+                }
                 erasure
             }
             (None, Some(event)) => again.erasure(Erased::Event, event, now),
@@ -195,6 +216,8 @@ async fn erase(
         );
         groups.entry(group).or_default().push((again, erasure));
     }
+    // By the hold, if the backup has it; else it is erased as any unsend.
+    super::erase(db, &withheld, Cause::Unsend, now).await?;
     for group in groups.into_values() {
         let Some((first, _)) = group.first() else {
             continue;

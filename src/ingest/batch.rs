@@ -20,6 +20,7 @@ use crate::{
     records::{
         channels,
         erasures::{Cause, Erased, NewErasure},
+        holds,
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
     },
     seal::{self, Keyring, Place},
@@ -70,6 +71,10 @@ pub async fn write(
         return Ok(());
     }
     let mut tx = db.begin().await?;
+    if deliveries.iter().any(|delivery| delivery.erases()) {
+        // Before any row is locked: whoever sets a hold waits for all who have entered.
+        holds::enter(&mut tx).await?;
+    }
     let (places, learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
     let items: Vec<Item<'_>> = arrivals
         .iter()

@@ -13,6 +13,8 @@ pub enum Kind {
     Purged,
     /// The keys it was sealed under are gone, and with them every copy in a backup.
     KeysDestroyed,
+    /// An unsend was met under a hold that covers it: the message is found no more, but kept until the hold ends.
+    Withheld,
     /// This ledger was handed out.
     Exported,
     /// A hold began: what it covers is not erased.

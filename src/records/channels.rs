@@ -165,6 +165,14 @@ pub async fn known(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32
         .await
 }
 
+/// The slugs of channels, removed or not.
+pub async fn slugs(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<(i32, String)>> {
+    sqlx::query_as("select id, slug from channel where id = any($1)")
+        .bind(ids)
+        .fetch_all(db)
+        .await
+}
+
 /// The number of a channel that is not removed.
 pub async fn find(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar("select id from channel where slug = $1 and removed_at is null")

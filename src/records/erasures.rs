@@ -43,6 +43,7 @@ pub enum Erased<'a> {
 }
 
 /// An erasure to be put on record.
+#[derive(Clone, Copy)]
 pub struct NewErasure<'a> {
     /// Our own id of the erasure.
     pub id: Uuid,

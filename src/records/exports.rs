@@ -98,7 +98,7 @@ pub struct Affected {
 }
 
 /// Exports of those whose messages and events these are, in the caller's transaction, which has taken [`LOCK`].
-pub async fn affected(conn: &mut PgConnection, asked: &[Asked]) -> Result<Vec<Affected>> {
+pub async fn affected(conn: &mut PgConnection, targets: &[Uuid]) -> Result<Vec<Affected>> {
     sqlx::query_as(
         "select distinct on (r.id) r.id as request, e.id as erased
          from subject_request r join (
@@ -108,9 +108,37 @@ pub async fn affected(conn: &mut PgConnection, asked: &[Asked]) -> Result<Vec<Af
              or e.conversation_id in (select id from conversation c where c.contact_id = r.contact_id)
          where export_state in ('running', 'ready') order by r.id",
     )
-    .bind(asked.iter().map(|one| one.message).collect::<Vec<_>>())
+    .bind(targets)
     .fetch_all(conn)
     .await
+}
+
+/// Takes exports away without an erasure, so that others are made: what is withheld must not be in them.
+pub async fn take_back(
+    conn: &mut PgConnection,
+    affected: &[Affected],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<Uuid> = affected.iter().map(|one| one.request).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "with taken as (
+             update subject_request set export_state = 'asked', export_key = null
+             from (select id as old, export_key as key from subject_request
+                   where id = any($1) and export_state in ('running', 'ready') order by id for update) o
+             where id = o.old returning id, o.key
+         ), dirty as (
+             update keyring_key set dirty_at = coalesce(dirty_at, $2) where subject in (select id from taken)
+         )
+         update object set state = 'purge', look_at = $2, sealed_key = null where key in (select key from taken)",
+    )
+    .bind(ids)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Takes exports away in the name of the erasures, so that others are made.

@@ -1,8 +1,11 @@
-//! Legal holds: conversations in which nothing is erased by a rule or by an operator.
+//! Legal holds: conversations in which nothing is erased by a rule or by an operator; some cover more.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
+
+use super::ledger;
+use crate::ledger::{Kind, Record};
 
 /// A hold, in force or lifted.
 #[derive(FromRow, Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct Hold {
     pub reason: String,
     /// True: it also stops what a person has asked for.
     pub covers_subject: bool,
+    /// True: it also withholds what is unsent.
+    pub covers_unsend: bool,
     /// Login of whoever set it.
     pub set_by: String,
     /// When.
@@ -33,6 +38,8 @@ pub struct NewHold<'a> {
     pub reason: &'a str,
     /// True: it also stops what a person has asked for.
     pub covers_subject: bool,
+    /// True: it also withholds what is unsent; then it has to cover what a person has asked for, too.
+    pub covers_unsend: bool,
     /// Who sets it.
     pub by: Uuid,
 }
@@ -72,23 +79,52 @@ pub async fn set(
     sqlx::query("select pg_advisory_xact_lock(726593044)")
         .execute(&mut *conn)
         .await?;
+    let id = Uuid::now_v7();
     let done = sqlx::query(
-        "insert into hold (id, conversation_id, reason, covers_subject, set_by, set_at)
-         select $1, id, $4, $5, $6, $7 from conversation where id = $2 and channel_id = any($3)",
+        "insert into hold (id, conversation_id, reason, covers_subject, covers_unsend, set_by, set_at)
+         select $1, id, $4, $5, $8, $6, $7 from conversation where id = $2 and channel_id = any($3)",
     )
-    .bind(Uuid::now_v7())
+    .bind(id)
     .bind(hold.conversation_id)
     .bind(channels)
     .bind(hold.reason)
     .bind(hold.covers_subject)
     .bind(hold.by)
     .bind(now)
-    .execute(conn)
+    .bind(hold.covers_unsend)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    tell(conn, Kind::HoldSet, id, hold.by, now).await?;
+    Ok(true)
 }
 
-/// Lifts a hold; the rules of its channel look through everything anew. `None`: there is no such hold in sight.
+/// Puts into the ledger that a hold began or ended, and by whom; not why, which is somebody's words.
+async fn tell(
+    conn: &mut PgConnection,
+    kind: Kind,
+    id: Uuid,
+    by: Uuid,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (slug, conversation): (String, Uuid) = sqlx::query_as(
+        "select slug, c.id from hold h join conversation c on c.id = h.conversation_id
+         join channel on channel.id = c.channel_id where h.id = $1",
+    )
+    .bind(id)
+    .fetch_one(&mut *conn)
+    .await?;
+    let record = Record {
+        trigger: Some(by.to_string()),
+        ..ledger::record(kind, id, Some(slug), Some(conversation), now)
+    };
+    ledger::pend(conn, &[record], now).await
+}
+
+/// Lifts a hold, in a transaction; the rules of its channel look through everything anew. `None`: there is no such hold in
+/// sight.
 pub async fn lift(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -96,7 +132,7 @@ pub async fn lift(
     by: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Option<Uuid>> {
-    sqlx::query_scalar(
+    let lifted = sqlx::query_scalar(
         "with lifted as (
              update hold h set lifted_by = $3, lifted_at = $4 from conversation c
              where h.id = $1 and h.lifted_at is null and c.id = h.conversation_id and c.channel_id = any($2)
@@ -111,6 +147,22 @@ pub async fn lift(
     .bind(channels)
     .bind(by)
     .bind(now)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if lifted.is_some() {
+        tell(conn, Kind::HoldLifted, id, by, now).await?;
+    }
+    Ok(lifted)
+}
+
+/// The conversation of a hold in sight, lifted or not.
+pub async fn of(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<Option<Uuid>> {
+    sqlx::query_scalar(
+        "select c.id from hold h join conversation c on c.id = h.conversation_id
+         where h.id = $1 and c.channel_id = any($2)",
+    )
+    .bind(id)
+    .bind(channels)
     .fetch_optional(conn)
     .await
 }
@@ -122,7 +174,7 @@ pub async fn list(
     conversation: Option<Uuid>,
 ) -> Result<Vec<Hold>> {
     sqlx::query_as(
-        "select h.id, h.conversation_id, reason, covers_subject, s.login as set_by, set_at,
+        "select h.id, h.conversation_id, reason, covers_subject, covers_unsend, s.login as set_by, set_at,
              l.login as lifted_by, lifted_at
          from hold h join conversation c on c.id = h.conversation_id
          join operator s on s.id = h.set_by left join operator l on l.id = h.lifted_by

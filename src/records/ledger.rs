@@ -9,6 +9,33 @@ use crate::ledger::{Hash, Kind, Record};
 /// What is put into every record.
 const SOFTWARE: &str = concat!("line-chat-archive ", env!("CARGO_PKG_VERSION"));
 
+/// A record of this version, of which nothing more is said yet.
+pub fn record(
+    kind: Kind,
+    id: Uuid,
+    channel: Option<String>,
+    conversation: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Record {
+    Record {
+        v: 1,
+        kind,
+        erasure: id,
+        channel,
+        message_id: None,
+        event: None,
+        conversation,
+        cause: None,
+        trigger: None,
+        asked_at: None,
+        at: now.timestamp_millis(),
+        rows: None,
+        objects: None,
+        keys: None,
+        software: SOFTWARE.to_owned(),
+    }
+}
+
 /// Puts records on the way into the ledger, in the caller's transaction.
 pub async fn pend(conn: &mut PgConnection, records: &[Record], now: DateTime<Utc>) -> Result<()> {
     let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
@@ -45,22 +72,17 @@ impl Erased {
             Kind::KeysDestroyed => self.keys_gone_at?,
             _ => self.rows_gone_at,
         };
+        let (channel, conversation) = (Some(self.slug.clone()), self.conversation_id);
         Some(Record {
-            v: 1,
-            kind,
-            erasure: self.id,
-            channel: Some(self.slug.clone()),
             message_id: self.message_id.clone(),
             event: self.event_id,
-            conversation: self.conversation_id,
             cause: Some(self.cause.clone()),
             trigger: self.trigger.clone(),
             asked_at: Some(self.asked_at.timestamp_millis()),
-            at: at.timestamp_millis(),
             rows: (kind == Kind::Requested).then_some(self.rows_erased.into()),
             objects: (kind != Kind::KeysDestroyed).then_some(self.objects_found.into()),
             keys: (kind != Kind::Purged).then_some(self.keys_found.into()),
-            software: SOFTWARE.to_owned(),
+            ..record(kind, self.id, channel, conversation, at)
         })
     }
 }

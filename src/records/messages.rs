@@ -88,7 +88,7 @@ pub struct Place {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// A living message by our id, if it is in sight.
+/// A living message by our id, if it is in sight, and not withheld.
 pub async fn place(
     db: &mut PgConnection,
     channels: &[i32],
@@ -96,12 +96,29 @@ pub async fn place(
 ) -> sqlx::Result<Option<Place>> {
     sqlx::query_as(
         "select id, channel_id, message_id, conversation_id, occurred_at from message
-         where id = $1 and channel_id = any($2)",
+         where id = $1 and channel_id = any($2) and not exists (select from withheld where message_id = $1)",
     )
     .bind(id)
     .bind(channels)
     .fetch_optional(db)
     .await
+}
+
+/// Locks the rows of messages of a channel (LINE's ids), as [`meet`] does. On its own, so that what whoever held a row has
+/// done to it is seen.
+pub async fn lock(
+    db: &mut PgConnection,
+    channel_id: i32,
+    message_ids: &[&str],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "select from message_ref where channel_id = $1 and message_id = any($2) order by message_id for update",
+    )
+    .bind(channel_id)
+    .bind(message_ids)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Lays the tombstones of messages of a channel (LINE's ids) that are erased for another cause than an unsend. Their
@@ -113,14 +130,7 @@ pub async fn entomb(
     cause: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    // On its own, so that what whoever held a row has done to it is seen.
-    sqlx::query(
-        "select from message_ref where channel_id = $1 and message_id = any($2) order by message_id for update",
-    )
-    .bind(channel_id)
-    .bind(message_ids)
-    .execute(&mut *db)
-    .await?;
+    lock(db, channel_id, message_ids).await?;
     sqlx::query(
         "update message_ref set erased_at = $4, erased_cause = $3
          where channel_id = $1 and message_id = any($2) and unsent_at is null and erased_at is null",

@@ -25,3 +25,4 @@ pub mod sessions;
 pub mod subjects;
 pub mod timeline;
 pub mod trace;
+pub mod withheld;

@@ -62,6 +62,18 @@ pub async fn head(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>>
     Ok(head.flatten())
 }
 
+/// As [`head`], but `None` if the object is of a message that is withheld.
+pub async fn head_in_sight(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>> {
+    let head: Option<Option<Vec<u8>>> = sqlx::query_scalar(
+        "select sealed_key from object o where key = $1 and state = 'kept' and not exists (
+             select from attachment a join withheld w on w.message_id = a.message_id where a.id = o.attachment_id)",
+    )
+    .bind(key)
+    .fetch_optional(conn)
+    .await?;
+    Ok(head.flatten())
+}
+
 /// Says that the object is written, and in use; `false`: it must not come to be any more.
 pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(

@@ -30,6 +30,8 @@ pub enum State {
     Lives,
     /// It was unsent; perhaps it had been erased before.
     Unsent,
+    /// It was unsent, and a hold that covers that keeps it.
+    Withheld,
     /// It was erased for this cause: retention, subject or operator.
     Erased(String),
 }
@@ -44,8 +46,9 @@ pub async fn channel(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i
 
 /// The ids of a message, as far as its channel knows them.
 pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sqlx::Result<Ids> {
-    let met: Option<(Uuid, bool, Option<String>)> = sqlx::query_as(
-        "select id, unsent_at is not null, erased_cause from message_ref where channel_id = $1 and message_id = $2",
+    let met: Option<(Uuid, bool, Option<String>, bool)> = sqlx::query_as(
+        "select id, unsent_at is not null, erased_cause, exists (select from withheld w where w.message_id = r.id)
+         from message_ref r where channel_id = $1 and message_id = $2",
     )
     .bind(channel_id)
     .bind(message_id)
@@ -79,9 +82,10 @@ pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sq
         keys,
         state: match met {
             None => State::NeverMet,
-            Some((_, true, _)) => State::Unsent,
-            Some((_, false, Some(cause))) => State::Erased(cause),
-            Some((_, false, None)) => State::Lives,
+            Some((.., true)) => State::Withheld,
+            Some((_, true, ..)) => State::Unsent,
+            Some((_, false, Some(cause), _)) => State::Erased(cause),
+            Some((_, false, None, _)) => State::Lives,
         },
     })
 }

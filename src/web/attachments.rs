@@ -58,13 +58,14 @@ pub(super) async fn original(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
+    let all = viewer.sees_erasures();
     let file = find(&shared, viewer, *id).await?;
     let event = preview::parse(file.content.as_deref());
     let name = event
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, name.unwrap_or("file")).await
+    send(&request, shared, key, name.unwrap_or("file"), all).await
 }
 
 /// `GET /attachments/{id}/preview`: LINE's preview, or a thumbnail of our own.
@@ -74,9 +75,10 @@ pub(super) async fn preview(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
+    let all = viewer.sees_erasures();
     let file = find(&shared, viewer, *id).await?;
     let key = file.preview_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "preview").await
+    send(&request, shared, key, "preview", all).await
 }
 
 async fn find(
@@ -107,7 +109,7 @@ pub(super) async fn contact_picture(
         Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture").await
+    send(&request, shared, key, "picture", false).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -123,7 +125,7 @@ pub(super) async fn conversation_picture(
         Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture").await
+    send(&request, shared, key, "picture", false).await
 }
 
 /// `GET /exports/{id}`: the copy made for a person.
@@ -140,17 +142,19 @@ pub(super) async fn export(
         Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "export.zip").await
+    send(&request, shared, key, "export.zip", false).await
 }
 
-/// Sends an object, for as long as it is in use. `name` is what it is saved as if it is not shown.
+/// Sends an object, for as long as it is in use. `name` is what it is saved as if it is not shown; `all`: what a hold
+/// withholds is sent too.
 async fn send(
     request: &HttpRequest,
     shared: web::Data<Shared>,
     key: String,
     name: &str,
+    all: bool,
 ) -> Result<HttpResponse, Error> {
-    let object = Object::find(&shared, &key).await?;
+    let object = Object::find(&shared, &key, all).await?;
     let size = object.size;
     let first = object.read(&shared, 0..size.min(sniff::ENOUGH)).await?;
     let first: Vec<Bytes> = first.try_collect().await?;
@@ -187,7 +191,7 @@ async fn send(
         ));
     }
     let body = object.read(&shared, part).await?;
-    Ok(response.streaming(Box::pin(watched(body, shared, key))))
+    Ok(response.streaming(Box::pin(watched(body, shared, key, all))))
 }
 
 /// Whether somebody wants to have the file, rather than a page to show or play it: a player looks into whatever it is
@@ -211,15 +215,10 @@ struct Object {
 }
 
 impl Object {
-    async fn find(shared: &web::Data<Shared>, key: &str) -> Result<Self, Error> {
+    async fn find(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Self, Error> {
         let text = key.to_owned();
         let key = ObjectKey::parse(key).ok_or(Error::Internal("key"))?;
-        let (data, asked) = (shared.clone(), text.clone());
-        let head = detached(async move {
-            let mut conn = data.pool.acquire().await?;
-            Ok(rows::head(&mut conn, &asked).await?)
-        });
-        let head = head.await?.ok_or(Error::NotFound)?;
+        let head = head(shared, &text, all).await?.ok_or(Error::NotFound)?;
         let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
         let data_key = shared.keyring.find(wrapping).await?.open_data_key(&head)?;
         let (sealed, _) = shared.objects.get(key, Some(0..0)).await?;
@@ -242,11 +241,24 @@ impl Object {
     }
 }
 
+async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option<Vec<u8>>, Error> {
+    let (shared, key) = (shared.clone(), key.to_owned());
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        Ok(match all {
+            true => rows::head(&mut conn, &key).await?,
+            false => rows::head_in_sight(&mut conn, &key).await?,
+        })
+    })
+    .await
+}
+
 /// The same bytes, for as long as the object is in use: what is erased is no more, in the same transaction.
 fn watched(
     body: Body,
     shared: web::Data<Shared>,
     key: String,
+    all: bool,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
     let start = (body, 0, shared, key);
     stream::try_unfold(start, move |(mut body, mut sent, shared, key)| async move {
@@ -256,12 +268,7 @@ fn watched(
         sent += bytes.len();
         if sent >= LOOK {
             sent = 0;
-            let (data, object) = (shared.clone(), key.clone());
-            let head = detached(async move {
-                let mut conn = data.pool.acquire().await?;
-                Ok(rows::head(&mut conn, &object).await?)
-            });
-            if head.await?.is_none() {
+            if head(&shared, &key, all).await?.is_none() {
                 return Err(Error::NotFound);
             }
         }

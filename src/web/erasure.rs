@@ -131,6 +131,7 @@ fn says(kind: Kind) -> &'static str {
         Kind::Purged => "its files confirmed gone",
         Kind::KeysDestroyed => "its keys destroyed",
         Kind::Exported => "exported",
+        Kind::Withheld => "withheld by a hold",
         Kind::HoldSet => "a hold set",
         Kind::HoldLifted => "a hold lifted",
     }

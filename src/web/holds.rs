@@ -1,4 +1,6 @@
-//! `/holds`: conversations in which neither a rule nor an operator erases anything.
+//! `/holds`: conversations in which neither a rule nor an operator erases anything; and what a hold withholds.
+
+use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -6,7 +8,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Error, Shared, detached,
+    Error, Shared, cursor, detached,
     form::Form,
     look::Look,
     names::{self, Name},
@@ -14,11 +16,13 @@ use super::{
     see_other,
     session::Viewer,
     shell::Shell,
+    thread::{self, Thread},
     when::When,
 };
 use crate::records::{
-    conversations,
+    conversations::{self, Conversation},
     holds::{self, NewHold},
+    withheld,
 };
 
 /// Characters of a reason.
@@ -35,7 +39,9 @@ struct Hold {
     id: Uuid,
     conversation: (Uuid, Name),
     reason: Name,
-    covers_subject: bool,
+    covers: &'static str,
+    /// Messages that it withholds.
+    withheld: i64,
     set: (String, When),
     lifted: Option<(String, When)>,
 }
@@ -44,7 +50,31 @@ struct Hold {
 pub(super) struct New {
     conversation: Uuid,
     reason: String,
-    covers_subject: Option<String>,
+    covers: String,
+}
+
+/// How much a hold covers, as the form has it.
+const COVERS: [&str; 3] = ["rules", "requests", "unsends"];
+
+#[derive(Template)]
+#[template(path = "hold.html")]
+struct One {
+    shell: Shell,
+    conversation: (Uuid, Name),
+    open: Open,
+}
+
+/// What the messages' templates ask for.
+struct Open {
+    thread: Thread,
+    several: bool,
+    /// Nothing is erased from here.
+    governs: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Query {
+    before: Option<String>,
 }
 
 /// `GET /holds`
@@ -59,22 +89,25 @@ pub(super) async fn page(
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut conn = shared.pool.acquire().await?;
         let mut views = vec![];
-        for hold in holds::list(&mut conn, allowed, None).await? {
+        let holds = holds::list(&mut conn, allowed, None).await?;
+        let ids: Vec<Uuid> = holds.iter().map(|hold| hold.id).collect();
+        let counts = withheld::counts(&mut conn, &ids).await?;
+        let counts: HashMap<Uuid, i64> = counts.into_iter().collect();
+        for hold in holds {
             let place = conversations::find(&mut conn, keyring, allowed, hold.conversation_id);
             let Some(place) = place.await? else { continue };
-            let name = names::conversation(
-                &place.kind,
-                &place.source_id,
-                place.summary.as_deref(),
-                place.profile.as_deref(),
-                [].into_iter(),
-            );
+            let name = name(&place);
             let by = |who: Option<String>, at: Option<_>| Some((who?, now.dated(at?)));
             views.push(Hold {
                 id: hold.id,
                 conversation: (place.id, name),
                 reason: names::plain(&hold.reason),
-                covers_subject: hold.covers_subject,
+                covers: match (hold.covers_subject, hold.covers_unsend) {
+                    (_, true) => "; it covers requests and unsends",
+                    (true, false) => "; it covers requests",
+                    _ => "",
+                },
+                withheld: counts.get(&hold.id).copied().unwrap_or_default(),
                 set: (hold.set_by, now.dated(hold.set_at)),
                 lifted: by(hold.lifted_by, hold.lifted_at),
             });
@@ -82,6 +115,55 @@ pub(super) async fn page(
         html(&Page {
             shell: Shell::new(&viewer, &look, "holds"),
             holds: views,
+        })
+    })
+    .await
+}
+
+fn name(place: &Conversation) -> Name {
+    names::conversation(
+        &place.kind,
+        &place.source_id,
+        place.summary.as_deref(),
+        place.profile.as_deref(),
+        [].into_iter(),
+    )
+}
+
+/// `GET /holds/{id}?before=…`: what it withholds.
+pub(super) async fn withheld(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    look: Look,
+    id: web::Path<Uuid>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    let before = match &query.before {
+        Some(text) => Some(cursor::read(text).ok_or(Error::NotFound)?),
+        None => None,
+    };
+    detached(async move {
+        let now = now(&shared, look);
+        let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
+        let mut tx = shared
+            .pool
+            .begin_with("begin isolation level repeatable read read only")
+            .await?;
+        let held = holds::of(&mut tx, allowed, *id).await?;
+        let held = held.ok_or(Error::NotFound)?;
+        let place = conversations::find(&mut tx, keyring, allowed, held).await?;
+        let place = place.ok_or(Error::NotFound)?;
+        let thread = thread::withheld(&mut tx, keyring, (&place, *id), before, now).await?;
+        tx.commit().await?;
+        html(&One {
+            shell: Shell::new(&viewer, &look, "holds"),
+            conversation: (place.id, name(&place)),
+            open: Open {
+                thread,
+                several: place.kind != "user",
+                governs: false,
+            },
         })
     })
     .await
@@ -95,14 +177,15 @@ pub(super) async fn set(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     let reason = new.reason.trim().replace(char::is_control, " ");
-    if reason.is_empty() || reason.chars().count() > LONGEST {
+    if !COVERS.contains(&&*new.covers) || reason.is_empty() || reason.chars().count() > LONGEST {
         return Err(Error::Unreadable);
     }
     detached(async move {
         let hold = NewHold {
             conversation_id: new.conversation,
             reason: &reason,
-            covers_subject: new.covers_subject.is_some(),
+            covers_subject: new.covers != "rules",
+            covers_unsend: new.covers == "unsends",
             by: viewer.session.operator_id,
         };
         let mut tx = shared.pool.begin().await?;
@@ -125,10 +208,11 @@ pub(super) async fn lift(
     viewer.governs()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
-        let mut conn = shared.pool.acquire().await?;
+        let mut tx = shared.pool.begin().await?;
         let by = session.operator_id;
-        let lifted = holds::lift(&mut conn, &session.channels, *id, by, now).await?;
+        let lifted = holds::lift(&mut tx, &session.channels, *id, by, now).await?;
         lifted.ok_or(Error::NotFound)?;
+        tx.commit().await?;
         Ok(see_other("/holds"))
     })
     .await

@@ -171,6 +171,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(read().to(holds::page))
                 .route(web::post().to(holds::set)),
         )
+        .route("/holds/{id}", read().to(holds::withheld))
         .route("/holds/{id}/lift", web::post().to(holds::lift))
         .service(
             web::resource("/messages/{id}/erase")

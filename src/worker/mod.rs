@@ -23,6 +23,7 @@ use crate::{
         keys::{self, Keys},
         retention::{REST, Retention},
         subject::Subjects,
+        withheld::Withheld,
     },
     line::client::LineApi,
     media::{self, LEASE, Media, Mended, Reach},
@@ -88,6 +89,7 @@ pub struct Worker {
     exports: Exports,
     retention: Retention,
     subjects: Subjects,
+    withheld: Withheld,
     wake: Arc<Notify>,
     files: Hands,
     asking: Hands,
@@ -136,6 +138,7 @@ impl Worker {
         );
         let retention = Retention::new(shared.clone(), time.clone());
         let subjects = Subjects::new(shared.clone(), time.clone());
+        let withheld = Withheld::new(shared.clone(), time.clone());
         let people = People::new(shared.clone(), time.clone(), keyring.clone(), line.clone());
         let media = Media::new(shared, time, keyring, objects, line, reach)?;
         Ok(Self {
@@ -147,6 +150,7 @@ impl Worker {
             exports,
             retention,
             subjects,
+            withheld,
             wake: Arc::default(),
             files: Hands::four(),
             asking: Hands::four(),
@@ -239,7 +243,8 @@ impl Worker {
         let mut ruled = None;
         while !stop.is_cancelled() {
             let now = self.clock.now();
-            let mut failed = self.subjects.erase(REST, stop).await.err();
+            let mut failed = self.withheld.free().await.err();
+            failed = failed.or(self.subjects.erase(REST, stop).await.err());
             if ruled.is_none_or(|at| now - at >= RULES) {
                 ruled = Some(now);
                 failed = failed.or(self.retention.pass(REST, stop).await.err());
@@ -281,6 +286,7 @@ impl Worker {
             }
             moved += self.media.sweep().await?;
             moved += self.exports.work().await?;
+            moved += self.withheld.free().await?;
             moved += self.subjects.erase(Duration::ZERO, &stop).await?;
             moved += self.retention.pass(Duration::ZERO, &stop).await?;
             moved += self.keys.shred().await?;

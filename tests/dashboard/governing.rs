@@ -105,7 +105,11 @@ async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
             && page.contains(&format!("/messages/{message}/erase"))
     );
     let id = conversation.to_string();
-    let hold = [("conversation", id.as_str()), ("reason", "case <7>")];
+    let hold = [
+        ("conversation", id.as_str()),
+        ("reason", "case <7>"),
+        ("covers", "rules"),
+    ];
     assert_eq!(
         admin.post("/holds", &hold).await.status(),
         StatusCode::SEE_OTHER
@@ -113,7 +117,7 @@ async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
     let page = admin.page("/holds").await;
     assert!(page.contains("case &#60;7&#62;") && page.contains("set by <bdi>admin</bdi>"));
     assert!(
-        page.contains("It does not stop an unsend"),
+        page.contains("It does not stop an unsend either, unless it covers unsends"),
         "the rule, in words"
     );
     let order = format!("/messages/{message}/erase");
@@ -241,7 +245,11 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
     admin
         .post(
             "/holds",
-            &[("conversation", &conversation), ("reason", "case")],
+            &[
+                ("conversation", &conversation),
+                ("reason", "case"),
+                ("covers", "requests"),
+            ],
         )
         .await;
     admin
@@ -255,6 +263,7 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         "/retention".to_owned(),
         format!("/retention/{rule}"),
         "/holds".to_owned(),
+        format!("/holds/{hold}"),
         format!("/messages/{message}/erase"),
         format!("/contacts/{contact}/requests"),
         format!("/exports/{export}"),
@@ -278,7 +287,11 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         (format!("/retention/{rule}/off"), vec![]),
         (
             "/holds".to_owned(),
-            vec![("conversation", conversation.as_str()), ("reason", "x")],
+            vec![
+                ("conversation", conversation.as_str()),
+                ("reason", "x"),
+                ("covers", "rules"),
+            ],
         ),
         (format!("/holds/{hold}/lift"), vec![]),
         (
@@ -308,4 +321,73 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
     for word in ["/retention", "/holds", "/erase", "/requests"] {
         assert!(!kens.contains(word), "{word}");
     }
+}
+
+#[tokio::test]
+async fn what_a_hold_withholds_is_on_its_page_and_nowhere_else() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let text = aoi.sends_text("WITHHELD").await.unwrap();
+    let photo = aoi.sends_image(drawing::photo(3, 640, 480)).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    site.operator("mika", "operator", Some(&["shop"])).await;
+    let mika = site.visitor("mika").await;
+    let conversation: Uuid = site.one("select id from conversation").await;
+    let file: Uuid = site.one("select id from attachment").await;
+    let hold = [
+        ("conversation", &*conversation.to_string()),
+        ("reason", "case 7"),
+        ("covers", "unsends"),
+    ];
+    assert_eq!(
+        admin.post("/holds", &hold).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    let before = admin.page("/holds").await;
+    assert!(before.contains("covers requests and unsends") && !before.contains("withheld</a>"));
+    let paths = [
+        format!("/attachments/{file}"),
+        format!("/attachments/{file}/preview"),
+    ];
+    for path in &paths {
+        assert_eq!(mika.status(path).await, 200, "{path}");
+    }
+    aoi.unsends(&text).await.unwrap();
+    aoi.unsends(&photo).await.unwrap();
+    site.run_jobs().await;
+
+    for visitor in [&mika, &admin] {
+        let page = visitor
+            .page(&format!("/conversations/{conversation}"))
+            .await;
+        assert!(page.contains("message unsent") && !page.contains("WITHHELD"));
+        assert!(!visitor.page("/conversations").await.contains("WITHHELD"));
+    }
+    for path in &paths {
+        assert_eq!(mika.status(path).await, 404, "{path}");
+        assert_eq!(admin.status(path).await, 200, "{path}: for the hold's page");
+    }
+    let message: Uuid = site.one("select id from message where kind = 'text'").await;
+    assert_eq!(
+        admin.status(&format!("/messages/{message}/erase")).await,
+        404
+    );
+    let holds = admin.page("/holds").await;
+    assert!(holds.contains("2 unsent messages are withheld"));
+    let id = between(&holds, "<li id=\"h-", "\"")[0];
+    let path = format!("/holds/{id}");
+    let page = admin.page(&path).await;
+    assert!(page.contains("WITHHELD") && page.contains(&format!("/attachments/{file}/preview")));
+    assert_eq!(mika.status(&path).await, 403);
+
+    admin.post(&format!("{path}/lift"), &[]).await;
+    site.run_jobs().await;
+    let page = admin.page(&path).await;
+    assert!(page.contains("Nothing is withheld") && !page.contains("WITHHELD"));
+    for path in &paths {
+        assert_eq!(admin.status(path).await, 404, "{path}");
+    }
+    let page = admin.page(&format!("/conversations/{conversation}")).await;
+    assert!(page.contains("message unsent"));
 }

@@ -24,7 +24,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-async fn operator(t: &T) -> anyhow::Result<Uuid> {
+pub async fn operator(t: &T) -> anyhow::Result<Uuid> {
     let mut conn = t.pool().acquire().await?;
     let new = NewOperator {
         login: "mika",
@@ -83,6 +83,7 @@ async fn hold(t: &T, by: Uuid, conversation: Uuid, covers_subject: bool) -> anyh
         conversation_id: conversation,
         reason: "case 7",
         covers_subject,
+        covers_unsend: false,
         by,
     };
     assert!(holds::set(&mut tx, &[1], &new, t.clock.now()).await?);
@@ -94,14 +95,11 @@ async fn hold(t: &T, by: Uuid, conversation: Uuid, covers_subject: bool) -> anyh
     )
 }
 
-async fn lift(t: &T, by: Uuid, hold: Uuid) -> anyhow::Result<()> {
-    let mut conn = t.pool().acquire().await?;
-    assert!(
-        holds::lift(&mut conn, &[1], hold, by, t.clock.now())
-            .await?
-            .is_some()
-    );
-    Ok(())
+pub async fn lift(t: &T, by: Uuid, hold: Uuid) -> anyhow::Result<()> {
+    let mut tx = t.pool().begin().await?;
+    let lifted = holds::lift(&mut tx, &[1], hold, by, t.clock.now()).await?;
+    assert!(lifted.is_some());
+    Ok(tx.commit().await?)
 }
 
 async fn wish(t: &T, by: Uuid, user_id: &str, wish: Wish) -> anyhow::Result<Uuid> {
@@ -115,7 +113,7 @@ async fn wish(t: &T, by: Uuid, user_id: &str, wish: Wish) -> anyhow::Result<Uuid
     Ok(request.expect("somebody in sight"))
 }
 
-async fn chat(t: &T, user_id: &str) -> anyhow::Result<Uuid> {
+pub async fn chat(t: &T, user_id: &str) -> anyhow::Result<Uuid> {
     let query = "select id from conversation where source_id = $1";
     Ok(sqlx::query_scalar(query)
         .bind(user_id)
@@ -124,7 +122,7 @@ async fn chat(t: &T, user_id: &str) -> anyhow::Result<Uuid> {
 }
 
 /// The sweep, and the keys that are old enough to be destroyed.
-async fn settle(t: &T) -> anyhow::Result<()> {
+pub async fn settle(t: &T) -> anyhow::Result<()> {
     t.run_jobs().await?;
     t.clock.advance(Duration::from_secs(61));
     t.run_jobs().await

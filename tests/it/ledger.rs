@@ -307,7 +307,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// A copy of the database as it is now.
-async fn backup(t: &T, name: &str) -> anyhow::Result<sqlx::postgres::PgConnectOptions> {
+pub async fn backup(t: &T, name: &str) -> anyhow::Result<sqlx::postgres::PgConnectOptions> {
     let mut admin = t.database.clone().database("postgres").connect().await?;
     let copy = format!("{name}_backup");
     // Nobody may be connected while it is copied.

@@ -29,3 +29,4 @@ mod trace;
 mod traces;
 mod unsend;
 mod visitor;
+mod withheld;

@@ -169,6 +169,41 @@ pub(super) async fn load(
     now: Now,
 ) -> sqlx::Result<Thread> {
     let id = conversation.id;
+    let (entries, older) = page(conn, keyring, (conversation, id), place, before, now).await?;
+    Ok(Thread {
+        entries,
+        older: older.map(|cursor| place.thread(id, Some(cursor::text(cursor)))),
+        newest: before.map(|_| place.thread(id, None)),
+    })
+}
+
+/// Reads what a hold on the conversation withholds of it.
+pub(super) async fn withheld(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    (conversation, hold): (&Conversation, Uuid),
+    before: Option<Cursor>,
+    now: Now,
+) -> sqlx::Result<Thread> {
+    let place = Place::default();
+    let (entries, older) = page(conn, keyring, (conversation, hold), &place, before, now).await?;
+    let link = |cursor| format!("/holds/{hold}?before={}", cursor::text(cursor));
+    Ok(Thread {
+        entries,
+        older: older.map(link),
+        newest: before.map(|_| format!("/holds/{hold}")),
+    })
+}
+
+/// A page of what belongs to `id`: the conversation itself, or a hold on it. And where the page before it begins.
+async fn page(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    (conversation, id): (&Conversation, Uuid),
+    place: &Place,
+    before: Option<Cursor>,
+    now: Now,
+) -> sqlx::Result<(Vec<Entry>, Option<Cursor>)> {
     let from = before.unwrap_or(Cursor::NEWEST);
     let mut entries = timeline::page(conn, keyring, id, from, PAGE as i64 + 1).await?;
     let more = entries.len() > PAGE;
@@ -183,13 +218,7 @@ pub(super) async fn load(
         quotes: quote::load(conn, keyring, conversation, place, &rows).await?,
         ..people(conn, keyring, conversation, &rows, now).await?
     };
-    Ok(Thread {
-        entries: compose(rows, &context),
-        older: oldest
-            .filter(|_| more)
-            .map(|cursor| place.thread(id, Some(cursor::text(cursor)))),
-        newest: before.map(|_| place.thread(id, None)),
-    })
+    Ok((compose(rows, &context), oldest.filter(|_| more)))
 }
 
 /// Reads the contents; oldest first.
