@@ -11,6 +11,7 @@ use sqlx::{Connection, Executor, PgConnection};
 const NO_CONTENT: &[(&str, &str)] = &[
     ("session.token_hash", "SHA-256 of 256 random bits"),
     ("setup_link.token_hash", "SHA-256 of a random token"),
+    ("installation.secret_check", "a one-way function of a key"),
     ("ledger_pending.record", "ids, times, counts and causes"),
     ("ledger.record", "ids, times, counts and causes"),
     ("ledger.leaf", "SHA-256 of such a record"),

@@ -16,7 +16,7 @@ use crate::{
     config::Places,
     ledger::Signer,
     objects::{self, Objects},
-    records::keys,
+    records::{installation, keys},
     seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
 };
 
@@ -37,10 +37,7 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
         None => {}
         Some(id) => match keyring.find(id).await {
             Ok(_) => {}
-            Err(Error::Unreadable) => bail!(
-                "what is archived is sealed under another secret key than that in {}",
-                path.display()
-            ),
+            Err(Error::Unreadable) => bail!(another(&path)),
             Err(Error::NoKey) => bail!(
                 "the keyring is not the one of this database: check KEYRING_URL, or restore it. Without it nothing that is \
                  archived can be read"
@@ -48,7 +45,18 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
             Err(error) => return Err(error.into()),
         },
     }
+    // Two that begin on an empty database at once would both find nothing under the other's key.
+    let is_ours = installation::is_of(db, secret.derive("installation").as_slice()).await?;
+    ensure!(is_ours, "{}", another(&path));
     Ok(keyring)
+}
+
+fn another(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "this database belongs to another secret key than that in {path}: check SECRET_KEY_FILE. All that share a database \
+         have to be given the same. Nothing was changed"
+    )
 }
 
 /// The secret key. See [`open`] for when it is made.

@@ -9,6 +9,7 @@ use crate::records::{
     erasures::{Cause, Erased, NewErasure},
     holds,
     messages::{self, Place},
+    news,
 };
 
 /// The reasons an operator may give: words of ours, so that a record cannot repeat what was erased.
@@ -61,7 +62,7 @@ pub async fn message(
         asked_at: now,
     };
     let count = erase(db, &[target], Cause::Operator(operator, reason), now).await?;
-    messages::tell(db, &[place.conversation_id]).await?;
+    news::tell(db, &[place.conversation_id]).await?;
     Ok(match count {
         0 => Outcome::Gone,
         _ => Outcome::Erased,

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     records::{
         erasures::{Cause, Erased, NewErasure},
-        holds, messages,
+        holds, messages, news,
         retention::{self, Due, Task},
     },
 };
@@ -116,7 +116,7 @@ impl Retention {
         }
         let targets = targets(&due, task.channel_id, events, now);
         let count = erase(&mut tx, &targets, Cause::Retention(task.id), now).await?;
-        messages::tell(&mut tx, &places).await?;
+        news::tell(&mut tx, &places).await?;
         tx.commit().await?;
         Ok(Some((next, count)))
     }

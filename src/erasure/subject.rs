@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     records::{
         erasures::{self, Cause, Erased, NewErasure},
-        holds, messages,
+        holds, messages, news,
         subjects::{self, From, Task, Theirs},
     },
 };
@@ -105,7 +105,7 @@ impl Subjects {
         let (messages, others) = if events { (0, count) } else { (count, 0) };
         // Last: whoever asks for something of this person waits for no more than this.
         subjects::count(&mut tx, task.id, messages, others).await?;
-        messages::tell(&mut tx, &places).await?;
+        news::tell(&mut tx, &places).await?;
         tx.commit().await?;
         Ok(Some(Batch {
             next,

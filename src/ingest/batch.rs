@@ -22,6 +22,7 @@ use crate::{
         erasures::{Cause, Erased, NewErasure},
         holds,
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
+        news,
     },
     seal::{self, Keyring, Place},
 };
@@ -338,5 +339,5 @@ async fn touch(
     if newest.is_empty() {
         return Ok(());
     }
-    messages::touch(db, &newest.into_iter().collect::<Vec<_>>()).await
+    news::touch(db, &newest.into_iter().collect::<Vec<_>>()).await
 }

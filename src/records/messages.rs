@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::news;
+
 /// What a batch says of one LINE message id: it was met, and perhaps withdrawn.
 pub struct Mention<'a> {
     /// The channel.
@@ -239,7 +241,7 @@ pub enum Written {
 }
 
 /// Writes messages that nobody has met, with their originals, and moves their conversations up the list: everything
-/// [`meet`], [`write`] and [`touch`] do, in one statement and so in one transaction. No message, no conversation, no key
+/// [`meet`], [`write`] and [`news::touch`] do, in one statement and so in one transaction. No message, no conversation, no key
 /// twice.
 pub async fn write_new(
     db: &mut PgConnection,
@@ -296,7 +298,7 @@ pub async fn write_new(
     .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
     .bind(i64::try_from(messages.len()).unwrap_or(i64::MAX))
     .bind(now)
-    .bind(notice(conversations))
+    .bind(news::notice(conversations))
     .bind(keys)
     .fetch_one(db)
     .await?;
@@ -365,46 +367,4 @@ pub async fn attach(
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// Moves conversations up the list and tells open pages and workers, by their ids, that something changed.
-/// No conversation twice.
-pub async fn touch(
-    db: &mut PgConnection,
-    conversations: &[(Uuid, DateTime<Utc>)],
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "with moved as (
-             update conversation c set last_at = t.at
-             from (select * from unnest($1::uuid[], $2::timestamptz[]) as t (id, at) order by id) t
-             where c.id = t.id and c.last_at < t.at
-         )
-         select pg_notify('archive', $3)",
-    )
-    .bind(conversations.iter().map(|c| c.0).collect::<Vec<_>>())
-    .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
-    .bind(notice(conversations))
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Tells open pages that something in these conversations changed.
-pub async fn tell(db: &mut PgConnection, conversations: &[Uuid]) -> sqlx::Result<()> {
-    let at = DateTime::UNIX_EPOCH;
-    let ids: Vec<_> = conversations.iter().map(|id| (*id, at)).collect();
-    sqlx::query("select pg_notify('archive', $1)")
-        .bind(notice(&ids))
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// PostgreSQL takes 8,000 bytes in a notice: that many ids, or a star for "look at everything".
-fn notice(conversations: &[(Uuid, DateTime<Utc>)]) -> String {
-    if conversations.len() > 200 {
-        return "*".to_owned();
-    }
-    let ids: Vec<String> = conversations.iter().map(|(id, _)| id.to_string()).collect();
-    ids.join(",")
 }

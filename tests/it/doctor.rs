@@ -207,7 +207,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     fs::write(&secret, [7; 32]).unwrap();
     assert_eq!(
         archive.found(Level::Bad).await,
-        ["shop: its access token cannot be opened"]
+        ["the keyring cannot be opened"]
     );
     archive.database.close().await.unwrap();
 }

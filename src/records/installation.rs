@@ -1,0 +1,15 @@
+//! What belongs to the archive as a whole.
+
+use sqlx::{PgConnection, Result};
+
+/// Says whether this archive has the secret key that `check` was derived from; the first that asks settles it.
+pub async fn is_of(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
+    sqlx::query("insert into installation (secret_check) values ($1) on conflict do nothing")
+        .bind(check)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query_scalar("select secret_check = $1 from installation")
+        .bind(check)
+        .fetch_one(conn)
+        .await
+}
