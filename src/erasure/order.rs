@@ -1,15 +1,16 @@
-//! What an operator orders to be erased: one message. A hold stops it.
+//! What an operator orders to be erased: one message, or all that is in a conversation. A hold stops it.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::erase;
+use crate::clock::Clock;
 use crate::records::{
     erasures::{Cause, Erased, NewErasure},
     holds,
     messages::{self, Place},
-    news,
+    news, orders,
 };
 
 /// The reasons an operator may give: words of ours, so that a record cannot repeat what was erased.
@@ -67,4 +68,87 @@ pub async fn message(
         0 => Outcome::Gone,
         _ => Outcome::Erased,
     })
+}
+
+/// Messages in one transaction.
+const MANY: i64 = 200;
+
+/// An order to erase all that is in a conversation.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// Its channel.
+    pub channel_id: i32,
+    /// The conversation.
+    pub conversation_id: Uuid,
+    /// Who orders it.
+    pub operator: Uuid,
+    /// Why: one of [`REASONS`].
+    pub reason: &'static str,
+}
+
+/// Erases what was stored in a conversation until now, in batches. A hold that is set meanwhile stops it where it is.
+///
+/// # Errors
+/// The database's; what was erased until then stays so.
+pub async fn conversation(pool: &PgPool, clock: &Clock, whole: &Whole) -> sqlx::Result<Outcome> {
+    let until = clock.now();
+    let mut outcome = Outcome::Gone;
+    for events in [false, true] {
+        loop {
+            match batch(pool, clock, whole, events, until).await? {
+                Outcome::Held => return Ok(Outcome::Held),
+                Outcome::Gone => break,
+                Outcome::Erased => outcome = Outcome::Erased,
+            }
+            tokio::time::sleep(super::retention::REST).await;
+        }
+    }
+    Ok(outcome)
+}
+
+async fn batch(
+    pool: &PgPool,
+    clock: &Clock,
+    whole: &Whole,
+    events: bool,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Outcome> {
+    let now = clock.now();
+    let mut tx = pool.begin().await?;
+    holds::enter(&mut tx).await?;
+    let place = whole.conversation_id;
+    if !holds::held(&mut tx, &[place], false).await?.is_empty() {
+        return Ok(Outcome::Held);
+    }
+    let found = match events {
+        false => orders::messages(&mut tx, place, until, MANY).await?,
+        true => orders::events(&mut tx, place, until, MANY).await?,
+    };
+    if found.is_empty() {
+        return Ok(Outcome::Gone);
+    }
+    if !events {
+        let ids: Vec<&str> = found.iter().map(|(_, id)| id.as_str()).collect();
+        messages::entomb(&mut tx, whole.channel_id, &ids, "operator", now).await?;
+    }
+    let targets: Vec<NewErasure<'_>> = found
+        .iter()
+        .map(|(id, message_id)| NewErasure {
+            id: Uuid::now_v7(),
+            channel_id: whole.channel_id,
+            erased: match events {
+                true => Erased::Event,
+                false => Erased::Message(message_id),
+            },
+            target: *id,
+            conversation_id: Some(place),
+            webhook_event_id: None,
+            asked_at: until,
+        })
+        .collect();
+    let cause = Cause::Operator(whole.operator, whole.reason);
+    erase(&mut tx, &targets, cause, now).await?;
+    news::tell(&mut tx, &[place]).await?;
+    tx.commit().await?;
+    Ok(Outcome::Erased)
 }

@@ -18,6 +18,7 @@ pub mod missing;
 pub mod news;
 pub mod objects;
 pub mod operators;
+pub mod orders;
 pub mod people;
 pub mod places;
 pub mod retention;

@@ -178,6 +178,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(read().to(orders::page))
                 .route(web::post().to(orders::erase)),
         )
+        .service(
+            web::resource("/conversations/{id}/erase")
+                .route(read().to(orders::whole_page))
+                .route(web::post().to(orders::erase_whole)),
+        )
         .route("/contacts/{id}/requests", read().to(requests::page))
         .route("/contacts/{id}/erase", web::post().to(requests::erase))
         .route("/contacts/{id}/export", web::post().to(requests::export))

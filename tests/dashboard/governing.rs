@@ -265,6 +265,7 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         "/holds".to_owned(),
         format!("/holds/{hold}"),
         format!("/messages/{message}/erase"),
+        format!("/conversations/{conversation}/erase"),
         format!("/contacts/{contact}/requests"),
         format!("/exports/{export}"),
     ] {
@@ -296,6 +297,10 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         (format!("/holds/{hold}/lift"), vec![]),
         (
             format!("/messages/{message}/erase"),
+            vec![("reason", "other")],
+        ),
+        (
+            format!("/conversations/{conversation}/erase"),
             vec![("reason", "other")],
         ),
         (format!("/contacts/{contact}/export"), vec![]),
@@ -390,4 +395,59 @@ async fn what_a_hold_withholds_is_on_its_page_and_nowhere_else() {
     }
     let page = admin.page(&format!("/conversations/{conversation}")).await;
     assert!(page.contains("message unsent"));
+}
+
+#[tokio::test]
+async fn all_of_a_conversation_is_erased_by_order_unless_it_is_held() {
+    let site = Site::new().await;
+    let (aoi, ken) = (site.shop.user("Aoi"), site.shop.user("Ken"));
+    aoi.follows().await.unwrap();
+    aoi.sends_image(drawing::photo(3, 64, 48)).await.unwrap();
+    let mut texts = vec![];
+    for n in 0..205 {
+        texts.push(aoi.sends_text(&format!("GONE-{n}")).await.unwrap());
+    }
+    ken.sends_text("STAYS").await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let chat: Uuid = site
+        .one("select conversation_id from message where kind = 'image'")
+        .await;
+    let order = format!("/conversations/{chat}/erase");
+    let page = admin.page(&format!("/conversations/{chat}")).await;
+    assert!(page.contains(&order));
+    let id = chat.to_string();
+    let hold = [
+        ("conversation", id.as_str()),
+        ("reason", "case"),
+        ("covers", "rules"),
+    ];
+    admin.post("/holds", &hold).await;
+    admin.post(&order, &[("reason", "order")]).await;
+    assert_eq!(site.one::<i64>("select count(*) from message").await, 207);
+    assert!(
+        admin
+            .page(&order)
+            .await
+            .contains("no operator can erase anything in it")
+    );
+    let hold: Uuid = site.one("select id from hold").await;
+    admin.post(&format!("/holds/{hold}/lift"), &[]).await;
+
+    let page = admin.page(&order).await;
+    assert!(page.contains("206 messages") && page.contains("1 other events"));
+    let answer = admin.post(&order, &[("reason", "order")]).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    for text in [&texts[0], &texts[204]] {
+        site.shop.redeliver(text).await;
+    }
+    site.run_jobs().await;
+    assert_eq!(site.one::<i64>("select count(*) from message").await, 1);
+    assert_eq!(site.one::<i64>("select count(*) from event").await, 0);
+    let on_record = "select count(*) from erasure e join operator o on o.id = e.operator_id
+        where cause = 'operator' and reason = 'order' and login = 'admin'";
+    assert_eq!(site.one::<i64>(on_record).await, 207);
+    let page = admin.page(&format!("/conversations/{chat}")).await;
+    assert!(!page.contains("GONE-") && page.contains("erased by an operator"));
+    assert!(admin.page("/conversations").await.contains("STAYS"));
 }

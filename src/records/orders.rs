@@ -1,0 +1,61 @@
+//! What an operator may order to be erased as a whole: all that is in a conversation.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, Result};
+use uuid::Uuid;
+
+/// How much there is.
+#[derive(FromRow, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Messages.
+    pub messages: i64,
+    /// Other events.
+    pub events: i64,
+}
+
+/// How much is in a conversation.
+pub async fn extent(conn: &mut PgConnection, conversation: Uuid) -> Result<Extent> {
+    sqlx::query_as(
+        "select (select count(*) from message where conversation_id = $1) as messages,
+             (select count(*) from event where conversation_id = $1) as events",
+    )
+    .bind(conversation)
+    .fetch_one(conn)
+    .await
+}
+
+/// Up to `limit` messages, the oldest first, that were stored until then: our ids and LINE's.
+pub async fn messages(
+    conn: &mut PgConnection,
+    conversation: Uuid,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>> {
+    sqlx::query_as(
+        "select id, message_id from message where conversation_id = $1 and received_at <= $2
+         order by occurred_at, id limit $3",
+    )
+    .bind(conversation)
+    .bind(until)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// The same of other events, which have no id of LINE's to be found by.
+pub async fn events(
+    conn: &mut PgConnection,
+    conversation: Uuid,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>> {
+    sqlx::query_as(
+        "select id, '' from event where conversation_id = $1 and received_at <= $2
+         order by occurred_at, id limit $3",
+    )
+    .bind(conversation)
+    .bind(until)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
