@@ -119,25 +119,27 @@ async fn contacts(
     learned: &mut Learned,
 ) -> sqlx::Result<(Ids<Person>, Ids<Uuid>)> {
     let (mut ids, mut due) = (Ids::new(), Ids::new());
-    let mut wanted: Vec<Person> = vec![];
+    let mut wanted: BTreeMap<Person, DateTime<Utc>> = BTreeMap::new();
     for (channel_id, arrival) in arrivals {
         for user_id in named(arrival) {
             let person = (*channel_id, user_id.clone());
             match memory.contact(&person, now) {
                 Some(id) => drop(ids.insert(person, id)),
-                None => wanted.push(person),
+                None => {
+                    let at = wanted.entry(person).or_insert(arrival.at);
+                    *at = arrival.at.max(*at);
+                }
             }
         }
     }
-    wanted.sort();
-    wanted.dedup();
     for _ in 0..TRIES {
         if wanted.is_empty() {
             break;
         }
-        let channels: Vec<i32> = wanted.iter().map(|(channel, _)| *channel).collect();
-        let user_ids: Vec<&str> = wanted.iter().map(|(_, user_id)| user_id.as_str()).collect();
-        for found in rows::contacts(db, &channels, &user_ids, now).await? {
+        let channels: Vec<i32> = wanted.keys().map(|(channel, _)| *channel).collect();
+        let user_ids: Vec<&str> = wanted.keys().map(|(_, user_id)| user_id.as_str()).collect();
+        let at: Vec<DateTime<Utc>> = wanted.values().copied().collect();
+        for found in rows::contacts(db, &channels, &user_ids, &at, now).await? {
             let person = (found.channel_id, found.user_id);
             ids.insert(person.clone(), found.id);
             learned.contacts.push((person, found.id));
@@ -145,7 +147,7 @@ async fn contacts(
                 due.insert(found.id, found.id);
             }
         }
-        wanted.retain(|person| !ids.contains_key(person));
+        wanted.retain(|person, _| !ids.contains_key(person));
     }
     Ok((ids, due))
 }

@@ -39,7 +39,8 @@ pub struct Conversation {
     pub due: bool,
 }
 
-/// Finds or makes the contacts with these LINE user ids (parallel slices, no pair twice).
+/// Finds or makes the contacts with these LINE user ids (parallel slices, no pair twice). `at`: when the newest event that
+/// names them happened. One that is older than the person's erasure is no reason to ask for their profile.
 ///
 /// Another replica may make one at the same moment, unseen by this statement; the caller asks again for what is
 /// missing in the answer.
@@ -47,12 +48,13 @@ pub async fn contacts(
     db: &mut PgConnection,
     channels: &[i32],
     user_ids: &[&str],
+    at: &[DateTime<Utc>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Contact>> {
     let new: Vec<Uuid> = user_ids.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query_as(
         "with wanted as (
-             select * from unnest($1::int[], $2::text[], $3::uuid[]) as w (channel_id, user_id, id)
+             select * from unnest($1::int[], $2::text[], $3::uuid[], $7::timestamptz[]) as w (channel_id, user_id, id, at)
          ), made as (
              insert into contact (id, channel_id, user_id, first_seen_at)
              select id, channel_id, user_id, $4 from wanted w
@@ -62,7 +64,8 @@ pub async fn contacts(
              returning id, channel_id, user_id
          )
          select c.channel_id, c.user_id, c.id, coalesce(c.profile_asked_at
-                    < case c.profile_state when 'not_found' then $6 else $5 end, true) as due
+                    < case c.profile_state when 'not_found' then $6 else $5 end, true)
+                and coalesce(c.forgotten_at < w.at, true) as due
          from wanted w join contact c using (channel_id, user_id)
          union all
          select channel_id, user_id, id, true from made",
@@ -73,6 +76,7 @@ pub async fn contacts(
     .bind(now)
     .bind(now - FRESH)
     .bind(now - MISSING)
+    .bind(at)
     .fetch_all(db)
     .await
 }
@@ -193,13 +197,13 @@ pub struct Standing {
     pub at: DateTime<Utc>,
 }
 
-/// Follow and unfollow. No contact twice.
+/// Follow and unfollow. No contact twice. What happened before the person was erased counts no more.
 pub async fn follows(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Result<()> {
     standing(
         db,
         "update contact c set follows = s.yes, follow_changed_at = s.at
          from unnest($1::uuid[], $2::bool[], $3::timestamptz[]) as s (id, yes, at)
-         where c.id = s.id and coalesce(c.follow_changed_at <= s.at, true)",
+         where c.id = s.id and coalesce(c.follow_changed_at <= s.at, true) and coalesce(c.forgotten_at < s.at, true)",
         changes,
     )
     .await
@@ -231,14 +235,16 @@ async fn standing(
     Ok(())
 }
 
-/// Who is in a group or room. No pair (conversation, contact) twice.
+/// Who is in a group or room. No pair (conversation, contact) twice. What happened before the person was erased counts no
+/// more.
 pub async fn members(
     db: &mut PgConnection,
     changes: &[(Uuid, Uuid, bool, DateTime<Utc>)],
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into member as m (conversation_id, contact_id, present, changed_at)
-         select * from unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[]) order by 1, 2
+         select w.* from unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[]) as w (place, who, present, at)
+         where not exists (select from contact where id = who and forgotten_at >= at) order by 1, 2
          on conflict (conversation_id, contact_id) do update
              set present = excluded.present, changed_at = excluded.changed_at
              where m.changed_at <= excluded.changed_at",

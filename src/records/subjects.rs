@@ -308,7 +308,8 @@ pub async fn empty(
     .await?;
     sqlx::query(
         "update contact set profile = null, profile_state = 'unknown', profile_asked_at = null,
-             picture_key = null, picture_type = null, follows = null, follow_changed_at = null, first_seen_at = $2
+             picture_key = null, picture_type = null, follows = null, follow_changed_at = null, first_seen_at = $2,
+             forgotten_at = $2
          where id = $1",
     )
     .bind(task.contact_id)

@@ -22,7 +22,7 @@ use crate::{
     trace::{trace, traces},
 };
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 pub async fn operator(t: &T) -> anyhow::Result<Uuid> {
     let mut conn = t.pool().acquire().await?;
@@ -39,7 +39,7 @@ pub async fn operator(t: &T) -> anyhow::Result<Uuid> {
 }
 
 /// A rule of the shop, switched on unless `draft`.
-async fn rule(t: &T, by: Uuid, kind: &str, days: i32, draft: bool) -> anyhow::Result<Uuid> {
+pub async fn rule(t: &T, by: Uuid, kind: &str, days: i32, draft: bool) -> anyhow::Result<Uuid> {
     let mut conn = t.pool().acquire().await?;
     let now = t.clock.now();
     assert!(retention::add(&mut conn, 1, kind, days, by, now).await?);
@@ -62,7 +62,7 @@ async fn preview(t: &T, rule: Uuid) -> anyhow::Result<Vec<Month>> {
 }
 
 /// Orders the erasure of one message.
-async fn order(t: &T, by: Uuid, event: &Event) -> anyhow::Result<Option<Outcome>> {
+pub async fn order(t: &T, by: Uuid, event: &Event) -> anyhow::Result<Option<Outcome>> {
     let id: Option<Uuid> = sqlx::query_scalar("select id from message where message_id = $1")
         .bind(event.message_id())
         .fetch_optional(t.pool())
@@ -102,7 +102,7 @@ pub async fn lift(t: &T, by: Uuid, hold: Uuid) -> anyhow::Result<()> {
     Ok(tx.commit().await?)
 }
 
-async fn wish(t: &T, by: Uuid, user_id: &str, wish: Wish) -> anyhow::Result<Uuid> {
+pub async fn wish(t: &T, by: Uuid, user_id: &str, wish: Wish) -> anyhow::Result<Uuid> {
     let contact: Uuid = sqlx::query_scalar("select id from contact where user_id = $1")
         .bind(user_id)
         .fetch_one(t.pool())

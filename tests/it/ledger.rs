@@ -43,7 +43,7 @@ fn record(n: usize) -> Record {
 }
 
 /// Every record once, without gaps, under a root that is signed. Returns the records.
-async fn sound(t: &T) -> anyhow::Result<Vec<Record>> {
+pub async fn sound(t: &T) -> anyhow::Result<Vec<Record>> {
     let mut db = t.pool().acquire().await?;
     let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
         sqlx::query_as("select seq, record, leaf from ledger order by seq")
@@ -294,7 +294,7 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
     .await;
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -23,6 +23,7 @@ mod ledger_checked;
 mod media;
 mod orders;
 mod outside;
+mod replayed;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
