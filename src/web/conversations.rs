@@ -34,6 +34,8 @@ struct Open {
     /// The same for the same page of the same conversation: the script then mends it instead of replacing it.
     key: String,
     thread: Thread,
+    /// Leads to the gallery.
+    media: String,
     person: Person,
     /// In groups the sender's name stands above the bubbles.
     several: bool,
@@ -122,6 +124,7 @@ async fn page(
                 Some(Open {
                     id,
                     key,
+                    media: place.media(id, "photos", None),
                     thread: thread::load(&mut tx, keyring, &conversation, &place, before, now)
                         .await?,
                     person: person::load(&mut tx, keyring, &conversation, now).await?,

@@ -16,6 +16,7 @@ mod erasures_csv;
 mod error;
 mod file_name;
 mod form;
+mod gallery;
 mod headers;
 mod health;
 mod holds;
@@ -143,6 +144,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             "/conversations/{id}",
             read().to(conversations::conversation),
         )
+        .route("/conversations/{id}/media", read().to(gallery::page))
         .route(
             "/conversations/{id}/picture",
             read().to(attachments::conversation_picture),

@@ -9,6 +9,7 @@
 
 mod erasures;
 mod files;
+mod gallery;
 mod governing;
 mod headers;
 #[path = "../support/keys.rs"]

@@ -70,14 +70,14 @@ impl Media {
 }
 
 /// A picture: where there is no preview, the original stands in.
-pub(super) fn image(attachment: &Attachment) -> Media {
+pub(in crate::web) fn image(attachment: &Attachment) -> Media {
     let mut media = Media::of(attachment);
     media.preview = media.preview.or_else(|| media.original.clone());
     media
 }
 
 /// A video or voice message.
-pub(super) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Media {
+pub(in crate::web) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Media {
     Media {
         duration: milliseconds.map(text::duration),
         ..Media::of(attachment)
@@ -85,7 +85,7 @@ pub(super) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Me
 }
 
 /// Any other file.
-pub(super) fn file(attachment: &Attachment, name: &str, said: Option<u64>) -> File {
+pub(in crate::web) fn file(attachment: &Attachment, name: &str, said: Option<u64>) -> File {
     let kept = attachment
         .original_size
         .and_then(|size| size.try_into().ok());

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 pub(super) use album::Album;
 pub(super) use event::System;
-pub(super) use media::{File, Media};
+pub(super) use media::{File, Media, file, image, playable};
 pub(super) use quote::Quote;
 
 use super::{
