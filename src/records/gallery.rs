@@ -38,13 +38,15 @@ pub async fn files(
              select content from revision where revision.message_id = m.id
              order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
          ) as content, a.id as attachment_id, original_state, original_reason, original_type, original_size,
-             preview_state, preview_width, preview_height
+             preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
+             o.sealed_key as preview_head
          from (
              select id, occurred_at, contact_id from message
              where conversation_id = $1 and kind = $2 and kind in ('image', 'video', 'audio', 'file')
                  and (occurred_at, id) < ($3, $4)
              order by occurred_at desc, id desc limit $5
          ) m left join attachment a on a.message_id = m.id
+         left join object o on o.key = preview_key and o.state = 'kept'
          order by m.occurred_at desc, m.id desc",
     )
     .bind(conversation_id)
@@ -107,5 +109,7 @@ async fn opened(keyring: &Keyring, mut items: Vec<Item>) -> Result<Vec<Item>> {
         .iter_mut()
         .map(|item| (Place::Message(item.id), &mut item.content));
     sealed::open(keyring, fields.collect()).await?;
+    let placeholders = items.iter_mut().filter_map(|item| item.attachment.beside());
+    sealed::open_beside(keyring, placeholders.collect()).await?;
     Ok(items)
 }
