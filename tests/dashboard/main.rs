@@ -18,6 +18,7 @@ mod keys;
 mod live;
 mod pages;
 mod paging;
+mod pictures;
 mod scope;
 mod sign_in;
 mod site;
