@@ -23,6 +23,10 @@ const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 /// For what a PNG has beside its pixels, unpacked: colour profiles and texts can be bombs as well.
 const MOST_BESIDE: u64 = 16 * 1024 * 1024;
 
+/// For coefficients, six bytes a pixel, so of 16 megapixels. The decoder holds all of them where a JPEG comes in passes, and
+/// where it is quick to unpack and slow to compute: its threads do not wait for each other.
+const MOST_HELD: u64 = 96 * 1024 * 1024;
+
 /// The bytes are no image that can be read within the limits.
 #[derive(Debug)]
 pub struct Unreadable;
@@ -97,13 +101,8 @@ fn scaled(bytes: &[u8], size: Size, wanted: Size) -> Option<RgbImage> {
     decoder.read_info().ok()?;
     let info = decoder.info()?;
     let pixels = u64::from(info.width) * u64::from(info.height);
-    // One that comes in passes is held whole, two bytes for each colour of each pixel, whatever its scale.
-    let held = match info.coding_process {
-        CodingProcess::DctSequential => 0,
-        CodingProcess::DctProgressive => pixels * 2 * 3,
-        CodingProcess::Lossless => return None,
-    };
-    if (u32::from(info.width), u32::from(info.height)) != size || held > MOST_MEMORY {
+    let as_measured = (u32::from(info.width), u32::from(info.height)) == size;
+    if !as_measured || 6 * pixels > MOST_HELD || info.coding_process == CodingProcess::Lossless {
         return None;
     }
     let side = |side: u32| u16::try_from(side).ok();

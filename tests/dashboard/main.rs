@@ -7,6 +7,7 @@
     reason = "what a test is helped by may fail it"
 )]
 
+mod albums;
 mod erasures;
 mod files;
 mod gallery;

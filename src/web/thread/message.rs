@@ -17,7 +17,10 @@ pub(super) fn body(event: &Event, entry: &timeline::Entry, sender: Option<&Sende
             pieces: text::message(&spans),
             lang: lang::of(message["text"].as_str().unwrap_or_default(), language),
         },
-        Content::Image(set) => Body::Photos(Album::new(media::image(attachment), set.as_ref())),
+        Content::Image(set) => {
+            let photo = media::image(attachment);
+            Body::Photos(Album::new(entry.id, photo, set.as_ref()))
+        },
         Content::Video(duration) => Body::Video(media::playable(attachment, duration)),
         Content::Audio(duration) => Body::Audio(media::playable(attachment, duration)),
         Content::File { name, size } => Body::File(media::file(attachment, name, size)),

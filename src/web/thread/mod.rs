@@ -13,10 +13,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use album::Album;
+pub(super) use album::{Album, Slot};
 pub(super) use event::System;
 pub(super) use media::{File, Media, file, image, playable};
 pub(super) use quote::Quote;
+
+use album::Albums;
 
 use super::{
     cursor,
@@ -126,6 +128,11 @@ impl Body {
         )
     }
 
+    /// True for an album: each of its pictures is a message.
+    pub(super) fn is_several(&self) -> bool {
+        matches!(self, Self::Photos(album) if album.is_several())
+    }
+
     /// True for the bodies that stand in a bubble.
     pub(super) fn is_text(&self) -> bool {
         matches!(self, Self::Text { .. })
@@ -177,14 +184,20 @@ pub(super) async fn load(
         at: entry.occurred_at,
         id: entry.id,
     });
+    let newest = entries.first().map(|entry| entry.occurred_at);
     let rows = read(conn, keyring, entries).await?;
     let context = Context {
         now,
         quotes: quote::load(conn, keyring, conversation, place, &rows).await?,
         ..people(conn, keyring, conversation, &rows, now).await?
     };
+    let (mut entries, albums) = compose(rows, &context);
+    let (older, newer) = (oldest.filter(|_| more), newest.filter(|_| before.is_some()));
+    albums
+        .complete(conn, keyring, id, &mut entries, older, newer)
+        .await?;
     Ok(Thread {
-        entries: compose(rows, &context),
+        entries,
         older: oldest
             .filter(|_| more)
             .map(|cursor| place.thread(id, Some(cursor::text(cursor)))),
@@ -268,21 +281,20 @@ async fn people(
 }
 
 /// Rows become entries: days, runs and albums are found here.
-fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
+fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
     let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
-    let mut albums: HashMap<(Option<Uuid>, String), usize> = HashMap::new();
+    let mut albums = Albums::default();
     let mut day = None;
     let mut run: Option<(Option<Uuid>, DateTime<Utc>)> = None;
     for row in rows {
         if let Some(set) = album::set_of(&row) {
-            let key = (row.entry.contact_id, set.id.clone());
-            if let Some(&at) = albums.get(&key)
-                && let Body::Photos(album) = &mut entries[at].body
-            {
-                album.add(media::image(&row.entry.attachment), &set);
+            let next = entries.len();
+            if albums.join(&row, &set, next, &mut entries) {
                 continue;
             }
-            albums.insert(key, entries.len());
+        }
+        if matches!(row.entry.what.as_str(), "unsent" | "erased") {
+            albums.note_gone(row.entry.occurred_at);
         }
         let occurred_at = row.entry.occurred_at;
         let contact = row.entry.contact_id;
@@ -325,7 +337,7 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
             body,
         });
     }
-    entries
+    (entries, albums)
 }
 
 fn body(row: &Row, context: &Context) -> Body {
