@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Error, Shared, cursor, detached,
+    Error, Shared, cursor, detached, headers,
     list::{self, List, Place},
     look::Look,
     person::{self, Person},
@@ -125,8 +125,16 @@ async fn page(
                     id,
                     key,
                     media: place.media(id, "photos", None),
-                    thread: thread::load(&mut tx, keyring, &conversation, &place, before, now)
-                        .await?,
+                    thread: thread::load(
+                        &mut tx,
+                        keyring,
+                        &conversation,
+                        &place,
+                        before,
+                        now,
+                        shared.stickers,
+                    )
+                    .await?,
                     person: person::load(&mut tx, keyring, &conversation, now).await?,
                     several: conversation.kind != "user",
                     governs: viewer.sees_erasures(),
@@ -140,7 +148,12 @@ async fn page(
             back: place.list(),
             open,
         };
-        Ok(HttpResponse::Ok()
+        let mut response = HttpResponse::Ok();
+        if shared.stickers {
+            // The list too: a conversation is opened within its page, whose policy then is the one that counts.
+            response.insert_header(headers::with_stickers());
+        }
+        Ok(response
             .content_type("text/html; charset=utf-8")
             .body(page.render()?))
     })

@@ -23,6 +23,7 @@ mod pictures;
 mod scope;
 mod sign_in;
 mod site;
+mod stickers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;

@@ -100,6 +100,11 @@ pub(super) enum Body {
     },
     Sticker {
         text: Vec<Piece>,
+        /// LINE's numbers of the sticker and of its package.
+        number: String,
+        package: String,
+        /// Where LINE has its picture, if it is to be shown.
+        picture: Option<String>,
         keywords: Vec<Vec<Piece>>,
     },
     /// A quiet line.
@@ -142,6 +147,8 @@ impl Body {
 /// What has to be at hand to make entries of rows.
 struct Context {
     now: Now,
+    /// Stickers have their pictures.
+    stickers: bool,
     senders: HashMap<Uuid, Sender>,
     by_user_id: HashMap<String, Uuid>,
     quotes: HashMap<String, Quote>,
@@ -166,7 +173,8 @@ struct Row {
     earlier: Vec<(DateTime<Utc>, Event)>,
 }
 
-/// Reads a page in a fixed number of queries.
+/// Reads a page in a fixed number of queries, and two more for each edge that cuts through an album. `stickers`: with their
+/// pictures, which come from LINE.
 pub(super) async fn load(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -174,6 +182,7 @@ pub(super) async fn load(
     place: &Place,
     before: Option<Cursor>,
     now: Now,
+    stickers: bool,
 ) -> sqlx::Result<Thread> {
     let id = conversation.id;
     let from = before.unwrap_or(Cursor::NEWEST);
@@ -188,6 +197,7 @@ pub(super) async fn load(
     let rows = read(conn, keyring, entries).await?;
     let context = Context {
         now,
+        stickers,
         quotes: quote::load(conn, keyring, conversation, place, &rows).await?,
         ..people(conn, keyring, conversation, &rows, now).await?
     };
@@ -261,6 +271,7 @@ async fn people(
     let people = timeline::people(conn, keyring, conversation.channel_id, &ids, &user_ids).await?;
     let mut context = Context {
         now,
+        stickers: false,
         senders: HashMap::new(),
         by_user_id: HashMap::new(),
         quotes: HashMap::new(),
@@ -322,7 +333,7 @@ fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
         let sender = contact.and_then(|id| context.senders.get(&id));
         let earlier = row.earlier.iter().map(|(at, event)| Edit {
             when: context.now.dated(*at),
-            body: message::body(event, &row.entry, sender),
+            body: message::body(event, &row.entry, sender, context.stickers),
         });
         entries.push(Entry {
             id: row.entry.id,
@@ -352,7 +363,7 @@ fn body(row: &Row, context: &Context) -> Body {
         ("event", Some(event)) => event::body(event, row.entry.contact_id, context),
         (_, Some(event)) => {
             let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
-            message::body(event, &row.entry, sender)
+            message::body(event, &row.entry, sender, context.stickers)
         }
     }
 }
