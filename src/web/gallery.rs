@@ -41,7 +41,7 @@ const TABS: [(&str, &str, &str); 5] = [
     ("photos", "Photos", "image"),
     ("videos", "Videos", "video"),
     ("files", "Files", "file"),
-    ("voice", "Voice messages", "audio"),
+    ("voice", "Voice", "audio"),
     ("links", "Links", ""),
 ];
 
@@ -75,6 +75,7 @@ struct Item {
     id: Uuid,
     /// Leads to the message.
     href: String,
+    /// In groups.
     who: Option<Name>,
     when: When,
     what: What,
@@ -170,7 +171,9 @@ pub(super) async fn page(
             id,
             // The page that ends with it.
             href: place.message(conversation.id, id, at.at),
-            who: who.and_then(|who| people.get(&who).cloned()),
+            who: who
+                .filter(|_| conversation.kind != "user")
+                .and_then(|who| people.get(&who).cloned()),
             when: now.dated(at.at),
             what,
         });

@@ -30,6 +30,15 @@ const SCREENS: [(&str, u32, u32, bool); 4] = [
     ("1440-light", 1440, 900, false),
 ];
 
+/// The tabs of a gallery, and the names of their screenshots.
+const TABS: [(&str, &str); 5] = [
+    ("photos", "gallery-photos"),
+    ("videos", "gallery-videos"),
+    ("files", "gallery-files"),
+    ("voice", "gallery-voice"),
+    ("links", "gallery-links"),
+];
+
 #[tokio::test]
 async fn no_page_breaks_whatever_people_write() {
     run(async |t| {
@@ -64,10 +73,10 @@ async fn no_page_breaks_whatever_people_write() {
             let picture = name.map(|(name, _)| (*name, 3_000));
             desk.walks(&page(&format!("/conversations/{id}"), picture))
                 .await?;
-            for tab in ["photos", "videos", "files", "voice", "links"] {
+            for (tab, shot) in TABS {
                 let path = format!("/conversations/{id}/media?of={tab}");
                 match name.map(|(name, _)| *name) {
-                    Some("files") => desk.walks(&page(&path, Some((tab, 0)))).await?,
+                    Some("files") => desk.walks(&page(&path, Some((shot, 0)))).await?,
                     Some(_) => desk.walks(&page(&path, None)).await?,
                     None => {}
                 }
