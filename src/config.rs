@@ -158,9 +158,23 @@ pub struct Serve {
     #[arg(long, env = "EXTERNAL_CONTENT", value_enum, default_value = "on")]
     pub external_content: ExternalContent,
 
+    /// Whether pages show the pictures of stickers. Browsers fetch them from LINE's host of stickers, which learns when an
+    /// operator looks at which one; LINE does not promise that they are there.
+    #[arg(long, env = "STICKER_CDN", value_enum, default_value = "off")]
+    pub sticker_cdn: Switch,
+
     /// Secrets for a first channel.
     #[command(flatten)]
     pub channel: Credentials,
+}
+
+/// Something that is on or off.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// How much of what is not on LINE's API hosts is fetched.

@@ -64,6 +64,7 @@ pub fn serve(cipher: Cipher) -> Result<()> {
             listen,
             public_url: None,
             proxies: Default::default(),
+            stickers: false,
         })
         .await?;
         service.work();

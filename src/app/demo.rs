@@ -91,6 +91,7 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
         listen: free(listen),
         public_url: None,
         proxies: Default::default(),
+        stickers: false,
     })
     .await?;
     service.work();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Places, Serve},
+    config::{Places, Serve, Switch},
     embedded::DataDirLock,
     line::client::LineApi,
     objects::Objects,
@@ -64,6 +64,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         listen: serve.listen,
         public_url: serve.public_url.clone(),
         proxies: serve.trusted_proxies.clone().into(),
+        stickers: serve.sticker_cdn == Switch::On,
     };
     let mut service = Service::start(parts).await?;
     if service.replayed > 0 {

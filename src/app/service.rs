@@ -69,6 +69,8 @@ pub struct Parts {
     pub public_url: Option<Url>,
     /// Who is believed when they say who asks.
     pub proxies: web::Proxies,
+    /// Pages show pictures of stickers, which browsers fetch from LINE's host of them.
+    pub stickers: bool,
 }
 
 /// A service that listens.
@@ -114,6 +116,7 @@ impl Service {
             listen,
             public_url,
             proxies,
+            stickers,
         } = parts;
         objects
             .check()
@@ -166,6 +169,7 @@ impl Service {
             public_url.clone(),
             proxies,
             ledger_key,
+            stickers,
         ));
         let webhook = actix::Data::new(Webhook {
             doors: doors.clone(),

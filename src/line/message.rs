@@ -30,6 +30,10 @@ pub enum Content<'a> {
     },
     /// A sticker. LINE does not give its picture to bots.
     Sticker {
+        /// LINE's number of its package.
+        package: &'a str,
+        /// LINE's number of it.
+        id: &'a str,
         /// What it shows: LINE's words, sampled anew for each event.
         keywords: Vec<&'a str>,
         /// What the sender wrote on it.
@@ -85,6 +89,8 @@ impl<'a> Content<'a> {
                 point: point(&message["latitude"], &message["longitude"]),
             },
             "sticker" => Self::Sticker {
+                package: text("packageId"),
+                id: text("stickerId"),
                 keywords: message["keywords"]
                     .as_array()
                     .map(|words| words.iter().filter_map(Value::as_str).take(15).collect())

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{LEASE, Media, miss::Miss};
+use super::{LEASE, Media, miss::Miss, thumbnail::Previews};
 use crate::{
     line::client::Document,
     objects::{ObjectKey, Writer},
@@ -29,8 +29,8 @@ const RENEW: Duration = Duration::from_secs(10);
 pub(super) enum Place<'a> {
     /// The original of an attachment.
     Original(Uuid),
-    /// The preview of an attachment: width and height in pixels.
-    Preview(Uuid, (u32, u32)),
+    /// The preview of an attachment, at two sizes.
+    Preview(Uuid, &'a Previews),
     /// The picture of a person or group, and where their profile said it was.
     Picture(Subject, &'a str),
 }
@@ -44,6 +44,8 @@ pub(super) struct Landing<'a> {
     media_type: Option<String>,
     key: ObjectKey,
     sealer: Sealer,
+    /// The colours of a preview, sealed with the object's data key: they go with it.
+    placeholder: Option<Vec<u8>>,
     writer: Writer,
     size: u64,
     renewed: DateTime<Utc>,
@@ -85,8 +87,15 @@ impl<'a> Landing<'a> {
         }
         tx.commit().await?;
         media.keyring.claimed(subject, taken.key.id());
+        let text = key.to_string();
+        let lies = Lies::Object(&text);
+        let placeholder = match place {
+            Place::Preview(_, previews) => Some(data_key.seal_beside(lies, &previews.colours)?),
+            Place::Original(_) | Place::Picture(..) => None,
+        };
         Ok(Self {
-            sealer: Sealer::new(&data_key, Lies::Object(&key.to_string())),
+            sealer: Sealer::new(&data_key, lies),
+            placeholder,
             media,
             job,
             place,
@@ -130,10 +139,17 @@ impl<'a> Landing<'a> {
             media_type,
             key,
             sealer,
+            placeholder,
             mut writer,
             size,
             ..
         } = self;
+        let kept = Kept {
+            key,
+            media_type,
+            size,
+            placeholder,
+        };
         let last = sealer.finish()?;
         let finishing = async {
             writer.write(last).await?;
@@ -141,11 +157,11 @@ impl<'a> Landing<'a> {
         };
         // To bring gigabytes to the disk may take longer than a lease. Whether it was renewed, the fence finds out.
         let renewed = || async { drop(renew(media, job, key).await) };
-        let kept = match beside(finishing, RENEW, renewed).await {
-            Ok(()) => give_place(media, job, place, media_type.as_deref(), key, size).await,
+        let done = match beside(finishing, RENEW, renewed).await {
+            Ok(()) => give_place(media, job, place, kept).await,
             Err(error) => Err(error.into()),
         };
-        match kept {
+        match done {
             Err(Miss::Lost) => discard(media, key, Miss::Lost).await,
             // Any other failure may have come after the commit: the sweep finds out.
             other => other,
@@ -186,15 +202,18 @@ async fn beside<T, R: Future<Output = ()>>(
     }
 }
 
-/// The fence: one short transaction that finds the message alive, the job and the object ours, or changes nothing.
-async fn give_place(
-    media: &Media,
-    job: &Job,
-    place: Place<'_>,
-    media_type: Option<&str>,
+/// An object that is in the bucket, and has no place yet.
+struct Kept {
     key: ObjectKey,
+    media_type: Option<String>,
     size: u64,
-) -> Result<(), Miss> {
+    placeholder: Option<Vec<u8>>,
+}
+
+/// The fence: one short transaction that finds the message alive, the job and the object ours, or changes nothing.
+async fn give_place(media: &Media, job: &Job, place: Place<'_>, kept: Kept) -> Result<(), Miss> {
+    let Kept { key, size, .. } = kept;
+    let media_type = kept.media_type.as_deref();
     let now = media.clock.now();
     let mut tx = media.pool.begin().await?;
     let (part, before) = match place {
@@ -225,8 +244,14 @@ async fn give_place(
             media::hurry_preview(&mut tx, id, now).await?;
             media::notify(&mut tx, id).await?;
         }
-        Place::Preview(id, pixels) => {
-            media::keep_preview(&mut tx, id, key, media_type, pixels).await?;
+        Place::Preview(id, previews) => {
+            let preview = media::Preview {
+                media_type,
+                smaller: previews.smaller,
+                pixels: previews.pixels,
+                placeholder: kept.placeholder.as_deref(),
+            };
+            media::keep_preview(&mut tx, id, key, preview).await?;
             media::notify(&mut tx, id).await?;
         }
         Place::Picture(subject, _) => {
@@ -257,10 +282,10 @@ impl Media {
         job: &Job,
         place: Place<'_>,
         media_type: Option<String>,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<(), Miss> {
         let mut landing = Landing::begin(self, job, place, media_type).await?;
-        match landing.write(bytes.into()).await {
+        match landing.write(bytes).await {
             Ok(()) => landing.keep().await,
             Err(miss) => landing.discard(miss).await,
         }

@@ -5,6 +5,7 @@
 //! away again: a download never outlives an unsend.
 
 mod address;
+mod decode;
 mod external;
 mod landing;
 mod miss;
@@ -27,9 +28,11 @@ use crate::{
     objects::{self, Objects},
     seal::{self, Keyring},
 };
+pub use decode::Unreadable;
 use external::External;
 pub use external::Reach;
 pub use reconcile::Mended;
+pub use thumbnail::{Previews, previews};
 
 /// How long a job is claimed for. Fetches renew it as they go; longer than any silence they wait through.
 pub const LEASE: Duration = Duration::from_secs(60);

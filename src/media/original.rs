@@ -49,7 +49,7 @@ impl Media {
                 .await?;
             let place = Place::Original(id);
             return self
-                .land(job, place, fetched.media_type, fetched.bytes)
+                .land(job, place, fetched.media_type, fetched.bytes.into())
                 .await;
         }
         let token = self.token(job).await?;

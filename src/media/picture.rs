@@ -2,13 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Error, Media,
-    external::Giver,
-    landing::Place,
-    miss::Miss,
-    thumbnail::{JPEG, PICTURE_SIDE},
-};
+use super::{Error, Media, external::Giver, landing::Place, miss::Miss, thumbnail::JPEG};
 use crate::{
     line::client::Document,
     records::{
@@ -48,8 +42,9 @@ impl Media {
         let fetched = self
             .fetch_external(&address, Giver::Line, job, stop)
             .await?;
-        let picture = self.thumbnail(fetched.bytes, PICTURE_SIDE).await?;
+        let picture = self.small_picture(fetched.bytes).await?;
         let place = Place::Picture(subject, &address);
-        self.land(job, place, Some(JPEG.into()), picture.jpeg).await
+        self.land(job, place, Some(JPEG.into()), picture.into())
+            .await
     }
 }

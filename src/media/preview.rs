@@ -1,4 +1,6 @@
-//! The small image of an image or video message: LINE's own, or one made from what was sent.
+//! What is shown of an image or video message until it is opened. Of an image it is made from what was sent: LINE documents
+//! neither size nor format of its own preview, which stands in as long as the original cannot be had, and is all there is of
+//! a video.
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use super::{
     external::Giver,
     landing::Place,
     miss::Miss,
-    thumbnail::{JPEG, PREVIEW_SIDE, measure},
+    thumbnail::{JPEG, Previews},
 };
 use crate::{
     line::client::{Answer, Trouble},
@@ -44,44 +46,67 @@ impl Media {
     ) -> Result<(), Miss> {
         let attachment = self.waiting(id, Part::Preview).await?;
         let image = attachment.kind == "image";
-        if attachment.provider == "external" {
-            if image {
-                return self.make_preview(job, &attachment).await;
+        let lacking = match image {
+            false => Miss::None,
+            true => match self.original_bytes(&attachment).await {
+                Ok(bytes) => match self.previews(bytes).await {
+                    Ok(previews) => return self.land_previews(job, id, &previews).await,
+                    Err(miss) => miss,
+                },
+                Err(miss) => miss,
+            },
+        };
+        match lacking {
+            Miss::NotYet(Reason::Original) if attachment.original_reason.is_none() => {
+                return Err(lacking);
             }
-            let address = self.external_content(id).await?.preview_image_url;
-            let address = address.ok_or(Miss::None)?;
-            let fetched = self
-                .fetch_external(&address, Giver::Sender, job, stop)
-                .await?;
-            return self.land_thumbnail(job, id, fetched.bytes).await;
+            Miss::Ours(_) | Miss::Lost | Miss::Stopped => return Err(lacking),
+            _ => {}
         }
-        let token = self.token(job).await?;
-        let asked = self.line.preview(&token, &attachment.message_id);
-        let content = match stop.run_until_cancelled(asked).await.ok_or(Miss::Stopped)? {
-            Answer::Never(_) | Answer::NotFound if image => {
-                return self.make_preview(job, &attachment).await;
+        let bytes = match attachment.provider == "external" {
+            true if image => return Err(lacking),
+            true => {
+                let address = self.external_content(id).await?.preview_image_url;
+                let address = address.ok_or(Miss::None)?;
+                let fetched = self.fetch_external(&address, Giver::Sender, job, stop);
+                fetched.await?.bytes
             }
-            Answer::Never(_) => return Err(Miss::None),
-            other => Miss::or_got(other, job.attempts)?,
+            false => match self.lines_preview(job, &attachment, stop).await? {
+                Some(bytes) => bytes,
+                None => return Err(lacking),
+            },
         };
-        let bytes = stop.run_until_cancelled(content.bytes(LARGEST)).await;
-        let bytes = match bytes.ok_or(Miss::Stopped)? {
-            Ok(bytes) => bytes.ok_or(Miss::Failed(Reason::TooLarge))?,
-            Err(Trouble::Timeout) => return Err(Miss::NotYet(Reason::Trouble)),
-            Err(_) => return Err(Miss::NotYet(Reason::Truncated)),
-        };
-        match measure(&bytes) {
-            Ok((media_type, pixels)) => {
-                let place = Place::Preview(id, pixels);
-                self.land(job, place, Some(media_type.into()), bytes).await
-            }
-            Err(_) if image => self.make_preview(job, &attachment).await,
-            Err(_) => Err(Miss::Failed(Reason::Unreadable)),
+        match self.previews(bytes).await {
+            Ok(previews) => self.land_previews(job, id, &previews).await,
+            Err(Miss::Failed(_)) if image => Err(lacking),
+            Err(miss) => Err(miss),
         }
     }
 
-    /// Makes the preview from the original in the bucket; waits for it, and gives up with it.
-    async fn make_preview(&self, job: &Job, attachment: &Attachment) -> Result<(), Miss> {
+    /// LINE's preview; `None` if LINE has none.
+    async fn lines_preview(
+        &self,
+        job: &Job,
+        attachment: &Attachment,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<u8>>, Miss> {
+        let token = self.token(job).await?;
+        let asked = self.line.preview(&token, &attachment.message_id);
+        let content = match stop.run_until_cancelled(asked).await.ok_or(Miss::Stopped)? {
+            Answer::NotFound if attachment.kind == "image" => return Ok(None),
+            Answer::Never(_) => return Ok(None),
+            other => Miss::or_got(other, job.attempts)?,
+        };
+        let bytes = stop.run_until_cancelled(content.bytes(LARGEST)).await;
+        match bytes.ok_or(Miss::Stopped)? {
+            Ok(bytes) => Ok(Some(bytes.ok_or(Miss::Failed(Reason::TooLarge))?)),
+            Err(Trouble::Timeout) => Err(Miss::NotYet(Reason::Trouble)),
+            Err(_) => Err(Miss::NotYet(Reason::Truncated)),
+        }
+    }
+
+    /// The original from the bucket, if it is there, or what became of it.
+    async fn original_bytes(&self, attachment: &Attachment) -> Result<Vec<u8>, Miss> {
         let reason = attachment.original_reason.unwrap_or(Reason::Original);
         let key = match attachment.original_state {
             State::Waiting => return Err(Miss::NotYet(Reason::Original)),
@@ -95,20 +120,16 @@ impl Media {
         {
             return Err(Miss::Failed(Reason::TooLarge));
         }
-        let bytes = match self.read(key).await {
+        match self.read(key).await {
             // Where it is not an unsend that took it, it will not come back.
-            Err(Error::Objects(objects::Error::NotFound)) => {
-                return Err(Miss::Failed(Reason::Original));
-            }
-            other => other?,
-        };
-        self.land_thumbnail(job, attachment.id, bytes).await
+            Err(Error::Objects(objects::Error::NotFound)) => Err(Miss::Failed(Reason::Original)),
+            other => Ok(other?),
+        }
     }
 
-    async fn land_thumbnail(&self, job: &Job, id: Uuid, bytes: Vec<u8>) -> Result<(), Miss> {
-        let thumbnail = self.thumbnail(bytes, PREVIEW_SIDE).await?;
-        let place = Place::Preview(id, thumbnail.pixels);
-        self.land(job, place, Some(JPEG.into()), thumbnail.jpeg)
-            .await
+    async fn land_previews(&self, job: &Job, id: Uuid, previews: &Previews) -> Result<(), Miss> {
+        let place = Place::Preview(id, previews);
+        let jpegs = previews.jpegs.clone();
+        self.land(job, place, Some(JPEG.into()), jpegs).await
     }
 }

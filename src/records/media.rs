@@ -10,6 +10,9 @@ use crate::{
     seal::{Keyring, Place},
 };
 
+/// Width and height within which a picture is shown before it is opened, in CSS pixels.
+pub const SHOWN: (u32, u32) = (320, 360);
+
 /// The two files of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -198,24 +201,39 @@ pub async fn keep_original(
     Ok(())
 }
 
-/// The preview is in the bucket: an image of so many pixels.
+/// A preview that is in the bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Preview<'a> {
+    /// Media type, as found in its bytes.
+    pub media_type: Option<&'a str>,
+    /// Bytes of the smaller picture, which the object begins with; `None` if it holds one alone.
+    pub smaller: Option<usize>,
+    /// Width and height of the larger picture.
+    pub pixels: (u32, u32),
+    /// Colours to stand in for it, sealed with the object's data key.
+    pub placeholder: Option<&'a [u8]>,
+}
+
+/// The preview is in the bucket.
 pub async fn keep_preview(
     conn: &mut PgConnection,
     id: Uuid,
     key: ObjectKey,
-    media_type: Option<&str>,
-    (width, height): (u32, u32),
+    preview: Preview<'_>,
 ) -> Result<()> {
     sqlx::query(
         "update attachment set preview_state = 'kept', preview_reason = null,
-             preview_key = $2, preview_type = $3, preview_width = $4, preview_height = $5
+             preview_key = $2, preview_type = $3, preview_width = $4, preview_height = $5,
+             preview_smaller = $6, placeholder = $7
          where id = $1",
     )
     .bind(id)
     .bind(key.to_string())
-    .bind(media_type)
-    .bind(i32::try_from(width).ok())
-    .bind(i32::try_from(height).ok())
+    .bind(preview.media_type)
+    .bind(i32::try_from(preview.pixels.0).ok())
+    .bind(i32::try_from(preview.pixels.1).ok())
+    .bind(preview.smaller.and_then(|bytes| i32::try_from(bytes).ok()))
+    .bind(preview.placeholder)
     .execute(conn)
     .await?;
     Ok(())

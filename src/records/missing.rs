@@ -72,7 +72,8 @@ pub async fn fetch_again(
         ),
         Part::Preview => (
             "update attachment set preview_state = 'waiting', preview_reason = null,
-                 preview_key = null, preview_type = null, preview_width = null, preview_height = null
+                 preview_key = null, preview_type = null, preview_width = null, preview_height = null,
+                 preview_smaller = null, placeholder = null
              where id = $1 and preview_key = $2",
             "preview",
         ),

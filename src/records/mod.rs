@@ -7,6 +7,7 @@ pub mod erasure_list;
 pub mod erasures;
 pub mod events;
 pub mod exports;
+pub mod gallery;
 pub mod holds;
 pub mod installation;
 pub mod jobs;

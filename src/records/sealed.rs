@@ -35,6 +35,27 @@ pub async fn open(
     Ok(())
 }
 
+/// What is sealed with the data key of an object: the object's key and head, and the field.
+pub type Beside<'a> = (&'a str, &'a [u8], &'a mut Option<Vec<u8>>);
+
+/// Opens in place what is sealed with the data keys of objects, as [`open`].
+///
+/// # Errors
+/// The keyring cannot be reached.
+pub async fn open_beside(keyring: &Keyring, fields: Vec<Beside<'_>>) -> sqlx::Result<()> {
+    let ids = fields.iter().filter_map(|(_, head, _)| key_of(head));
+    let keys = keyring.find_all(ids).await.map_err(unreachable)?;
+    for (object, head, field) in fields {
+        let Some(sealed) = field.take() else {
+            continue;
+        };
+        let key = key_of(head).and_then(|id| keys.get(&id));
+        let data_key = key.and_then(|key| key.open_data_key(head).ok());
+        *field = data_key.and_then(|key| key.open_beside(Place::Object(object), &sealed).ok());
+    }
+    Ok(())
+}
+
 /// Opens one field, as [`open`].
 ///
 /// # Errors

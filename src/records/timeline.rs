@@ -52,6 +52,20 @@ pub struct Attachment {
     pub preview_width: Option<i32>,
     /// Pixels.
     pub preview_height: Option<i32>,
+    /// Bytes of the smaller one of two pictures that the preview holds.
+    pub preview_smaller: Option<i32>,
+    /// Red, green and blue of each cell of a grid of four by four, to stand in for the preview.
+    pub placeholder: Option<Vec<u8>>,
+    preview_key: Option<String>,
+    preview_head: Option<Vec<u8>>,
+}
+
+impl Attachment {
+    /// What the placeholder is opened with; `None` where there is none.
+    pub(super) fn beside(&mut self) -> Option<sealed::Beside<'_>> {
+        let (key, head) = (self.preview_key.as_deref()?, self.preview_head.as_deref()?);
+        Some((key, head, &mut self.placeholder))
+    }
 }
 
 /// The newest entries before the cursor, newest first.
@@ -82,8 +96,10 @@ pub async fn page(
             order by occurred_at desc, id desc limit $4
         )
         select entry.*, a.id as attachment_id, original_state, original_reason, original_type, original_size,
-            preview_state, preview_width, preview_height
+            preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
+            o.sealed_key as preview_head
         from entry left join attachment a on what = 'message' and a.message_id = entry.id
+        left join object o on o.key = preview_key and o.state = 'kept'
         order by occurred_at desc, entry.id desc",
     )
     .bind(conversation_id)
@@ -96,6 +112,10 @@ pub async fn page(
         .iter_mut()
         .map(|entry| (Place::Event(entry.id), &mut entry.content));
     sealed::open(keyring, fields.collect()).await?;
+    let placeholders = entries
+        .iter_mut()
+        .filter_map(|entry| entry.attachment.beside());
+    sealed::open_beside(keyring, placeholders.collect()).await?;
     Ok(entries)
 }
 
@@ -238,6 +258,8 @@ pub struct File {
     pub original_key: Option<String>,
     /// The preview's object, if it is kept.
     pub preview_key: Option<String>,
+    /// Bytes of the smaller one of the two pictures in it.
+    pub preview_smaller: Option<i32>,
     message_id: Uuid,
     /// The message's raw webhook event.
     pub content: Option<Vec<u8>>,
@@ -252,7 +274,8 @@ pub async fn file(
 ) -> sqlx::Result<Option<File>> {
     let mut file: Option<File> = sqlx::query_as(
         "select case original_state when 'kept' then original_key end as original_key,
-            case preview_state when 'kept' then preview_key end as preview_key, message_id, (
+            case preview_state when 'kept' then preview_key end as preview_key,
+            preview_smaller, message_id, (
             select content from revision where revision.message_id = attachment.message_id
             order by edited, occurred_at desc limit 1
          ) as content

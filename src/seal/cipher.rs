@@ -20,6 +20,11 @@ const NONCE: usize = 24;
 const WRAPPED: usize = 32 + TAG;
 pub(super) const TAG: usize = 16;
 
+/// A document's data key is used once, so its nonce may be zero.
+const ALONE: [u8; 12] = [0; 12];
+/// What lies beside an object: the nonces of the object's chunks begin with zeros, so this is none of them.
+const BESIDE: [u8; 12] = [0xff; 12];
+
 const SEALED: u8 = 1;
 const NULL: u8 = 0;
 
@@ -68,7 +73,7 @@ impl WrappingKey {
         let (key, head) = self.data_key(&[])?;
         let mut sealed = Vec::with_capacity(HEAD + plain.len() + TAG);
         sealed.extend_from_slice(&head);
-        key.encrypt_into(&mut sealed, &place.bytes(), plain)?;
+        key.encrypt_into(&mut sealed, &ALONE, &place.bytes(), plain)?;
         Ok(sealed)
     }
 
@@ -78,7 +83,8 @@ impl WrappingKey {
     /// [`Error::Unreadable`].
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let (head, body) = sealed.split_at_checked(HEAD).ok_or(Error::Unreadable)?;
-        self.unwrap(&[], head)?.decrypt(&place.bytes(), body)
+        self.unwrap(&[], head)?
+            .decrypt(&ALONE, &place.bytes(), body)
     }
 
     /// A new data key, and the head it lies wrapped in.
@@ -182,16 +188,39 @@ impl WrappingKey {
 }
 
 impl DataKey {
-    fn encrypt_into(&self, sealed: &mut Vec<u8>, aad: &[u8], plain: &[u8]) -> Result<(), Error> {
+    /// Seals a few bytes that belong to the object of this key and lie elsewhere. Once for each key.
+    ///
+    /// # Errors
+    /// None that can be met.
+    pub fn seal_beside(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut sealed = vec![];
+        self.encrypt_into(&mut sealed, &BESIDE, &place.bytes(), plain)?;
+        Ok(sealed)
+    }
+
+    /// Opens what [`DataKey::seal_beside`] has sealed for this place.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn open_beside(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        self.decrypt(&BESIDE, &place.bytes(), sealed)
+    }
+
+    fn encrypt_into(
+        &self,
+        sealed: &mut Vec<u8>,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        plain: &[u8],
+    ) -> Result<(), Error> {
         let start = sealed.len();
         sealed.extend_from_slice(plain);
         match self.cipher {
             Cipher::Null => sealed.extend_from_slice(&[0; TAG]),
             Cipher::Sealed => {
-                // Used once, so its nonce may be zero.
                 let cipher = ChaCha20Poly1305::new((&*self.bytes).into());
                 let tag = cipher
-                    .encrypt_inout_detached(&[0; 12].into(), aad, (&mut sealed[start..]).into())
+                    .encrypt_inout_detached(nonce.into(), aad, (&mut sealed[start..]).into())
                     .map_err(|_| Error::Unreadable)?;
                 sealed.extend_from_slice(&tag);
             }
@@ -199,14 +228,14 @@ impl DataKey {
         Ok(())
     }
 
-    fn decrypt(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Error> {
+    fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Error> {
         match self.cipher {
             Cipher::Null => {
                 let length = sealed.len().checked_sub(TAG).ok_or(Error::Unreadable)?;
                 Ok(sealed[..length].to_vec())
             }
             Cipher::Sealed => ChaCha20Poly1305::new((&*self.bytes).into())
-                .decrypt(&[0; 12].into(), Payload { msg: sealed, aad })
+                .decrypt(nonce.into(), Payload { msg: sealed, aad })
                 .map_err(|_| Error::Unreadable),
         }
     }
@@ -271,6 +300,24 @@ mod tests {
             }
             assert!(key.open(Place::Event(id), &sealed[..at]).is_err());
         }
+    }
+
+    #[test]
+    fn what_lies_beside_an_object_opens_with_its_key_alone_and_is_none_of_its_chunks() {
+        let (data, _) = key().new_data_key().unwrap();
+        let (other, _) = key().new_data_key().unwrap();
+        let here = Place::Object("here");
+        let sealed = data.seal_beside(here, b"colours").unwrap();
+        assert_eq!(data.open_beside(here, &sealed).unwrap(), b"colours");
+        assert!(data.open_beside(Place::Object("there"), &sealed).is_err());
+        assert!(other.open_beside(here, &sealed).is_err());
+        let mut chunk = super::super::stream::Sealer::new(&data, here);
+        chunk.push(b"colours").unwrap();
+        assert_ne!(
+            chunk.finish().unwrap()[..7],
+            sealed[..7],
+            "another key stream"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - A *wrapping key* ([`WrappingKey`]) belongs to one conversation or contact and covers at most [`COVERS`] items. It
 //!   lies in the keyring, outside of PostgreSQL. When something under it is erased the survivors are wrapped anew and
 //!   it is destroyed: what remains of the erased in dead tuples, WAL, replicas, backups and buckets is noise.
-//! - A *data key* is random, seals one document or one object, and lies wrapped beside it. So a new wrapping key costs
+//! - A *data key* is random, seals one document, or one object and a few bytes about it, and lies wrapped beside it. So a new wrapping key costs
 //!   the survivors 89 bytes each, whatever they hold.
 //!
 //! # What a sealed document looks like
@@ -20,7 +20,8 @@
 //! | n + 16 | the document under its data key: ChaCha20-Poly1305, bound to the [`Place`] it lies at |
 //!
 //! The first 89 bytes are its *head*. A data key seals once, so its nonce is zero. An object's head lies in its row; its
-//! bytes are sealed in chunks ([`stream`]), so that a range can be read.
+//! bytes are sealed in chunks ([`stream`]), so that a range can be read. What is known of it and must go with it, such as the
+//! colours of a picture, is sealed with the same data key under a nonce that no chunk has, and lies in another row.
 
 mod cipher;
 mod keyring;

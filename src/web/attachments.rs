@@ -12,6 +12,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
@@ -65,20 +66,35 @@ pub(super) async fn original(
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, name.unwrap_or("file"), all).await
+    let name = name.unwrap_or("file");
+    send(&request, shared, key, Portion::Whole, name, all).await
 }
 
-/// `GET /attachments/{id}/preview`: LINE's preview, or a thumbnail of our own.
+#[derive(Deserialize)]
+pub(super) struct Fineness {
+    /// Pixels to a CSS pixel.
+    #[serde(default)]
+    x: u8,
+}
+
+/// `GET /attachments/{id}/preview?x=…`: a small picture; with `x=2` for a screen of two pixels to a CSS pixel.
 pub(super) async fn preview(
     request: HttpRequest,
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
+    fineness: web::Query<Fineness>,
 ) -> Result<HttpResponse, Error> {
     let all = viewer.sees_erasures();
     let file = find(&shared, viewer, *id).await?;
     let key = file.preview_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "preview", all).await
+    let smaller = file.preview_smaller.and_then(|bytes| bytes.try_into().ok());
+    let portion = match smaller {
+        Some(bytes) if fineness.x == 2 => Portion::After(bytes),
+        Some(bytes) => Portion::First(bytes),
+        None => Portion::Whole,
+    };
+    send(&request, shared, key, portion, "preview", all).await
 }
 
 async fn find(
@@ -109,7 +125,7 @@ pub(super) async fn contact_picture(
         Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture", false).await
+    send(&request, shared, key, Portion::Whole, "picture", false).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -125,7 +141,7 @@ pub(super) async fn conversation_picture(
         Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "picture", false).await
+    send(&request, shared, key, Portion::Whole, "picture", false).await
 }
 
 /// `GET /exports/{id}`: the copy made for a person.
@@ -142,7 +158,16 @@ pub(super) async fn export(
         Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, "export.zip", false).await
+    send(&request, shared, key, Portion::Whole, "export.zip", false).await
+}
+
+/// What of an object is sent.
+enum Portion {
+    Whole,
+    /// So many bytes at its beginning.
+    First(u64),
+    /// All but so many at its beginning.
+    After(u64),
 }
 
 /// Sends an object, for as long as it is in use. `name` is what it is saved as if it is not shown; `all`: what a hold
@@ -151,12 +176,19 @@ async fn send(
     request: &HttpRequest,
     shared: web::Data<Shared>,
     key: String,
+    portion: Portion,
     name: &str,
     all: bool,
 ) -> Result<HttpResponse, Error> {
     let object = Object::find(&shared, &key, all).await?;
-    let size = object.size;
-    let first = object.read(&shared, 0..size.min(sniff::ENOUGH)).await?;
+    let within = match portion {
+        Portion::Whole => 0..object.size,
+        Portion::First(bytes) => 0..bytes.min(object.size),
+        Portion::After(bytes) => bytes.min(object.size)..object.size,
+    };
+    let (start, size) = (within.start, within.end - within.start);
+    let first = start..start + size.min(sniff::ENOUGH);
+    let first = object.read(&shared, first).await?;
     let first: Vec<Bytes> = first.try_collect().await?;
     let kind = sniff::playable(&first.concat());
     if kind.is_none() && !is_download(request) {
@@ -190,6 +222,7 @@ async fn send(
             format!("bytes {first}-{last}/{size}"),
         ));
     }
+    let part = start + part.start..start + part.end;
     let body = object.read(&shared, part).await?;
     Ok(response.streaming(Box::pin(watched(body, shared, key, all))))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Error, Shared, cursor, detached,
+    Error, Shared, cursor, detached, headers,
     list::{self, List, Place},
     look::Look,
     person::{self, Person},
@@ -34,6 +34,8 @@ struct Open {
     /// The same for the same page of the same conversation: the script then mends it instead of replacing it.
     key: String,
     thread: Thread,
+    /// Leads to the gallery.
+    media: String,
     person: Person,
     /// In groups the sender's name stands above the bubbles.
     several: bool,
@@ -122,8 +124,17 @@ async fn page(
                 Some(Open {
                     id,
                     key,
-                    thread: thread::load(&mut tx, keyring, &conversation, &place, before, now)
-                        .await?,
+                    media: place.media(id, "photos", None),
+                    thread: thread::load(
+                        &mut tx,
+                        keyring,
+                        &conversation,
+                        &place,
+                        before,
+                        now,
+                        shared.stickers,
+                    )
+                    .await?,
                     person: person::load(&mut tx, keyring, &conversation, now).await?,
                     several: conversation.kind != "user",
                     governs: viewer.sees_erasures(),
@@ -137,7 +148,12 @@ async fn page(
             back: place.list(),
             open,
         };
-        Ok(HttpResponse::Ok()
+        let mut response = HttpResponse::Ok();
+        if shared.stickers {
+            // The list too: a conversation is opened within its page, whose policy then is the one that counts.
+            response.insert_header(headers::with_stickers());
+        }
+        Ok(response
             .content_type("text/html; charset=utf-8")
             .body(page.render()?))
     })

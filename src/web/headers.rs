@@ -3,10 +3,21 @@
 use actix_web::{http::header, middleware::DefaultHeaders};
 use url::Url;
 
+use super::stickers;
+
 /// No script, style, picture, form or frame but our own; strings can't become script (Trusted Types).
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The policy of a page that shows pictures of stickers: pictures may come from LINE's host of stickers too.
+pub(super) fn with_stickers() -> (header::HeaderName, String) {
+    let pictures = format!("img-src 'self' {}", stickers::HOST);
+    (
+        header::CONTENT_SECURITY_POLICY,
+        CSP.replace("img-src 'self'", &pictures),
+    )
+}
 
 /// Wraps an app so that each of its answers, errors and redirects included, has the security headers. It has to be
 /// the outermost wrap. An app whose public address is https tells browsers to come by https only.

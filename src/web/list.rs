@@ -1,5 +1,6 @@
 //! The list pane: conversations, the newest first.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -35,6 +36,29 @@ impl Place {
             &[
                 ("channel", self.channel.as_deref()),
                 ("list", list),
+                ("before", before.as_deref()),
+            ],
+        )
+    }
+
+    /// The address of a message in its conversation: the page that ends with it.
+    pub(super) fn message(&self, conversation: Uuid, id: Uuid, at: DateTime<Utc>) -> String {
+        let after = Cursor {
+            at,
+            id: Uuid::max(),
+        };
+        let page = self.thread(conversation, Some(cursor::text(after)));
+        format!("{page}#m-{id}")
+    }
+
+    /// The address of a conversation's gallery: one of its tabs, from a place on.
+    pub(super) fn media(&self, id: Uuid, of: &str, before: Option<String>) -> String {
+        address(
+            &format!("/conversations/{id}/media"),
+            &[
+                ("channel", self.channel.as_deref()),
+                ("list", self.before.as_deref()),
+                ("of", Some(of)),
                 ("before", before.as_deref()),
             ],
         )

@@ -16,6 +16,7 @@ mod erasures_csv;
 mod error;
 mod file_name;
 mod form;
+mod gallery;
 mod headers;
 mod health;
 mod holds;
@@ -36,6 +37,7 @@ mod session;
 mod setup;
 mod shell;
 mod sniff;
+mod stickers;
 mod text;
 mod thread;
 mod throttle;
@@ -71,6 +73,8 @@ pub struct Shared {
     public_url: Url,
     proxies: Proxies,
     ledger_key: String,
+    /// Pages show the pictures of stickers, from LINE's host.
+    stickers: bool,
     gate: password::Gate,
     throttle: throttle::Throttle,
     streams: live::Streams,
@@ -79,7 +83,8 @@ pub struct Shared {
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`. `proxies` are believed when
-    /// they say who asks. `ledger_key` is the public key that the ledger is signed with.
+    /// they say who asks. `ledger_key` is the public key that the ledger is signed with. `stickers`: pages show pictures of
+    /// stickers, from LINE's host.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is another thing, and there is one caller"
@@ -93,6 +98,7 @@ impl Shared {
         public_url: Url,
         proxies: Proxies,
         ledger_key: String,
+        stickers: bool,
     ) -> Self {
         Self {
             pool,
@@ -103,6 +109,7 @@ impl Shared {
             public_url,
             proxies,
             ledger_key,
+            stickers,
             gate: password::Gate::default(),
             throttle: throttle::Throttle::default(),
             streams: live::Streams::default(),
@@ -143,6 +150,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             "/conversations/{id}",
             read().to(conversations::conversation),
         )
+        .route("/conversations/{id}/media", read().to(gallery::page))
         .route(
             "/conversations/{id}/picture",
             read().to(attachments::conversation_picture),

@@ -7,8 +7,10 @@
     reason = "what a test is helped by may fail it"
 )]
 
+mod albums;
 mod erasures;
 mod files;
+mod gallery;
 mod governing;
 mod headers;
 #[path = "../support/keys.rs"]
@@ -17,9 +19,11 @@ mod keys;
 mod live;
 mod pages;
 mod paging;
+mod pictures;
 mod scope;
 mod sign_in;
 mod site;
+mod stickers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::site::{Site, Visitor, between, listed};
 
 /// Follows a link from page to page.
-async fn walk(visitor: &Visitor, from: &str, words: &str) -> Vec<String> {
+pub async fn walk(visitor: &Visitor, from: &str, words: &str) -> Vec<String> {
     let mut pages = vec![visitor.page(from).await];
     while let Some(link) = link(pages.last().unwrap(), words) {
         pages.push(visitor.page(&link).await);
@@ -18,7 +18,8 @@ async fn walk(visitor: &Visitor, from: &str, words: &str) -> Vec<String> {
     pages
 }
 
-fn link(page: &str, words: &str) -> Option<String> {
+/// Where a link to another page leads, by its words.
+pub fn link(page: &str, words: &str) -> Option<String> {
     let links = between(page, "<a class=\"more\" href=\"", "</a>");
     let link = links.into_iter().find(|link| link.ends_with(words))?;
     Some(link.split('"').next()?.replace("&#38;", "&"))

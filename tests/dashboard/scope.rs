@@ -60,6 +60,10 @@ async fn another_channels_things_are_answered_as_missing_ones() {
                 format!("/conversations/{}", Uuid::nil()),
             ),
             (
+                format!("/conversations/{conversation}/media?of=photos"),
+                format!("/conversations/{}/media?of=photos", Uuid::nil()),
+            ),
+            (
                 format!("/conversations/{conversation}/picture"),
                 format!("/conversations/{}/picture", Uuid::nil()),
             ),

@@ -77,8 +77,17 @@ impl Site {
         Self::seen_at(None).await
     }
 
+    /// The same, which shows pictures of stickers.
+    pub async fn with_stickers() -> Self {
+        Self::made(None, true).await
+    }
+
     /// The same, which believes that people see it at another address.
     pub async fn seen_at(public_url: Option<&str>) -> Self {
+        Self::made(public_url, false).await
+    }
+
+    async fn made(public_url: Option<&str>, stickers: bool) -> Self {
         let template = template().await;
         let scratch = Scratch::shared().await.unwrap();
         let database = scratch.create_database_from(template).await.unwrap();
@@ -100,6 +109,7 @@ impl Site {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             public_url: public_url.map(|url| url.parse().unwrap()),
             proxies: Default::default(),
+            stickers,
         })
         .await
         .unwrap();

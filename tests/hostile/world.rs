@@ -96,6 +96,7 @@ impl World {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             public_url: None,
             proxies: Default::default(),
+            stickers: false,
         })
         .await?;
         shop.webhook_to(&service.webhook_url("shop"));

@@ -293,6 +293,7 @@ async fn serve(
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         public_url: None,
         proxies: Default::default(),
+        stickers: false,
     })
     .await
 }

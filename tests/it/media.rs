@@ -152,7 +152,7 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
         let preview = image::load_from_memory(&preview.bytes().await?)?;
         assert_eq!(
             (preview.width(), preview.height()),
-            (640, 213),
+            (320, 107),
             "of what lay elsewhere"
         );
         Ok(())

@@ -66,9 +66,14 @@ impl Scene {
         self.marks[self.marks.len() - 1].clone()
     }
 
-    /// Behind the end of a JPEG anything may stand.
-    fn marked_photo(&self, mark: &str) -> Vec<u8> {
-        [&self.photo, mark.as_bytes()].concat()
+    /// A mark of as many bytes as stand in for a picture that is not there yet.
+    fn colours(&mut self, lives: bool) -> String {
+        let number = self.marks.len();
+        self.mark(lives);
+        self.marks[number].push_str(&mark());
+        self.marks[number].push_str(&mark());
+        self.marks[number].truncate(3 * 4 * 4);
+        self.marks[number].clone()
     }
 
     fn person(&mut self, world: &World) -> User {
@@ -90,8 +95,12 @@ impl Scene {
 
     /// The message `n`, of a kind that goes by `n`; what only groups know is said in the group.
     fn message(&mut self, n: usize, user: &User, group: &User, lives: bool) {
-        let mut mark = || self.mark(lives);
-        let (first, second, third) = (mark(), mark(), mark());
+        let first = self.mark(lives);
+        let second = match n % 10 {
+            2 | 3 => self.colours(lives),
+            _ => self.mark(lives),
+        };
+        let third = self.mark(lives);
         let file = |mark: &str| format!("some bytes {mark} more bytes").into_bytes();
         let mut edits = vec![];
         let mut by = user;
@@ -107,13 +116,12 @@ impl Scene {
                 text
             }
             2 => user
-                .sends_image(self.marked_photo(&first))
-                .previewed_by(self.marked_photo(&second))
+                .sends_image([coloured(&second), first.into_bytes()].concat())
                 .with_message("unknownField", json!(third))
                 .make(),
             3 => user
                 .sends_video(file(&first), 1000)
-                .previewed_by(self.marked_photo(&second))
+                .previewed_by(coloured(&second))
                 .with("unknownField", json!([third]))
                 .make(),
             4 => user
@@ -158,4 +166,12 @@ impl Scene {
             self.unsent.push((by.clone(), message));
         }
     }
+}
+
+/// A picture of four by four pixels, whose colours are the mark; behind its end anything may stand.
+fn coloured(mark: &str) -> Vec<u8> {
+    let pixels = image::RgbImage::from_raw(4, 4, mark.as_bytes().to_vec()).unwrap();
+    let mut png = std::io::Cursor::new(vec![]);
+    pixels.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    png.into_inner()
 }

@@ -20,7 +20,8 @@ async fn a_photo_and_its_preview_are_kept_and_open_pages_are_told() {
     let mut pages = PgListener::connect_with(&t.pool).await.unwrap();
     pages.listen("archive").await.unwrap();
 
-    assert_eq!(t.work().await, 2);
+    // The preview is looked at, put off until its original is there, and made.
+    assert_eq!(t.work().await, 3);
 
     let kept = t.attachment(photo).await;
     assert_eq!(
@@ -32,7 +33,7 @@ async fn a_photo_and_its_preview_are_kept_and_open_pages_are_told() {
     assert_eq!(kept.original_size, Some(picture.len() as i64));
     assert_eq!(
         t.text("select preview_width || 'x' || preview_height || preview_type from attachment where id = $1", photo).await,
-        "384x288image/jpeg"
+        "640x480image/jpeg"
     );
     assert_eq!(t.jobs().await, 0);
     t.holds_only(2).await;
@@ -96,8 +97,8 @@ async fn a_video_that_is_not_ready_is_awaited_and_fetched_once() {
 }
 
 #[tokio::test]
-async fn where_line_has_no_preview_of_a_picture_one_is_made_from_the_original() {
-    for status in [400, 404] {
+async fn a_pictures_preview_is_made_from_the_original_and_line_is_not_asked_for_one() {
+    for status in [400, 404, 500] {
         let t = Archive::new().await;
         t.line.trouble(Call::Preview).always().answers(status);
         let photo = t
@@ -112,7 +113,7 @@ async fn where_line_has_no_preview_of_a_picture_one_is_made_from_the_original() 
                 photo
             )
             .await,
-            "384x640"
+            "432x720"
         );
         let (size, preview) = {
             let kept = t.attachment(photo).await;
@@ -123,8 +124,46 @@ async fn where_line_has_no_preview_of_a_picture_one_is_made_from_the_original() 
         };
         assert!((preview.len() as i64) < size);
         assert_eq!(t.line.all_calls(Call::Content), 1);
+        assert_eq!(t.line.all_calls(Call::Preview), 0);
         t.holds_only(2).await;
     }
+}
+
+#[tokio::test]
+async fn where_the_original_cannot_be_had_lines_preview_stands_in() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    // One that LINE has no more, one that it cannot hand out for now, and one that no decoder knows.
+    let gone = aoi.sends_image(photo(3, 1600, 1200)).make();
+    t.line
+        .trouble(Call::Content)
+        .of(gone.message_id())
+        .always()
+        .answers(410);
+    let late = aoi.sends_image(photo(4, 1600, 1200)).make();
+    t.line
+        .trouble(Call::Content)
+        .of(late.message_id())
+        .always()
+        .answers(500);
+    let odd = aoi
+        .sends_image(&b"a format of next year"[..])
+        .previewed_by(photo(5, 300, 200))
+        .make();
+    let (gone, late) = (t.receives(&gone).await, t.receives(&late).await);
+    let odd = t.receives(&odd).await;
+    t.work_on(3, Duration::from_secs(60)).await;
+
+    assert_eq!(t.states(gone).await, "gone gone, kept");
+    assert_eq!(t.states(late).await, "waiting trouble, kept");
+    assert_eq!(t.states(odd).await, "kept, kept");
+    let pixels = "select preview_width || 'x' || preview_height from attachment where id = $1";
+    assert_eq!(
+        t.text(pixels, gone).await,
+        "384x288",
+        "LINE's, never enlarged"
+    );
+    assert_eq!(t.text(pixels, odd).await, "300x200");
 }
 
 #[tokio::test]
@@ -166,7 +205,7 @@ async fn previews_come_before_originals_and_the_newest_first_but_one_hand_has_th
     let mut ids = Vec::new();
     for seed in 0..6 {
         ids.push(
-            t.receives(&aoi.sends_image(photo(seed, 64, 64)).make())
+            t.receives(&aoi.sends_video(vec![seed as u8; 64], 1).make())
                 .await,
         );
     }

@@ -1,38 +1,128 @@
 //! Pictures that were sent together.
+//!
+//! Each is a message of its own, and LINE delivers them in any order, or some of them not at all. They stand where the first
+//! of them was sent, in the order of their index; one that is not there keeps its place.
 
-use super::{Media, Row};
-use crate::line::message::{Content, ImageSet};
+use std::collections::{HashMap, HashSet};
 
-/// The pictures of one set, in the order they were chosen; or one alone.
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Body, Entry, Media, RUN, Row, media};
+use crate::{
+    line::message::{Content, ImageSet},
+    records::{conversations::Cursor, gallery},
+    seal::Keyring,
+    web::preview,
+};
+
+/// Pictures of one set are sent within this time.
+const SPAN: TimeDelta = TimeDelta::hours(1);
+/// Pictures beyond the edge of a page that are looked through for those of a set.
+const LOOKED_THROUGH: i64 = 100;
+/// Places that are kept for pictures that are not there, at most. LINE's app sends twenty at once.
+const MOST_MISSING: u64 = 20;
+
+/// Who sent it, and the id of the set: LINE does not say that ids of sets are unique beyond their sender.
+pub(super) type Key = (Option<Uuid>, String);
+
+/// The pictures of one set; or one alone.
 pub(in crate::web) struct Album {
-    pub(in crate::web) photos: Vec<Media>,
-    /// How many there should be.
-    total: usize,
-    /// The place of each photo in the set.
-    order: Vec<u64>,
+    photos: Vec<Photo>,
+    /// How many there should be; 0: not known.
+    total: u64,
+    /// Something near was unsent or erased: nobody can say any more whether that was of this set.
+    doubtful: bool,
+}
+
+/// A picture, and the message it is.
+pub(in crate::web) struct Photo {
+    pub(in crate::web) message: Uuid,
+    pub(in crate::web) media: Media,
+    /// Its place in the set, from 1; `u64::MAX` where LINE does not tell.
+    place: u64,
+    /// It can be jumped to by itself: the first one is where its entry is.
+    pub(in crate::web) apart: bool,
+}
+
+/// A place in an album.
+pub(in crate::web) enum Slot<'a> {
+    Photo(&'a Photo),
+    /// Says which picture is not there.
+    Missing(String),
 }
 
 impl Album {
-    pub(super) fn new(photo: Media, set: Option<&ImageSet>) -> Self {
-        let total = set.and_then(|set| set.total).unwrap_or_default();
-        Self {
-            photos: vec![photo],
-            total: usize::try_from(total).unwrap_or_default(),
-            order: vec![place(set)],
-        }
+    pub(super) fn new(message: Uuid, media: Media, set: Option<&ImageSet>) -> Self {
+        let mut album = Self {
+            photos: vec![],
+            total: set.and_then(|set| set.total).unwrap_or_default(),
+            doubtful: false,
+        };
+        album.put(message, media, set, false);
+        album
     }
 
     /// Puts a photo where its index says; those without one stay in the order they came.
-    pub(super) fn add(&mut self, photo: Media, set: &ImageSet) {
-        let place = place(Some(set));
-        let at = self.order.partition_point(|other| *other <= place);
-        self.order.insert(at, place);
+    pub(super) fn add(&mut self, message: Uuid, media: Media, set: &ImageSet) {
+        self.put(message, media, Some(set), true);
+    }
+
+    fn put(&mut self, message: Uuid, media: Media, set: Option<&ImageSet>, apart: bool) {
+        let index = set.and_then(|set| set.index);
+        let place = index.filter(|index| *index >= 1).unwrap_or(u64::MAX);
+        let at = self.photos.partition_point(|other| other.place <= place);
+        let photo = Photo {
+            message,
+            media,
+            place,
+            apart,
+        };
         self.photos.insert(at, photo);
+    }
+
+    /// The places that nobody has; none where the others do not say which theirs are.
+    fn missing(&self) -> Vec<u64> {
+        let taken: HashSet<_> = self.photos.iter().map(|photo| photo.place).collect();
+        let lacking = self.total.saturating_sub(self.photos.len() as u64);
+        if lacking == 0 || lacking > MOST_MISSING || taken.iter().any(|place| *place > self.total) {
+            return vec![];
+        }
+        (1..=self.total)
+            .filter(|place| !taken.contains(place))
+            .collect()
+    }
+
+    /// All places, in order.
+    pub(in crate::web) fn slots(&self) -> Vec<Slot<'_>> {
+        let mut missing = self.missing().into_iter().peekable();
+        let mut slots = vec![];
+        let say = |place: u64| {
+            let total = self.total;
+            Slot::Missing(match self.doubtful {
+                false => format!("Photo {place} of {total} has not arrived"),
+                true => format!("Photo {place} of {total} is not here: not arrived, or taken back"),
+            })
+        };
+        for photo in &self.photos {
+            while let Some(place) = missing.next_if(|place| *place < photo.place) {
+                slots.push(say(place));
+            }
+            slots.push(Slot::Photo(photo));
+        }
+        slots.extend(missing.map(say));
+        slots
+    }
+
+    /// More than one message: each has its own actions then.
+    pub(in crate::web) fn is_several(&self) -> bool {
+        self.photos.len() > 1
     }
 
     /// For the layout: 1, 2, 3, 4, or `many`.
     pub(in crate::web) fn layout(&self) -> &'static str {
-        match self.photos.len() {
+        match self.photos.len() + self.missing().len() {
             1 => "one",
             2 => "two",
             3 => "three",
@@ -41,15 +131,16 @@ impl Album {
         }
     }
 
-    /// "3 of 5 photos", where some are missing: not yet come, or unsent.
-    pub(in crate::web) fn missing(&self) -> Option<String> {
+    /// "3 of 5 photos", where it cannot be said which are missing.
+    pub(in crate::web) fn count(&self) -> Option<String> {
         let here = self.photos.len();
-        (self.total > here && self.total <= 100).then(|| format!("{here} of {} photos", self.total))
+        (self.total > here as u64 && self.missing().is_empty() && self.total <= 1000)
+            .then(|| format!("{here} of {} photos", self.total))
     }
-}
 
-fn place(set: Option<&ImageSet>) -> u64 {
-    set.and_then(|set| set.index).unwrap_or(u64::MAX)
+    fn has(&self, message: Uuid) -> bool {
+        self.photos.iter().any(|photo| photo.message == message)
+    }
 }
 
 /// The set an image belongs to.
@@ -63,24 +154,182 @@ pub(super) fn set_of(row: &Row) -> Option<ImageSet> {
     }
 }
 
+/// The albums of a page: where each stands among the entries, and when its first picture was sent.
+#[derive(Default)]
+pub(super) struct Albums {
+    places: HashMap<Key, (usize, DateTime<Utc>)>,
+    /// When something was unsent or erased.
+    gone: Vec<DateTime<Utc>>,
+}
+
+impl Albums {
+    /// Notes what was unsent or erased.
+    pub(super) fn note_gone(&mut self, at: DateTime<Utc>) {
+        self.gone.push(at);
+    }
+
+    /// Puts a picture to those of its set. Gives it back if it is the first, whose entry will be the one numbered `next`.
+    pub(super) fn join(
+        &mut self,
+        row: &Row,
+        set: &ImageSet,
+        next: usize,
+        entries: &mut [Entry],
+    ) -> bool {
+        let key = (row.entry.contact_id, set.id.clone());
+        let at = self
+            .places
+            .entry(key)
+            .or_insert((next, row.entry.occurred_at))
+            .0;
+        let Some(Body::Photos(album)) = entries.get_mut(at).map(|entry| &mut entry.body) else {
+            return false;
+        };
+        album.add(row.entry.id, media::image(&row.entry.attachment), set);
+        true
+    }
+
+    /// Fetches what the edges of the page cut off: an album that stands on two pages is whole on both. `older` and `newer`
+    /// are the edges beyond which there is more.
+    pub(super) async fn complete(
+        self,
+        conn: &mut PgConnection,
+        keyring: &Keyring,
+        conversation: Uuid,
+        entries: &mut [Entry],
+        older: Option<Cursor>,
+        newer: Option<DateTime<Utc>>,
+    ) -> sqlx::Result<()> {
+        let mut near = vec![];
+        for (at, sent) in self.places.values() {
+            let Body::Photos(album) = &mut entries[*at].body else {
+                continue;
+            };
+            album.doubtful = self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
+            if album.photos.len() as u64 >= album.total {
+                continue;
+            }
+            near.extend(older.filter(|edge| *sent - edge.at < SPAN));
+            near.extend(newer.filter(|edge| *edge - sent < SPAN).map(|edge| Cursor {
+                at: edge + SPAN,
+                id: Uuid::max(),
+            }));
+        }
+        near.sort_unstable_by_key(|edge| (edge.at, edge.id));
+        near.dedup();
+        for edge in near {
+            let limit = LOOKED_THROUGH;
+            let items = gallery::files(conn, keyring, conversation, "image", edge, limit).await?;
+            for item in items {
+                let Some(event) = preview::parse(item.content.as_deref()) else {
+                    continue;
+                };
+                let Content::Image(Some(set)) = Content::of(&event.body()["message"]) else {
+                    continue;
+                };
+                let key = (item.contact_id, set.id.clone());
+                let Some((at, _)) = self.places.get(&key) else {
+                    continue;
+                };
+                if let Body::Photos(album) = &mut entries[*at].body
+                    && !album.has(item.id)
+                {
+                    album.add(item.id, media::image(&item.attachment), &set);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn photos_stand_in_the_order_of_their_index() {
-        let set = |index| ImageSet {
+    fn set(index: Option<u64>, total: Option<u64>) -> ImageSet {
+        ImageSet {
             id: "S".to_owned(),
             index,
-            total: Some(4),
+            total,
+        }
+    }
+
+    /// What an album looks like that these arrived for, in this order.
+    fn shown(arrived: &[Option<u64>], total: Option<u64>) -> (Vec<String>, &'static str) {
+        let photo = |index: Option<u64>| {
+            let mut media = Media::named("");
+            media.duration = Some(index.map_or("?".to_owned(), |index| index.to_string()));
+            media
         };
-        let mut album = Album::new(Media::named("3"), Some(&set(Some(3))));
-        album.add(Media::named("1"), &set(Some(1)));
-        album.add(Media::named("?"), &set(None));
-        album.add(Media::named("2"), &set(Some(2)));
-        let order: Vec<_> = album.photos.iter().map(|photo| photo.words).collect();
-        assert_eq!(order, ["1", "2", "3", "?"]);
-        assert_eq!(album.layout(), "four");
-        assert_eq!(album.missing(), None);
+        let id = Uuid::nil();
+        let first = set(arrived[0], total);
+        let mut album = Album::new(id, photo(arrived[0]), Some(&first));
+        for index in &arrived[1..] {
+            album.add(id, photo(*index), &set(*index, total));
+        }
+        let slots = album.slots();
+        let words = slots.iter().map(|slot| match slot {
+            Slot::Photo(photo) => photo.media.duration.clone().unwrap_or_default(),
+            Slot::Missing(words) => words.clone(),
+        });
+        let mut words: Vec<_> = words.collect();
+        words.extend(album.count());
+        (words, album.layout())
+    }
+
+    /// Every order of these.
+    fn orders(of: &[u64]) -> Vec<Vec<u64>> {
+        if of.len() < 2 {
+            return vec![of.to_vec()];
+        }
+        let mut all = vec![];
+        for (at, first) in of.iter().enumerate() {
+            let rest = [&of[..at], &of[at + 1..]].concat();
+            for mut order in orders(&rest) {
+                order.insert(0, *first);
+                all.push(order);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn photos_stand_in_the_order_of_their_index_whatever_came_first_and_whatever_is_missing() {
+        for mask in 1..32_u64 {
+            let there: Vec<u64> = (1..=5).filter(|n| mask & (1 << (n - 1)) != 0).collect();
+            let expected: Vec<_> = (1..=5)
+                .map(|n| match there.contains(&n) {
+                    true => n.to_string(),
+                    false => format!("Photo {n} of 5 has not arrived"),
+                })
+                .collect();
+            for order in orders(&there) {
+                let arrived: Vec<_> = order.iter().copied().map(Some).collect();
+                assert_eq!(
+                    shown(&arrived, Some(5)),
+                    (expected.clone(), "many"),
+                    "{order:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_line_does_not_tell_is_not_made_up() {
+        // No index: at the end, in the order they came, and nobody knows which are missing.
+        let all = (["1", "2", "?"].map(str::to_owned).to_vec(), "three");
+        assert_eq!(shown(&[Some(2), None, Some(1)], Some(3)), all);
+        assert_eq!(
+            shown(&[None, Some(2)], Some(3)).0,
+            ["2", "?", "2 of 3 photos"]
+        );
+        // No total, or one that cannot be.
+        assert_eq!(shown(&[Some(3), Some(1)], None).0, ["1", "3"]);
+        assert_eq!(shown(&[Some(3), Some(1)], Some(1)).0, ["1", "3"]);
+        assert_eq!(shown(&[Some(1)], Some(u64::MAX)).0, ["1"]);
+        assert_eq!(shown(&[Some(0)], Some(2)).0, ["0", "1 of 2 photos"]);
+        // Two in one place are two.
+        let twice = shown(&[Some(1), Some(1)], Some(3)).0;
+        assert_eq!(twice.len(), 4);
     }
 }

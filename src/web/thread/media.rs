@@ -3,11 +3,7 @@
 use uuid::Uuid;
 
 use super::super::text::{self, Piece};
-use crate::records::timeline::Attachment;
-
-/// The longest sides of a picture in the thread, in CSS pixels.
-const MAX_WIDTH: i32 = 320;
-const MAX_HEIGHT: i32 = 360;
+use crate::records::{media::SHOWN, timeline::Attachment};
 
 /// A box for a picture, video or voice message.
 pub(in crate::web) struct Media {
@@ -17,6 +13,10 @@ pub(in crate::web) struct Media {
     pub(in crate::web) original: Option<String>,
     /// Where a picture of it is served.
     pub(in crate::web) preview: Option<String>,
+    /// Where the same picture is served for screens with two pixels to a CSS pixel.
+    pub(in crate::web) fine: Option<String>,
+    /// Colours that stand in for the picture until it is there.
+    pub(in crate::web) blur: Vec<Cell>,
     /// CSS pixels; right before the picture has come.
     pub(in crate::web) width: i32,
     pub(in crate::web) height: i32,
@@ -26,6 +26,28 @@ pub(in crate::web) struct Media {
     pub(in crate::web) state: &'static str,
     /// Of videos and voice messages.
     pub(in crate::web) duration: Option<String>,
+}
+
+/// A cell of a grid of four by four. Drawn as SVG within the page: a style of its own, or an address of data, would be
+/// more than the pages' policy allows.
+pub(in crate::web) struct Cell {
+    pub(in crate::web) x: usize,
+    pub(in crate::web) y: usize,
+    /// `#rrggbb`
+    pub(in crate::web) fill: String,
+}
+
+fn blur(colours: Option<&[u8]>) -> Vec<Cell> {
+    let colours = colours.filter(|colours| colours.len() == 48);
+    let cells = colours.unwrap_or_default().as_chunks::<3>().0.iter();
+    cells
+        .enumerate()
+        .map(|(at, [r, g, b])| Cell {
+            x: at % 4,
+            y: at / 4,
+            fill: format!("#{r:02x}{g:02x}{b:02x}"),
+        })
+        .collect()
 }
 
 /// A file to be downloaded.
@@ -41,11 +63,14 @@ impl Media {
         let id = attachment.attachment_id.unwrap_or_default();
         let (state, words) = state(attachment);
         let (width, height) = fit(attachment.preview_width, attachment.preview_height);
+        let kept = attachment.preview_state.as_deref() == Some("kept");
         Self {
             id,
             original: (state == "kept").then(|| format!("/attachments/{id}")),
-            preview: (attachment.preview_state.as_deref() == Some("kept"))
-                .then(|| format!("/attachments/{id}/preview")),
+            preview: kept.then(|| format!("/attachments/{id}/preview")),
+            fine: (kept && attachment.preview_smaller.is_some())
+                .then(|| format!("/attachments/{id}/preview?x=2")),
+            blur: blur(attachment.placeholder.as_deref()),
             width,
             height,
             words,
@@ -60,6 +85,8 @@ impl Media {
             id: Uuid::nil(),
             original: None,
             preview: None,
+            fine: None,
+            blur: vec![],
             width: 1,
             height: 1,
             words,
@@ -70,14 +97,14 @@ impl Media {
 }
 
 /// A picture: where there is no preview, the original stands in.
-pub(super) fn image(attachment: &Attachment) -> Media {
+pub(in crate::web) fn image(attachment: &Attachment) -> Media {
     let mut media = Media::of(attachment);
     media.preview = media.preview.or_else(|| media.original.clone());
     media
 }
 
 /// A video or voice message.
-pub(super) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Media {
+pub(in crate::web) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Media {
     Media {
         duration: milliseconds.map(text::duration),
         ..Media::of(attachment)
@@ -85,7 +112,7 @@ pub(super) fn playable(attachment: &Attachment, milliseconds: Option<u64>) -> Me
 }
 
 /// Any other file.
-pub(super) fn file(attachment: &Attachment, name: &str, said: Option<u64>) -> File {
+pub(in crate::web) fn file(attachment: &Attachment, name: &str, said: Option<u64>) -> File {
     let kept = attachment
         .original_size
         .and_then(|size| size.try_into().ok());
@@ -150,9 +177,9 @@ fn fit(width: Option<i32>, height: Option<i32>) -> (i32, i32) {
     let (Some(width @ 1..), Some(height @ 1..)) = (width, height) else {
         return (240, 180);
     };
-    let scale = f64::from(MAX_WIDTH)
+    let scale = f64::from(SHOWN.0)
         .min(f64::from(width))
-        .min(f64::from(MAX_HEIGHT) * f64::from(width) / f64::from(height));
+        .min(f64::from(SHOWN.1) * f64::from(width) / f64::from(height));
     let tall = scale * f64::from(height) / f64::from(width);
     ((scale.round() as i32).max(1), (tall.round() as i32).max(1))
 }

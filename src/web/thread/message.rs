@@ -4,11 +4,17 @@ use super::{Album, Body, Sender, media, raw};
 use crate::{
     line::{event::Event, message::Content},
     records::timeline,
-    web::{lang, text},
+    web::{lang, stickers, text},
 };
 
 /// What is shown of a message, as one of its revisions has it.
-pub(super) fn body(event: &Event, entry: &timeline::Entry, sender: Option<&Sender>) -> Body {
+/// `stickers`: with their pictures, which come from LINE.
+pub(super) fn body(
+    event: &Event,
+    entry: &timeline::Entry,
+    sender: Option<&Sender>,
+    stickers: bool,
+) -> Body {
     let message = &event.body()["message"];
     let attachment = &entry.attachment;
     let language = sender.and_then(|sender| sender.language.as_deref());
@@ -17,7 +23,10 @@ pub(super) fn body(event: &Event, entry: &timeline::Entry, sender: Option<&Sende
             pieces: text::message(&spans),
             lang: lang::of(message["text"].as_str().unwrap_or_default(), language),
         },
-        Content::Image(set) => Body::Photos(Album::new(media::image(attachment), set.as_ref())),
+        Content::Image(set) => {
+            let photo = media::image(attachment);
+            Body::Photos(Album::new(entry.id, photo, set.as_ref()))
+        },
         Content::Video(duration) => Body::Video(media::playable(attachment, duration)),
         Content::Audio(duration) => Body::Audio(media::playable(attachment, duration)),
         Content::File { name, size } => Body::File(media::file(attachment, name, size)),
@@ -33,8 +42,16 @@ pub(super) fn body(event: &Event, entry: &timeline::Entry, sender: Option<&Sende
                 format!("https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=17/{latitude}/{longitude}")
             }),
         },
-        Content::Sticker { keywords, text } => Body::Sticker {
+        Content::Sticker {
+            package,
+            id,
+            keywords,
+            text,
+        } => Body::Sticker {
             text: text::pieces(text),
+            number: text::plain(id),
+            package: text::plain(package),
+            picture: stickers.then(|| stickers::picture(id)).flatten(),
             keywords: keywords.into_iter().map(text::pieces).collect(),
         },
         Content::Other => raw::message(event),

@@ -13,10 +13,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use album::Album;
+pub(super) use album::{Album, Slot};
 pub(super) use event::System;
-pub(super) use media::{File, Media};
+pub(super) use media::{File, Media, file, image, playable};
 pub(super) use quote::Quote;
+
+use album::Albums;
 
 use super::{
     cursor,
@@ -98,6 +100,11 @@ pub(super) enum Body {
     },
     Sticker {
         text: Vec<Piece>,
+        /// LINE's numbers of the sticker and of its package.
+        number: String,
+        package: String,
+        /// Where LINE has its picture, if it is to be shown.
+        picture: Option<String>,
         keywords: Vec<Vec<Piece>>,
     },
     /// A quiet line.
@@ -126,6 +133,11 @@ impl Body {
         )
     }
 
+    /// True for an album: each of its pictures is a message.
+    pub(super) fn is_several(&self) -> bool {
+        matches!(self, Self::Photos(album) if album.is_several())
+    }
+
     /// True for the bodies that stand in a bubble.
     pub(super) fn is_text(&self) -> bool {
         matches!(self, Self::Text { .. })
@@ -135,6 +147,8 @@ impl Body {
 /// What has to be at hand to make entries of rows.
 struct Context {
     now: Now,
+    /// Stickers have their pictures.
+    stickers: bool,
     senders: HashMap<Uuid, Sender>,
     by_user_id: HashMap<String, Uuid>,
     quotes: HashMap<String, Quote>,
@@ -159,7 +173,8 @@ struct Row {
     earlier: Vec<(DateTime<Utc>, Event)>,
 }
 
-/// Reads a page in a fixed number of queries.
+/// Reads a page in a fixed number of queries, and two more for each edge that cuts through an album. `stickers`: with their
+/// pictures, which come from LINE.
 pub(super) async fn load(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -167,9 +182,11 @@ pub(super) async fn load(
     place: &Place,
     before: Option<Cursor>,
     now: Now,
+    stickers: bool,
 ) -> sqlx::Result<Thread> {
     let id = conversation.id;
-    let (entries, older) = page(conn, keyring, (conversation, id), place, before, now).await?;
+    let whose = (conversation, id);
+    let (entries, older) = page(conn, keyring, whose, place, before, now, stickers).await?;
     Ok(Thread {
         entries,
         older: older.map(|cursor| place.thread(id, Some(cursor::text(cursor)))),
@@ -186,7 +203,8 @@ pub(super) async fn withheld(
     now: Now,
 ) -> sqlx::Result<Thread> {
     let place = Place::default();
-    let (entries, older) = page(conn, keyring, (conversation, hold), &place, before, now).await?;
+    let whose = (conversation, hold);
+    let (entries, older) = page(conn, keyring, whose, &place, before, now, false).await?;
     let link = |cursor| format!("/holds/{hold}?before={}", cursor::text(cursor));
     Ok(Thread {
         entries,
@@ -203,6 +221,7 @@ async fn page(
     place: &Place,
     before: Option<Cursor>,
     now: Now,
+    stickers: bool,
 ) -> sqlx::Result<(Vec<Entry>, Option<Cursor>)> {
     let from = before.unwrap_or(Cursor::NEWEST);
     let mut entries = timeline::page(conn, keyring, id, from, PAGE as i64 + 1).await?;
@@ -212,13 +231,20 @@ async fn page(
         at: entry.occurred_at,
         id: entry.id,
     });
+    let newest = entries.first().map(|entry| entry.occurred_at);
     let rows = read(conn, keyring, entries).await?;
     let context = Context {
         now,
+        stickers,
         quotes: quote::load(conn, keyring, conversation, place, &rows).await?,
         ..people(conn, keyring, conversation, &rows, now).await?
     };
-    Ok((compose(rows, &context), oldest.filter(|_| more)))
+    let (mut entries, albums) = compose(rows, &context);
+    let (older, newer) = (oldest.filter(|_| more), newest.filter(|_| before.is_some()));
+    albums
+        .complete(conn, keyring, id, &mut entries, older, newer)
+        .await?;
+    Ok((entries, older))
 }
 
 /// Reads the contents; oldest first.
@@ -277,6 +303,7 @@ async fn people(
     let people = timeline::people(conn, keyring, conversation.channel_id, &ids, &user_ids).await?;
     let mut context = Context {
         now,
+        stickers: false,
         senders: HashMap::new(),
         by_user_id: HashMap::new(),
         quotes: HashMap::new(),
@@ -297,21 +324,20 @@ async fn people(
 }
 
 /// Rows become entries: days, runs and albums are found here.
-fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
+fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
     let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
-    let mut albums: HashMap<(Option<Uuid>, String), usize> = HashMap::new();
+    let mut albums = Albums::default();
     let mut day = None;
     let mut run: Option<(Option<Uuid>, DateTime<Utc>)> = None;
     for row in rows {
         if let Some(set) = album::set_of(&row) {
-            let key = (row.entry.contact_id, set.id.clone());
-            if let Some(&at) = albums.get(&key)
-                && let Body::Photos(album) = &mut entries[at].body
-            {
-                album.add(media::image(&row.entry.attachment), &set);
+            let next = entries.len();
+            if albums.join(&row, &set, next, &mut entries) {
                 continue;
             }
-            albums.insert(key, entries.len());
+        }
+        if matches!(row.entry.what.as_str(), "unsent" | "erased") {
+            albums.note_gone(row.entry.occurred_at);
         }
         let occurred_at = row.entry.occurred_at;
         let contact = row.entry.contact_id;
@@ -339,7 +365,7 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
         let sender = contact.and_then(|id| context.senders.get(&id));
         let earlier = row.earlier.iter().map(|(at, event)| Edit {
             when: context.now.dated(*at),
-            body: message::body(event, &row.entry, sender),
+            body: message::body(event, &row.entry, sender, context.stickers),
         });
         entries.push(Entry {
             id: row.entry.id,
@@ -354,7 +380,7 @@ fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
             body,
         });
     }
-    entries
+    (entries, albums)
 }
 
 fn body(row: &Row, context: &Context) -> Body {
@@ -369,7 +395,7 @@ fn body(row: &Row, context: &Context) -> Body {
         ("event", Some(event)) => event::body(event, row.entry.contact_id, context),
         (_, Some(event)) => {
             let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
-            message::body(event, &row.entry, sender)
+            message::body(event, &row.entry, sender, context.stickers)
         }
     }
 }

@@ -7,13 +7,9 @@ use uuid::Uuid;
 
 use super::Row;
 use crate::{
-    records::{
-        conversations::{Conversation, Cursor},
-        timeline,
-    },
+    records::{conversations::Conversation, timeline},
     seal::Keyring,
     web::{
-        cursor,
         list::Place,
         names::{self, Name},
         preview::Line,
@@ -72,17 +68,11 @@ pub(super) async fn load(
         ) {
             (false, Some(id), Some(at)) => {
                 let line = Line::message(quoted.content.as_deref());
-                let anchor = format!("#m-{id}");
-                // Elsewhere: the page that ends with it.
-                let after = Cursor {
-                    at,
-                    id: Uuid::max(),
-                };
                 Quote::Known {
                     href: if here(id) {
-                        anchor
+                        format!("#m-{id}")
                     } else {
-                        place.thread(conversation.id, Some(cursor::text(after))) + &anchor
+                        place.message(conversation.id, id, at)
                     },
                     who: quoted
                         .user_id

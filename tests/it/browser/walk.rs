@@ -30,6 +30,15 @@ const SCREENS: [(&str, u32, u32, bool); 4] = [
     ("1440-light", 1440, 900, false),
 ];
 
+/// The tabs of a gallery, and the names of their screenshots.
+const TABS: [(&str, &str); 5] = [
+    ("photos", "gallery-photos"),
+    ("videos", "gallery-videos"),
+    ("files", "gallery-files"),
+    ("voice", "gallery-voice"),
+    ("links", "gallery-links"),
+];
+
 #[tokio::test]
 async fn no_page_breaks_whatever_people_write() {
     run(async |t| {
@@ -64,6 +73,14 @@ async fn no_page_breaks_whatever_people_write() {
             let picture = name.map(|(name, _)| (*name, 3_000));
             desk.walks(&page(&format!("/conversations/{id}"), picture))
                 .await?;
+            for (tab, shot) in TABS {
+                let path = format!("/conversations/{id}/media?of={tab}");
+                match name.map(|(name, _)| *name) {
+                    Some("files") => desk.walks(&page(&path, Some((shot, 0)))).await?,
+                    Some(_) => desk.walks(&page(&path, None)).await?,
+                    None => {}
+                }
+            }
         }
         Ok(())
     })
@@ -98,6 +115,14 @@ async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>
             photo.await?;
         }
     }
+    // One that has not arrived keeps its place.
+    let mut set = aoi.sends_image_set((0..5).map(|n| drawing::photo(n, 300, 200)).collect());
+    drop(set.remove(2));
+    for photo in set {
+        photo.await?;
+    }
+    let links = "our menu: https://example.org/menu?day=today and the map https://example.org/map";
+    aoi.sends_text(links).await?;
     let lost = aoi.sends_image(drawing::photo(6, 50, 50)).make();
     for call in [Call::Content, Call::Preview] {
         t.line

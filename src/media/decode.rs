@@ -1,0 +1,166 @@
+//! Images from strangers: measured before they are decoded, and never decoded larger than they are needed.
+//!
+//! A JPEG, which nearly every photo is, is decoded at an eighth, a quarter or half of its size, by leaving out what is too
+//! fine to be seen (a smaller inverse DCT): 12 megapixels in half the time, and in a tenth of the memory, of decoding
+//! them whole. `jpeg-decoder` is the one decoder in Rust that can; libjpeg-turbo takes half of its time, but is C that
+//! reads strangers' bytes, and is built with cmake and nasm. `docs/benchmarks.md` has the figures.
+
+use std::io::Cursor;
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::{
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
+    metadata::Orientation,
+};
+use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
+
+const LONGEST_SIDE: u32 = 12_000;
+const MOST_PIXELS: u64 = 50_000_000;
+const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+/// For what a PNG has beside its pixels, unpacked: colour profiles and texts can be bombs as well.
+const MOST_BESIDE: u64 = 16 * 1024 * 1024;
+
+/// For coefficients, six bytes a pixel, so of 16 megapixels. The decoder holds all of them where a JPEG comes in passes, and
+/// where it is quick to unpack and slow to compute: its threads do not wait for each other.
+const MOST_HELD: u64 = 96 * 1024 * 1024;
+
+/// The bytes are no image that can be read within the limits.
+#[derive(Debug)]
+pub struct Unreadable;
+
+/// Width and height, in pixels.
+pub(super) type Size = (u32, u32);
+
+/// Decodes `bytes` and makes them small: within `room`, upright, on white, without metadata. Never enlarges.
+pub(super) fn decode(bytes: &[u8], room: Size) -> Result<RgbImage, Unreadable> {
+    let (format, mut decoder) = open(bytes)?;
+    let orientation = decoder.orientation().map_err(|_| Unreadable)?;
+    let lies = matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    );
+    let room = if lies { (room.1, room.0) } else { room };
+    let size = decoder.dimensions();
+    let wanted = within(size, room);
+    let scaled = match format {
+        ImageFormat::Jpeg => scaled(bytes, size, wanted),
+        _ => None,
+    };
+    let small = match scaled {
+        Some(image) => shrink(&image, wanted)?,
+        // What one decoder cannot read, the other may: the colours of a printer, for one.
+        None => {
+            let whole = DynamicImage::from_decoder(decoder).map_err(|_| Unreadable)?;
+            match size == wanted {
+                true => on_white(&whole),
+                // Averages without a copy: a whole picture may have most of the memory already.
+                false => on_white(&whole.thumbnail_exact(wanted.0, wanted.1)),
+            }
+        }
+    };
+    let mut image = DynamicImage::ImageRgb8(small);
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// The same image, smaller.
+pub(super) fn shrink(image: &RgbImage, to: Size) -> Result<RgbImage, Unreadable> {
+    if image.dimensions() == to {
+        return Ok(image.clone());
+    }
+    let (width, height) = image.dimensions();
+    let from = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3);
+    let mut small = Image::new(to.0, to.1, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+    Resizer::new()
+        .resize(&from.map_err(|_| Unreadable)?, &mut small, &options)
+        .map_err(|_| Unreadable)?;
+    RgbImage::from_raw(to.0, to.1, small.into_vec()).ok_or(Unreadable)
+}
+
+/// The largest size of the same ratio within `room`, not larger than `size`.
+pub(super) fn within(size: Size, room: Size) -> Size {
+    let (width, height) = (f64::from(size.0.max(1)), f64::from(size.1.max(1)));
+    let scale = (f64::from(room.0) / width)
+        .min(f64::from(room.1) / height)
+        .min(1.0);
+    let side = |side: f64| ((side * scale).round() as u32).max(1);
+    (side(width), side(height))
+}
+
+/// A JPEG decoded at the smallest scale that is not below `wanted`; `None` if it has to be decoded otherwise.
+fn scaled(bytes: &[u8], size: Size, wanted: Size) -> Option<RgbImage> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(usize::try_from(MOST_MEMORY).ok()?);
+    decoder.read_info().ok()?;
+    let info = decoder.info()?;
+    let pixels = u64::from(info.width) * u64::from(info.height);
+    let as_measured = (u32::from(info.width), u32::from(info.height)) == size;
+    if !as_measured || 6 * pixels > MOST_HELD || info.coding_process == CodingProcess::Lossless {
+        return None;
+    }
+    let side = |side: u32| u16::try_from(side).ok();
+    let (width, height) = decoder.scale(side(wanted.0)?, side(wanted.1)?).ok()?;
+    let raw = match info.pixel_format {
+        PixelFormat::RGB24 => decoder.decode().ok()?,
+        PixelFormat::L8 => decoder
+            .decode()
+            .ok()?
+            .into_iter()
+            .flat_map(|l| [l; 3])
+            .collect(),
+        _ => return None,
+    };
+    RgbImage::from_raw(width.into(), height.into(), raw)
+}
+
+fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), Unreadable> {
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|_| Unreadable)?;
+    let format = reader.format().ok_or(Unreadable)?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LONGEST_SIDE);
+    limits.max_image_height = Some(LONGEST_SIDE);
+    limits.max_alloc = Some(match format {
+        // Its decoder takes the pixels' memory from us, and from this what it unpacks beside them.
+        ImageFormat::Png => MOST_BESIDE,
+        _ => MOST_MEMORY,
+    });
+    let mut reader = reader;
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|_| Unreadable)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let own = match format {
+        // Its decoder has the whole picture in four channels before it hands it out.
+        ImageFormat::WebP => 4 * pixels,
+        _ => 0,
+    };
+    // Not every decoder keeps to the limits it was given.
+    let fits = width.max(height) <= LONGEST_SIDE
+        && pixels <= MOST_PIXELS
+        && decoder.total_bytes() + own <= MOST_MEMORY;
+    fits.then_some((format, decoder)).ok_or(Unreadable)
+}
+
+fn on_white(image: &DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.to_rgb8();
+    }
+    let image = image.to_rgba8();
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [r, g, b, alpha] = image.get_pixel(x, y).0;
+        let blend = |colour: u8| {
+            let (colour, alpha) = (u32::from(colour), u32::from(alpha));
+            u8::try_from((colour * alpha + 255 * (255 - alpha)) / 255).unwrap_or(u8::MAX)
+        };
+        Rgb([blend(r), blend(g), blend(b)])
+    })
+}

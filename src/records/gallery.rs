@@ -1,0 +1,115 @@
+//! What was sent in one conversation besides words: photos, videos, files, voice messages. Only reads.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use super::{conversations::Cursor, sealed, timeline::Attachment};
+use crate::seal::{Keyring, Place};
+
+/// A message with its file. The content field holds what a person sent.
+#[derive(sqlx::FromRow)]
+pub struct Item {
+    /// Our own id of the message.
+    pub id: Uuid,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// Who.
+    pub contact_id: Option<Uuid>,
+    /// The raw webhook event of the revision that counts; `None` if it cannot be opened, or was not asked for.
+    pub content: Option<Vec<u8>>,
+    /// Its file.
+    #[sqlx(flatten)]
+    pub attachment: Attachment,
+}
+
+/// The newest messages of one kind (`image`, `video`, `audio` or `file`) before the cursor, newest first.
+pub async fn files(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation_id: Uuid,
+    kind: &str,
+    before: Cursor,
+    limit: i64,
+) -> Result<Vec<Item>> {
+    // The list of kinds stands here again, so that a plan for any `kind` may use the index, which is partial.
+    let items = sqlx::query_as(
+        "select m.id, m.occurred_at, m.contact_id, (
+             select content from revision where revision.message_id = m.id
+             order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
+         ) as content, a.id as attachment_id, original_state, original_reason, original_type, original_size,
+             preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
+             o.sealed_key as preview_head
+         from (
+             select id, occurred_at, contact_id from message
+             where conversation_id = $1 and kind = $2 and kind in ('image', 'video', 'audio', 'file')
+                 and (occurred_at, id) < ($3, $4)
+             order by occurred_at desc, id desc limit $5
+         ) m left join attachment a on a.message_id = m.id
+         left join object o on o.key = preview_key and o.state = 'kept'
+         order by m.occurred_at desc, m.id desc",
+    )
+    .bind(conversation_id)
+    .bind(kind)
+    .bind(before.at)
+    .bind(before.id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    opened(keyring, items).await
+}
+
+/// A message that is looked through. The content field holds what a person wrote.
+#[derive(sqlx::FromRow)]
+pub struct Looked {
+    /// Our own id of the message.
+    pub id: Uuid,
+    /// LINE's timestamp.
+    pub occurred_at: DateTime<Utc>,
+    /// Who.
+    pub contact_id: Option<Uuid>,
+    /// Of a text, the raw webhook event of the revision that counts; of anything else `None`.
+    pub content: Option<Vec<u8>>,
+}
+
+/// The newest messages before the cursor, newest first, with the contents of the texts among them.
+pub async fn texts(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation_id: Uuid,
+    before: Cursor,
+    limit: i64,
+) -> Result<Vec<Looked>> {
+    let mut looked: Vec<Looked> = sqlx::query_as(
+        "select m.id, m.occurred_at, m.contact_id, case m.kind when 'text' then (
+             select content from revision where revision.message_id = m.id
+             order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
+         ) end as content
+         from (
+             select id, occurred_at, contact_id, kind from message
+             where conversation_id = $1 and (occurred_at, id) < ($2, $3)
+             order by occurred_at desc, id desc limit $4
+         ) m order by m.occurred_at desc, m.id desc",
+    )
+    .bind(conversation_id)
+    .bind(before.at)
+    .bind(before.id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    let fields = looked
+        .iter_mut()
+        .map(|one| (Place::Message(one.id), &mut one.content));
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(looked)
+}
+
+async fn opened(keyring: &Keyring, mut items: Vec<Item>) -> Result<Vec<Item>> {
+    let fields = items
+        .iter_mut()
+        .map(|item| (Place::Message(item.id), &mut item.content));
+    sealed::open(keyring, fields.collect()).await?;
+    let placeholders = items.iter_mut().filter_map(|item| item.attachment.beside());
+    sealed::open_beside(keyring, placeholders.collect()).await?;
+    Ok(items)
+}

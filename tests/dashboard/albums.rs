@@ -1,0 +1,132 @@
+//! Pictures that were sent together stand together: whatever came first, whatever is missing, wherever a page ends.
+
+use bytes::Bytes;
+use line_chat_archive::fake_line::{Event, drawing};
+use uuid::Uuid;
+
+use crate::{
+    paging::walk,
+    site::{Site, between},
+};
+
+fn pictures(count: u64) -> Vec<Bytes> {
+    (0..count).map(|n| drawing::photo(n, 40, 30)).collect()
+}
+
+/// What stands in the album of a page, place by place: our id of a message's file, or the words in its stead.
+fn album(page: &str) -> Vec<String> {
+    let album = between(page, "<div class=\"album ", "</li>").join("");
+    let shots = album.split("<div class=\"shot").skip(1);
+    shots
+        .map(|shot| match shot.starts_with(" lacking") {
+            true => between(shot, "</svg>", "</p>")[0].to_owned(),
+            false => between(shot, "data-full=\"", "\"")[0].to_owned(),
+        })
+        .collect()
+}
+
+async fn file(site: &Site, event: &Event) -> String {
+    let id: Uuid = sqlx::query_scalar(
+        "select a.id from attachment a join message m on m.id = a.message_id where m.message_id = $1",
+    )
+    .bind(event.message_id())
+    .fetch_one(&mut site.db().await)
+    .await
+    .unwrap();
+    id.to_string()
+}
+
+#[tokio::test]
+async fn photos_that_come_in_any_order_fill_their_places() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let set: Vec<Event> = aoi
+        .sends_image_set(pictures(5))
+        .into_iter()
+        .map(|photo| photo.make())
+        .collect();
+    let admin = site.admin().await;
+    let mut files = vec![String::new(); 5];
+    for (n, at) in [3, 0, 4, 2, 1].into_iter().enumerate() {
+        assert!(site.shop.deliver(&set[at..=at]).await.acknowledged());
+        site.run_jobs().await;
+        files[at] = file(&site, &set[at]).await;
+        let id: Uuid = site.one("select id from conversation").await;
+        let page = admin.page(&format!("/conversations/{id}")).await;
+        let expected: Vec<_> = (0..5)
+            .map(|n| match files[n].is_empty() {
+                true => format!("Photo {} of 5 has not arrived", n + 1),
+                false => files[n].clone(),
+            })
+            .collect();
+        assert_eq!(album(&page), expected, "after {}", n + 1);
+        // Each of several is a message: it can be jumped to, and erased.
+        for event in [3, 0, 4, 2, 1][..=n].iter().map(|at| &set[*at]) {
+            let message: Uuid = sqlx::query_scalar("select id from message where message_id = $1")
+                .bind(event.message_id())
+                .fetch_one(&mut site.db().await)
+                .await
+                .unwrap();
+            assert_eq!(page.matches(&format!("id=\"m-{message}\"")).count(), 1);
+            let erase = format!("href=\"/messages/{message}/erase\"");
+            assert_eq!(page.matches(&erase).count(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_photo_that_was_taken_back_its_place_alone_is_left() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let set: Vec<Event> = aoi
+        .sends_image_set(pictures(3))
+        .into_iter()
+        .map(|photo| photo.make())
+        .collect();
+    assert!(site.shop.deliver(&set).await.acknowledged());
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let id: Uuid = site.one("select id from conversation").await;
+    let path = format!("/conversations/{id}");
+    let gone = file(&site, &set[1]).await;
+    assert_eq!(album(&admin.page(&path).await).len(), 3);
+    aoi.unsends(&set[1]).await.unwrap();
+    let page = admin.page(&path).await;
+    assert_eq!(
+        album(&page)[1],
+        "Photo 2 of 3 is not here: not arrived, or taken back"
+    );
+    assert!(!page.contains(&gone));
+    assert!(page.contains("message unsent"));
+    site.run_jobs().await;
+}
+
+#[tokio::test]
+async fn an_album_that_stands_on_two_pages_is_whole_on_both() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let mut events: Vec<Event> = (0..30)
+        .map(|n| aoi.sends_text(&format!("before {n}")).make())
+        .collect();
+    let set: Vec<Event> = aoi
+        .sends_image_set(pictures(6))
+        .into_iter()
+        .map(|photo| photo.make())
+        .collect();
+    events.extend(set.iter().cloned());
+    // Three of them are among the newest sixty entries.
+    events.extend((0..57).map(|n| aoi.sends_text(&format!("after {n}")).make()));
+    assert!(site.shop.deliver(&events).await.acknowledged());
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let id: Uuid = site.one("select id from conversation").await;
+    let mut files = vec![];
+    for event in &set {
+        files.push(file(&site, event).await);
+    }
+    let pages = walk(&admin, &format!("/conversations/{id}"), "Earlier messages").await;
+    assert_eq!(pages.len(), 2);
+    for page in &pages {
+        assert_eq!(album(page), files);
+    }
+}
