@@ -102,6 +102,13 @@ enum Channel {
         #[command(flatten)]
         given: Credentials,
     },
+    /// Say up to which size a channel's files are kept; without a size, up to 2048 MiB
+    Limit {
+        slug: String,
+        /// MiB of one file
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=2048))]
+        mib: Option<u32>,
+    },
     /// Refuse a channel's webhooks from now on; its conversations stay
     Remove { slug: String },
 }
@@ -161,6 +168,7 @@ async fn run(places: &Places, command: Command) -> ExitCode {
                 finish,
                 given,
             } => app::channels::rotate_secret(places, &slug, finish, &given, &say).await,
+            Channel::Limit { slug, mib } => app::channels::limit(places, &slug, mib, &say).await,
             Channel::Remove { slug } => app::channels::remove(places, &slug, &say).await,
         },
         Command::Operator(command) => match command {

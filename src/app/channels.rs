@@ -1,4 +1,4 @@
-//! `channel add | list | rotate-secret | remove`.
+//! `channel add | list | rotate-secret | limit | remove`.
 
 use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
@@ -115,6 +115,32 @@ pub async fn rotate_secret(
             "Dropped {dropped}; the newest secret alone is valid."
         ));
     }
+    drop(db);
+    database.close().await
+}
+
+/// Says up to how many MiB a file of a channel is kept; `None`: up to the archive's own limit.
+///
+/// # Errors
+/// There is no such channel, or the database cannot be used.
+pub async fn limit(
+    places: &Places,
+    slug: &str,
+    mib: Option<u32>,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let database = Database::open(places).await?;
+    let mut db = database.connect().await?;
+    let id = channels::find(&mut db, slug)
+        .await?
+        .with_context(|| format!("there is no channel {slug}"))?;
+    channels::limit(&mut db, id, mib.map(|mib| i64::from(mib) << 20)).await?;
+    say(&match mib {
+        Some(mib) => format!(
+            "Files above {mib} MiB are not fetched from now on. Operators can have one fetched after all, where it is shown."
+        ),
+        None => "Files are kept up to 2048 MiB.".to_owned(),
+    });
     drop(db);
     database.close().await
 }

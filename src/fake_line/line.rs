@@ -113,6 +113,11 @@ impl FakeLine {
         )
     }
 
+    /// From now on a `Range` is honoured for contents. LINE documents neither that it is nor that it is not.
+    pub fn gives_parts(&self) {
+        self.world().gives_parts = true;
+    }
+
     /// Begins to describe what shall go wrong with the next `call`.
     pub fn trouble(&self, call: Call) -> Trouble {
         Trouble::with(self.clone(), call)

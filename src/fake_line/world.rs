@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) faults: Vec<Fault>,
     pub(super) calls: HashMap<(Call, String), usize>,
     pub(super) unexpected: Vec<String>,
+    /// Whether a part of a content is given to who asks for one.
+    pub(super) gives_parts: bool,
 }
 
 /// A picture: bytes, or a seed from which it is drawn when somebody asks for it.
@@ -56,6 +58,7 @@ impl World {
             faults: Vec::new(),
             calls: HashMap::new(),
             unexpected: Vec::new(),
+            gives_parts: false,
         }
     }
 

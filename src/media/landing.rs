@@ -24,6 +24,9 @@ use crate::{
 /// A lease is renewed when it is this old.
 const RENEW: Duration = Duration::from_secs(10);
 
+/// Open pages are told that often how far a file is.
+const TELL: Duration = Duration::from_secs(2);
+
 /// What a file is for.
 #[derive(Clone, Copy)]
 pub(super) enum Place<'a> {
@@ -48,7 +51,10 @@ pub(super) struct Landing<'a> {
     placeholder: Option<Vec<u8>>,
     writer: Writer,
     size: u64,
+    /// Bytes that are announced.
+    length: Option<u64>,
     renewed: DateTime<Utc>,
+    told: DateTime<Utc>,
 }
 
 impl<'a> Landing<'a> {
@@ -58,6 +64,7 @@ impl<'a> Landing<'a> {
         job: &'a Job,
         place: Place<'a>,
         media_type: Option<String>,
+        length: Option<u64>,
     ) -> Result<Self, Miss> {
         let key = ObjectKey::new();
         let now = media.clock.now();
@@ -103,7 +110,9 @@ impl<'a> Landing<'a> {
             key,
             writer: media.objects.put(key).await?,
             size: 0,
+            length,
             renewed: now,
+            told: now,
         })
     }
 
@@ -117,12 +126,29 @@ impl<'a> Landing<'a> {
         if self.media.clock.now() >= self.renewed + RENEW {
             self.renew().await?;
         }
+        self.tell().await?;
         self.size += bytes.len() as u64;
         let sealed = self.sealer.push(&bytes)?;
         match sealed.is_empty() {
             true => Ok(()),
             false => Ok(self.writer.write(sealed).await?),
         }
+    }
+
+    /// Tells open pages how far it is.
+    async fn tell(&mut self) -> Result<(), Miss> {
+        let now = self.media.clock.now();
+        let (Place::Original(id), Some(length)) = (self.place, self.length) else {
+            return Ok(());
+        };
+        if now < self.told + TELL || length == 0 {
+            return Ok(());
+        }
+        self.told = now;
+        let percent = self.size.saturating_mul(100) / length;
+        let percent = i16::try_from(percent.min(99)).unwrap_or_default();
+        let mut conn = self.media.pool.acquire().await?;
+        Ok(media::progress(&mut conn, id, percent).await?)
     }
 
     async fn renew(&mut self) -> Result<(), Miss> {
@@ -284,7 +310,7 @@ impl Media {
         media_type: Option<String>,
         bytes: Bytes,
     ) -> Result<(), Miss> {
-        let mut landing = Landing::begin(self, job, place, media_type).await?;
+        let mut landing = Landing::begin(self, job, place, media_type, None).await?;
         match landing.write(bytes).await {
             Ok(()) => landing.keep().await,
             Err(miss) => landing.discard(miss).await,

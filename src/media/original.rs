@@ -22,6 +22,9 @@ use crate::{
 /// LINE documents no limit; this one keeps a single file from filling the bucket.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
+/// How often one attempt goes on with a transfer that broke off.
+const RESUMES: u32 = 20;
+
 impl Media {
     /// Fetches the original of the job's attachment, until `stop`.
     pub async fn original(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
@@ -47,6 +50,10 @@ impl Media {
             let fetched = self
                 .fetch_external(&address, Giver::Sender, job, stop)
                 .await?;
+            let largest = attachment.largest().unwrap_or(LARGEST);
+            if fetched.bytes.len() as u64 > largest {
+                return Err(Miss::Failed(Reason::TooLarge));
+            }
             let place = Place::Original(id);
             return self
                 .land(job, place, fetched.media_type, fetched.bytes.into())
@@ -58,12 +65,23 @@ impl Media {
             .run_until_cancelled(asked)
             .await
             .ok_or(Miss::Stopped)??;
-        if content.length().is_some_and(|length| length > LARGEST) {
+        let length = content.length();
+        let largest = attachment.largest().map_or(LARGEST, |cap| cap.min(LARGEST));
+        if length.is_some_and(|length| length > largest) {
             return Err(Miss::Failed(Reason::TooLarge));
         }
         let media_type = content.media_type();
-        let mut landing = Landing::begin(self, job, Place::Original(id), media_type).await?;
-        match pour(content, &mut landing, stop).await {
+        let place = Place::Original(id);
+        let mut landing = Landing::begin(self, job, place, media_type, length).await?;
+        let transfer = Transfer {
+            media: self,
+            token: &token,
+            message: &attachment.message_id,
+            stop,
+            length,
+            largest,
+        };
+        match transfer.pour(content, &mut landing).await {
             Ok(()) => landing.keep().await,
             Err(miss) => landing.discard(miss).await,
         }
@@ -142,27 +160,61 @@ fn content_provider(event: &[u8]) -> Option<ContentProvider> {
         .map(|event| event.message.content_provider)
 }
 
-/// Everything that arrives, into the landing; an end before the announced length is no end.
-async fn pour(
-    mut content: Content,
-    landing: &mut Landing<'_>,
-    stop: &CancellationToken,
-) -> Result<(), Miss> {
-    let length = content.length();
-    loop {
-        let chunk = stop.run_until_cancelled(content.chunk()).await;
-        match chunk.ok_or(Miss::Stopped)? {
-            Ok(Some(bytes)) => landing.write(bytes).await?,
-            Ok(None) => break,
-            Err(Trouble::Timeout) => return Err(Miss::NotYet(Reason::Trouble)),
-            Err(_) => return Err(Miss::NotYet(Reason::Truncated)),
-        }
-        if landing.size() > LARGEST {
-            return Err(Miss::Failed(Reason::TooLarge));
+/// A transfer from LINE, which may break off and go on.
+struct Transfer<'a> {
+    media: &'a Media,
+    token: &'a SecretString,
+    message: &'a str,
+    stop: &'a CancellationToken,
+    /// Bytes of the whole, where LINE says so.
+    length: Option<u64>,
+    /// More than that is not kept.
+    largest: u64,
+}
+
+impl Transfer<'_> {
+    /// Everything that arrives, into the landing; an end before the announced length is no end. A connection that broke is
+    /// taken up where it did, if LINE gives the rest alone.
+    async fn pour(&self, mut content: Content, landing: &mut Landing<'_>) -> Result<(), Miss> {
+        let mut resumed = 0;
+        loop {
+            let before = landing.size();
+            let broken = match self.pour_one(content, landing).await {
+                Err(miss @ Miss::NotYet(Reason::Trouble | Reason::Truncated)) => miss,
+                done => return done,
+            };
+            // One that brings nothing is not asked on and on.
+            if self.length.is_none() || resumed == RESUMES || landing.size() == before {
+                return Err(broken);
+            }
+            resumed += 1;
+            let line = &self.media.line;
+            let rest = line.content_from(self.token, self.message, landing.size());
+            let rest = self.stop.run_until_cancelled(rest).await;
+            content = match rest.ok_or(Miss::Stopped)? {
+                // Of the same file: nothing else says so.
+                Answer::Got(Some(rest)) if rest.whole() == self.length => rest,
+                _ => return Err(broken),
+            };
         }
     }
-    match length {
-        Some(length) if length != landing.size() => Err(Miss::NotYet(Reason::Truncated)),
-        _ => Ok(()),
+
+    async fn pour_one(&self, mut content: Content, landing: &mut Landing<'_>) -> Result<(), Miss> {
+        loop {
+            let chunk = self.stop.run_until_cancelled(content.chunk()).await;
+            match chunk.ok_or(Miss::Stopped)? {
+                Ok(Some(bytes)) => landing.write(bytes).await?,
+                Ok(None) => break,
+                Err(Trouble::Timeout) => return Err(Miss::NotYet(Reason::Trouble)),
+                Err(_) => return Err(Miss::NotYet(Reason::Truncated)),
+            }
+            if landing.size() > self.largest {
+                return Err(Miss::Failed(Reason::TooLarge));
+            }
+        }
+        match self.length {
+            Some(length) if length != landing.size() => Err(Miss::NotYet(Reason::Truncated)),
+            _ => Ok(()),
+        }
     }
 }

@@ -157,6 +157,16 @@ pub async fn set_token(
     Ok(())
 }
 
+/// Keeps a channel's files up to so many bytes; `None`: up to the archive's own limit.
+pub async fn limit(db: &mut PgConnection, id: i32, bytes: Option<i64>) -> sqlx::Result<()> {
+    sqlx::query("update channel set largest_file = $2 where id = $1")
+        .bind(id)
+        .bind(bytes)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// The number of a channel, removed or not.
 pub async fn known(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar("select id from channel where slug = $1")

@@ -34,6 +34,8 @@ pub struct Channel {
     pub slug: String,
     /// What operators call it.
     pub name: String,
+    /// When LINE last refused its access token, if it has no other since.
+    pub token_refused_at: Option<DateTime<Utc>>,
 }
 
 /// A conversation and what was last in it. The profile, summary and content fields hold what people wrote.
@@ -263,7 +265,10 @@ pub async fn among(
 
 /// The channels in sight, removed ones too: their conversations stay readable.
 pub async fn channels(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<Channel>> {
-    sqlx::query_as("select id, slug, name from channel where id = any($1) order by slug")
+    sqlx::query_as(
+        "select id, slug, name, case when removed_at is null then token_refused_at end as token_refused_at
+         from channel where id = any($1) order by slug",
+    )
         .bind(ids)
         .fetch_all(conn)
         .await

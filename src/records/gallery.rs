@@ -37,7 +37,7 @@ pub async fn files(
         "select m.id, m.occurred_at, m.contact_id, (
              select content from revision where revision.message_id = m.id
              order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
-         ) as content, a.id as attachment_id, original_state, original_reason, original_type, original_size,
+         ) as content, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
              preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
              o.sealed_key as preview_head
          from (

@@ -101,6 +101,7 @@ pub struct Attachment {
     preview_key: Option<String>,
     /// Media type of the preview, as found in its bytes.
     pub preview_type: Option<String>,
+    largest: Option<i64>,
 }
 
 impl Attachment {
@@ -112,6 +113,12 @@ impl Attachment {
     /// Where the preview lies, if it is kept.
     pub fn preview_key(&self) -> Option<ObjectKey> {
         ObjectKey::parse(self.preview_key.as_deref()?)
+    }
+
+    /// Bytes above which the channel does not keep an original; `None`: no limit of its own, or somebody wants this one after
+    /// all.
+    pub fn largest(&self) -> Option<u64> {
+        self.largest.and_then(|bytes| bytes.try_into().ok())
     }
 
     /// What became of one of the two.
@@ -126,12 +133,12 @@ impl Attachment {
 /// One attachment; `None` once its message is unsent.
 pub async fn attachment(conn: &mut PgConnection, id: Uuid) -> Result<Option<Attachment>> {
     sqlx::query_as(
-        "select a.*, m.message_id from (
+        "select a.*, m.message_id, case when not wanted then largest_file end as largest from (
              select id, message_id as message, channel_id, kind, provider,
                  original_state, original_reason, original_key, original_type, original_size,
-                 preview_state, preview_reason, preview_key, preview_type
+                 preview_state, preview_reason, preview_key, preview_type, wanted
              from attachment where id = $1) a
-         join message m on m.id = a.message",
+         join message m on m.id = a.message join channel c on c.id = a.channel_id",
     )
     .bind(id)
     .fetch_optional(conn)
@@ -169,6 +176,23 @@ pub async fn conversation(conn: &mut PgConnection, id: Uuid) -> Result<Option<Uu
     .await
 }
 
+/// Conversation, message and its time of an attachment in sight that is not withheld.
+pub async fn place(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+) -> Result<Option<(Uuid, Uuid, DateTime<Utc>)>> {
+    sqlx::query_as(
+        "select m.conversation_id, m.id, m.occurred_at from attachment a join message m on m.id = a.message_id
+         where a.id = $1 and a.channel_id = any($2)
+             and not exists (select from withheld w where w.message_id = m.id)",
+    )
+    .bind(id)
+    .bind(channels)
+    .fetch_optional(conn)
+    .await
+}
+
 /// Holds the attachment until the transaction ends, and with it any unsend. Says what became of one of its files so
 /// far; `None` once the message is unsent.
 pub async fn lock(conn: &mut PgConnection, id: Uuid, part: Part) -> Result<Option<State>> {
@@ -188,7 +212,7 @@ pub async fn keep_original(
     size: u64,
 ) -> Result<()> {
     sqlx::query(
-        "update attachment set original_state = 'kept', original_reason = null,
+        "update attachment set original_state = 'kept', original_reason = null, percent = null,
              original_key = $2, original_type = $3, original_size = $4
          where id = $1",
     )
@@ -249,7 +273,7 @@ pub async fn mark(
 ) -> Result<()> {
     let sql = match part {
         Part::Original => {
-            "update attachment set original_state = $2, original_reason = $3 where id = $1"
+            "update attachment set original_state = $2, original_reason = $3, percent = null where id = $1"
         }
         Part::Preview => {
             "update attachment set preview_state = $2, preview_reason = $3 where id = $1"
@@ -262,6 +286,55 @@ pub async fn mark(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// So much of an original, in hundredths, has come; tells open pages.
+pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result<()> {
+    sqlx::query(
+        "with come as (
+             update attachment set percent = $2 where id = $1 and original_state = 'waiting' returning message_id
+         )
+         select pg_notify('archive', m.conversation_id::text) from come join message m on m.id = come.message_id",
+    )
+    .bind(id)
+    .bind(percent)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Fetches an original after all that failed or was too large, whatever its size; of an attachment in sight. `false`:
+/// there is nothing to fetch.
+pub async fn want(
+    conn: &mut PgConnection,
+    channels: &[i32],
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "with wanted as (
+             update attachment set original_state = 'waiting', original_reason = null, wanted = true,
+                 preview_state = case preview_state when 'failed' then 'waiting' else preview_state end,
+                 preview_reason = case preview_state when 'failed' then null else preview_reason end
+             where id = $1 and channel_id = any($2) and original_state = 'failed'
+                 and not exists (select from withheld w where w.message_id = attachment.message_id)
+             returning id, channel_id, provider = 'line' as asks_line, preview_state
+         )
+         insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
+         select kind, channel_id, id, asks_line, $3, $3
+         from wanted cross join unnest(array['original', 'preview']) as kind
+         where kind = 'original' or preview_state = 'waiting'
+         on conflict (attachment_id, kind) where attachment_id is not null do nothing",
+    )
+    .bind(id)
+    .bind(channels)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        notify(conn, id).await?;
+    }
+    Ok(done.rows_affected() > 0)
 }
 
 /// Lets a preview that waits for its original run at `now`, taken from whoever is about to put it off.

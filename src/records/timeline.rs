@@ -42,6 +42,8 @@ pub struct Attachment {
     pub original_state: Option<String>,
     /// Why.
     pub original_reason: Option<String>,
+    /// How much of it has come, in hundredths, where that is known.
+    pub percent: Option<i16>,
     /// Media type as declared.
     pub original_type: Option<String>,
     /// Bytes.
@@ -95,7 +97,7 @@ pub async fn page(
              order by occurred_at desc, id desc limit $4)
             order by occurred_at desc, id desc limit $4
         )
-        select entry.*, a.id as attachment_id, original_state, original_reason, original_type, original_size,
+        select entry.*, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
             preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
             o.sealed_key as preview_head
         from entry left join attachment a on what = 'message' and a.message_id = entry.id

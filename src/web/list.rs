@@ -105,6 +105,8 @@ fn address(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
 pub(super) struct List {
     /// One for each channel, and one for all; empty if there is only one channel.
     pub(super) filters: Vec<Filter>,
+    /// Channels whose access token LINE refuses, and when it did so last.
+    pub(super) refused: Vec<(Name, When)>,
     pub(super) rows: Vec<Row>,
     /// The same for the same page of the same channel.
     pub(super) key: String,
@@ -178,6 +180,7 @@ pub(super) async fn load(
     Ok(List {
         key: place.list(),
         filters: filters(&channels, place, current),
+        refused: refused(&channels, now),
         rows: rows
             .into_iter()
             .map(|row| view(row, &channels, place, current, now))
@@ -185,6 +188,18 @@ pub(super) async fn load(
         newest: (place.before.is_some()).then(|| place.moved(current, channel, None)),
         older: oldest.map(|cursor| place.moved(current, channel, Some(cursor))),
     })
+}
+
+fn refused(channels: &[Channel], now: Now) -> Vec<(Name, When)> {
+    channels
+        .iter()
+        .filter_map(|channel| {
+            Some((
+                names::plain(&channel.name),
+                now.dated(channel.token_refused_at?),
+            ))
+        })
+        .collect()
 }
 
 fn filters(channels: &[Channel], place: &Place, current: Option<Uuid>) -> Vec<Filter> {

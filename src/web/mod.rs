@@ -14,6 +14,7 @@ mod erasure;
 mod erasures;
 mod erasures_csv;
 mod error;
+mod fetch;
 mod file_name;
 mod form;
 mod gallery;
@@ -161,6 +162,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .route("/attachments/{id}", read().to(attachments::original))
         .route("/attachments/{id}/preview", read().to(attachments::preview))
+        .route("/attachments/{id}/fetch", web::post().to(fetch::again))
         .route("/live", web::get().to(live::stream))
         .route("/erasures", read().to(erasures::page))
         .route("/erasures.csv", read().to(erasures_csv::file))

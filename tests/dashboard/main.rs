@@ -9,6 +9,7 @@
 
 mod albums;
 mod erasures;
+mod fetching;
 mod files;
 mod gallery;
 mod governing;

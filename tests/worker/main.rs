@@ -17,5 +17,6 @@ mod files;
 mod keys;
 mod people;
 mod reconcile;
+mod transfers;
 mod trouble;
 mod unsend;

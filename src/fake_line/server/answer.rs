@@ -43,6 +43,22 @@ impl Answer {
         }
     }
 
+    /// The part that `range` asks for (`bytes=N-`); the whole if it asks otherwise, or this is no content.
+    pub(super) fn part(mut self, range: &str) -> Self {
+        let first = range
+            .strip_prefix("bytes=")
+            .and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok())
+            .filter(|first| self.status == 200 && *first < self.body.len());
+        if let Some(first) = first {
+            let whole = self.body.len();
+            self.status = 206;
+            self.body = self.body.slice(first..);
+            let part = format!("bytes {first}-{}/{whole}", whole - 1);
+            return self.with_header("content-range", &part);
+        }
+        self
+    }
+
     pub(in crate::fake_line) fn error(status: u16, message: &str) -> Self {
         Self::json(status, &object([("message", message.into())]).to_string())
     }

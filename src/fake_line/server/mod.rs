@@ -155,7 +155,13 @@ async fn answer(
     }
     let (mut world, url) = (platform.world(), platform.url.as_str());
     match call {
-        Call::Content => world.content(channel, id),
+        Call::Content => {
+            let content = world.content(channel, id);
+            match header("range").filter(|_| world.gives_parts) {
+                Some(range) => content.part(range),
+                None => content,
+            }
+        }
         Call::Preview => world.preview(channel, id),
         Call::Transcoding => world.transcoding(channel, id),
         Call::Profile => world.profile(channel, id, url),

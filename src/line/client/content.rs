@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use reqwest::{
-    Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
+    Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName},
 };
 
 use super::Trouble;
@@ -29,6 +29,17 @@ impl Content {
         self.header(CONTENT_LENGTH)?.parse().ok()
     }
 
+    /// The first byte that is to come, by `Content-Range` (RFC 9110, 14.4); `None` if this is not a part.
+    pub(super) fn begins_at(&self) -> Option<u64> {
+        let (first, _) = range(self.header(CONTENT_RANGE)?)?;
+        (self.0.status() == StatusCode::PARTIAL_CONTENT).then_some(first)
+    }
+
+    /// Bytes of the whole file, of which this is a part; `None` if it is none, or LINE does not say.
+    pub fn whole(&self) -> Option<u64> {
+        range(self.header(CONTENT_RANGE)?)?.1
+    }
+
     /// The next bytes; `None` after the last. At most 30 s pass until one or the other.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
         self.0.chunk().await.map_err(|error| (&error).into())
@@ -51,6 +62,13 @@ impl Content {
     }
 }
 
+/// First byte, and bytes of the whole, out of `bytes 5-9/10`.
+fn range(header: &str) -> Option<(u64, Option<u64>)> {
+    let (part, whole) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = part.split_once('-')?;
+    Some((first.trim().parse().ok()?, whole.trim().parse().ok()))
+}
+
 /// `type/subtype` out of a header's value, if it is one.
 fn media_type(header: &str) -> Option<String> {
     let essence = header.split(';').next()?.trim().to_ascii_lowercase();
@@ -66,7 +84,16 @@ fn media_type(header: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::media_type;
+    use super::{media_type, range};
+
+    #[test]
+    fn a_range_says_where_it_begins_and_of_how_much() {
+        assert_eq!(range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(range("bytes 5-9/*"), Some((5, None)));
+        for wrong in ["bytes */10", "5-9/10", "bytes 5-9", "bytes -9/10", ""] {
+            assert_eq!(range(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_media_type_is_a_pair_of_words_or_nothing() {

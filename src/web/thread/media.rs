@@ -1,5 +1,7 @@
 //! Pictures, videos, voice messages and files: what is kept of them, and in words what is not.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use super::super::text::{self, Piece};
@@ -21,7 +23,9 @@ pub(in crate::web) struct Media {
     pub(in crate::web) width: i32,
     pub(in crate::web) height: i32,
     /// Why there is less than there might be; empty if all is well.
-    pub(in crate::web) words: &'static str,
+    pub(in crate::web) words: Cow<'static, str>,
+    /// What a button says that has it fetched after all.
+    pub(in crate::web) again: Option<&'static str>,
     /// `waiting`, `gone`, `failed`, or `kept`.
     pub(in crate::web) state: &'static str,
     /// Of videos and voice messages.
@@ -74,6 +78,7 @@ impl Media {
             width,
             height,
             words,
+            again: again(attachment),
             state,
             duration: None,
         }
@@ -89,7 +94,8 @@ impl Media {
             blur: vec![],
             width: 1,
             height: 1,
-            words,
+            words: words.into(),
+            again: None,
             state: "kept",
             duration: None,
         }
@@ -142,14 +148,14 @@ fn kind(name: &str, declared: Option<&str>) -> Option<String> {
 }
 
 /// How the original stands, and what to say of it.
-fn state(attachment: &Attachment) -> (&'static str, &'static str) {
+fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
     let reason = attachment.original_reason.as_deref().unwrap_or_default();
     match attachment.original_state.as_deref() {
-        Some("kept") => ("kept", ""),
-        Some("gone") => ("gone", "It was no longer there to be fetched"),
+        Some("kept") => ("kept", "".into()),
+        Some("gone") => ("gone", "It was no longer there to be fetched".into()),
         Some("failed") => {
             let words = match reason {
-                "too_large" => "Too large to be kept",
+                "too_large" => "Too large, not kept",
                 "unreadable" => "Not a picture that can be read",
                 "unprepared" => "LINE could not prepare it",
                 "address" => "Not fetched: not a public https address",
@@ -159,16 +165,30 @@ fn state(attachment: &Attachment) -> (&'static str, &'static str) {
                 "crashed" => "Given up: this archive itself failed on it again and again",
                 _ => "Could not be fetched",
             };
-            ("failed", words)
+            ("failed", words.into())
         }
         _ => {
+            if let Some(percent) = attachment.percent {
+                return ("waiting", format!("Fetching, {percent} %").into());
+            }
             let words = match reason {
                 "preparing" => "LINE is still preparing it",
                 "trouble" | "truncated" => "Waiting: the server failed, it will be asked again",
                 _ => "Waiting for LINE",
             };
-            ("waiting", words)
+            ("waiting", words.into())
         }
+    }
+}
+
+/// What may be asked for again, and how: not what will always be refused.
+fn again(attachment: &Attachment) -> Option<&'static str> {
+    let reason = attachment.original_reason.as_deref().unwrap_or_default();
+    match (attachment.original_state.as_deref(), reason) {
+        (Some("failed"), "too_large") => Some("Fetch it after all"),
+        (Some("failed"), "unreadable" | "address" | "off") => None,
+        (Some("failed"), _) => Some("Try again"),
+        _ => None,
     }
 }
 

@@ -1,0 +1,75 @@
+//! How files stand that are not there: in words, with a button where there is something to be done.
+
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::site::Site;
+
+#[tokio::test]
+async fn a_file_that_was_too_large_is_fetched_after_all_by_who_sees_it() {
+    let site = Site::new().await;
+    sqlx::query("update channel set largest_file = 1000")
+        .execute(&mut site.db().await)
+        .await
+        .unwrap();
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_file("plan.pdf", vec![7; 5000]).await.unwrap();
+    site.run_jobs().await;
+    site.operator("mika", "operator", Some(&["shop"])).await;
+    site.operator("ken", "operator", Some(&[])).await;
+    let (mika, ken) = (site.visitor("mika").await, site.visitor("ken").await);
+    let chat: Uuid = site.one("select id from conversation").await;
+    let file: Uuid = site.one("select id from attachment").await;
+    let (chat, again) = (
+        format!("/conversations/{chat}"),
+        format!("/attachments/{file}/fetch"),
+    );
+    let page = mika.page(&chat).await;
+    assert!(page.contains("Too large, not kept") && page.contains("Fetch it after all"));
+    assert!(page.contains(&again));
+
+    assert_eq!(ken.post(&again, &[]).await.status(), StatusCode::NOT_FOUND);
+    let sent_away = site.stranger().post(&again, &[]).await;
+    assert_eq!(sent_away.headers()["location"], "/login");
+    for _ in 0..2 {
+        let answer = mika.post(&again, &[]).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        assert!(
+            answer.headers()["location"]
+                .to_str()
+                .unwrap()
+                .contains("#m-")
+        );
+    }
+    let page = mika.page(&chat).await;
+    assert!(page.contains("Waiting for LINE") && !page.contains("Fetch it after all"));
+    sqlx::query("update attachment set percent = 40")
+        .execute(&mut site.db().await)
+        .await
+        .unwrap();
+    assert!(mika.page(&chat).await.contains("Fetching, 40 %"));
+    site.run_jobs().await;
+    let page = mika.page(&chat).await;
+    assert!(page.contains(&format!("href=\"/attachments/{file}\"")) && !page.contains("40 %"));
+    assert_eq!(mika.status(&format!("/attachments/{file}")).await, 200);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_an_alarm_for_who_sees_the_channel_and_messages_go_on() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_text("before").await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let alarm = "LINE refuses the access token of";
+    assert!(!admin.page("/conversations").await.contains(alarm));
+    let _ = site.shop.reissue_token();
+    aoi.sends_file("plan.pdf", vec![7; 50]).await.unwrap();
+    aoi.sends_text("AFTER").await.unwrap();
+    site.run_jobs().await;
+    let page = admin.page("/conversations").await;
+    assert!(page.contains(alarm) && page.contains("AFTER"));
+    site.operator("ken", "operator", Some(&[])).await;
+    let ken = site.visitor("ken").await;
+    assert!(!ken.page("/conversations").await.contains(alarm));
+}
