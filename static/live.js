@@ -183,6 +183,7 @@
 
   document.addEventListener('keydown', (event) => {
     if (event.metaKey || event.ctrlKey || event.altKey || event.target.closest('input, textarea, dialog')) return;
+    if (event.key === 'm') document.querySelector('a.media')?.click();
     if (event.key !== 'j' && event.key !== 'k') return;
     const rows = [...document.querySelectorAll('a.row')];
     const now = rows.findIndex((row) => row.hasAttribute('aria-current'));

@@ -166,3 +166,27 @@ async fn links_are_found_in_every_text_that_is_left_and_an_edit_counts() {
         assert_eq!(there, n != 7 && n != 8, "{n}");
     }
 }
+
+#[tokio::test]
+async fn a_voice_message_says_how_long_it_is_whether_it_is_there_or_not() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_audio(&b"\0\0\0\x18ftypM4A "[..], 61_000)
+        .await
+        .unwrap();
+    let admin = site.admin().await;
+    let voice = format!("{}?of=voice", address(&site).await);
+    let conversation = voice.split("/media").next().unwrap();
+    for path in [&voice, conversation] {
+        let page = admin.page(path).await;
+        assert!(page.contains("Voice message · 1:01"), "{path}");
+        assert!(page.contains("Waiting for LINE"), "{path}");
+        assert!(!page.contains("<audio"), "{path}");
+    }
+    site.run_jobs().await;
+    for path in [&voice, conversation] {
+        let page = admin.page(path).await;
+        assert!(page.contains("voice message · 1:01"), "{path}");
+        assert!(page.contains("<audio controls"), "{path}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Journeys through the dashboard in a real browser.
 
+mod gallery;
 mod hostile;
 mod live;
 mod sign_in;

@@ -32,7 +32,7 @@ pub(in crate::web) struct Album {
     photos: Vec<Photo>,
     /// How many there should be; 0: not known.
     total: u64,
-    /// Something near was unsent or erased: nobody can say any more whether that was of this set.
+    /// Something near was unsent or erased, or may have been: nobody can say any more whether that was of this set.
     doubtful: bool,
 }
 
@@ -205,7 +205,10 @@ impl Albums {
             let Body::Photos(album) = &mut entries[*at].body else {
                 continue;
             };
-            album.doubtful = self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
+            // What is beyond an edge may have been taken back as well.
+            let cut = older.is_some_and(|edge| *sent - edge.at < RUN)
+                || newer.is_some_and(|edge| edge - sent < RUN);
+            album.doubtful = cut || self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
             if album.photos.len() as u64 >= album.total {
                 continue;
             }

@@ -1,0 +1,56 @@
+//! From a conversation to what was sent in it, and back to where it was said.
+
+use line_chat_archive::fake_line::drawing;
+
+use super::{Desk, PATIENCE};
+use crate::harness::run;
+
+#[tokio::test]
+async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unsent() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let mut photos = vec![];
+        for photo in aoi.sends_image_set((1..4).map(|n| drawing::photo(n, 600, 400)).collect()) {
+            photos.push(photo.await?);
+        }
+        for n in 0..80 {
+            aoi.sends_text(&format!("text {n}")).await?;
+        }
+        t.run_jobs().await?;
+        let desk = Desk::signed_in(t).await?;
+        let browser = &desk.browser;
+        desk.opens("Aoi").await?;
+        browser.click("#thread a.media").await?;
+        let shown = "document.querySelectorAll('.of-photos a.photo img').length === 3
+            && [...document.querySelectorAll('.of-photos a.photo img')].every(image => image.naturalWidth > 0)";
+        browser.wait_until(shown, PATIENCE).await?;
+        let gallery = browser.eval("location.pathname").await?;
+        let gallery = gallery.as_str().unwrap();
+
+        // The second of the album, on the page that ends with it: it is in sight.
+        let second = "document.querySelectorAll('.of-photos > li')[1].id";
+        let second = browser.eval(second).await?;
+        let second = second.as_str().unwrap();
+        browser.click(&format!("#{second} .origin a")).await?;
+        let in_sight = format!(
+            "(() => {{
+                const box = document.querySelector('#thread #{second}')?.getBoundingClientRect();
+                return box && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
+            }})()"
+        );
+        browser.wait_until(&in_sight, PATIENCE).await?;
+
+        desk.goes_to(gallery).await?;
+        browser.wait_until(shown, PATIENCE).await?;
+        aoi.unsends(&photos[0]).await?;
+        desk.soon("document.querySelectorAll('.of-photos > li').length === 2")
+            .await?;
+        // Another tab, within the page.
+        browser.click("nav.filters a[href*='links']").await?;
+        let links = "document.querySelector('#none')?.textContent.includes('No links')";
+        browser.wait_until(links, PATIENCE).await?;
+        t.run_jobs().await?;
+        Ok(())
+    })
+    .await;
+}
