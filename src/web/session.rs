@@ -1,6 +1,6 @@
 //! Who is looking: the session behind a request, found once, before a handler begins.
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::Method, web::Data};
 use futures_util::future::LocalBoxFuture;
 
 use super::{Error, Shared, cookies, detached};
@@ -70,7 +70,13 @@ fn nobody(request: &HttpRequest) -> Error {
         None => header(request, "accept").is_some_and(|accept| accept.contains("text/html")),
     };
     if asks_for_page {
-        Error::SignIn(request.uri().to_string())
+        // An order is not given again by coming back to its address, which is no page.
+        let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
+        Error::SignIn(if is_page {
+            request.uri().to_string()
+        } else {
+            "/".to_owned()
+        })
     } else {
         Error::SignedOut
     }

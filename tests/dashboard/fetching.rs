@@ -30,7 +30,7 @@ async fn a_file_that_was_too_large_is_fetched_after_all_by_who_sees_it() {
 
     assert_eq!(ken.post(&again, &[]).await.status(), StatusCode::NOT_FOUND);
     let sent_away = site.stranger().post(&again, &[]).await;
-    assert_eq!(sent_away.headers()["location"], "/login");
+    assert_eq!(sent_away.headers()["location"], "/login?next=%2F");
     for _ in 0..2 {
         let answer = mika.post(&again, &[]).await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
