@@ -93,6 +93,11 @@ impl Archive {
         archive
     }
 
+    /// Where the keyring is.
+    pub(crate) fn keyring_dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// Gives the channel an access token.
     pub(crate) async fn has_token(&self, token: String) {
         let mut conn = self.pool.acquire().await.unwrap();

@@ -21,6 +21,12 @@ impl Bucket {
         Self { objects, dir }
     }
 
+    /// All that [`opened`] needs to know.
+    pub(crate) fn words(&self) -> String {
+        let url = Url::from_directory_path(self.dir.path().join("objects")).unwrap();
+        url.to_string()
+    }
+
     /// How many files there are, half written ones among them.
     pub(crate) async fn files(&self) -> usize {
         files(self.dir.path()).len()
@@ -53,6 +59,11 @@ impl Bucket {
         fs::remove_file(&place).unwrap();
         fs::rename(&aside, &place).unwrap();
     }
+}
+
+/// The same bucket in another process.
+pub(crate) async fn opened(words: &str) -> Objects {
+    Objects::open(&Url::parse(words).unwrap()).await.unwrap()
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -12,9 +12,11 @@ mod claims;
 mod crash;
 mod external;
 mod files;
+mod healed;
 #[path = "../support/keys.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod keys;
+mod killed;
 mod people;
 mod reconcile;
 mod transfers;

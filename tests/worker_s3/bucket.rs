@@ -47,6 +47,11 @@ impl Bucket {
         }
     }
 
+    /// All that [`opened`] needs to know.
+    pub(crate) fn words(&self) -> String {
+        format!("s3://{}/{} {}", self.name, self.prefix, self.proxy.url)
+    }
+
     /// All that is there, as `kind key`: versions, delete markers, uploads.
     pub(crate) async fn held(&self) -> Vec<String> {
         let below = format!("{}/", self.prefix);
@@ -73,9 +78,22 @@ impl Bucket {
     }
 }
 
+/// The same bucket in another process.
+pub(crate) async fn opened(words: &str) -> Objects {
+    let (url, endpoint) = words.split_once(' ').unwrap();
+    let url = Url::parse(url).unwrap();
+    Objects::open_with(&url, &access_by(endpoint))
+        .await
+        .unwrap()
+}
+
 pub(crate) fn access(proxy: &Proxy) -> Access {
+    access_by(&proxy.url)
+}
+
+fn access_by(endpoint: &str) -> Access {
     Access {
-        endpoint: Some(Url::parse(&proxy.url).unwrap()),
+        endpoint: Some(Url::parse(endpoint).unwrap()),
         access_key_id: Some(KEY.to_owned().into()),
         secret_access_key: Some(SECRET.to_owned().into()),
         ..Access::default()

@@ -13,6 +13,7 @@ mod client;
 mod leftover;
 mod objects;
 mod proxy;
+mod store_trouble;
 mod uploads;
 
 #[path = "../support/keys.rs"]
@@ -27,10 +28,16 @@ mod archive;
 mod external;
 #[path = "../worker/files.rs"]
 mod files;
+#[path = "../worker/healed.rs"]
+mod healed;
+#[path = "../worker/killed.rs"]
+mod killed;
 #[path = "../worker/people.rs"]
 mod people;
 #[path = "../worker/reconcile.rs"]
 mod reconcile;
+#[path = "../worker/transfers.rs"]
+mod transfers;
 #[path = "../worker/trouble.rs"]
 mod trouble;
 #[path = "../worker/unsend.rs"]

@@ -1,0 +1,108 @@
+//! Each way in which LINE can be in trouble, until it is healed: the file comes whole, LINE is not stormed, and no token
+//! is in a log.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use line_chat_archive::fake_line::{Call, FakeLine};
+use tracing::{Level, subscriber::DefaultGuard};
+
+use crate::archive::Archive;
+
+/// How often each trouble strikes.
+const TIMES: usize = 3;
+
+type Trouble = (&'static str, fn(&FakeLine));
+
+fn answers<const STATUS: u16>(line: &FakeLine) {
+    line.trouble(Call::Content).times(TIMES).answers(STATUS);
+}
+
+/// Fourteen kinds; the token that is refused has a test of its own, since somebody has to give another.
+const TROUBLES: [Trouble; 14] = [
+    ("500", answers::<500>),
+    ("502", answers::<502>),
+    ("503", answers::<503>),
+    ("504", answers::<504>),
+    ("a redirect", answers::<302>),
+    ("204", answers::<204>),
+    ("not ready", answers::<202>),
+    ("its own timeout", answers::<408>),
+    ("forbidden", answers::<403>),
+    ("not found", answers::<404>),
+    ("too many requests", answers::<429>),
+    ("no answer", |line| {
+        line.trouble(Call::Content).times(TIMES).hangs_up();
+    }),
+    ("cut off", |line| {
+        line.trouble(Call::Content).times(TIMES).cut_after(70_000);
+    }),
+    ("more announced than comes", |line| {
+        line.trouble(Call::Content).times(TIMES).promising(200_001);
+    }),
+];
+
+/// All that is logged by this thread while the guard lives.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn kept(&self) -> DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whatever_trouble_line_has_the_file_comes_once_it_is_over() {
+    for (name, trouble) in TROUBLES {
+        let log = Log::default();
+        let _guard = log.kept();
+        let t = Archive::new().await;
+        let sent: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let file = t.shop.user("Aoi").sends_file("a", sent.clone()).make();
+        let id = t.receives(&file).await;
+        trouble(&t.line);
+        let mut rounds = 0;
+        while t.states(id).await != "kept, none" {
+            rounds += 1;
+            assert!(rounds < 40, "{name}: {}", t.states(id).await);
+            t.work().await;
+            t.clock.advance(Duration::from_secs(20));
+        }
+        assert_eq!(
+            t.bytes(t.attachment(id).await.original_key()).await,
+            sent,
+            "{name}"
+        );
+        // One that was cut off is asked for the rest of it, too.
+        let calls = t.line.calls(Call::Content, file.message_id());
+        assert!(calls <= 2 * TIMES + 1, "{name}: {calls} questions");
+        t.holds_only(1).await;
+        let (text, token) = (log.text(), t.shop.access_token());
+        assert!(!text.is_empty() && !text.contains(&token), "{name}");
+        assert!(!text.contains(&token[..20]), "{name}: a part of it");
+    }
+}
