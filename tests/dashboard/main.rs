@@ -21,6 +21,7 @@ mod live;
 mod pages;
 mod paging;
 mod pictures;
+mod place;
 mod scope;
 mod sign_in;
 mod site;

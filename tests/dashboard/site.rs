@@ -14,7 +14,6 @@ use line_chat_archive::{
     fake_line::{Channel, FakeLine},
     line::client::LineApi,
     media::Reach,
-    objects::Objects,
     records::{
         channels,
         operators::{self, NewOperator},
@@ -29,7 +28,10 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
-use crate::keys::{keyring, secret};
+use crate::{
+    keys::{keyring, secret},
+    place::objects_of,
+};
 
 /// Every operator's password.
 pub const PASSWORD: &str = "correct horse battery";
@@ -95,14 +97,13 @@ impl Site {
         let line = FakeLine::start().unwrap();
         line.at(start());
         let bucket = TempDir::new().unwrap();
-        let directory = Url::from_directory_path(bucket.path().join("objects")).unwrap();
         let address = Url::parse(line.url()).unwrap();
         let service = Service::start(Parts {
             database: database.clone(),
             keyring: keyring(bucket.path()),
             signer: app::keys::signer(&secret(bucket.path())),
             copies: vec![],
-            objects: Objects::open(&directory).await.unwrap(),
+            objects: objects_of(bucket.path()).await,
             line: LineApi::new(address.clone(), address).unwrap(),
             reach: Reach::Anywhere,
             clock: clock.clone(),

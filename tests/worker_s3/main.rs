@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod leftover;
 mod objects;
+mod place;
 mod proxy;
 mod store_trouble;
 mod uploads;
@@ -36,6 +37,11 @@ mod killed;
 mod people;
 #[path = "../worker/reconcile.rs"]
 mod reconcile;
+#[path = "../dashboard/files.rs"]
+mod served;
+#[path = "../dashboard/site.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod site;
 #[path = "../worker/transfers.rs"]
 mod transfers;
 #[path = "../worker/trouble.rs"]
