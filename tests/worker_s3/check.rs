@@ -172,3 +172,17 @@ async fn that_nothing_is_known_of_locks_is_no_refusal_but_that_s3_is_in_trouble_
     t.proxy.answers("object-lock", 503, 2);
     t.objects.check().await.unwrap();
 }
+
+/// A keyring that was taken for empty would have everything under its keys given up.
+#[tokio::test]
+async fn what_is_asked_of_a_bucket_that_is_none_is_a_trouble_and_not_an_absence() {
+    let sound = Bucket::new().await;
+    let there = sound.objects.read_named("keys/none").await;
+    assert!(matches!(there, Ok(None)), "{there:?}");
+    let url = Url::parse("s3://vanished/keyring").unwrap();
+    let vanished = Objects::open_with(&url, &access(&sound.proxy)).await.unwrap();
+    let asked = vanished.read_named("keys/none").await;
+    assert!(asked.is_err(), "{asked:?}");
+    let purged = vanished.purge(ObjectKey::new()).await;
+    assert!(purged.is_err(), "nor is it said to be gone");
+}
