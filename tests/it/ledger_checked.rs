@@ -6,6 +6,7 @@ use line_chat_archive::app::{self, erasures::Period};
 use sqlx::{ConnectOptions, Executor};
 
 use crate::{
+    causes::settle,
     harness::{T, run},
     ledger::{places, verified},
 };
@@ -95,6 +96,96 @@ async fn a_ledger_whose_tail_is_cut_is_not_exported() {
         let export = app::erasures::export(&places, &out, Period::default(), None, &|_| ());
         let refused = tokio::time::timeout(Duration::from_secs(20), export).await?;
         assert!(refused.is_err() && !out.exists());
+        Ok(())
+    })
+    .await;
+}
+
+/// What the owner of the database may do to a record at `$`, with its triggers off.
+const MUTATIONS: [(&str, &str); 8] = [
+    ("a bit of the record", "update ledger set record = set_byte(record, 9, get_byte(record, 9) # 1) where seq = $"),
+    ("a bit of the leaf", "update ledger set leaf = set_byte(leaf, 9, get_byte(leaf, 9) # 1) where seq = $"),
+    (
+        "another record with its own leaf",
+        "update ledger set record = r.new, leaf = sha256('\\x00'::bytea || r.new)
+         from (select set_byte(record, 50, get_byte(record, 50) # 1) as new from ledger where seq = $) r where seq = $",
+    ),
+    ("taken out", "delete from ledger where seq = $"),
+    (
+        "taken out, the rest moved up",
+        "delete from ledger where seq = $; update ledger set seq = seq + 1000 where seq > $;
+         update ledger set seq = seq - 1001 where seq > 1000",
+    ),
+    ("the tail cut off", "delete from ledger where seq >= $"),
+    (
+        "put in once more, the rest moved down",
+        "update ledger set seq = seq + 1000 where seq > $;
+         insert into ledger select seq + 1, record, leaf, erasure_id, sealed_at from ledger where seq = $;
+         update ledger set seq = seq - 999 where seq > 1000",
+    ),
+    (
+        "changed places with the next one",
+        "update ledger set seq = 5000 where seq = $; update ledger set seq = $ where seq = $ + 1;
+         update ledger set seq = $ + 1 where seq = 5000",
+    ),
+];
+
+#[tokio::test]
+async fn whatever_the_owner_does_to_the_ledger_in_the_database_is_found() {
+    run(async |t| {
+        unsends(t, 4).await?;
+        settle(t).await?;
+        t.service.sealer.seal().await?;
+        let mut owner = t.database.connect().await?;
+        let script = async |owner: &mut sqlx::PgConnection, change: String| {
+            let script = format!(
+                "begin; alter table ledger disable trigger all; alter table checkpoint disable trigger all;
+                 {change}; alter table ledger enable trigger all; alter table checkpoint enable trigger all; commit"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(owner).await.map(drop)
+        };
+        sqlx::raw_sql("create table kept as table ledger; create table kept_heads as table checkpoint")
+            .execute(&mut owner)
+            .await?;
+        let restore = "delete from ledger; insert into ledger select * from kept;
+            delete from checkpoint; insert into checkpoint select * from kept_heads";
+        let size = t.count("select count(*) from ledger").await?;
+        // The clock of the tests stands still: sound, but of long ago.
+        let sound = verified(t, None).await?;
+        assert!(size >= 8 && sound.contains("are as they were signed"), "{size} {sound}");
+        for seq in 0..size {
+            for (name, change) in MUTATIONS {
+                if name == "changed places with the next one" && seq + 1 == size {
+                    continue;
+                }
+                script(&mut owner, change.replace('$', &seq.to_string())).await?;
+                let says = verified(t, None).await?;
+                assert!(says.starts_with("TAMPERED"), "{name} at {seq}: {says}");
+                script(&mut owner, restore.to_owned()).await?;
+            }
+        }
+        for (name, change) in [
+            ("an older head put back, with its tree",
+                "delete from checkpoint where size = (select max(size) from checkpoint);
+                 delete from ledger where seq >= (select max(size) from checkpoint)",
+            ),
+            ("another root", "update checkpoint set root = sha256(root) where size = (select max(size) from checkpoint)"),
+            (
+                "another signature",
+                "update checkpoint set note = left(note, -9) || translate(right(note, 9), 'ABCDEFGHabcdefgh', 'BCDEFGHIbcdefghi')",
+            ),
+            (
+                "an old head under a new size",
+                "update checkpoint c set note = o.note from (select note from checkpoint order by size limit 1) o
+                 where size = (select max(size) from checkpoint)",
+            ),
+        ] {
+            script(&mut owner, change.to_owned()).await?;
+            let says = verified(t, None).await?;
+            assert!(says.starts_with("TAMPERED"), "{name}: {says}");
+            script(&mut owner, restore.to_owned()).await?;
+        }
+        assert_eq!(verified(t, None).await?, sound);
         Ok(())
     })
     .await;

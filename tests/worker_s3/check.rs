@@ -180,7 +180,9 @@ async fn what_is_asked_of_a_bucket_that_is_none_is_a_trouble_and_not_an_absence(
     let there = sound.objects.read_named("keys/none").await;
     assert!(matches!(there, Ok(None)), "{there:?}");
     let url = Url::parse("s3://vanished/keyring").unwrap();
-    let vanished = Objects::open_with(&url, &access(&sound.proxy)).await.unwrap();
+    let vanished = Objects::open_with(&url, &access(&sound.proxy))
+        .await
+        .unwrap();
     let asked = vanished.read_named("keys/none").await;
     assert!(asked.is_err(), "{asked:?}");
     let purged = vanished.purge(ObjectKey::new()).await;
