@@ -36,6 +36,9 @@ impl Database {
             .run(&mut db)
             .await
             .context("the database could not be migrated")?;
+        grant(&mut db)
+            .await
+            .context("the service's role could not be given its rights")?;
         Ok(database)
     }
 
@@ -105,6 +108,24 @@ fn quiet(options: PgConnectOptions) -> PgConnectOptions {
 /// changed.
 pub const ROLE: &str = "line_chat_archive_app";
 
+/// Gives the role its rights on tables that another role has made since, as far as this one may.
+async fn grant(db: &mut PgConnection) -> sqlx::Result<()> {
+    // One transaction: there is no moment in which the ledger could be changed.
+    sqlx::raw_sql(
+        "do $$ begin
+             if exists (select from pg_roles where rolname = 'line_chat_archive_app') then
+                 grant select, insert, update, delete on all tables in schema public to line_chat_archive_app;
+                 grant usage, select on all sequences in schema public to line_chat_archive_app;
+                 revoke update, delete on ledger, checkpoint from line_chat_archive_app;
+             end if;
+         exception when insufficient_privilege then null;
+         end $$",
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
 /// The same database for the service: as the role that cannot change the ledger, where there is one that may be taken.
 ///
 /// # Errors
@@ -156,6 +177,29 @@ mod tests {
 
     use super::*;
     use crate::embedded::Scratch;
+
+    #[tokio::test]
+    async fn the_role_has_its_rights_whoever_made_a_table_and_none_to_change_the_ledger() {
+        let scratch = Scratch::shared().await.expect("a cluster");
+        let options = scratch
+            .create_database("granted")
+            .await
+            .expect("a database");
+        let mut db = options.connect().await.expect("a connection");
+        MIGRATOR.run(&mut db).await.expect("migrations");
+        db.execute("revoke all on event from line_chat_archive_app; grant update on ledger to line_chat_archive_app")
+            .await
+            .expect("other rights");
+        grant(&mut db).await.expect("rights");
+        let rights: Vec<bool> = sqlx::query_scalar(
+            "select has_table_privilege('line_chat_archive_app', t, r)
+             from (values ('event', 'delete'), ('ledger', 'insert'), ('ledger', 'update'), ('checkpoint', 'delete')) v (t, r)",
+        )
+        .fetch_all(&mut db)
+        .await
+        .expect("an answer");
+        assert_eq!(rights, [true, true, false, false]);
+    }
 
     #[tokio::test]
     async fn no_connection_is_handed_out_inside_a_transaction() {
