@@ -1,8 +1,8 @@
 //! Images from strangers: measured before they are decoded, and never decoded larger than they are needed.
 //!
 //! A JPEG, which nearly every photo is, is decoded at an eighth, a quarter or half of its size, by leaving out what is too
-//! fine to be seen (a smaller inverse DCT): 12 megapixels in half the time, and in a tenth of the memory, of decoding
-//! them whole. `jpeg-decoder` is the one decoder in Rust that can; libjpeg-turbo takes half of its time, but is C that
+//! fine to be seen (a smaller inverse DCT): 12 megapixels in half the time of decoding them whole, and with a sixteenth of
+//! the pixels in memory. `jpeg-decoder` is the one decoder in Rust that can; libjpeg-turbo takes half of its time, but is C that
 //! reads strangers' bytes, and is built with cmake and nasm. `docs/benchmarks.md` has the figures.
 
 use std::io::Cursor;
