@@ -32,8 +32,8 @@ const TELL: Duration = Duration::from_secs(2);
 pub(super) enum Place<'a> {
     /// The original of an attachment.
     Original(Uuid),
-    /// The preview of an attachment, at two sizes.
-    Preview(Uuid, &'a Previews),
+    /// The preview of an attachment, at two sizes; whether another is to be made, once the original is there.
+    Preview(Uuid, &'a Previews, bool),
     /// The picture of a person or group, and where their profile said it was.
     Picture(Subject, &'a str),
 }
@@ -71,7 +71,7 @@ impl<'a> Landing<'a> {
         let mut tx = media.pool.begin().await?;
         let attachment = match place {
             Place::Original(id) => Some((id, Part::Original)),
-            Place::Preview(id, _) => Some((id, Part::Preview)),
+            Place::Preview(id, ..) => Some((id, Part::Preview)),
             Place::Picture(..) => None,
         };
         if let Some((id, part)) = attachment
@@ -80,7 +80,7 @@ impl<'a> Landing<'a> {
             return Err(Miss::Lost);
         }
         let subject = match place {
-            Place::Original(id) | Place::Preview(id, _) => {
+            Place::Original(id) | Place::Preview(id, ..) => {
                 media::conversation(&mut tx, id).await?.ok_or(Miss::Lost)?
             }
             Place::Picture(subject, _) => subject.id(),
@@ -97,7 +97,7 @@ impl<'a> Landing<'a> {
         let text = key.to_string();
         let lies = Lies::Object(&text);
         let placeholder = match place {
-            Place::Preview(_, previews) => Some(data_key.seal_beside(lies, &previews.colours)?),
+            Place::Preview(_, previews, _) => Some(data_key.seal_beside(lies, &previews.colours)?),
             Place::Original(_) | Place::Picture(..) => None,
         };
         Ok(Self {
@@ -244,7 +244,10 @@ async fn give_place(media: &Media, job: &Job, place: Place<'_>, kept: Kept) -> R
     let mut tx = media.pool.begin().await?;
     let (part, before) = match place {
         Place::Original(id) => (media::lock(&mut tx, id, Part::Original).await?, None),
-        Place::Preview(id, _) => (media::lock(&mut tx, id, Part::Preview).await?, None),
+        Place::Preview(id, ..) => (
+            media::lock(&mut tx, id, Part::Preview).await?,
+            media::preview_key(&mut tx, id).await?,
+        ),
         Place::Picture(subject, address) => {
             let known = people::lock(&mut tx, &media.keyring, subject)
                 .await?
@@ -258,10 +261,11 @@ async fn give_place(media: &Media, job: &Job, place: Place<'_>, kept: Kept) -> R
             (Some(State::Waiting), before)
         }
     };
-    if part != Some(State::Waiting)
-        || !jobs::finish(&mut tx, job).await?
-        || !objects::keep(&mut tx, key, now).await?
-    {
+    let ours = match place {
+        Place::Preview(.., true) => jobs::renew(&mut tx, job, now + LEASE).await?,
+        _ => jobs::finish(&mut tx, job).await?,
+    };
+    if part != Some(State::Waiting) || !ours || !objects::keep(&mut tx, key, now).await? {
         return Err(Miss::Lost);
     }
     match place {
@@ -270,12 +274,13 @@ async fn give_place(media: &Media, job: &Job, place: Place<'_>, kept: Kept) -> R
             media::hurry_preview(&mut tx, id, now).await?;
             media::notify(&mut tx, id).await?;
         }
-        Place::Preview(id, previews) => {
+        Place::Preview(id, previews, early) => {
             let preview = media::Preview {
                 media_type,
                 smaller: previews.smaller,
                 pixels: previews.pixels,
                 placeholder: kept.placeholder.as_deref(),
+                early,
             };
             media::keep_preview(&mut tx, id, key, preview).await?;
             media::notify(&mut tx, id).await?;

@@ -107,6 +107,15 @@ impl Media {
             drop(tx);
             return self.drop_job(job).await;
         }
+        let (state, reason) = match part {
+            // What stood in until there was another is all there will be.
+            Part::Preview
+                if state != State::Waiting && media::preview_key(&mut tx, id).await?.is_some() =>
+            {
+                (State::Kept, None)
+            }
+            _ => (state, reason),
+        };
         if reason == Some(Reason::Original)
             && media::lock(&mut tx, id, Part::Original).await? != Some(State::Waiting)
         {

@@ -1,6 +1,6 @@
 //! What is shown of an image or video message until it is opened. Of an image it is made from what was sent: LINE documents
-//! neither size nor format of its own preview, which stands in as long as the original cannot be had, and is all there is of
-//! a video.
+//! neither size nor format of its own preview. That stands in where the original is not there within moments, and is all
+//! there is of a video.
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,16 +50,21 @@ impl Media {
             false => Miss::None,
             true => match self.original_bytes(&attachment).await {
                 Ok(bytes) => match self.previews(bytes).await {
-                    Ok(previews) => return self.land_previews(job, id, &previews).await,
+                    Ok(previews) => return self.land_previews(job, id, &previews, false).await,
                     Err(miss) => miss,
                 },
                 Err(miss) => miss,
             },
         };
         match lacking {
-            Miss::NotYet(Reason::Original) if attachment.original_reason.is_none() => {
+            // Most originals come while this waits for the first time.
+            Miss::NotYet(Reason::Original)
+                if attachment.original_reason.is_none() && job.attempts < 2 =>
+            {
                 return Err(lacking);
             }
+            // LINE's stands in already.
+            _ if attachment.preview_key().is_some() => return Err(lacking),
             Miss::Ours(_) | Miss::Lost | Miss::Stopped => return Err(lacking),
             _ => {}
         }
@@ -77,7 +82,11 @@ impl Media {
             },
         };
         match self.previews(bytes).await {
-            Ok(previews) => self.land_previews(job, id, &previews).await,
+            Ok(previews) if image && attachment.original_state == State::Waiting => {
+                self.land_previews(job, id, &previews, true).await?;
+                Err(Miss::NotYet(Reason::Original))
+            }
+            Ok(previews) => self.land_previews(job, id, &previews, false).await,
             Err(Miss::Failed(_)) if image => Err(lacking),
             Err(miss) => Err(miss),
         }
@@ -127,8 +136,14 @@ impl Media {
         }
     }
 
-    async fn land_previews(&self, job: &Job, id: Uuid, previews: &Previews) -> Result<(), Miss> {
-        let place = Place::Preview(id, previews);
+    async fn land_previews(
+        &self,
+        job: &Job,
+        id: Uuid,
+        previews: &Previews,
+        early: bool,
+    ) -> Result<(), Miss> {
+        let place = Place::Preview(id, previews, early);
         let jpegs = previews.jpegs.clone();
         self.land(job, place, Some(JPEG.into()), jpegs).await
     }

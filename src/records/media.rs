@@ -236,6 +236,18 @@ pub struct Preview<'a> {
     pub pixels: (u32, u32),
     /// Colours to stand in for it, sealed with the object's data key.
     pub placeholder: Option<&'a [u8]>,
+    /// It stands in until the original is there, and another is made of that.
+    pub early: bool,
+}
+
+/// The object of the preview that is shown for now, if there is one.
+pub async fn preview_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<ObjectKey>> {
+    let key: Option<Option<String>> =
+        sqlx::query_scalar("select preview_key from attachment where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(key.flatten().as_deref().and_then(ObjectKey::parse))
 }
 
 /// The preview is in the bucket.
@@ -246,7 +258,7 @@ pub async fn keep_preview(
     preview: Preview<'_>,
 ) -> Result<()> {
     sqlx::query(
-        "update attachment set preview_state = 'kept', preview_reason = null,
+        "update attachment set preview_state = case when $8 then preview_state else 'kept' end, preview_reason = null,
              preview_key = $2, preview_type = $3, preview_width = $4, preview_height = $5,
              preview_smaller = $6, placeholder = $7
          where id = $1",
@@ -258,6 +270,7 @@ pub async fn keep_preview(
     .bind(i32::try_from(preview.pixels.1).ok())
     .bind(preview.smaller.and_then(|bytes| i32::try_from(bytes).ok()))
     .bind(preview.placeholder)
+    .bind(preview.early)
     .execute(conn)
     .await?;
     Ok(())

@@ -63,6 +63,11 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// True if there is a preview, be it for now.
+    pub fn has_preview(&self) -> bool {
+        self.preview_key.is_some()
+    }
+
     /// What the placeholder is opened with; `None` where there is none.
     pub(super) fn beside(&mut self) -> Option<sealed::Beside<'_>> {
         let (key, head) = (self.preview_key.as_deref()?, self.preview_head.as_deref()?);
@@ -276,7 +281,7 @@ pub async fn file(
 ) -> sqlx::Result<Option<File>> {
     let mut file: Option<File> = sqlx::query_as(
         "select case original_state when 'kept' then original_key end as original_key,
-            case preview_state when 'kept' then preview_key end as preview_key,
+            preview_key,
             preview_smaller, message_id, (
             select content from revision where revision.message_id = attachment.message_id
             order by edited, occurred_at desc limit 1

@@ -155,7 +155,12 @@ async fn where_the_original_cannot_be_had_lines_preview_stands_in() {
     t.work_on(3, Duration::from_secs(60)).await;
 
     assert_eq!(t.states(gone).await, "gone gone, kept");
-    assert_eq!(t.states(late).await, "waiting trouble, kept");
+    assert_eq!(
+        t.states(late).await,
+        "waiting trouble, waiting original",
+        "another is made of the original, should it come"
+    );
+    assert!(t.attachment(late).await.preview_key().is_some());
     assert_eq!(t.states(odd).await, "kept, kept");
     let pixels = "select preview_width || 'x' || preview_height from attachment where id = $1";
     assert_eq!(
@@ -261,4 +266,49 @@ async fn a_preview_that_is_put_off_the_moment_its_original_is_settled_is_not_for
     settling.commit().await.unwrap();
     working.await.unwrap().unwrap();
     assert_eq!(t.states(id).await, "failed too_large, failed too_large");
+}
+
+#[tokio::test]
+async fn lines_preview_stands_in_until_the_original_is_there() {
+    let t = Archive::new().await;
+    let photo = t.shop.user("Aoi").sends_image(photo(5, 1600, 1200)).make();
+    let id = t.receives(&photo).await;
+    t.line.trouble(Call::Content).times(3).answers(503);
+    t.work_on(3, Duration::from_secs(4)).await;
+    assert_eq!(t.states(id).await, "waiting trouble, waiting original");
+    let early = t.attachment(id).await.preview_key();
+    assert!(!t.bytes(early).await.is_empty(), "it is shown meanwhile");
+    assert_eq!(t.line.calls(Call::Preview, photo.message_id()), 1);
+    t.holds_only(1).await;
+
+    t.work_on(4, Duration::from_secs(60)).await;
+    assert_eq!(t.states(id).await, "kept, kept");
+    let kept = t.attachment(id).await;
+    assert_ne!(kept.preview_key(), early);
+    let wide = "select preview_width || 'x' || preview_height from attachment where id = $1";
+    assert_eq!(t.text(wide, id).await, "640x480");
+    assert_eq!(t.line.calls(Call::Preview, photo.message_id()), 1);
+    assert_eq!(t.jobs().await, 0);
+    t.holds_only(2).await;
+
+    // And where it never comes, it stays.
+    let gone = t
+        .shop
+        .user("Ren")
+        .sends_image(line_chat_archive::fake_line::drawing::photo(6, 1600, 1200))
+        .make();
+    let id = t.receives(&gone).await;
+    t.line
+        .trouble(Call::Content)
+        .of(gone.message_id())
+        .times(2)
+        .answers(503);
+    t.line
+        .trouble(Call::Content)
+        .of(gone.message_id())
+        .always()
+        .answers(410);
+    t.work_on(6, Duration::from_secs(60)).await;
+    assert_eq!(t.states(id).await, "gone gone, kept");
+    t.holds_only(3).await;
 }

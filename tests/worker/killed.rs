@@ -46,7 +46,7 @@ async fn a_process_killed_at_ten_places_leaves_no_part_and_the_next_brings_the_f
     let id = t.receives(&file).await;
     for _ in 0..10 {
         let at = rand::random_range(1..2 * HALF);
-        println!("killed after {at} bytes");
+        eprintln!("killed after {at} bytes");
         let gate = t.line.trouble(Call::Content).held_after(at);
         let database = t.pool.connect_options().to_url_lossy().to_string();
         let mut child = Command::new(env::current_exe().unwrap())

@@ -134,8 +134,11 @@ async fn a_cut_answer_is_no_content_whatever_way_it_was_cut() {
     let bytes = vec![7_u8; 300_000];
     let file = t.shop.user("Aoi").sends_file("a", bytes.clone()).make();
     let id = t.receives(&file).await;
+    // After each that breaks off LINE is asked for the rest.
     t.line.trouble(Call::Content).cut_after(200_000);
+    t.line.trouble(Call::Content).answers(500);
     t.line.trouble(Call::Content).promising(300_001);
+    t.line.trouble(Call::Content).answers(500);
     t.line.trouble(Call::Content).hangs_up();
     for reason in ["truncated", "truncated", "trouble"] {
         t.work().await;

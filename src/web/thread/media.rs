@@ -67,7 +67,7 @@ impl Media {
         let id = attachment.attachment_id.unwrap_or_default();
         let (state, words) = state(attachment);
         let (width, height) = fit(attachment.preview_width, attachment.preview_height);
-        let kept = attachment.preview_state.as_deref() == Some("kept");
+        let kept = attachment.has_preview();
         Self {
             id,
             original: (state == "kept").then(|| format!("/attachments/{id}")),
