@@ -2,9 +2,22 @@
 
 use std::{io::stderr, panic};
 
+use tracing::Subscriber;
+use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+
+/// What signs requests to S3 says, when asked for `debug`, which secret key it signs with (reqsign-core 3.3.2, `api.rs`).
+/// Nothing of these crates, whose names begin so, is ever logged.
+const SECRETIVE: &str = "reqsign";
+
+/// Everything that is logged in this process goes to `subscriber` from now on; a second one, in tests, finds the first in
+/// place.
+pub fn subscribe(subscriber: impl Subscriber + Send + Sync) {
+    let _ = LogTracer::builder().ignore_crate(SECRETIVE).init();
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
 
 /// Starts logging to standard error, panics among it: where, not what. `RUST_LOG` chooses the level; the default is `info`.
 pub fn start(format: LogFormat) {
@@ -14,11 +27,10 @@ pub fn start(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr);
-    // A second start, in tests, finds the first one in place.
-    let _ = match format {
-        LogFormat::Text => log.with_target(false).try_init().ok(),
-        LogFormat::Json => log.json().try_init().ok(),
-    };
+    match format {
+        LogFormat::Text => subscribe(log.with_target(false).finish()),
+        LogFormat::Json => subscribe(log.json().finish()),
+    }
     // What a panic says may hold what a person wrote: a slice of a text, a value that could not be read.
     panic::set_hook(Box::new(|panic| match panic.location() {
         Some(at) => tracing::error!("a panic at {}:{}:{}", at.file(), at.line(), at.column()),

@@ -3,12 +3,14 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
-use line_chat_archive::fake_line::{Call, FakeLine};
-use tracing::{Level, subscriber::DefaultGuard};
+use line_chat_archive::{
+    fake_line::{Call, FakeLine},
+    telemetry,
+};
 
 use crate::archive::Archive;
 
@@ -45,18 +47,24 @@ const TROUBLES: [Trouble; 14] = [
     }),
 ];
 
-/// All that is logged by this thread while the guard lives.
+/// All that this process logs from the first look at it on, at a level far below that of a service that is run.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    pub(crate) fn kept(&self) -> DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// The one of the process: what a thread sets for itself is raced for by the tests of others.
+    pub(crate) fn kept() -> &'static Self {
+        static LOG: LazyLock<Log> = LazyLock::new(|| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter("debug,line_chat_archive=trace")
+                .with_ansi(false)
+                .with_writer(move || writer.clone());
+            telemetry::subscribe(subscriber.finish());
+            log
+        });
+        &LOG
     }
 
     pub(crate) fn text(&self) -> String {
@@ -78,8 +86,7 @@ impl io::Write for Log {
 #[tokio::test]
 async fn whatever_trouble_line_has_the_file_comes_once_it_is_over() {
     for (name, trouble) in TROUBLES {
-        let log = Log::default();
-        let _guard = log.kept();
+        let log = Log::kept();
         let t = Archive::new().await;
         let sent: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 % 251) as u8).collect();
         let file = t.shop.user("Aoi").sends_file("a", sent.clone()).make();
