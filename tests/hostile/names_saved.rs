@@ -173,6 +173,7 @@ fn parse(header: &str) -> Option<[String; 2]> {
 /// A name as it is the same before and after Chromium has put letters and accents together.
 fn folded(name: &str) -> String {
     name.replace('é', "e")
+        .replace('É', "E")
         .replace(|c| ('\u{300}'..='\u{36f}').contains(&c), "")
 }
 
