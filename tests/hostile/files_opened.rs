@@ -32,8 +32,9 @@ const SHOWN: [&str; 9] = [
     "audio/ogg",
 ];
 
-/// What the service may take beyond what it has: a picture at the limit is 256 MB of pixels.
-const ROOM: u64 = 300 * 1024 * 1024;
+/// What the service may take beyond what it has: a picture at the limit is 256 MB of pixels, beside which it is made
+/// smaller, while this process also serves all files and pages (272 to 292 MiB were seen).
+const ROOM: u64 = 340 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_in_a_file_acts_wherever_it_is_opened() {
