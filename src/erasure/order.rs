@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::erase;
 use crate::clock::Clock;
 use crate::records::{
-    erasures::{Cause, Erased, NewErasure},
+    erasures::{Cause, NewErasure},
     holds,
     messages::{self, Place},
     news, orders,
@@ -53,15 +53,13 @@ pub async fn message(
         return Ok(Outcome::Held);
     }
     messages::entomb(db, place.channel_id, &[&place.message_id], "operator", now).await?;
-    let target = NewErasure {
-        id: Uuid::now_v7(),
-        channel_id: place.channel_id,
-        erased: Erased::Message(&place.message_id),
-        target: place.id,
-        conversation_id: Some(place.conversation_id),
-        webhook_event_id: None,
-        asked_at: now,
-    };
+    let target = NewErasure::of(
+        place.channel_id,
+        place.conversation_id,
+        place.id,
+        Some(&place.message_id),
+        now,
+    );
     let count = erase(db, &[target], Cause::Operator(operator, reason), now).await?;
     news::tell(db, &[place.conversation_id]).await?;
     Ok(match count {
@@ -127,24 +125,12 @@ async fn batch(
     if found.is_empty() {
         return Ok(Outcome::Gone);
     }
-    if !events {
-        let ids: Vec<&str> = found.iter().map(|(_, id)| id.as_str()).collect();
-        messages::entomb(&mut tx, whole.channel_id, &ids, "operator", now).await?;
-    }
+    let channel = whole.channel_id;
+    let ids: Vec<&str> = found.iter().filter_map(|(_, id)| id.as_deref()).collect();
+    messages::entomb(&mut tx, channel, &ids, "operator", now).await?;
     let targets: Vec<NewErasure<'_>> = found
         .iter()
-        .map(|(id, message_id)| NewErasure {
-            id: Uuid::now_v7(),
-            channel_id: whole.channel_id,
-            erased: match events {
-                true => Erased::Event,
-                false => Erased::Message(message_id),
-            },
-            target: *id,
-            conversation_id: Some(place),
-            webhook_event_id: None,
-            asked_at: until,
-        })
+        .map(|(id, message_id)| NewErasure::of(channel, place, *id, message_id.as_deref(), until))
         .collect();
     let cause = Cause::Operator(whole.operator, whole.reason);
     erase(&mut tx, &targets, cause, now).await?;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::erase;
 use crate::{
     clock::Clock,
     records::{
-        erasures::{Cause, Erased, NewErasure},
+        erasures::{Cause, NewErasure},
         holds, messages, news,
         retention::{self, Due, Task},
     },
@@ -110,42 +110,27 @@ impl Retention {
             .into_iter()
             .filter(|due| !held.contains(&due.conversation_id))
             .collect();
-        if !events {
-            let ids: Vec<&str> = due.iter().map(|due| due.message_id.as_str()).collect();
-            messages::entomb(&mut tx, task.channel_id, &ids, "retention", now).await?;
-        }
-        let targets = targets(&due, task.channel_id, events, now);
+        let ids: Vec<&str> = due
+            .iter()
+            .filter_map(|due| due.message_id.as_deref())
+            .collect();
+        messages::entomb(&mut tx, task.channel_id, &ids, "retention", now).await?;
+        let channel = task.channel_id;
+        let targets: Vec<NewErasure<'_>> = due
+            .iter()
+            .map(|due| {
+                NewErasure::of(
+                    channel,
+                    due.conversation_id,
+                    due.id,
+                    due.message_id.as_deref(),
+                    now,
+                )
+            })
+            .collect();
         let count = erase(&mut tx, &targets, Cause::Retention(task.id), now).await?;
         news::tell(&mut tx, &places).await?;
         tx.commit().await?;
         Ok(Some((next, count)))
     }
-}
-
-fn targets<'a>(
-    due: &'a [Due],
-    channel_id: i32,
-    events: bool,
-    now: DateTime<Utc>,
-) -> Vec<NewErasure<'a>> {
-    let target = |due: &'a Due| {
-        let Due {
-            id,
-            message_id,
-            conversation_id,
-        } = due;
-        NewErasure {
-            id: Uuid::now_v7(),
-            channel_id,
-            erased: match events {
-                true => Erased::Event,
-                false => Erased::Message(message_id),
-            },
-            target: *id,
-            conversation_id: Some(*conversation_id),
-            webhook_event_id: None,
-            asked_at: now,
-        }
-    };
-    due.iter().map(target).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -95,11 +95,24 @@ impl Subjects {
             .into_iter()
             .filter(|one| !held.contains(&one.conversation_id))
             .collect();
-        if !events {
-            let ids: Vec<&str> = found.iter().map(|one| one.message_id.as_str()).collect();
-            messages::entomb(&mut tx, task.channel_id, &ids, "subject", now).await?;
-        }
-        let targets = targets(&found, task, events, until);
+        let ids: Vec<&str> = found
+            .iter()
+            .filter_map(|one| one.message_id.as_deref())
+            .collect();
+        let channel = task.channel_id;
+        messages::entomb(&mut tx, channel, &ids, "subject", now).await?;
+        let targets: Vec<NewErasure<'_>> = found
+            .iter()
+            .map(|one| {
+                NewErasure::of(
+                    channel,
+                    one.conversation_id,
+                    one.id,
+                    one.message_id.as_deref(),
+                    until,
+                )
+            })
+            .collect();
         let erased = erase(&mut tx, &targets, Cause::Subject(task.id), now).await?;
         let count = i32::try_from(erased).unwrap_or(i32::MAX);
         let (messages, others) = if events { (0, count) } else { (count, 0) };
@@ -149,25 +162,4 @@ struct Batch {
     held: bool,
     /// There was no more.
     last: bool,
-}
-
-fn targets<'a>(
-    found: &'a [Theirs],
-    task: &Task,
-    events: bool,
-    asked_at: DateTime<Utc>,
-) -> Vec<NewErasure<'a>> {
-    let target = |one: &'a Theirs| NewErasure {
-        id: Uuid::now_v7(),
-        channel_id: task.channel_id,
-        erased: match events {
-            true => Erased::Event,
-            false => Erased::Message(&one.message_id),
-        },
-        target: one.id,
-        conversation_id: Some(one.conversation_id),
-        webhook_event_id: None,
-        asked_at,
-    };
-    found.iter().map(target).collect()
 }

@@ -3,10 +3,11 @@
 //!
 //! A message that comes only after its unsend is not kept, hold or not: it was never in the archive.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{go, tell};
@@ -107,18 +108,21 @@ impl Withheld {
         Self { pool, clock }
     }
 
-    /// Erases all that no hold keeps any more; what another hold covers goes to that. Returns how much it dealt with.
+    /// Erases all that no hold keeps any more, with a rest after each batch, until `stop`; what another hold covers goes to
+    /// that. Returns how much it dealt with.
     ///
     /// # Errors
     /// The database's; what was done until then stays so.
-    pub async fn free(&self) -> sqlx::Result<usize> {
+    pub async fn free(&self, rest: Duration, stop: &CancellationToken) -> sqlx::Result<usize> {
         let mut done = 0;
-        loop {
+        while !stop.is_cancelled() {
             match self.batch().await? {
-                0 => return Ok(done),
+                0 => break,
                 some => done += some,
             }
+            tokio::time::sleep(rest).await;
         }
+        Ok(done)
     }
 
     async fn batch(&self) -> sqlx::Result<usize> {

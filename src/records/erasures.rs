@@ -61,6 +61,27 @@ pub struct NewErasure<'a> {
     pub asked_at: DateTime<Utc>,
 }
 
+impl<'a> NewErasure<'a> {
+    /// Of a message, or of an event, which has no id of LINE's to be found by; for another cause than an unsend.
+    pub fn of(
+        channel_id: i32,
+        conversation_id: Uuid,
+        target: Uuid,
+        message_id: Option<&'a str>,
+        asked_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            channel_id,
+            erased: message_id.map_or(Erased::Event, Erased::Message),
+            target,
+            conversation_id: Some(conversation_id),
+            webhook_event_id: None,
+            asked_at,
+        }
+    }
+}
+
 /// An erasure now on record for the first time.
 #[derive(FromRow, Clone, Copy)]
 pub struct Asked {

@@ -39,7 +39,7 @@ pub async fn files(
              select content from revision where revision.message_id = m.id
              order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
          ) as content, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
-             preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
+             preview_width, preview_height, preview_smaller, placeholder, preview_key,
              o.sealed_key as preview_head
          from (
              select id, occurred_at, contact_id from message

@@ -24,38 +24,56 @@ pub async fn extent(conn: &mut PgConnection, conversation: Uuid) -> Result<Exten
     .await
 }
 
-/// Up to `limit` messages, the oldest first, that were stored until then: our ids and LINE's.
+/// Our id of a message or event, and LINE's of a message.
+type Found = (Uuid, Option<String>);
+
+/// Up to `limit` messages, the oldest first, that were stored until then.
 pub async fn messages(
     conn: &mut PgConnection,
     conversation: Uuid,
     until: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<(Uuid, String)>> {
-    sqlx::query_as(
+) -> Result<Vec<Found>> {
+    found(
+        conn,
         "select id, message_id from message where conversation_id = $1 and received_at <= $2
          order by occurred_at, id limit $3",
+        conversation,
+        until,
+        limit,
     )
-    .bind(conversation)
-    .bind(until)
-    .bind(limit)
-    .fetch_all(conn)
     .await
 }
 
-/// The same of other events, which have no id of LINE's to be found by.
+/// The same of other events.
 pub async fn events(
     conn: &mut PgConnection,
     conversation: Uuid,
     until: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<(Uuid, String)>> {
-    sqlx::query_as(
-        "select id, '' from event where conversation_id = $1 and received_at <= $2
+) -> Result<Vec<Found>> {
+    found(
+        conn,
+        "select id, null::text from event where conversation_id = $1 and received_at <= $2
          order by occurred_at, id limit $3",
+        conversation,
+        until,
+        limit,
     )
-    .bind(conversation)
-    .bind(until)
-    .bind(limit)
-    .fetch_all(conn)
     .await
+}
+
+async fn found(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    conversation: Uuid,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Found>> {
+    sqlx::query_as(sql)
+        .bind(conversation)
+        .bind(until)
+        .bind(limit)
+        .fetch_all(conn)
+        .await
 }

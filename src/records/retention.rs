@@ -61,8 +61,8 @@ pub struct Task {
 pub struct Due {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id; empty for an event.
-    pub message_id: String,
+    /// LINE's id; an event has none.
+    pub message_id: Option<String>,
     /// Where it is.
     pub conversation_id: Uuid,
 }
@@ -256,7 +256,7 @@ pub async fn events(
                  and case $5 when 'any' then 'event' <> all($6) else $5 = 'event' end
              order by id
          ) c cross join lateral (
-             select v.id, '' as message_id, v.conversation_id from event v
+             select v.id, null::text as message_id, v.conversation_id from event v
              where v.conversation_id = c.id and v.occurred_at >= $3 and v.occurred_at < $4
              order by v.occurred_at limit $7
          ) m limit $7",

@@ -49,8 +49,8 @@ pub struct Task {
 pub struct Theirs {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id; empty for an event.
-    pub message_id: String,
+    /// LINE's id; an event has none.
+    pub message_id: Option<String>,
     /// Where it is.
     pub conversation_id: Uuid,
     /// LINE's timestamp.
@@ -198,7 +198,7 @@ pub async fn events(
              select id, coalesce(contact_id = $2, false) as own from conversation
              where channel_id = $1 and id >= $3 and (kind <> 'user' or contact_id = $2) order by id
          ) c cross join lateral (
-             select v.id, '' as message_id, v.conversation_id, v.occurred_at from event v
+             select v.id, null::text as message_id, v.conversation_id, v.occurred_at from event v
              where v.conversation_id = c.id and (c.id > $3 or v.occurred_at >= $4) and (own or v.contact_id = $2)
                  and v.received_at <= $5
              order by v.occurred_at limit $6

@@ -48,8 +48,6 @@ pub struct Attachment {
     pub original_type: Option<String>,
     /// Bytes.
     pub original_size: Option<i64>,
-    /// As the original's, or `none`.
-    pub preview_state: Option<String>,
     /// Pixels.
     pub preview_width: Option<i32>,
     /// Pixels.
@@ -103,7 +101,7 @@ pub async fn page(
             order by occurred_at desc, id desc limit $4
         )
         select entry.*, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
-            preview_state, preview_width, preview_height, preview_smaller, placeholder, preview_key,
+            preview_width, preview_height, preview_smaller, placeholder, preview_key,
             o.sealed_key as preview_head
         from entry left join attachment a on what = 'message' and a.message_id = entry.id
         left join object o on o.key = preview_key and o.state = 'kept'

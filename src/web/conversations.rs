@@ -103,11 +103,7 @@ async fn page(
             zone: look.zone,
         };
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
-        // One snapshot, so that a message unsent between two queries is wholly there or wholly gone.
-        let mut tx = shared
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut tx = shared.snapshot().await?;
         let current = open.as_ref().map(|(id, _)| *id);
         let list = list::load(&mut tx, keyring, allowed, &place, current, now).await?;
         let open = match open {

@@ -144,11 +144,7 @@ pub(super) async fn page(
             zone: look.zone,
         };
         let keyring = &shared.keyring;
-        // One snapshot, so that a message unsent between two queries is wholly there or wholly gone.
-        let mut tx = shared
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut tx = shared.snapshot().await?;
         let conversation =
             conversations::find(&mut tx, keyring, &viewer.session.channels, id).await?;
         let conversation = conversation.ok_or(Error::NotFound)?;

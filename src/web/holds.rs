@@ -146,10 +146,7 @@ pub(super) async fn withheld(
     detached(async move {
         let now = now(&shared, look);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
-        let mut tx = shared
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut tx = shared.snapshot().await?;
         let held = holds::of(&mut tx, allowed, *id).await?;
         let held = held.ok_or(Error::NotFound)?;
         let place = conversations::find(&mut tx, keyring, allowed, held).await?;

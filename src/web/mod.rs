@@ -52,7 +52,7 @@ use actix_web::{
     http::header,
     web,
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use url::Url;
 
 pub use client::Proxies;
@@ -116,6 +116,12 @@ impl Shared {
             streams: live::Streams::default(),
             ready: health::Last::default(),
         }
+    }
+
+    /// A transaction that reads one moment: a message unsent between two queries is wholly there or wholly gone.
+    async fn snapshot(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let begin = "begin isolation level repeatable read read only";
+        self.pool.begin_with(begin).await
     }
 
     /// Do people come by https?

@@ -243,7 +243,7 @@ impl Worker {
         let mut ruled = None;
         while !stop.is_cancelled() {
             let now = self.clock.now();
-            let mut failed = self.withheld.free().await.err();
+            let mut failed = self.withheld.free(REST, stop).await.err();
             failed = failed.or(self.subjects.erase(REST, stop).await.err());
             if ruled.is_none_or(|at| now - at >= RULES) {
                 ruled = Some(now);
@@ -286,7 +286,7 @@ impl Worker {
             }
             moved += self.media.sweep().await?;
             moved += self.exports.work().await?;
-            moved += self.withheld.free().await?;
+            moved += self.withheld.free(Duration::ZERO, &stop).await?;
             moved += self.subjects.erase(Duration::ZERO, &stop).await?;
             moved += self.retention.pass(Duration::ZERO, &stop).await?;
             moved += self.keys.shred().await?;

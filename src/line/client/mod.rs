@@ -7,7 +7,7 @@ mod document;
 use std::time::Duration;
 
 use reqwest::{
-    Client, Response,
+    Client, RequestBuilder, Response,
     header::{AUTHORIZATION, HeaderValue, RANGE, RETRY_AFTER},
     redirect::Policy,
 };
@@ -89,7 +89,7 @@ impl LineApi {
     /// The file of an image, video, audio or file message.
     pub async fn content(&self, token: &SecretString, message: &str) -> Answer<Content> {
         let path = ["message", message, "content"];
-        self.get("content", &self.data, &path, None, None, token)
+        self.get("content", &self.data, &path, None, token)
             .await
             .read(async |response| Ok(response.into()))
             .await
@@ -104,7 +104,9 @@ impl LineApi {
         from: u64,
     ) -> Answer<Option<Content>> {
         let path = ["message", message, "content"];
-        self.get("content", &self.data, &path, None, Some(from), token)
+        let request = self.request(&self.data, &path, token);
+        let request = request.map(|request| request.header(RANGE, format!("bytes={from}-")));
+        send("content", request, &[200, 206])
             .await
             .read(async |response| {
                 let content = Content::from(response);
@@ -116,7 +118,7 @@ impl LineApi {
     /// LINE's preview of an image or video message; 400 ([`Answer::Never`]) for all others.
     pub async fn preview(&self, token: &SecretString, message: &str) -> Answer<Content> {
         let path = ["message", message, "content", "preview"];
-        self.get("preview", &self.data, &path, None, None, token)
+        self.get("preview", &self.data, &path, None, token)
             .await
             .read(async |response| Ok(response.into()))
             .await
@@ -129,25 +131,19 @@ impl LineApi {
             status: String,
         }
         let path = ["message", message, "content", "transcoding"];
-        self.get(
-            "transcoding",
-            &self.data,
-            &path,
-            Some(DOCUMENT),
-            None,
-            token,
-        )
-        .await
-        .read(async |response| {
-            let json = small(response).await?;
-            let status: Status = serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)?;
-            Ok(match &*status.status {
-                "succeeded" => Transcoding::Succeeded,
-                "failed" => Transcoding::Failed,
-                _ => Transcoding::Processing,
+        self.get("transcoding", &self.data, &path, Some(DOCUMENT), token)
+            .await
+            .read(async |response| {
+                let json = small(response).await?;
+                let status: Status =
+                    serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)?;
+                Ok(match &*status.status {
+                    "succeeded" => Transcoding::Succeeded,
+                    "failed" => Transcoding::Failed,
+                    _ => Transcoding::Processing,
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// The profile of a user who is a friend, or was seen with consent.
@@ -185,36 +181,22 @@ impl LineApi {
 
     /// Whether LINE takes the token: it says who the account is.
     pub async fn bot_info(&self, token: &SecretString) -> Answer<()> {
-        self.get(
-            "bot info",
-            &self.api,
-            &["info"],
-            Some(DOCUMENT),
-            None,
-            token,
-        )
-        .await
-        .read(async |_| Ok(()))
-        .await
+        self.get("bot info", &self.api, &["info"], Some(DOCUMENT), token)
+            .await
+            .read(async |_| Ok(()))
+            .await
     }
 
     /// Where LINE sends the channel's webhooks; 404 ([`Answer::NotFound`]) if nowhere yet.
     pub async fn webhook_endpoint(&self, token: &SecretString) -> Answer<WebhookEndpoint> {
         let path = ["channel", "webhook", "endpoint"];
-        self.get(
-            "webhook endpoint",
-            &self.api,
-            &path,
-            Some(DOCUMENT),
-            None,
-            token,
-        )
-        .await
-        .read(async |response| {
-            let json = small(response).await?;
-            serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)
-        })
-        .await
+        self.get("webhook endpoint", &self.api, &path, Some(DOCUMENT), token)
+            .await
+            .read(async |response| {
+                let json = small(response).await?;
+                serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)
+            })
+            .await
     }
 
     async fn document(
@@ -223,60 +205,70 @@ impl LineApi {
         path: &[&str],
         token: &SecretString,
     ) -> Answer<Document> {
-        self.get(what, &self.api, path, Some(DOCUMENT), None, token)
+        self.get(what, &self.api, path, Some(DOCUMENT), token)
             .await
             .read(async |response| Document::new(small(response).await?).ok_or(Trouble::Unreadable))
             .await
     }
 
-    /// Asks, and logs status and request id of what is not a success; never the address, the token or a body.
+    /// Asks, for as long as `limit`.
     async fn get(
         &self,
         what: &'static str,
         host: &Url,
         path: &[&str],
         limit: Option<Duration>,
-        from: Option<u64>,
         token: &SecretString,
     ) -> Answer<Response> {
+        let request = self.request(host, path, token);
+        let request = request.map(|request| match limit {
+            Some(limit) => request.timeout(limit),
+            None => request,
+        });
+        send(what, request, &[200]).await
+    }
+
+    /// `None`: no token of LINE's has such characters.
+    fn request(&self, host: &Url, path: &[&str], token: &SecretString) -> Option<RequestBuilder> {
         let bearer = format!("Bearer {}", token.expose_secret());
-        let Ok(mut bearer) = HeaderValue::try_from(bearer) else {
-            return Answer::Refused(401); // no token of LINE's has such characters
-        };
+        let mut bearer = HeaderValue::try_from(bearer).ok()?;
         bearer.set_sensitive(true);
-        let mut request = self
-            .http
-            .get(address(host, path))
-            .header(AUTHORIZATION, bearer);
-        if let Some(limit) = limit {
-            request = request.timeout(limit);
-        }
-        if let Some(from) = from {
-            request = request.header(RANGE, format!("bytes={from}-"));
-        }
-        match request.send().await {
-            Ok(response) => {
-                let status = match response.status().as_u16() {
-                    206 if from.is_some() => 200,
-                    status => status,
-                };
-                if status != 200 {
-                    tracing::debug!(
-                        what,
-                        status,
-                        request_id = request_id(&response),
-                        "LINE answered"
-                    );
-                }
-                let retry_after = response.headers().get(RETRY_AFTER).cloned();
-                let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
-                Answer::of(status, retry_after, response)
+        let request = self.http.get(address(host, path));
+        Some(request.header(AUTHORIZATION, bearer))
+    }
+}
+
+/// Logs status and request id of what is not a success; never the address, the token or a body.
+async fn send(
+    what: &'static str,
+    request: Option<RequestBuilder>,
+    success: &[u16],
+) -> Answer<Response> {
+    let Some(request) = request else {
+        return Answer::Refused(401);
+    };
+    match request.send().await {
+        Ok(response) => {
+            let status = match response.status().as_u16() {
+                status if success.contains(&status) => 200,
+                status => status,
+            };
+            if status != 200 {
+                tracing::debug!(
+                    what,
+                    status,
+                    request_id = request_id(&response),
+                    "LINE answered"
+                );
             }
-            Err(error) => {
-                let trouble = Trouble::from(&error);
-                tracing::debug!(what, ?trouble, "LINE did not answer");
-                Answer::Trouble(trouble)
-            }
+            let retry_after = response.headers().get(RETRY_AFTER).cloned();
+            let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+            Answer::of(status, retry_after, response)
+        }
+        Err(error) => {
+            let trouble = Trouble::from(&error);
+            tracing::debug!(what, ?trouble, "LINE did not answer");
+            Answer::Trouble(trouble)
         }
     }
 }
