@@ -4,10 +4,7 @@ use bytes::Bytes;
 use line_chat_archive::fake_line::{Event, drawing};
 use uuid::Uuid;
 
-use crate::{
-    paging::walk,
-    site::{Site, between},
-};
+use crate::site::{Site, between, listed};
 
 fn pictures(count: u64) -> Vec<Bytes> {
     (0..count).map(|n| drawing::photo(n, 40, 30)).collect()
@@ -101,6 +98,58 @@ async fn of_a_photo_that_was_taken_back_its_place_alone_is_left() {
     site.run_jobs().await;
 }
 
+/// Race R15: one of several pictures is unsent, whichever, after the others came or before it came itself.
+#[tokio::test]
+async fn of_an_album_that_one_alone_goes_which_was_unsent() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let cases = [false, true]
+        .into_iter()
+        .flat_map(|early| (0..4).map(move |at| (early, at)));
+    for (n, (early, at)) in cases.enumerate() {
+        let person = site.shop.user(&format!("Person {n}"));
+        let set: Vec<Event> = person
+            .sends_image_set(pictures(4))
+            .into_iter()
+            .map(|photo| photo.make())
+            .collect();
+        let before = site.bucket.files().await;
+        if early {
+            person.unsends(&set[at]).await.unwrap();
+        }
+        assert!(site.shop.deliver(&set).await.acknowledged());
+        site.run_jobs().await;
+        if !early {
+            person.unsends(&set[at]).await.unwrap();
+            site.run_jobs().await;
+        }
+        let kept = site.bucket.files().await - before;
+        assert_eq!(
+            kept, 7,
+            "three photos, their previews, and the face of who sent them"
+        );
+
+        let list = listed(&admin.page("/conversations").await);
+        let page = admin.page(&format!("/conversations/{}", list[0])).await;
+        let album = album(&page);
+        assert_eq!(album.len(), 4, "{early} {at}");
+        for (place, shown) in album.iter().enumerate() {
+            if place == at {
+                let words = format!("Photo {} of 4 is not here", at + 1);
+                assert!(shown.starts_with(&words), "{early} {at}: {shown}");
+                continue;
+            }
+            assert_eq!(*shown, file(&site, &set[place]).await, "{early} {at}");
+            let bytes = admin
+                .get(&format!("/attachments/{shown}"))
+                .await
+                .bytes()
+                .await;
+            assert_eq!(bytes.unwrap(), pictures(4)[place], "{early} {at}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_album_that_stands_on_two_pages_is_whole_on_both() {
     let site = Site::new().await;
@@ -124,7 +173,9 @@ async fn an_album_that_stands_on_two_pages_is_whole_on_both() {
     for event in &set {
         files.push(file(&site, event).await);
     }
-    let pages = walk(&admin, &format!("/conversations/{id}"), "Earlier messages").await;
+    let pages = admin
+        .walk(&format!("/conversations/{id}"), "Earlier messages")
+        .await;
     assert_eq!(pages.len(), 2);
     for page in &pages {
         assert_eq!(album(page), files);

@@ -4,10 +4,7 @@ use line_chat_archive::fake_line::{Event, drawing};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::{
-    paging::walk,
-    site::{Site, between},
-};
+use crate::site::{Site, between, link};
 
 /// The ids of the messages a page of the gallery shows, in its order.
 fn shown(page: &str) -> Vec<Uuid> {
@@ -110,7 +107,7 @@ async fn the_gallery_is_read_to_its_end_and_shows_nothing_unsent() {
         aoi.unsends(&photos[n]).await.unwrap();
     }
     let admin = site.admin().await;
-    let pages = walk(&admin, &address(&site).await, "Earlier").await;
+    let pages = admin.walk(&address(&site).await, "Earlier").await;
     assert_eq!(pages.len(), 3, "60 items a page");
     let all: Vec<_> = pages.iter().flat_map(|page| shown(page)).collect();
     let mut left: Vec<_> = (0..130)
@@ -145,14 +142,14 @@ async fn links_are_found_in_every_text_that_is_left_and_an_edit_counts() {
     let address = format!("{}?of=links", address(&site).await);
     let first = admin.page(&address).await;
     assert_eq!(shown(&first).len(), 60);
-    let next = crate::paging::link(&first, "Earlier").unwrap();
+    let next = link(&first, "Earlier").unwrap();
     let second = admin.page(&next).await;
     assert_eq!(
         shown(&second).len(),
         8,
         "70, without one unsent and one edited"
     );
-    let last = crate::paging::link(&second, "Look further back").unwrap();
+    let last = link(&second, "Look further back").unwrap();
     let last = admin.page(&last).await;
     assert_eq!(shown(&last).len(), 1);
     assert!(last.contains("https://example.com/first"));

@@ -8,6 +8,9 @@
 )]
 
 mod albums;
+#[path = "../worker/bucket.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod bucket;
 mod erasures;
 mod fetching;
 mod files;
@@ -21,7 +24,6 @@ mod live;
 mod pages;
 mod paging;
 mod pictures;
-mod place;
 mod scope;
 mod sign_in;
 mod site;

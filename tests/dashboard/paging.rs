@@ -6,24 +6,7 @@ use line_chat_archive::fake_line::Event;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::site::{Site, Visitor, between, listed};
-
-/// Follows a link from page to page.
-pub async fn walk(visitor: &Visitor, from: &str, words: &str) -> Vec<String> {
-    let mut pages = vec![visitor.page(from).await];
-    while let Some(link) = link(pages.last().unwrap(), words) {
-        pages.push(visitor.page(&link).await);
-        assert!(pages.len() < 50, "round in circles");
-    }
-    pages
-}
-
-/// Where a link to another page leads, by its words.
-pub fn link(page: &str, words: &str) -> Option<String> {
-    let links = between(page, "<a class=\"more\" href=\"", "</a>");
-    let link = links.into_iter().find(|link| link.ends_with(words))?;
-    Some(link.split('"').next()?.replace("&#38;", "&"))
-}
+use crate::site::{Site, between, link, listed};
 
 #[tokio::test]
 async fn a_conversation_is_read_to_its_beginning() {
@@ -44,7 +27,9 @@ async fn a_conversation_is_read_to_its_beginning() {
     }
     let admin = site.admin().await;
     let id: Uuid = site.one("select id from conversation").await;
-    let pages = walk(&admin, &format!("/conversations/{id}"), "Earlier messages").await;
+    let pages = admin
+        .walk(&format!("/conversations/{id}"), "Earlier messages")
+        .await;
     assert_eq!(pages.len(), 4, "60 entries a page");
     let shown: Vec<_> = pages
         .iter()
@@ -87,19 +72,16 @@ async fn the_list_is_read_to_its_end_beside_an_open_conversation_too() {
         .collect();
     assert!(site.shop.deliver(&events).await.acknowledged());
     let admin = site.admin().await;
-    let pages = walk(&admin, "/conversations", "Earlier conversations").await;
+    let pages = admin.walk("/conversations", "Earlier conversations").await;
     assert_eq!(pages.len(), 3, "40 rows a page");
     let rows: Vec<_> = pages.iter().flat_map(|page| listed(page)).collect();
     assert_eq!(rows.len(), 95);
     assert_eq!(rows.iter().collect::<HashSet<_>>().len(), 95);
 
     let first = rows[0];
-    let beside = walk(
-        &admin,
-        &format!("/conversations/{first}"),
-        "Earlier conversations",
-    )
-    .await;
+    let beside = admin
+        .walk(&format!("/conversations/{first}"), "Earlier conversations")
+        .await;
     assert_eq!(
         beside
             .iter()
@@ -122,7 +104,7 @@ async fn erasures_are_read_to_the_first() {
     assert!(site.shop.deliver(&unsends).await.acknowledged());
     site.run_jobs().await;
     let admin = site.admin().await;
-    let pages = walk(&admin, "/erasures", "Earlier erasures").await;
+    let pages = admin.walk("/erasures", "Earlier erasures").await;
     let all = pages.concat();
     assert_eq!(
         between(&all, "<tr id=\"e-", "\"")

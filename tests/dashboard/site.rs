@@ -29,8 +29,8 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
+    bucket::Bucket,
     keys::{keyring, secret},
-    place::objects_of,
 };
 
 /// Every operator's password.
@@ -44,7 +44,8 @@ pub struct Site {
     pub clock: Clock,
     database: PgConnectOptions,
     keyring: Keyring,
-    _bucket: TempDir,
+    pub bucket: Bucket,
+    _keys: TempDir,
 }
 
 /// When every test begins.
@@ -96,14 +97,14 @@ impl Site {
         let clock = Clock::manual(start());
         let line = FakeLine::start().unwrap();
         line.at(start());
-        let bucket = TempDir::new().unwrap();
+        let (bucket, keys) = (Bucket::new().await, TempDir::new().unwrap());
         let address = Url::parse(line.url()).unwrap();
         let service = Service::start(Parts {
             database: database.clone(),
-            keyring: keyring(bucket.path()),
-            signer: app::keys::signer(&secret(bucket.path())),
+            keyring: keyring(keys.path()),
+            signer: app::keys::signer(&secret(keys.path())),
             copies: vec![],
-            objects: objects_of(bucket.path()).await,
+            objects: bucket.objects.clone(),
             line: LineApi::new(address.clone(), address).unwrap(),
             reach: Reach::Anywhere,
             clock: clock.clone(),
@@ -121,8 +122,9 @@ impl Site {
             shop,
             clock,
             database,
-            keyring: keyring(bucket.path()),
-            _bucket: bucket,
+            keyring: keyring(keys.path()),
+            bucket,
+            _keys: keys,
         };
         site.add("shop", &site.shop).await;
         site
@@ -256,6 +258,16 @@ impl Visitor {
         answer.text().await.unwrap()
     }
 
+    /// Pages from this one on, as far as a link with these words leads.
+    pub async fn walk(&self, from: &str, words: &str) -> Vec<String> {
+        let mut pages = vec![self.page(from).await];
+        while let Some(link) = link(pages.last().unwrap(), words) {
+            pages.push(self.page(&link).await);
+            assert!(pages.len() < 50, "round in circles");
+        }
+        pages
+    }
+
     pub async fn status(&self, path: &str) -> u16 {
         self.get(path).await.status().as_u16()
     }
@@ -287,6 +299,13 @@ pub fn between<'a>(page: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     parts
         .filter_map(|rest| Some(rest.split_once(to)?.0))
         .collect()
+}
+
+/// Where a link to another page leads, by its words.
+pub fn link(page: &str, words: &str) -> Option<String> {
+    let links = between(page, "<a class=\"more\" href=\"", "</a>");
+    let link = links.into_iter().find(|link| link.ends_with(words))?;
+    Some(link.split('"').next()?.replace("&#38;", "&"))
 }
 
 /// The conversations that a page of the list shows.

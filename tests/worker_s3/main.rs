@@ -7,12 +7,12 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod addresses;
 mod bucket;
 mod check;
 mod client;
 mod leftover;
 mod objects;
-mod place;
 mod proxy;
 mod store_trouble;
 mod uploads;
@@ -23,6 +23,8 @@ mod keys;
 #[path = "../support/seaweed.rs"]
 mod seaweed;
 
+#[path = "../dashboard/albums.rs"]
+mod albums;
 #[path = "../worker/archive.rs"]
 mod archive;
 #[path = "../worker/external.rs"]
