@@ -92,6 +92,40 @@ fn a_jpeg_decoded_small_looks_like_one_decoded_whole() {
     }
 }
 
+/// Red on the left and blue on the right, as libvips writes it.
+#[test]
+fn a_jpeg_of_any_kind_is_read() {
+    let red = |[r, g, b]: [u8; 3]| r > 180 && g < 100 && b < 100;
+    let blue = |[r, g, b]: [u8; 3]| b > 120 && r < 100 && g < 110;
+    for (name, jpeg, size) in [
+        (
+            "in passes",
+            &include_bytes!("jpegs/in_passes.jpg")[..],
+            (640, 320),
+        ),
+        (
+            "for a printer",
+            include_bytes!("jpegs/printed.jpg"),
+            (200, 100),
+        ),
+        (
+            "for a printer, in passes",
+            include_bytes!("jpegs/printed_in_passes.jpg"),
+            (200, 100),
+        ),
+    ] {
+        let made = previews(jpeg).unwrap();
+        assert_eq!(made.pixels, size, "{name}");
+        let (_, image) = both(&made);
+        let [left, right] = [size.0 / 4, size.0 * 3 / 4].map(|x| image.get_pixel(x, size.1 / 2).0);
+        assert!(red(left) && blue(right), "{name}: {left:?} {right:?}");
+    }
+    let grey = previews(include_bytes!("jpegs/grey_in_passes.jpg")).unwrap();
+    let (_, image) = both(&grey);
+    let [left, right] = [160, 480].map(|x| image.get_pixel(x, 160).0);
+    assert!(left[0] == left[1] && left[1] == left[2] && left[0] > right[0]);
+}
+
 #[test]
 fn an_image_taken_sideways_stands_upright_and_says_nothing_more() {
     let made = previews(&turned(6)).unwrap();
