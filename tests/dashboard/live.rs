@@ -11,7 +11,7 @@ use crate::{
     support::browser::Browser,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// Opens the stream as the page's script does.
 async fn listen(visitor: &Visitor, page: &str) -> Response {
@@ -197,7 +197,7 @@ async fn an_open_page_follows_and_forgets() {
 }
 
 /// A window that has signed in and stands at `path`.
-async fn window(site: &Site, path: &str) -> Browser {
+pub async fn window(site: &Site, path: &str) -> Browser {
     let browser = Browser::start().await.unwrap();
     let url = format!("http://{}{path}", site.service.address);
     browser.goto(&url).await.unwrap();
