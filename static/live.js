@@ -182,7 +182,8 @@
   });
 
   document.addEventListener('keydown', (event) => {
-    if (event.metaKey || event.ctrlKey || event.altKey || event.target.closest('input, textarea, dialog')) return;
+    if (event.metaKey || event.ctrlKey || event.altKey || event.target.closest('input, textarea')) return;
+    if (document.querySelector('dialog[open]')) return;
     if (event.key === 'm') document.querySelector('a.media')?.click();
     if (event.key !== 'j' && event.key !== 'k') return;
     const rows = [...document.querySelectorAll('a.row')];
@@ -193,18 +194,20 @@
     go(next.href, true);
   });
 
+  // A page that the browser had put aside may show what was unsent since: it is covered until it is read again.
+  addEventListener('pageshow', (event) => {
+    if (!event.persisted) return;
+    document.documentElement.dataset.covered = '';
+    if (document.body.dataset.live) resume();
+    else location.reload();
+  });
+
   if (document.body.dataset.live) {
     listen();
     document.querySelector('a.row[aria-current]')?.scrollIntoView({ block: 'nearest' });
     if ('stale' in document.documentElement.dataset) refresh();
     addEventListener('online', refresh);
     addEventListener('pagehide', () => source.close());
-    // A page that the browser had put aside may show what was unsent since: it is covered until it is read again.
-    addEventListener('pageshow', (event) => {
-      if (!event.persisted) return;
-      document.documentElement.dataset.covered = '';
-      resume();
-    });
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && source.readyState === EventSource.CLOSED) resume();
     });

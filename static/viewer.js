@@ -43,6 +43,8 @@
     left.disabled = place <= 0;
     right.disabled = place >= all.length - 1;
     if (!dialog.open) dialog.showModal();
+    // A button that is disabled loses the focus, and the dialog its keys.
+    if (!dialog.contains(document.activeElement) || document.activeElement.disabled) close.focus();
   }
 
   function step(by) {

@@ -3,7 +3,10 @@
 //!
 //! A message that comes only after its unsend is not kept, hold or not: it was never in the archive.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -17,7 +20,7 @@ use crate::{
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
-        exports, holds, ledger, messages,
+        exports, holds, ledger, messages, news,
         withheld::{self, Freed},
     },
 };
@@ -155,6 +158,9 @@ impl Withheld {
             let asked = go(&mut tx, &unsends, Cause::Unsend, now).await?;
             tell(&mut tx, &asked, now).await?;
         }
+        // The pages of holds show them.
+        let shown: HashSet<Uuid> = found.iter().map(|one| one.conversation_id).collect();
+        news::tell(&mut tx, &Vec::from_iter(shown)).await?;
         tx.commit().await?;
         Ok(found.len())
     }

@@ -23,37 +23,57 @@ pub struct Item {
     pub attachment: Attachment,
 }
 
-/// The newest messages of one kind (`image`, `video`, `audio` or `file`) before the cursor, newest first.
+// The list of kinds stands in it again, so that a plan for any `kind` may use the index, which is partial (measured in a
+// conversation of 500,000 messages: 0.2 ms, and 218 ms without).
+macro_rules! files {
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "select m.id, m.occurred_at, m.contact_id, (
+                 select content from revision where revision.message_id = m.id
+                 order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
+             ) as content, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
+                 preview_width, preview_height, preview_smaller, placeholder, preview_key,
+                 o.sealed_key as preview_head
+             from (
+                 select id, occurred_at, contact_id from message
+                 where conversation_id = $1 and kind = $2 and kind in ('image', 'video', 'audio', 'file')
+                     and (occurred_at, id) ",
+            $beyond,
+            " ($3, $4)
+                 order by occurred_at ", $order, ", id ", $order, " limit $5
+             ) m left join attachment a on a.message_id = m.id
+             left join object o on o.key = preview_key and o.state = 'kept'
+             order by m.occurred_at ", $order, ", m.id ", $order
+        )
+    };
+}
+
+/// Which way from the cursor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// What was sent before, the newest first.
+    Back,
+    /// What was sent after, the oldest first.
+    On,
+}
+
+/// The messages of one kind (`image`, `video`, `audio` or `file`) next to the cursor.
 pub async fn files(
     conn: &mut PgConnection,
     keyring: &Keyring,
     conversation_id: Uuid,
     kind: &str,
-    before: Cursor,
+    (way, cursor): (Way, Cursor),
     limit: i64,
 ) -> Result<Vec<Item>> {
-    // The list of kinds stands here again, so that a plan for any `kind` may use the index, which is partial (measured in
-    // a conversation of 500,000 messages: 0.2 ms, and 218 ms without).
-    let items = sqlx::query_as(
-        "select m.id, m.occurred_at, m.contact_id, (
-             select content from revision where revision.message_id = m.id
-             order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
-         ) as content, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
-             preview_width, preview_height, preview_smaller, placeholder, preview_key,
-             o.sealed_key as preview_head
-         from (
-             select id, occurred_at, contact_id from message
-             where conversation_id = $1 and kind = $2 and kind in ('image', 'video', 'audio', 'file')
-                 and (occurred_at, id) < ($3, $4)
-             order by occurred_at desc, id desc limit $5
-         ) m left join attachment a on a.message_id = m.id
-         left join object o on o.key = preview_key and o.state = 'kept'
-         order by m.occurred_at desc, m.id desc",
-    )
+    let items = sqlx::query_as(match way {
+        Way::Back => files!("<", "desc"),
+        Way::On => files!(">", "asc"),
+    })
     .bind(conversation_id)
     .bind(kind)
-    .bind(before.at)
-    .bind(before.id)
+    .bind(cursor.at)
+    .bind(cursor.id)
     .bind(limit)
     .fetch_all(conn)
     .await?;

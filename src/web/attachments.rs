@@ -66,7 +66,6 @@ pub(super) async fn original(
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    let name = name.unwrap_or("file");
     send(&request, shared, key, Portion::Whole, name, all).await
 }
 
@@ -94,7 +93,7 @@ pub(super) async fn preview(
         Some(bytes) => Portion::First(bytes),
         None => Portion::Whole,
     };
-    send(&request, shared, key, portion, "preview", all).await
+    send(&request, shared, key, portion, None, all).await
 }
 
 async fn find(
@@ -125,7 +124,7 @@ pub(super) async fn contact_picture(
         Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, "picture", false).await
+    send(&request, shared, key, Portion::Whole, None, false).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -141,7 +140,7 @@ pub(super) async fn conversation_picture(
         Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, "picture", false).await
+    send(&request, shared, key, Portion::Whole, None, false).await
 }
 
 /// `GET /exports/{id}`: the copy made for a person.
@@ -158,7 +157,8 @@ pub(super) async fn export(
         Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, "export.zip", false).await
+    let name = Some("export.zip");
+    send(&request, shared, key, Portion::Whole, name, false).await
 }
 
 /// What of an object is sent.
@@ -170,14 +170,14 @@ enum Portion {
     After(u64),
 }
 
-/// Sends an object, for as long as it is in use. `name` is what it is saved as if it is not shown; `all`: what a hold
-/// withholds is sent too.
+/// Sends an object, for as long as it is in use. `name` is what it is saved as, where it has one; `all`: what a hold withholds
+/// is sent too.
 async fn send(
     request: &HttpRequest,
     shared: web::Data<Shared>,
     key: String,
     portion: Portion,
-    name: &str,
+    name: Option<&str>,
     all: bool,
 ) -> Result<HttpResponse, Error> {
     let object = Object::find(&shared, &key, all).await?;
@@ -212,8 +212,13 @@ async fn send(
         // Compressed, a range would be one of other bytes.
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .no_chunking(part.end - part.start);
-    if kind.is_none() {
-        response.insert_header((header::CONTENT_DISPOSITION, file_name::attachment(name)));
+    let disposition = match (kind, name) {
+        (None, name) => Some(file_name::attachment(name.unwrap_or("file"))),
+        (Some(kind), Some(name)) => Some(file_name::inline(name, kind)),
+        (Some(_), None) => None,
+    };
+    if let Some(disposition) = disposition {
+        response.insert_header((header::CONTENT_DISPOSITION, disposition));
     }
     if status == StatusCode::PARTIAL_CONTENT {
         let (first, last) = (part.start, part.end - 1);

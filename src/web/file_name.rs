@@ -1,8 +1,40 @@
 //! A file's name in a header: RFC 6266, with RFC 8187 for what is not ASCII.
 
+use super::text;
+
 /// `Content-Disposition` for a download under a name somebody else chose.
 pub(super) fn attachment(name: &str) -> String {
+    disposition("attachment", &safe(name))
+}
+
+/// `Content-Disposition` for what is shown, and saved under a name somebody else chose: what it is shown as decides the ending.
+/// `kind` is one of [`sniff`](super::sniff)'s.
+pub(super) fn inline(name: &str, kind: &str) -> String {
     let name = safe(name);
+    let endings: &[&str] = match kind {
+        "image/jpeg" => &["jpg", "jpeg"],
+        "image/png" => &["png"],
+        "image/gif" => &["gif"],
+        "image/webp" => &["webp"],
+        "video/mp4" => &["mp4", "m4v", "mov"],
+        "audio/mp4" => &["m4a", "mp4"],
+        "audio/aac" => &["aac"],
+        "audio/mpeg" => &["mp3"],
+        "audio/ogg" => &["ogg", "oga", "opus"],
+        _ => &["bin"],
+    };
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is = endings
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known));
+    match is {
+        true => disposition("inline", &name),
+        false => disposition("inline", &format!("{name}.{}", endings[0])),
+    }
+}
+
+/// `name` is [`safe`].
+fn disposition(how: &str, name: &str) -> String {
     let ascii: String = name
         .chars()
         .map(|c| {
@@ -21,7 +53,7 @@ pub(super) fn attachment(name: &str) -> String {
             encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+    format!("{how}; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
 /// Names that mean a device to Windows, whatever their ending.
@@ -36,7 +68,9 @@ fn safe(name: &str) -> String {
         .map(|c| if r#"/\:*?"<>|;"#.contains(c) { '_' } else { c })
         .filter(|c| !c.is_control() && !is_treacherous(*c))
         .collect();
-    let mut kept = shorten(trimmed(&kept));
+    // A page shows many spaces as one: what stands behind them would not be seen there.
+    let kept = kept.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut kept = trimmed(&shorten(trimmed(&kept))).to_owned();
     let stem = kept
         .split('.')
         .next()
@@ -69,12 +103,11 @@ fn trimmed(name: &str) -> &str {
 
 /// Characters that turn a name around or hide a part of it.
 fn is_treacherous(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffc}' | '\u{e0000}'..='\u{e007f}')
+    text::is_hidden(c) || matches!(c, '\u{200c}'..='\u{200f}' | '\u{fffc}')
 }
 
-/// Cuts the middle out, so that beginning and ending stay.
+/// Cuts the middle out, so that beginning and ending stay. An ending that is too long goes, and no other dot then begins one:
+/// a name that ended harmlessly does not become that of a program.
 fn shorten(name: &str) -> String {
     if name.len() <= ROOM {
         return name.to_owned();
@@ -88,7 +121,10 @@ fn shorten(name: &str) -> String {
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{ending}", &name[..end])
+    match ending {
+        "" => name[..end].replace('.', "_"),
+        _ => format!("{}{ending}", &name[..end]),
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +136,44 @@ mod tests {
         assert_eq!(
             attachment("見積 1.pdf"),
             "attachment; filename=\"__ 1.pdf\"; filename*=UTF-8''%E8%A6%8B%E7%A9%8D%201.pdf"
+        );
+    }
+
+    #[test]
+    fn what_is_shown_is_saved_as_what_it_is_shown_as() {
+        for (name, kind, is) in [
+            ("a.PNG", "image/png", "a.PNG"),
+            ("a.html", "image/gif", "a.html.gif"),
+            ("meeting", "audio/mpeg", "meeting.mp3"),
+            ("", "image/webp", "file.webp"),
+        ] {
+            let header = inline(name, kind);
+            assert!(
+                header.starts_with(&format!("inline; filename=\"{is}\"; ")),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_cut_ends_as_harmlessly_as_it_did() {
+        let long = "a".repeat(196);
+        assert_eq!(
+            safe(&format!("{long}.exe.{}", "b".repeat(21))),
+            format!("{long}_exe")
+        );
+        assert_eq!(safe(&format!("{long}.exe.pdf")), format!("{long}.pdf"));
+        assert_eq!(
+            safe(&format!("{} {}", "a".repeat(199), "b".repeat(21))),
+            "a".repeat(199)
+        );
+        assert_eq!(
+            safe(&format!("invoice.pdf{}.exe", " ".repeat(120))),
+            "invoice.pdf .exe"
+        );
+        assert_eq!(
+            safe("invoice.pdf\u{3164}\u{115f}\u{34f}.exe"),
+            "invoice.pdf.exe"
         );
     }
 

@@ -25,7 +25,7 @@ use crate::{
     line::message::Content,
     records::{
         conversations::{self, Conversation, Cursor},
-        gallery::{self, Looked},
+        gallery::{self, Looked, Way},
         timeline,
     },
     seal::Keyring,
@@ -209,7 +209,15 @@ async fn files(
     before: Cursor,
 ) -> sqlx::Result<Found> {
     let limit = PAGE as i64 + 1;
-    let mut items = gallery::files(conn, keyring, conversation, kind, before, limit).await?;
+    let mut items = gallery::files(
+        conn,
+        keyring,
+        conversation,
+        kind,
+        (Way::Back, before),
+        limit,
+    )
+    .await?;
     let more = items.len() > PAGE;
     items.truncate(PAGE);
     let items: Vec<_> = items

@@ -144,6 +144,9 @@ pub(super) async fn withheld(
         None => None,
     };
     detached(async move {
+        let mut shell = Shell::new(&viewer, &look, "holds");
+        // Before the first query: what changes from here on is told, the end of the hold too.
+        shell.live = shared.live.mark().to_string();
         let now = now(&shared, look);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut tx = shared.snapshot().await?;
@@ -154,7 +157,7 @@ pub(super) async fn withheld(
         let thread = thread::withheld(&mut tx, keyring, (&place, *id), before, now).await?;
         tx.commit().await?;
         html(&One {
-            shell: Shell::new(&viewer, &look, "holds"),
+            shell,
             conversation: (place.id, name(&place)),
             open: Open {
                 thread,

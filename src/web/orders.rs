@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     Error, Shared, detached,
     form::Form,
+    list,
     look::Look,
     retention::{html, now},
     see_other,
@@ -77,7 +78,7 @@ pub(super) async fn page(
         html(&Page {
             shell: Shell::new(&viewer, &look, "conversations"),
             action: format!("/messages/{id}/erase"),
-            back: format!("/conversations/{}#m-{id}", place.conversation_id),
+            back: list::Place::default().message(place.conversation_id, *id, place.occurred_at),
             what: What::Message(now(&shared, look).dated(place.occurred_at)),
             held: !held.is_empty(),
             reasons: &REASONS,
@@ -106,7 +107,8 @@ pub(super) async fn erase(
         let to = match outcome {
             // The page says what holds it.
             Outcome::Held => format!("/messages/{id}/erase"),
-            _ => format!("/conversations/{}", place.conversation_id),
+            // The page that ended with it: the line in its stead.
+            _ => list::Place::default().message(place.conversation_id, *id, place.occurred_at),
         };
         Ok(see_other(&to))
     })

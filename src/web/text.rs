@@ -150,7 +150,7 @@ fn push_plain(pieces: &mut Vec<Piece>, text: &str) {
 
 /// Characters that show nothing, or change how others are shown. Not among them: joiners and variation selectors,
 /// which emoji and several scripts are written with, and the direction marks of right-to-left scripts.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     matches!(c,
         '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'

@@ -12,7 +12,10 @@ use uuid::Uuid;
 use super::{Body, Entry, Media, RUN, Row, media};
 use crate::{
     line::message::{Content, ImageSet},
-    records::{conversations::Cursor, gallery},
+    records::{
+        conversations::Cursor,
+        gallery::{self, Way},
+    },
     seal::Keyring,
     web::preview,
 };
@@ -212,13 +215,20 @@ impl Albums {
             if album.photos.len() as u64 >= album.total {
                 continue;
             }
-            near.extend(older.filter(|edge| *sent - edge.at < SPAN));
-            near.extend(newer.filter(|edge| *edge - sent < SPAN).map(|edge| Cursor {
-                at: edge + SPAN,
-                id: Uuid::max(),
+            near.extend(
+                older
+                    .filter(|edge| *sent - edge.at < SPAN)
+                    .map(|edge| (Way::Back, edge)),
+            );
+            near.extend(newer.filter(|edge| *edge - sent < SPAN).map(|edge| {
+                let edge = Cursor {
+                    at: edge,
+                    id: Uuid::nil(),
+                };
+                (Way::On, edge)
             }));
         }
-        near.sort_unstable_by_key(|edge| (edge.at, edge.id));
+        near.sort_unstable_by_key(|(way, edge)| (*way == Way::On, edge.at, edge.id));
         near.dedup();
         for edge in near {
             let limit = LOOKED_THROUGH;

@@ -168,6 +168,7 @@ fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
     let mut albums = Albums::default();
     let mut day = None;
     let mut run: Option<(Option<Uuid>, DateTime<Utc>)> = None;
+    let mut gone_at = None;
     for row in rows {
         if let Some(set) = album::set_of(&row) {
             let next = entries.len();
@@ -188,16 +189,24 @@ fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
         if let Body::Erased { by, .. } = &body
             && new_day.is_none()
             && let Some(Entry {
-                body: Body::Erased {
-                    by: before, count, ..
-                },
+                body:
+                    Body::Erased {
+                        by: before,
+                        count,
+                        at,
+                    },
                 ..
             }) = entries.last_mut()
             && before == by
         {
             *count += 1;
+            if row.entry.gone_at > gone_at {
+                gone_at = row.entry.gone_at;
+                *at = gone_at.map(|at| context.now.dated(at));
+            }
             continue;
         }
+        gone_at = row.entry.gone_at;
         let goes_on = new_day.is_none()
             && run.is_some_and(|(who, at)| who == contact && occurred_at - at < RUN);
         run = body.is_said().then_some((contact, occurred_at));
