@@ -147,6 +147,11 @@ async fn go(
         let affected = exports::affected(db, &ids).await?;
         exports::withdraw(db, &affected, &asked, now).await?;
     }
-    erasures::delete(db, &asked, now).await?;
+    let look_at = match cause {
+        // Before all that waits to be purged for another cause.
+        Cause::Unsend => DateTime::UNIX_EPOCH,
+        _ => now,
+    };
+    erasures::delete(db, &asked, now, look_at).await?;
     Ok(asked)
 }

@@ -15,7 +15,7 @@ use crate::{
         jobs::{self, Job},
         keys,
         media::{self, Part, State},
-        objects,
+        missing, objects,
         people::{self, Subject},
     },
     seal::{Place as Lies, stream::Sealer},
@@ -23,6 +23,12 @@ use crate::{
 
 /// A lease is renewed when it is this old.
 const RENEW: Duration = Duration::from_secs(10);
+
+/// A lease that cannot be renewed is good for so long: the rest of it is for what is being done at its end.
+const OVERLOOKED: Duration = Duration::from_secs(30);
+
+/// Bytes that are written between two looks at the lease, of what is in memory as a whole.
+const PIECE: usize = 1024 * 1024;
 
 /// Open pages are told that often how far a file is.
 const TELL: Duration = Duration::from_secs(2);
@@ -126,7 +132,8 @@ impl<'a> Landing<'a> {
         if self.media.clock.now() >= self.renewed + RENEW {
             self.renew().await?;
         }
-        self.tell().await?;
+        // What cannot be told now is told the next time.
+        let _ = self.tell().await;
         self.size += bytes.len() as u64;
         let sealed = self.sealer.push(&bytes)?;
         match sealed.is_empty() {
@@ -151,13 +158,23 @@ impl<'a> Landing<'a> {
         Ok(media::progress(&mut conn, id, percent).await?)
     }
 
-    async fn renew(&mut self) -> Result<(), Miss> {
-        self.renewed = self.media.clock.now();
-        renew(self.media, self.job, self.key).await
+    /// Before anything that takes long, and while something does. A database that is away for a moment costs nothing that has
+    /// come, as long as the lease is far from its end.
+    pub(super) async fn renew(&mut self) -> Result<(), Miss> {
+        let now = self.media.clock.now();
+        match renew(self.media, self.job, self.key).await {
+            Ok(()) => self.renewed = now,
+            Err(Miss::Ours(_)) if now < self.renewed + OVERLOOKED => {}
+            Err(miss) => return Err(miss),
+        }
+        Ok(())
     }
 
     /// Makes the object and gives it its place; [`Miss::Lost`], and no object, if there is none any more.
-    pub(super) async fn keep(self) -> Result<(), Miss> {
+    pub(super) async fn keep(mut self) -> Result<(), Miss> {
+        if let Err(miss) = self.renew().await {
+            return self.discard(miss).await;
+        }
         let Self {
             media,
             job,
@@ -243,7 +260,10 @@ async fn give_place(media: &Media, job: &Job, place: Place<'_>, kept: Kept) -> R
     let now = media.clock.now();
     let mut tx = media.pool.begin().await?;
     let (part, before) = match place {
-        Place::Original(id) => (media::lock(&mut tx, id, Part::Original).await?, None),
+        Place::Original(id) => (
+            media::lock(&mut tx, id, Part::Original).await?,
+            missing::original_key(&mut tx, id).await?,
+        ),
         Place::Preview(id, ..) => (
             media::lock(&mut tx, id, Part::Preview).await?,
             media::preview_key(&mut tx, id).await?,
@@ -301,6 +321,8 @@ async fn discard(media: &Media, key: ObjectKey, miss: Miss) -> Result<(), Miss> 
     let now = media.clock.now();
     let mut conn = media.pool.acquire().await?;
     objects::discard(&mut conn, key, now).await?;
+    // Its row may be gone, if it came to the bucket late: until it is confirmed gone, something has to remember it.
+    objects::adopt(&mut conn, &[key], now, now).await?;
     drop(conn);
     media.purge(key, now).await?;
     Err(miss)
@@ -316,10 +338,14 @@ impl Media {
         bytes: Bytes,
     ) -> Result<(), Miss> {
         let mut landing = Landing::begin(self, job, place, media_type, None).await?;
-        match landing.write(bytes).await {
-            Ok(()) => landing.keep().await,
-            Err(miss) => landing.discard(miss).await,
+        let mut left = bytes;
+        while !left.is_empty() {
+            let piece = left.split_to(left.len().min(PIECE));
+            if let Err(miss) = landing.write(piece).await {
+                return landing.discard(miss).await;
+            }
         }
+        landing.keep().await
     }
 }
 

@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::{Error, Media};
 use crate::{
     line::client::Answer,
-    objects,
+    objects as bucket,
     records::{
         jobs::{self, Job, Kind, Verdict},
         media::{self, Part, Reason, State},
+        missing, objects,
     },
 };
 
@@ -48,7 +49,7 @@ impl<E: Into<Error>> From<E> for Miss {
     fn from(error: E) -> Self {
         match error.into() {
             // Only a purge takes an object away that is being written or read.
-            Error::Objects(objects::Error::NotFound) => Self::Lost,
+            Error::Objects(bucket::Error::NotFound) => Self::Lost,
             other => Self::Ours(other),
         }
     }
@@ -89,6 +90,7 @@ impl Media {
         part: Part,
         miss: Miss,
     ) -> Result<Verdict, Error> {
+        let may_come = matches!(miss, Miss::NotYet(_));
         let (state, reason) = match miss {
             Miss::NotYet(reason) if job.attempts < ATTEMPTS => (State::Waiting, Some(reason)),
             Miss::NotYet(reason) | Miss::Failed(reason) => (State::Failed, Some(reason)),
@@ -108,6 +110,14 @@ impl Media {
             return self.drop_job(job).await;
         }
         let (state, reason) = match part {
+            // The attempts before may have been spent otherwise: a single 404 is not believed.
+            Part::Original
+                if reason == Some(Reason::NotFound)
+                    && state == State::Gone
+                    && media::original_reason(&mut tx, id).await? != reason =>
+            {
+                (State::Waiting, reason)
+            }
             // What stood in until there was another is all there will be.
             Part::Preview
                 if state != State::Waiting && media::preview_key(&mut tx, id).await?.is_some() =>
@@ -116,12 +126,21 @@ impl Media {
             }
             _ => (state, reason),
         };
-        if reason == Some(Reason::Original)
+        if may_come
+            && reason == Some(Reason::Original)
             && media::lock(&mut tx, id, Part::Original).await? != Some(State::Waiting)
         {
             return Ok(Verdict::PutBack); // it came just now, and did not know that it is waited for
         }
         media::mark(&mut tx, id, part, state, reason).await?;
+        if part == Part::Original
+            && (state, reason) == (State::Gone, Some(Reason::Gone))
+            && let Some(lost) = missing::original_key(&mut tx, id).await?
+        {
+            // Unsent, says LINE: what the bucket had lost is not to come back from a copy either.
+            missing::lose_original(&mut tx, id).await?;
+            objects::discard(&mut tx, lost, now).await?;
+        }
         let verdict = match state {
             State::Waiting if jobs::renew(&mut tx, job, now + super::LEASE).await? => {
                 Verdict::Again

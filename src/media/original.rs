@@ -82,6 +82,10 @@ impl Media {
             largest,
         };
         match transfer.pour(content, &mut landing).await {
+            // Only a file may be empty: LINE was not ready, and did not say so.
+            Ok(()) if landing.size() == 0 && attachment.kind != "file" => {
+                landing.discard(Miss::NotYet(Reason::Preparing)).await
+            }
             Ok(()) => landing.keep().await,
             Err(miss) => landing.discard(miss).await,
         }
@@ -188,6 +192,8 @@ impl Transfer<'_> {
                 return Err(broken);
             }
             resumed += 1;
+            // Each of the silences, of the broken one, of the question and of its answer, may be half a lease long.
+            landing.renew().await?;
             let line = &self.media.line;
             let rest = line.content_from(self.token, self.message, landing.size());
             let rest = self.stop.run_until_cancelled(rest).await;
@@ -196,6 +202,7 @@ impl Transfer<'_> {
                 Answer::Got(Some(rest)) if rest.whole() == self.length => rest,
                 _ => return Err(broken),
             };
+            landing.renew().await?;
         }
     }
 

@@ -130,8 +130,8 @@ impl Media {
             return Err(Miss::Failed(Reason::TooLarge));
         }
         match self.read(key).await {
-            // Where it is not an unsend that took it, it will not come back.
-            Err(Error::Objects(objects::Error::NotFound)) => Err(Miss::Failed(Reason::Original)),
+            // Where it is not an unsend that took it, the bucket has lost it: the comparison asks for it again.
+            Err(Error::Objects(objects::Error::NotFound)) => Err(Miss::NotYet(Reason::Trouble)),
             other => Ok(other?),
         }
     }

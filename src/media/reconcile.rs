@@ -12,7 +12,7 @@ use super::{Error, LEASE, Media};
 use crate::{
     objects::{ObjectKey, Shard},
     records::{
-        media,
+        media::{self, Part},
         missing::{self, User},
         objects, people,
     },
@@ -73,6 +73,7 @@ impl Media {
         } else {
             mended.missing = self.bring_again(found.missing).await?;
         }
+        self.find_again().await?;
         Ok(mended)
     }
 
@@ -126,6 +127,28 @@ impl Media {
         Ok(strangers.len())
     }
 
+    /// Originals that the bucket had lost and has again: somebody restored it from a copy.
+    async fn find_again(&self) -> Result<(), Error> {
+        let mut conn = self.pool.acquire().await?;
+        let lost = missing::lost(&mut conn, MOST as i64).await?;
+        drop(conn);
+        for (id, key) in lost {
+            let Some(key) = ObjectKey::parse(&key) else {
+                continue;
+            };
+            if !self.objects.has(key).await? {
+                continue;
+            }
+            let mut tx = self.pool.begin().await?;
+            if missing::found(&mut tx, id, key, self.clock.now()).await? {
+                tracing::warn!(object = %key, attachment = %id, "an object that was missing is there again");
+                media::notify(&mut tx, id).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn bring_again(&self, missing: Vec<ObjectKey>) -> Result<usize, Error> {
         let mut count = 0;
         for key in missing {
@@ -136,7 +159,8 @@ impl Media {
         Ok(count)
     }
 
-    /// Asks for what the object held, as if it had never been fetched; LINE may have it no more, and the job will say so.
+    /// Asks for what the object held, as if it had never been fetched; LINE may have it no more, and the job will say so. An
+    /// original's row and key stay, until there is another: whoever restores the bucket from a copy may not be ready yet.
     async fn bring_one_again(&self, key: ObjectKey) -> Result<bool, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -150,6 +174,10 @@ impl Media {
                 }
                 tracing::warn!(object = %key, attachment = %id, ?part, "an object is missing, and is fetched again");
                 media::notify(&mut tx, id).await?;
+                if part == Part::Original {
+                    tx.commit().await?;
+                    return Ok(true);
+                }
             }
             Some(User::Picture(subject, channel_id)) => {
                 let known = people::lock(&mut tx, &self.keyring, subject).await?;

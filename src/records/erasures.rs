@@ -171,11 +171,13 @@ pub async fn lock(db: &mut PgConnection, targets: &[Uuid]) -> sqlx::Result<()> {
 /// Deletes messages and events that are locked. Revisions, attachments and jobs go with them by foreign key, every object
 /// of theirs goes to the sweep in the name of its erasure, whatever its state, and the keys they are sealed under are said
 /// to have to be destroyed. One that is being moved from one key to another is readable by both until the first one is
-/// gone. What there was is counted on the record, which is closed where there is nothing to wait for.
+/// gone. What there was is counted on the record, which is closed where there is nothing to wait for. The sweep takes objects in
+/// the order of `look_at`.
 pub async fn delete(
     db: &mut PgConnection,
     asked: &[Asked],
     now: DateTime<Utc>,
+    look_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "with asked as (
@@ -185,7 +187,7 @@ pub async fn delete(
              from asked join attachment a on a.message_id = asked.message join object o on o.attachment_id = a.id
              order by o.key for update of o
          ), condemned as (
-             update object o set state = 'purge', erasure_id = objects.id, look_at = $3, sealed_key = null
+             update object o set state = 'purge', erasure_id = objects.id, look_at = $4, sealed_key = null
              from objects where o.key = objects.key
          ), said as (
              select asked.id, m.conversation_id,
@@ -231,6 +233,7 @@ pub async fn delete(
     .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
     .bind(now)
+    .bind(look_at)
     .execute(db)
     .await?;
     Ok(())

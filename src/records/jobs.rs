@@ -194,6 +194,21 @@ pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) ->
     Ok(())
 }
 
+/// Lets the job go until `run_at`, after a failure of our own. Such ones are never a reason to give up: they are counted for
+/// the wait alone, as far as it grows.
+pub async fn failed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "update job set lease = null, leased_until = null, run_at = $3, attempts = least(attempts, 12)
+         where id = $1 and lease = $2",
+    )
+    .bind(job.id)
+    .bind(job.lease)
+    .bind(run_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Lets the job go until `run_at`, after an attempt that ended without a verdict.
 pub async fn crashed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(

@@ -301,6 +301,25 @@ pub async fn mark(
     Ok(())
 }
 
+/// Why the original is not there, as it was noted last.
+pub async fn original_reason(conn: &mut PgConnection, id: Uuid) -> Result<Option<Reason>> {
+    let reason: Option<Option<Reason>> =
+        sqlx::query_scalar("select original_reason from attachment where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(reason.flatten())
+}
+
+/// Nothing of an original is coming at the moment.
+pub async fn rests(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query("update attachment set percent = null where id = $1 and percent is not null")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// So much of an original, in hundredths, has come; tells open pages.
 pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result<()> {
     sqlx::query(
@@ -316,7 +335,7 @@ pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result
     Ok(())
 }
 
-/// Fetches an original after all that failed or was too large, whatever its size; of an attachment in sight. `false`:
+/// Fetches an original after all that failed; one that was too large, whatever its size. Of an attachment in sight. `false`:
 /// there is nothing to fetch.
 pub async fn want(
     conn: &mut PgConnection,
@@ -326,7 +345,8 @@ pub async fn want(
 ) -> Result<bool> {
     let done = sqlx::query(
         "with wanted as (
-             update attachment set original_state = 'waiting', original_reason = null, wanted = true,
+             update attachment set original_state = 'waiting', original_reason = null,
+                 wanted = wanted or original_reason = 'too_large',
                  preview_state = case preview_state when 'failed' then 'waiting' else preview_state end,
                  preview_reason = case preview_state when 'failed' then null else preview_reason end
              where id = $1 and channel_id = any($2) and original_state = 'failed'

@@ -55,7 +55,8 @@ pub async fn user(conn: &mut PgConnection, key: ObjectKey) -> Result<Option<User
     }))
 }
 
-/// Lets a file of an attachment wait again, and asks for it at `now`. `false`: it has another object by now, or is gone.
+/// Lets a file of an attachment wait again, and asks for it at `now`. `false`: it has another object by now, is gone, or is
+/// waited for already.
 pub async fn fetch_again(
     conn: &mut PgConnection,
     id: Uuid,
@@ -65,9 +66,9 @@ pub async fn fetch_again(
 ) -> Result<bool> {
     let (sql, kind) = match part {
         Part::Original => (
-            "update attachment set original_state = 'waiting', original_reason = null,
-                 original_key = null, original_type = null, original_size = null
-             where id = $1 and original_key = $2",
+            // Its key stays until another object is there: a copy of this one may yet be brought back.
+            "update attachment set original_state = 'waiting', original_reason = null
+             where id = $1 and original_key = $2 and original_state = 'kept'",
             "original",
         ),
         Part::Preview => (
@@ -97,4 +98,65 @@ pub async fn fetch_again(
     .execute(conn)
     .await?;
     Ok(true)
+}
+
+/// Up to `limit` attachments whose original the bucket has lost, and the object that it was.
+pub async fn lost(conn: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, String)>> {
+    sqlx::query_as(
+        "select a.id, a.original_key from attachment a join object o on o.key = a.original_key
+         where a.original_state <> 'kept' and o.state = 'kept' limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// The bucket has the original of an attachment again; a preview that could not be had without it is asked for at `now`.
+/// `false`: it has another one by now, or is gone.
+pub async fn found(
+    conn: &mut PgConnection,
+    id: Uuid,
+    key: ObjectKey,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "with found as (
+             update attachment set original_state = 'kept', original_reason = null, percent = null,
+                 preview_state = case when preview_state in ('gone', 'failed') then 'waiting' else preview_state end
+             where id = $1 and original_key = $2 and original_state <> 'kept'
+             returning id, channel_id, provider, preview_state
+         ), asked as (
+             insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
+             select 'preview', channel_id, id, provider = 'line', $3, $3 from found where preview_state = 'waiting'
+             on conflict (attachment_id, kind) where attachment_id is not null do nothing
+         )
+         select id from found",
+    )
+    .bind(id)
+    .bind(key.to_string())
+    .bind(now)
+    .fetch_optional(conn)
+    .await?;
+    Ok(done.is_some())
+}
+
+/// The object of an original, be it one that the bucket has lost.
+pub async fn original_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<ObjectKey>> {
+    let key: Option<Option<String>> =
+        sqlx::query_scalar("select original_key from attachment where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(key.flatten().and_then(|key| ObjectKey::parse(&key)))
+}
+
+/// The object of an original is not to come back.
+pub async fn lose_original(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query(
+        "update attachment set original_key = null, original_type = null, original_size = null where id = $1",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
         withheld::Withheld,
     },
     line::client::LineApi,
-    media::{self, LEASE, Media, Mended, Reach},
+    media::{self, LEASE, MANY, Media, Mended, Reach},
     objects::Objects,
     people::{self, People},
     records::jobs::{self, Job, Kind, Order, Verdict},
@@ -198,9 +198,17 @@ impl Worker {
 
     async fn keep_sweeping(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.media.sweep().await {
-                let error = error.into();
-                tracing::warn!(reason = %verdict::reason(&error), "an object could not be purged yet");
+            match self.media.sweep(stop).await {
+                // There may be more; but the door wants the database too.
+                Ok(MANY) => {
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = error.into();
+                    tracing::warn!(reason = %verdict::reason(&error), "an object could not be purged yet");
+                }
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
         }
@@ -284,7 +292,7 @@ impl Worker {
                 moved += 1;
                 job.map_err(|_| Error::Panic)??;
             }
-            moved += self.media.sweep().await?;
+            moved += self.media.sweep(&stop).await?;
             moved += self.exports.work().await?;
             moved += self.withheld.free(Duration::ZERO, &stop).await?;
             moved += self.subjects.erase(Duration::ZERO, &stop).await?;

@@ -6,7 +6,10 @@ use super::{Error, Worker};
 use crate::{
     erasure::{export, keys},
     media, people,
-    records::jobs::{self, Job, Verdict},
+    records::{
+        jobs::{self, Job, Kind, Verdict},
+        media as rows,
+    },
 };
 
 /// Longest wait between two attempts, and longest rest that LINE can ask a channel for.
@@ -36,6 +39,13 @@ impl Worker {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let mut failed = Ok(());
+        // Before the job, as everybody has them.
+        if job.kind == Kind::Original
+            && !matches!(verdict, Ok(Verdict::Settled))
+            && let Some(id) = job.attachment_id
+        {
+            rows::rests(&mut tx, id).await?;
+        }
         match verdict {
             Ok(Verdict::Settled) => {}
             Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
@@ -60,7 +70,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::warn!(job = job.id, kind = ?job.kind, reason = %reason(&error), "a job failed");
-                jobs::retry(&mut tx, job, now + wait(job.attempts)).await?;
+                jobs::failed(&mut tx, job, now + wait(job.attempts)).await?;
                 failed = Err(error);
             }
         }

@@ -98,6 +98,40 @@ async fn of_a_photo_that_was_taken_back_its_place_alone_is_left() {
     site.run_jobs().await;
 }
 
+#[tokio::test]
+async fn an_album_is_whole_however_much_was_sent_after_the_page_ends() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let set: Vec<Event> = aoi
+        .sends_image_set(pictures(3))
+        .into_iter()
+        .map(|photo| photo.make())
+        .collect();
+    assert!(site.shop.deliver(&set).await.acknowledged());
+    site.run_jobs().await;
+    let many: Vec<Event> = (0..120)
+        .map(|n| aoi.sends_image(drawing::photo(n, 40, 30)).make())
+        .collect();
+    assert!(site.shop.deliver(&many).await.acknowledged());
+    let admin = site.admin().await;
+    let chat: Uuid = site.one("select id from conversation").await;
+    let oldest = admin
+        .walk(&format!("/conversations/{chat}/media"), "Earlier")
+        .await
+        .pop()
+        .unwrap();
+    // The page that ends with the first of the three.
+    let links = between(&oldest, "<p class=\"hint origin\"><a href=\"", "\"");
+    let page = admin
+        .page(&links.last().unwrap().replace("&#38;", "&"))
+        .await;
+    let mut files = vec![];
+    for event in &set {
+        files.push(file(&site, event).await);
+    }
+    assert_eq!(album(&page), files);
+}
+
 /// Race R15: one of several pictures is unsent, whichever, after the others came or before it came itself.
 #[tokio::test]
 async fn of_an_album_that_one_alone_goes_which_was_unsent() {

@@ -1,5 +1,6 @@
 //! How files stand that are not there: in words, with a button where there is something to be done.
 
+use line_chat_archive::fake_line::drawing;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -52,6 +53,26 @@ async fn a_file_that_was_too_large_is_fetched_after_all_by_who_sees_it() {
     let page = mika.page(&chat).await;
     assert!(page.contains(&format!("href=\"/attachments/{file}\"")) && !page.contains("40 %"));
     assert_eq!(mika.status(&format!("/attachments/{file}")).await, 200);
+}
+
+#[tokio::test]
+async fn of_a_video_that_is_not_there_its_picture_is_shown() {
+    let site = Site::new().await;
+    sqlx::query("update channel set largest_file = 1000")
+        .execute(&mut site.db().await)
+        .await
+        .unwrap();
+    let video = site.shop.user("Aoi").sends_video(vec![7; 5000], 61_000);
+    let picture = drawing::photo(1, 640, 360);
+    video.previewed_by(picture).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let chat: Uuid = site.one("select id from conversation").await;
+    let file: Uuid = site.one("select id from attachment").await;
+    let page = admin.page(&format!("/conversations/{chat}")).await;
+    assert!(page.contains(&format!("<img src=\"/attachments/{file}/preview\"")));
+    assert!(page.contains("alt=\"video\"") && page.contains("Too large, not kept · 1:01"));
+    assert!(page.contains("Fetch it after all") && !page.contains("<video"));
 }
 
 #[tokio::test]

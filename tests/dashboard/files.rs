@@ -167,6 +167,31 @@ async fn what_could_run_is_only_downloaded() {
 }
 
 #[tokio::test]
+async fn what_is_shown_keeps_its_name_and_is_saved_as_what_it_is() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let admin = site.admin().await;
+    let photo = drawing::photo(1, 64, 48);
+    for (name, saved) in [
+        ("signed.jpeg", "signed.jpeg"),
+        ("signed.html", "signed.html.jpg"),
+        ("a.exe\r\nX: y", "a.exeX_ y.jpg"),
+    ] {
+        let sent = aoi.sends_file(name, photo.clone()).await.unwrap();
+        site.run_jobs().await;
+        let path = format!(
+            "/attachments/{}",
+            attachment(&site, sent.message_id()).await
+        );
+        let answer = admin.get(&path).await;
+        assert_eq!(text(&answer, "content-type"), "image/jpeg");
+        let disposition = text(&answer, "content-disposition");
+        let is = format!("inline; filename=\"{saved}\"; filename*=UTF-8''");
+        assert!(disposition.starts_with(&is), "{disposition}");
+    }
+}
+
+#[tokio::test]
 async fn a_download_does_not_outlive_the_message() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");

@@ -4,7 +4,10 @@ use line_chat_archive::fake_line::drawing;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::site::{Site, between};
+use crate::{
+    live::{listen, next, settled},
+    site::{Site, between},
+};
 
 #[tokio::test]
 async fn a_rule_is_seen_before_it_is_on_and_says_who_did_it() {
@@ -387,7 +390,11 @@ async fn what_a_hold_withholds_is_on_its_page_and_nowhere_else() {
     assert_eq!(mika.status(&path).await, 403);
 
     admin.post(&format!("{path}/lift"), &[]).await;
+    // Whoever has it open is told when it goes.
+    let open = settled(&admin, &path).await;
+    let mut stream = listen(&admin, &open).await.bytes_stream();
     site.run_jobs().await;
+    assert_eq!(next(&mut stream).await, conversation.to_string());
     let page = admin.page(&path).await;
     assert!(page.contains("Nothing is withheld") && !page.contains("WITHHELD"));
     for path in &paths {

@@ -14,13 +14,13 @@ use crate::{
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// Opens the stream as the page's script does.
-async fn listen(visitor: &Visitor, page: &str) -> Response {
+pub async fn listen(visitor: &Visitor, page: &str) -> Response {
     let mark = between(page, "data-live=\"", "\"")[0];
     visitor.get(&format!("/live?since={mark}")).await
 }
 
 /// The data of the next event.
-async fn next(
+pub async fn next(
     stream: &mut (impl StreamExt<Item = reqwest::Result<bytes::Bytes>> + Unpin),
 ) -> String {
     let mut text = String::new();
@@ -38,14 +38,14 @@ async fn next(
 }
 
 /// Waits until the service listens to the database, so that nothing more is told of its beginning.
-async fn settled(visitor: &Visitor) -> String {
-    let page = visitor.page("/conversations").await;
+pub async fn settled(visitor: &Visitor, path: &str) -> String {
+    let page = visitor.page(path).await;
     if !between(&page, "data-live=\"", "\"")[0].ends_with("-0") {
         return page;
     }
     let mut stream = listen(visitor, &page).await.bytes_stream();
     assert_eq!(next(&mut stream).await, "*");
-    visitor.page("/conversations").await
+    visitor.page(path).await
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_stream_tells_the_conversation_to_those_who_may_see_it() {
     let desk = site.channel("desk").await;
     site.operator("keiko", "operator", Some(&["shop"])).await;
     let (admin, keiko) = (site.admin().await, site.visitor("keiko").await);
-    let page = settled(&admin).await;
+    let page = settled(&admin, "/conversations").await;
     let answer = listen(&admin, &page).await;
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert_eq!(answer.headers()["content-encoding"], "identity");

@@ -1,6 +1,9 @@
 //! After an unsend nothing of the message is found, whatever came in which order.
 
-use line_chat_archive::fake_line::{Event, drawing};
+use line_chat_archive::{
+    fake_line::{Event, drawing},
+    records::objects,
+};
 
 use crate::harness::{T, run, start};
 
@@ -380,4 +383,31 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
             })
         })
         .collect()
+}
+
+#[tokio::test]
+async fn what_was_unsent_is_purged_before_what_went_for_another_cause() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let photo = aoi.sends_image(drawing::photo(1, 64, 64)).await?;
+        t.run_jobs().await?;
+        let own = "select original_key from attachment union all select preview_key from attachment order by 1";
+        let own: Vec<String> = sqlx::query_scalar(own).fetch_all(t.pool()).await?;
+        sqlx::query(
+            "insert into object (key, state, lease_until, look_at, created_at)
+             select left(k, 2) || '/' || substr(k, 3, 2) || '/' || k, 'purge', '2020-01-01', '2020-01-01', '2020-01-01'
+             from (select replace(gen_random_uuid()::text, '-', '') as k from generate_series(1, 300)) many",
+        )
+        .execute(t.pool())
+        .await?;
+        aoi.unsends(&photo).await?;
+        let now = t.clock.now();
+        let mut conn = t.pool().acquire().await?;
+        let due = objects::due(&mut conn, 2, now, now).await?;
+        let mut due: Vec<String> = due.iter().map(|due| due.key.to_string()).collect();
+        due.sort();
+        assert_eq!(due, own);
+        Ok(())
+    })
+    .await;
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::provision::programs;
@@ -42,6 +42,9 @@ const FLAGS: &[&str] = &[
 /// WebDriver's name for a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// For each thing that the driver is asked to do, and for its start.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// One window with a fresh profile. It goes when this value is dropped, or with the test's process.
 pub struct Browser {
     http: reqwest::Client,
@@ -66,12 +69,13 @@ impl Browser {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        let port = port_of(&mut driver).await?;
+        let port = timeout(LONGEST, port_of(&mut driver)).await;
+        let port = port.context("chromedriver does not say its port")??;
         // Another part of the test may have installed it before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(60))
+            .timeout(LONGEST)
             .build()?;
         let profile = format!("--user-data-dir={}", home.join("profile").display());
         let args: Vec<&str> = FLAGS.iter().copied().chain([profile.as_str()]).collect();

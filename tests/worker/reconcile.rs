@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use line_chat_archive::{
     fake_line::{Call, drawing::photo},
     media::{Mended, Reach},
@@ -190,4 +191,65 @@ async fn the_worker_compares_at_its_start_and_every_six_hours() {
     running.await.unwrap();
     t.work_on(1, MINUTE).await;
     t.holds_only(2).await;
+}
+
+/// An object as it lies in the bucket, sealed.
+async fn taken_out(t: &Archive, key: ObjectKey) -> Bytes {
+    let (_, body) = t.objects.get(key, None).await.unwrap();
+    let pieces: Vec<Bytes> = body.try_collect().await.unwrap();
+    t.objects.purge(key).await.unwrap();
+    pieces.concat().into()
+}
+
+#[tokio::test]
+async fn what_somebody_brings_back_from_a_copy_after_line_has_forgotten_it_is_kept_again() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let event = aoi.sends_image(photo(1, 64, 64)).make();
+    let id = t.receives(&event).await;
+    t.work().await;
+    let original = t.attachment(id).await.original_key();
+    let bytes = t.bytes(original).await;
+    let copy = taken_out(&t, original.unwrap()).await;
+
+    assert_eq!(compare(&t).await, (0, 1));
+    t.line.trouble(Call::Content).times(9).answers(404);
+    t.work_on(9, 2 * MINUTE).await;
+    assert_eq!(t.states(id).await, "gone not_found, kept");
+    assert_eq!(compare(&t).await, (0, 0), "it is not asked for on and on");
+    assert_eq!(t.jobs().await, 0);
+
+    let mut writer = t.objects.put(original.unwrap()).await.unwrap();
+    writer.write(copy).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(compare(&t).await, (0, 0), "it is no stranger");
+    assert_eq!(t.states(id).await, "kept, kept");
+    assert_eq!(t.bytes(original).await, bytes);
+    t.holds_only(2).await;
+    let erasure = t.unsends(id).await;
+    t.work_on(1, 2 * MINUTE).await;
+    t.holds_only(0).await;
+    assert!(t.objects_gone_at(erasure).await.is_some());
+}
+
+#[tokio::test]
+async fn a_preview_of_what_the_bucket_has_lost_is_not_tried_without_a_pause() {
+    let (t, id) = with_a_photo().await;
+    let original = t.attachment(id).await.original_key().unwrap();
+    t.objects.purge(original).await.unwrap();
+    t.text(
+        "update attachment set preview_state = 'waiting', preview_key = null where id = $1 returning id::text",
+        id,
+    )
+    .await;
+    t.text(
+        "insert into job (kind, channel_id, attachment_id, asks_line, run_at)
+         select 'preview', channel_id, id, true, '2020-01-01' from attachment where id = $1 returning id::text",
+        id,
+    )
+    .await;
+    t.line.trouble(Call::Preview).times(1_000).answers(404);
+    let worked = tokio::time::timeout(MINUTE, t.work()).await;
+    assert!(worked.is_ok(), "it ends");
+    assert_eq!(t.states(id).await, "kept, waiting trouble");
 }

@@ -277,3 +277,56 @@ async fn the_bell_wakes_the_worker() {
     stop.cancel();
     running.await.unwrap();
 }
+
+#[tokio::test]
+async fn one_404_is_not_believed_however_often_something_else_failed_before() {
+    let t = Archive::new().await;
+    let event = t.shop.user("Aoi").sends_file("a", vec![7; 100]).make();
+    let id = t.receives(&event).await;
+    t.line.trouble(Call::Content).times(7).answers(503);
+    t.work_on(7, 5 * MINUTE).await;
+    assert_eq!(t.states(id).await, "waiting trouble, none");
+    t.line.trouble(Call::Content).times(1).answers(404);
+    t.work_on(1, 5 * MINUTE).await;
+    assert_eq!(t.states(id).await, "waiting not_found, none");
+    t.work_on(1, 20 * MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, none");
+}
+
+#[tokio::test]
+async fn a_photo_of_no_bytes_is_not_ready_and_an_empty_file_is_a_file() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let photo = t.receives(&aoi.sends_image(vec![]).make()).await;
+    let file = t.receives(&aoi.sends_file("empty", vec![]).make()).await;
+    t.work().await;
+    assert_eq!(t.states(file).await, "kept, none");
+    let states = t.states(photo).await;
+    assert!(states.starts_with("waiting preparing, "), "{states}");
+}
+
+#[tokio::test]
+async fn failures_of_our_own_never_use_up_the_attempts() {
+    let t = Archive::new().await;
+    let event = t.shop.user("Aoi").sends_file("a", vec![7; 100]).make();
+    let id = t.receives(&event).await;
+    t.text(
+        "update job set attempts = 70 where attachment_id = $1 returning id::text",
+        id,
+    )
+    .await;
+    t.text(
+        "update attachment set percent = 43 where id = $1 returning id::text",
+        id,
+    )
+    .await;
+    t.bucket.breaks();
+    assert!(t.worker.run_until_idle().await.is_err());
+    t.bucket.heals();
+    let percent = "select coalesce(percent, -1)::text from attachment where id = $1";
+    assert_eq!(t.text(percent, id).await, "-1", "nothing is coming");
+    t.line.trouble(Call::Content).times(1).answers(503);
+    t.work_on(1, 120 * MINUTE).await;
+    t.work_on(1, 120 * MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, none");
+}
