@@ -1,6 +1,11 @@
 //! A headless Chromium, driven through WebDriver as plain JSON over HTTP.
 
-use std::{env, fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -56,21 +61,11 @@ impl Browser {
     /// Starts a driver and a window of 1440 × 900, in about a second.
     pub async fn start() -> Result<Self> {
         let programs = programs()?;
-        let home = env::temp_dir().join(format!("browser-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&home)?;
-        let mut driver = Command::new("/bin/sh")
-            .args(["-c", DRIVER, "sh"])
-            .arg(&programs.driver)
-            .arg(&home)
-            .env("HOME", &home)
-            .env("TMPDIR", &home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        let port = timeout(LONGEST, port_of(&mut driver)).await;
-        let port = port.context("chromedriver does not say its port")??;
+        let (driver, port, home) = match driver(&programs.driver).await {
+            Ok(started) => started,
+            // The port that it found free may have been taken before it took it itself.
+            Err(_) => driver(&programs.driver).await?,
+        };
         // Another part of the test may have installed it before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -290,6 +285,26 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {
         bail!("{}", message.lines().next().unwrap_or_default());
     }
     Ok(value)
+}
+
+/// Starts a driver, and finds out where it listens. The last is a directory of its own, which goes with it.
+async fn driver(program: &Path) -> Result<(Child, u16, PathBuf)> {
+    let home = env::temp_dir().join(format!("browser-{}", uuid::Uuid::new_v4().simple()));
+    fs::create_dir(&home)?;
+    let mut driver = Command::new("/bin/sh")
+        .args(["-c", DRIVER, "sh"])
+        .arg(program)
+        .arg(&home)
+        .env("HOME", &home)
+        .env("TMPDIR", &home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    let port = timeout(LONGEST / 3, port_of(&mut driver)).await;
+    let port = port.context("chromedriver does not say its port")??;
+    Ok((driver, port, home))
 }
 
 async fn port_of(driver: &mut Child) -> Result<u16> {
