@@ -150,3 +150,31 @@ async fn open_pages_are_told_how_far_a_file_is() {
         .unwrap();
     assert_eq!(left, None);
 }
+
+#[tokio::test]
+async fn what_failed_otherwise_and_is_asked_for_again_is_still_held_to_the_limit() {
+    let t = Archive::new().await;
+    sqlx::query("update channel set largest_file = 100000")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    let event = t.shop.user("Aoi").sends_file("a", bytes(200_000)).make();
+    let id = t.receives(&event).await;
+    t.text(
+        "with over as (delete from job where attachment_id = $1)
+         update attachment set original_state = 'failed', original_reason = 'trouble', original_key = null
+         where id = $1
+         returning id::text",
+        id,
+    )
+    .await;
+    let mut conn = t.pool.acquire().await.unwrap();
+    assert!(
+        media::want(&mut conn, &[t.channel_id], id, t.clock.now())
+            .await
+            .unwrap()
+    );
+    drop(conn);
+    t.work().await;
+    assert_eq!(t.states(id).await, "failed too_large, none");
+}
