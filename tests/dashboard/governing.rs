@@ -390,11 +390,7 @@ async fn what_a_hold_withholds_is_on_its_page_and_nowhere_else() {
     assert_eq!(mika.status(&path).await, 403);
 
     admin.post(&format!("{path}/lift"), &[]).await;
-    // Whoever has it open is told when it goes.
-    let open = settled(&admin, &path).await;
-    let mut stream = listen(&admin, &open).await.bytes_stream();
     site.run_jobs().await;
-    assert_eq!(next(&mut stream).await, conversation.to_string());
     let page = admin.page(&path).await;
     assert!(page.contains("Nothing is withheld") && !page.contains("WITHHELD"));
     for path in &paths {
@@ -457,4 +453,31 @@ async fn all_of_a_conversation_is_erased_by_order_unless_it_is_held() {
     let page = admin.page(&format!("/conversations/{chat}")).await;
     assert!(!page.contains("GONE-") && page.contains("erased by an operator"));
     assert!(admin.page("/conversations").await.contains("STAYS"));
+}
+
+#[tokio::test]
+async fn whoever_has_a_holds_page_open_is_told_when_it_lets_go() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    let text = aoi.sends_text("WITHHELD").await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let conversation: Uuid = site.one("select id from conversation").await;
+    let hold = [
+        ("conversation", &*conversation.to_string()),
+        ("reason", "case 8"),
+        ("covers", "unsends"),
+    ];
+    admin.post("/holds", &hold).await;
+    aoi.unsends(&text).await.unwrap();
+    site.run_jobs().await;
+    let id: Uuid = site.one("select id from hold").await;
+    let path = format!("/holds/{id}");
+    admin.post(&format!("{path}/lift"), &[]).await;
+    let page = settled(&admin, &path).await;
+    assert!(page.contains("WITHHELD"));
+    let mut stream = listen(&admin, &page).await.bytes_stream();
+    site.run_jobs().await;
+    assert_eq!(next(&mut stream).await, conversation.to_string());
+    assert!(!admin.page(&path).await.contains("WITHHELD"));
 }
