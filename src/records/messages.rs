@@ -132,6 +132,10 @@ pub async fn entomb(
     cause: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    // A batch of other events, which have no tombstones.
+    if message_ids.is_empty() {
+        return Ok(());
+    }
     lock(db, channel_id, message_ids).await?;
     sqlx::query(
         "update message_ref set erased_at = $4, erased_cause = $3
