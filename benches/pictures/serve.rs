@@ -7,7 +7,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         keys,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     line::client::LineApi,
@@ -65,7 +65,7 @@ pub fn serve() -> Result<()> {
             line: LineApi::new(line.clone(), line)?,
             reach: Reach::Nowhere,
             clock,
-            listen,
+            listener: bind(listen)?,
             public_url: None,
             proxies: Default::default(),
             stickers: false,

@@ -8,7 +8,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         keys,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     line::client::LineApi,
@@ -61,7 +61,7 @@ pub fn serve(cipher: Cipher) -> Result<()> {
             line: LineApi::new(nowhere.clone(), nowhere)?,
             reach: Reach::Guarded,
             clock,
-            listen,
+            listener: bind(listen)?,
             public_url: None,
             proxies: Default::default(),
             stickers: false,

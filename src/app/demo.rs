@@ -17,7 +17,7 @@ use url::Url;
 use super::{
     keys,
     serve::until_told_to_end,
-    service::{Parts, Service},
+    service::{Parts, Service, bind},
 };
 use crate::{
     MIGRATOR,
@@ -88,7 +88,7 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
         line: LineApi::new(line_url.clone(), line_url)?,
         reach: Reach::Anywhere,
         clock,
-        listen: free(listen),
+        listener: free(listen)?,
         public_url: None,
         proxies: Default::default(),
         stickers: false,
@@ -137,10 +137,7 @@ async fn add_channel(
     Ok(())
 }
 
-/// The address itself if it is free, else a free port beside it.
-fn free(listen: SocketAddr) -> SocketAddr {
-    match TcpListener::bind(listen) {
-        Ok(_) => listen,
-        Err(_) => SocketAddr::new(listen.ip(), 0),
-    }
+/// A listener at the address itself if it is free, else on a free port of the same host.
+fn free(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    bind(listen).or_else(|_| bind(SocketAddr::new(listen.ip(), 0)))
 }

@@ -6,7 +6,7 @@ use url::Url;
 use super::{
     database::Database,
     keys,
-    service::{Parts, Service},
+    service::{Parts, Service, bind},
 };
 use crate::{
     clock::Clock,
@@ -61,7 +61,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: serve.external_content.into(),
         clock,
-        listen: serve.listen,
+        listener: bind(serve.listen)?,
         public_url: serve.public_url.clone(),
         proxies: serve.trusted_proxies.clone().into(),
         stickers: serve.sticker_cdn == Switch::On,

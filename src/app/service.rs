@@ -1,6 +1,10 @@
 //! The running service: one HTTP server, one committer, one worker, one live listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web as actix};
 use anyhow::Context;
@@ -63,14 +67,22 @@ pub struct Parts {
     pub reach: Reach,
     /// The time.
     pub clock: Clock,
-    /// Address to listen on; port 0 finds a free one.
-    pub listen: SocketAddr,
+    /// The bound socket: bound by the caller, who may have to be root for it.
+    pub listener: TcpListener,
     /// Address under which people see the service, if it is another.
     pub public_url: Option<Url>,
     /// Who is believed when they say who asks.
     pub proxies: web::Proxies,
     /// Pages show pictures of stickers, which browsers fetch from LINE's host of them.
     pub stickers: bool,
+}
+
+/// Binds the one listener. Port 0 finds a free one.
+///
+/// # Errors
+/// The address is taken, or not this machine's, or not allowed.
+pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).with_context(|| format!("{listen} cannot be listened on"))
 }
 
 /// A service that listens.
@@ -102,7 +114,7 @@ impl Service {
     /// Opens the port. From here on webhooks are stored and pages shown; media wait for [`Service::work`].
     ///
     /// # Errors
-    /// The address is taken, or the database or the bucket cannot be used.
+    /// The database or the bucket cannot be used.
     pub async fn start(parts: Parts) -> anyhow::Result<Self> {
         let Parts {
             database,
@@ -113,7 +125,7 @@ impl Service {
             line,
             reach,
             clock,
-            listen,
+            listener,
             public_url,
             proxies,
             stickers,
@@ -153,8 +165,6 @@ impl Service {
             Ingest::start(database, clock.clone(), keyring.clone(), worker.wake());
         let live = Live::start(&pool);
 
-        let listener = std::net::TcpListener::bind(listen)
-            .with_context(|| format!("{listen} cannot be listened on"))?;
         let address = listener.local_addr()?;
         let public_url = match public_url {
             Some(url) => url,

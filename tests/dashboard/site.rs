@@ -7,7 +7,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         self,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     embedded::Scratch,
@@ -108,7 +108,7 @@ impl Site {
             line: LineApi::new(address.clone(), address).unwrap(),
             reach: Reach::Anywhere,
             clock: clock.clone(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listener: bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
             public_url: public_url.map(|url| url.parse().unwrap()),
             proxies: Default::default(),
             stickers,

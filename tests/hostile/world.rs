@@ -8,7 +8,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         self,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     embedded::Scratch,
@@ -93,7 +93,7 @@ impl World {
             line: LineApi::new(api.clone(), api)?,
             reach: Reach::Anywhere,
             clock,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listener: bind(SocketAddr::from(([127, 0, 0, 1], 0)))?,
             public_url: None,
             proxies: Default::default(),
             stickers: false,

@@ -8,7 +8,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         self,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     embedded::Scratch,
@@ -290,7 +290,7 @@ async fn serve(
         line: LineApi::new(line.clone(), line)?,
         reach: Reach::Anywhere,
         clock: clock.clone(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listener: bind(SocketAddr::from(([127, 0, 0, 1], 0)))?,
         public_url: None,
         proxies: Default::default(),
         stickers: false,

@@ -14,7 +14,7 @@ use line_chat_archive::{
     MIGRATOR,
     app::{
         keys,
-        service::{Parts, Service},
+        service::{Parts, Service, bind},
     },
     clock::Clock,
     embedded::Embedded,
@@ -101,7 +101,7 @@ impl World {
             line: LineApi::new(api.clone(), api)?,
             reach: Reach::Anywhere,
             clock: clock.clone(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listener: bind(SocketAddr::from(([127, 0, 0, 1], 0)))?,
             public_url: None,
             proxies: Default::default(),
             stickers: false,
