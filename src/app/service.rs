@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle, web as actix};
+use actix_web::{App, dev::ServerHandle, web as actix};
 use anyhow::Context;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinHandle;
@@ -25,17 +25,14 @@ use crate::{
     objects::Objects,
     seal::Keyring,
     web::{
-        self, Shared,
-        webhook::{Doors, Large, Strangers, Webhook, receive},
+        self, Shared, http,
+        webhook::{Doors, Large, Senders, Strangers, Webhook, receive},
     },
     worker::Worker,
 };
 
 /// Large webhook bodies that may be read at the same time: 64 × 2 MiB.
 const LARGE_BODIES: usize = 64;
-
-/// Connections of one server thread at most; more wait in the kernel's queue.
-const CONNECTIONS: usize = 4096;
 
 /// How often the ledger is looked at: news is signed within this time, and the minute it may take.
 const SEAL: Duration = Duration::from_secs(5);
@@ -45,9 +42,6 @@ const HOLD: Duration = Duration::from_secs(600);
 
 /// When keys are made again after that has failed.
 const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
-
-/// Files kept for the database, the bucket and LINE when the connections of strangers have taken all they may.
-const RESERVED_FILES: usize = 256;
 
 /// What a service is made of.
 pub struct Parts {
@@ -177,7 +171,7 @@ impl Service {
             objects,
             live.clone(),
             public_url.clone(),
-            proxies,
+            proxies.clone(),
             ledger_key,
             stickers,
         ));
@@ -186,27 +180,26 @@ impl Service {
             ingest,
             large: Large::new(LARGE_BODIES),
             strangers: Strangers::default(),
+            senders: Senders::default(),
+            proxies: proxies.clone(),
             clock,
         });
         let (pages, seen_as) = (shared.clone(), public_url.clone());
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let server = HttpServer::new(move || {
+        let limits = http::Limits::of_this_process();
+        let server = http::run(listener, threads, limits, proxies, move || {
             App::new()
+                .wrap(http::unguessable())
+                .wrap(http::compression())
                 .wrap(web::csrf())
+                .wrap(http::refuse_encoded())
                 .wrap(web::headers(&seen_as))
+                .wrap(http::exchange())
                 .app_data(pages.clone())
                 .app_data(webhook.clone())
                 .route("/webhook/{channel}", actix::post().to(receive))
                 .configure(web::routes)
-        })
-        .workers(threads)
-        .max_connections(connections(threads))
-        .keep_alive(Duration::from_secs(75))
-        .client_request_timeout(Duration::from_secs(5))
-        .shutdown_timeout(5)
-        .disable_signals()
-        .listen(listener)?
-        .run();
+        })?;
 
         let cancel = CancellationToken::new();
         let handle = server.handle();
@@ -328,23 +321,4 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
         }
     }
     let _ = keys.let_go().await;
-}
-
-/// Raises the limit of open files to what the system allows, and shares it among the server's threads: a stranger who
-/// opens connections must not take the files that the database needs.
-fn connections(threads: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let files = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let files = files.map_or(usize::MAX, |files| {
-        usize::try_from(files).unwrap_or(usize::MAX)
-    });
-    (files.saturating_sub(RESERVED_FILES) / threads).clamp(16, CONNECTIONS)
 }

@@ -27,6 +27,12 @@ impl From<Vec<IpNet>> for Proxies {
 }
 
 impl Proxies {
+    /// True if an address is a proxy's that is believed.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
     /// The client of a request.
     pub(super) fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
@@ -42,7 +48,7 @@ impl Proxies {
     fn client(&self, peer: IpAddr, said: &[&str]) -> IpAddr {
         let mut client = peer.to_canonical();
         let mut hops = said.iter().rev().flat_map(|value| value.rsplit(','));
-        while self.0.iter().any(|network| network.contains(&client)) {
+        while self.trusts(client) {
             match hops.next().and_then(address) {
                 Some(hop) => client = hop,
                 None => break,

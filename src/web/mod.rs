@@ -21,6 +21,7 @@ mod gallery;
 mod headers;
 mod health;
 mod holds;
+pub mod http;
 mod lang;
 mod list;
 mod live;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// LINE documents no limit; its webhooks are a few KiB.
 const LIMIT: usize = 2 << 20;
@@ -16,13 +16,46 @@ const WITHIN: Duration = Duration::from_millis(1500);
 /// From here on a body counts as large.
 const LARGE: usize = 64 << 10;
 
-/// Bounds how many large bodies are read at once, before anything is known of their sender.
-pub struct Large(Arc<Semaphore>);
+/// Bounds how many large bodies are read at once. Strangers, from whose address no signed webhook came of late, take half
+/// of them at most.
+pub struct Large {
+    all: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+/// The sender of a body, before its signature can be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A signed webhook came from this address of late.
+    Known,
+    Stranger,
+}
+
+/// A place for one large body; given back when dropped.
+struct Room {
+    _all: OwnedSemaphorePermit,
+    _stranger: Option<OwnedSemaphorePermit>,
+}
 
 impl Large {
     /// Room for `bodies` large bodies of up to 2 MiB each.
     pub fn new(bodies: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bodies)))
+        Self {
+            all: Arc::new(Semaphore::new(bodies)),
+            strangers: Arc::new(Semaphore::new(bodies / 2)),
+        }
+    }
+
+    fn room(&self, sender: Sender) -> Option<Room> {
+        let one_of = |bodies: &Arc<Semaphore>| bodies.clone().try_acquire_owned().ok();
+        let stranger = match sender {
+            Sender::Known => None,
+            Sender::Stranger => Some(one_of(&self.strangers)?),
+        };
+        Some(Room {
+            _all: one_of(&self.all)?,
+            _stranger: stranger,
+        })
     }
 }
 
@@ -50,6 +83,7 @@ pub(super) async fn read(
     request: &HttpRequest,
     payload: web::Payload,
     large: &Large,
+    sender: Sender,
 ) -> Result<Bytes, Unread> {
     let declared = request
         .headers()
@@ -58,27 +92,49 @@ pub(super) async fn read(
     if declared.is_some_and(|length| length > LIMIT) {
         return Err(Unread::TooLarge);
     }
-    tokio::time::timeout(WITHIN, collect(payload, declared.unwrap_or(0), large))
-        .await
-        .unwrap_or(Err(Unread::TooSlow))
+    tokio::time::timeout(
+        WITHIN,
+        collect(payload, declared.unwrap_or(0), large, sender),
+    )
+    .await
+    .unwrap_or(Err(Unread::TooSlow))
 }
 
 async fn collect(
     mut payload: web::Payload,
     declared: usize,
     large: &Large,
+    sender: Sender,
 ) -> Result<Bytes, Unread> {
     let mut body = BytesMut::with_capacity(declared.min(LARGE));
-    let mut permit = None;
+    let mut room = None;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Unread::Broken)?;
         if body.len() + chunk.len() > LIMIT {
             return Err(Unread::TooLarge);
         }
-        if body.len() + chunk.len() > LARGE && permit.is_none() {
-            permit = Some(large.0.try_acquire().map_err(|_| Unread::Busy)?);
+        if body.len() + chunk.len() > LARGE && room.is_none() {
+            room = Some(large.room(sender).ok_or(Unread::Busy)?);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_leave_half_of_the_room_to_known_senders() {
+        let large = Large::new(4);
+        let strangers: Vec<_> = (0..4)
+            .filter_map(|_| large.room(Sender::Stranger))
+            .collect();
+        assert_eq!(strangers.len(), 2);
+        let known: Vec<_> = (0..4).filter_map(|_| large.room(Sender::Known)).collect();
+        assert_eq!(known.len(), 2);
+        drop(strangers);
+        assert!(large.room(Sender::Stranger).is_some());
+    }
 }

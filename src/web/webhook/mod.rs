@@ -5,14 +5,20 @@
 
 mod body;
 mod doors;
+mod senders;
 mod strangers;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, dev::ServiceRequest, http::header, web};
 use secrecy::ExposeSecret;
 
-pub use self::{body::Large, doors::Doors, strangers::Strangers};
+use self::body::Sender;
+pub use self::{body::Large, doors::Doors, senders::Senders, strangers::Strangers};
+use super::Proxies;
 use crate::{
     clock::Clock,
     ingest::{Arrival, Delivery, Ingest, Refused},
@@ -32,8 +38,31 @@ pub struct Webhook {
     pub large: Large,
     /// Counts what was refused for its signature.
     pub strangers: Strangers,
+    /// Addresses that signed of late.
+    pub senders: Senders,
+    /// Proxies that are believed when they say who asks.
+    pub proxies: Proxies,
     /// Time of receipt.
     pub clock: Clock,
+}
+
+impl Webhook {
+    fn sender(&self, address: Option<IpAddr>) -> Sender {
+        match address {
+            Some(address) if self.senders.knows(address, self.clock.now()) => Sender::Known,
+            _ => Sender::Stranger,
+        }
+    }
+}
+
+/// Whether this is a webhook from an address that signed one of late: it is let in before strangers.
+pub(super) fn is_of_known_sender(request: &ServiceRequest) -> bool {
+    let webhook = request.app_data::<web::Data<Webhook>>();
+    request.path().starts_with("/webhook/")
+        && webhook.is_some_and(|webhook| {
+            let address = webhook.proxies.client_of(request.request());
+            webhook.sender(address) == Sender::Known
+        })
 }
 
 /// Receives one webhook request.
@@ -47,7 +76,9 @@ pub async fn receive(
     let Some(door) = webhook.doors.find(&channel) else {
         return HttpResponse::NotFound().body("unknown channel");
     };
-    let body = match body::read(&request, payload, &webhook.large).await {
+    let address = webhook.proxies.client_of(&request);
+    let sender = webhook.sender(address);
+    let body = match body::read(&request, payload, &webhook.large, sender).await {
         Ok(body) => body,
         Err(error) => return error.answer(),
     };
@@ -66,6 +97,9 @@ pub async fn receive(
             );
         }
         return HttpResponse::Unauthorized().body("missing or wrong signature");
+    }
+    if let Some(address) = address {
+        webhook.senders.signed(address, webhook.clock.now());
     }
     let Some(envelope) = Envelope::parse(&body) else {
         tracing::warn!(

@@ -1,0 +1,383 @@
+//! A connection's socket, which hands actix one request at a time and gives every step a deadline.
+//!
+//! actix-http 3.20 has a deadline for a connection's first head only, reads on behind an answered chunked body without end,
+//! never gives up a write, and reads pipelined requests while their answers wait unread (measured: 11.7 MB kept for one
+//! connection). Here a head is handed over only when it is complete, nothing behind a request is read until that is
+//! answered, and nothing is read while an answer waits for the client.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    admission::Activity,
+    exchange::{BodyLeft, Exchange, Phase},
+    limits::Limits,
+    refusal::{self, Reason},
+};
+
+/// Bytes read at once while a head is awaited.
+const READ: usize = 4096;
+
+pub(super) struct Connection {
+    stream: TcpStream,
+    exchange: Rc<Exchange>,
+    /// Read and not yet handed over.
+    held: BytesMut,
+    /// Bytes of `held` in which no head ends.
+    scanned: usize,
+    /// Bytes of `held` up to the end of a complete head.
+    head_left: Option<usize>,
+    /// Runs until a deadline, or earlier: then it is set anew.
+    timer: Pin<Box<Sleep>>,
+    stall: Option<Stall>,
+}
+
+/// A client that does not read its answer.
+struct Stall {
+    timer: Pin<Box<Sleep>>,
+    written: usize,
+    blocked: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, exchange: Exchange) -> Self {
+        let deadline = exchange.deadline.get().unwrap_or_else(Instant::now);
+        Self {
+            stream,
+            exchange: Rc::new(exchange),
+            held: BytesMut::new(),
+            scanned: 0,
+            head_left: None,
+            timer: Box::pin(sleep_until(deadline)),
+            stall: None,
+        }
+    }
+
+    pub(super) fn exchange(&self) -> Rc<Exchange> {
+        self.exchange.clone()
+    }
+
+    fn limits(&self) -> &Limits {
+        self.exchange.slot.admission().limits()
+    }
+
+    /// Cuts the connection, with an answer in `status` if it still waits for one.
+    fn cut(&self, reason: Reason, status: Option<&str>) -> io::Error {
+        self.exchange.slot.admission().tally.count(reason);
+        if let Some(status) = status {
+            refusal::send(&self.stream, status);
+        }
+        io::ErrorKind::ConnectionAborted.into()
+    }
+
+    /// Fails once the connection has to close: because it made room, or because a deadline has passed.
+    fn poll_alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.exchange.slot.is_evicted(cx) {
+            return Err(self.cut(Reason::Evicted, None));
+        }
+        if self.exchange.broken.get() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let Some(deadline) = self.exchange.deadline.get() else {
+            return Ok(());
+        };
+        // A deadline that moved away is noticed when the earlier one has passed: most requests cost no timer.
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Err(self.late());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Ok(())
+    }
+
+    fn late(&self) -> io::Error {
+        let first = self.exchange.slot.activity() == Activity::Head;
+        match self.exchange.phase.get() {
+            Phase::Head | Phase::Parsing => self.cut(Reason::SlowHead, Some("408 Request Timeout")),
+            Phase::Waiting if first => self.cut(Reason::SlowHead, None),
+            Phase::Answering => self.cut(Reason::SlowBody, None),
+            Phase::Closing | Phase::Waiting => io::ErrorKind::ConnectionAborted.into(),
+        }
+    }
+
+    /// Waits for a whole head; what follows it may have been read as well. `false`: the client closed before.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.poll_alive(cx)?;
+        while !self.find_head()? {
+            if ready!(self.poll_hold(cx))? == 0 {
+                return Poll::Ready(Ok(false));
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Reads what has come. Zero: the client sends no more.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.held.reserve(READ);
+        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.held);
+        if read.is_pending() && self.held.is_empty() {
+            // A connection that waits keeps no buffer.
+            self.held = BytesMut::new();
+        }
+        read
+    }
+
+    /// Looks for the end of a head in what is held: an empty line, whether lines end in CR LF or LF alone (RFC 9112,
+    /// section 2.2). Empty lines before a head do not count.
+    fn find_head(&mut self) -> io::Result<bool> {
+        if self.head_left.is_some() {
+            return Ok(true);
+        }
+        if self.exchange.phase.get() == Phase::Waiting && !self.head_begins() {
+            return Ok(false);
+        }
+        let from = self.scanned.saturating_sub(2);
+        self.head_left = end_of_head(&self.held[from..]).map(|end| from + end);
+        self.scanned = self.held.len();
+        if self.head_left.unwrap_or(self.scanned) > self.limits().head_bytes {
+            let status = "431 Request Header Fields Too Large";
+            return Err(self.cut(Reason::LongHead, Some(status)));
+        }
+        Ok(self.head_left.is_some())
+    }
+
+    /// Whether the first byte of a head is there; if so its time begins.
+    fn head_begins(&mut self) -> bool {
+        let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let blank = self.held.iter().take_while(blank).count();
+        self.held.advance(blank);
+        self.scanned = 0;
+        if self.held.is_empty() {
+            return false;
+        }
+        self.exchange.phase.set(Phase::Head);
+        // The time of a connection's first head began with its accept.
+        if self.exchange.slot.activity() != Activity::Head {
+            self.exchange.slot.does(Activity::Head);
+            let deadline = Instant::now() + self.limits().head;
+            self.exchange.deadline.set(Some(deadline));
+        }
+        true
+    }
+
+    /// Hands over up to `most` of the bytes that are held.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>, most: usize) -> usize {
+        let count = self.held.len().min(most).min(buf.remaining());
+        buf.put_slice(&self.held[..count]);
+        self.held.advance(count);
+        count
+    }
+
+    fn poll_next_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if ready!(self.poll_head(cx))? {
+            let left = self.head_left.unwrap_or(0);
+            let left = left - self.hand_over(buf, left);
+            self.head_left = (left > 0).then_some(left);
+            if left == 0 {
+                self.scanned = 0;
+                self.exchange.phase.set(Phase::Parsing);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let body = self.exchange.body.get();
+        let most = match body {
+            BodyLeft::Bytes(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            BodyLeft::Chunked => usize::MAX,
+        };
+        if most == 0 {
+            self.exchange.wait(cx);
+            return Poll::Pending;
+        }
+        if self.held.is_empty() {
+            ready!(self.poll_hold(cx))?;
+        }
+        let count = self.hand_over(buf, most);
+        if let BodyLeft::Bytes(left) = body {
+            let left = left.saturating_sub(count as u64);
+            self.exchange.body.set(BodyLeft::Bytes(left));
+            if left == 0 {
+                self.exchange.deadline.set(None);
+                self.exchange.slot.does(Activity::Busy);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers for actix, which has refused what it was handed, with the headers of every answer. Returns how much of its
+    /// own answer counts as written.
+    fn answer_malformed(&self, own: &[u8]) -> usize {
+        let status = match own.get(9..12) {
+            Some(b"431") => "431 Request Header Fields Too Large",
+            _ => "400 Bad Request",
+        };
+        self.exchange
+            .slot
+            .admission()
+            .tally
+            .count(Reason::Malformed);
+        refusal::send(&self.stream, status);
+        self.exchange.phase.set(Phase::Closing);
+        let deadline = Instant::now() + self.limits().linger;
+        self.exchange.deadline.set(Some(deadline));
+        own.len()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.stall.as_ref().is_some_and(|stall| stall.blocked)
+    }
+
+    /// Notes that the client does not read; fails when it has read too little for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let within = self.limits().stall;
+        let now = Instant::now();
+        let stall = self.stall.get_or_insert_with(|| Stall {
+            timer: Box::pin(sleep_until(now + within)),
+            written: 0,
+            blocked: false,
+        });
+        // A window that ended while the client kept up says nothing of now.
+        if !std::mem::replace(&mut stall.blocked, true) && stall.timer.deadline() < now {
+            stall.written = 0;
+            stall.timer.as_mut().reset(now + within);
+        }
+        while stall.timer.as_mut().poll(cx).is_ready() {
+            if stall.written < Limits::STALL_BYTES {
+                return Err(self.cut(Reason::Unread, None));
+            }
+            stall.written = 0;
+            stall.timer.as_mut().reset(Instant::now() + within);
+        }
+        self.exchange.slot.does(Activity::Stalled);
+        Ok(())
+    }
+
+    fn wrote(&mut self, count: usize) {
+        let Some(stall) = &mut self.stall else { return };
+        stall.written = stall.written.saturating_add(count);
+        if std::mem::take(&mut stall.blocked) {
+            let activity = match self.exchange.phase.get() {
+                Phase::Answering | Phase::Parsing => Activity::Busy,
+                _ => Activity::Idle,
+            };
+            self.exchange.slot.does(activity);
+            self.exchange.wake();
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.poll_alive(cx)?;
+        if this.is_blocked() {
+            this.exchange.wait(cx);
+            return Poll::Pending;
+        }
+        match this.exchange.phase.get() {
+            Phase::Waiting | Phase::Head => this.poll_next_head(cx, buf),
+            Phase::Parsing => {
+                this.exchange.wait(cx);
+                Poll::Pending
+            }
+            Phase::Answering => this.poll_body(cx, buf),
+            Phase::Closing => {
+                if this.held.is_empty() {
+                    ready!(this.poll_hold(cx))?;
+                }
+                this.hand_over(buf, usize::MAX);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.exchange.phase.get() == Phase::Parsing {
+            return Poll::Ready(Ok(this.answer_malformed(buf)));
+        }
+        if this.exchange.slot.is_evicted(cx) {
+            return Poll::Ready(Err(this.cut(Reason::Evicted, None)));
+        }
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        match &written {
+            Poll::Ready(Ok(count)) => this.wrote(*count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => this.poll_stalled(cx)?,
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// The length of a head with the empty line that ends it.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+        let next = from + at + 1;
+        match bytes.get(next..) {
+            Some([b'\n', ..]) => return Some(next + 1),
+            Some([b'\r', b'\n', ..]) => return Some(next + 2),
+            _ => from = next,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_head;
+
+    #[test]
+    fn a_head_ends_with_its_first_empty_line() {
+        for (bytes, end) in [
+            ("", None),
+            ("GET / HTTP/1.1\r\n", None),
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r", None),
+            ("GET / HTTP/1.1\r\n\r\n", Some(18)),
+            ("GET / HTTP/1.1\n\nGET", Some(16)),
+            ("GET / HTTP/1.1\r\n\nGET", Some(17)),
+            ("a\r\nb: c\r\n\r\n\r\n", Some(11)),
+        ] {
+            assert_eq!(end_of_head(bytes.as_bytes()), end, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Encodings of bodies: none is accepted in requests, gzip is used for pages.
+
+use actix_web::{
+    Error as ActixError, HttpResponse,
+    body::{EitherBody, MessageBody},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::header::{self, HeaderName, HeaderValue},
+    middleware::{Compress, Next, from_fn},
+};
+
+/// The most bytes by which an answer is made longer.
+const PADDING: usize = 128;
+
+/// Wraps an app so that a request whose body is encoded is answered 415 before its body is read. A limit on a body's size
+/// would otherwise hold after it was unpacked: 61 kB of gzip became 60 MB (RUSTSEC-2026-0447, RUSTSEC-2026-0448).
+pub fn refuse_encoded<S, B>() -> impl Transform<
+    S,
+    ServiceRequest,
+    Response = ServiceResponse<EitherBody<B>>,
+    Error = ActixError,
+    InitError = (),
+>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(refuse)
+}
+
+async fn refuse<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        let refused = HttpResponse::UnsupportedMediaType()
+            .insert_header((header::ACCEPT_ENCODING, "identity"))
+            .force_close()
+            .body("encoded bodies are not accepted\n");
+        return Ok(request.into_response(refused).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Compresses pages with gzip for clients that take it.
+pub fn compression() -> Compress {
+    Compress::default()
+}
+
+/// Wraps an app, inside [`compression`], against BREACH: pages of sign-in, which hold a secret beside what the address
+/// said, are not compressed, and every other answer's length varies by up to [`PADDING`] bytes, so that a guess which
+/// somebody placed in a page is not confirmed by how well it compresses.
+pub fn unguessable<S, B>()
+-> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(vary)
+}
+
+async fn vary<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, ActixError> {
+    let secret = matches!(request.path(), "/login" | "/setup");
+    let webhook = request.path().starts_with("/webhook/");
+    let mut answer = next.call(request).await?;
+    let headers = answer.headers_mut();
+    if secret {
+        headers.insert(
+            header::CONTENT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+    } else if !webhook {
+        let padding = "0".repeat(rand::random_range(0..=PADDING));
+        if let Ok(padding) = HeaderValue::try_from(padding) {
+            headers.insert(HeaderName::from_static("x-padding"), padding);
+        }
+    }
+    Ok(answer)
+}

@@ -1,0 +1,77 @@
+//! How many connections there may be, and how long each step of one may take.
+
+use std::time::Duration;
+
+/// Connections at once, of the whole process. One that has sent no complete request costs about 2 KiB, one inside actix
+/// about 30 KiB.
+const CONNECTIONS: usize = 4096;
+
+/// Open files kept for the database, the object store and LINE.
+const RESERVED_FILES: usize = 256;
+
+/// Bounds of the HTTP server. The defaults are those of `serve`; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address; of IPv6, from one /64. Trusted proxies are exempt.
+    pub per_address: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// From a head's first byte to its last. The first head of a connection counts from the accept.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+    /// How long a client may read less than [`Limits::STALL_BYTES`] of an answer.
+    pub stall: Duration,
+    /// How long the rest of a body is read after its answer, so that the client sees the answer before the close.
+    pub linger: Duration,
+}
+
+impl Limits {
+    /// Bytes that a client must read in each [`Limits::stall`].
+    pub const STALL_BYTES: usize = 4096;
+
+    /// The defaults, within the open files that the system allows. Raises the soft limit of files to the hard one.
+    pub fn of_this_process() -> Self {
+        let files = open_files();
+        Self {
+            connections: files.saturating_sub(RESERVED_FILES).clamp(16, CONNECTIONS),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            per_address: 512,
+            head_bytes: 32 << 10,
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            stall: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+fn open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    })
+}

@@ -1,0 +1,18 @@
+//! HTTP itself: the server, its limits on connections, and what every request and answer has in common.
+
+mod admission;
+mod connection;
+mod encoding;
+mod exchange;
+mod limits;
+mod refusal;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    encoding::{compression, refuse_encoded, unguessable},
+    exchange::exchange,
+    limits::Limits,
+    server::run,
+};

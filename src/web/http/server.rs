@@ -1,0 +1,116 @@
+//! The server: actix's own services behind sockets that have limits.
+//!
+//! `actix_web::HttpServer` takes plain sockets only, so this does what its `listen` does, with [`Connection`] in their
+//! place.
+
+use std::{fmt, future::poll_fn, io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::dev::{AppConfig, Server};
+use tokio::net::TcpStream;
+
+use super::{
+    admission::{Admission, Full, Slot},
+    connection::Connection,
+    exchange::Exchange,
+    limits::Limits,
+    refusal::{self, Reason},
+};
+use crate::web::client::Proxies;
+
+/// How long a stop waits for answers that were begun.
+const STOP_SECONDS: u64 = 5;
+
+/// Serves `app` on `listener`, on `threads` threads. `proxies` are not counted by address. The app has to be wrapped in
+/// [`exchange`](super::exchange), outermost.
+///
+/// # Errors
+/// The listener cannot be used.
+pub fn run<F, I, S, B>(
+    listener: TcpListener,
+    threads: usize,
+    limits: Limits,
+    proxies: Proxies,
+    app: F,
+) -> io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>>,
+    B: MessageBody + 'static,
+{
+    listener.set_nonblocking(true)?;
+    let admission = Arc::new(Admission::new(limits, proxies));
+    let builder = Server::build()
+        .workers(threads)
+        // Admission decides, for all threads together; this must not come first.
+        .max_concurrent_connections(limits.connections.saturating_mul(2))
+        .shutdown_timeout(STOP_SECONDS)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let builder = builder.listen("http", listener, move || {
+        let (admission, stop) = (admission.clone(), stopping.clone());
+        let signal = stopping.clone();
+        let app = app()
+            .into_factory()
+            .map_err(|error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let signal = signal.clone();
+                async move { signal.notified().await }
+            })
+            .keep_alive(limits.idle)
+            // Connections have deadlines of their own.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(limits.linger)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.exchange());
+            })
+            .h1(map_config(app, |_| AppConfig::default()));
+        fn_service(move |stream: TcpStream| {
+            let (admission, stop) = (admission.clone(), stop.clone());
+            async move {
+                tokio::select! {
+                    admitted = admit(stream, &admission) => admitted,
+                    () = async { stop.notified().await } => Err(gone()),
+                }
+            }
+        })
+        .and_then(http)
+    })?;
+    Ok(builder.run())
+}
+
+/// Lets a connection in, and hands it on once its first request's head is there: until then it costs a few hundred bytes.
+async fn admit(
+    stream: TcpStream,
+    admission: &Arc<Admission>,
+) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
+    let peer = stream.peer_addr().ok();
+    let slot: Slot = match admission.admit(peer.map(|peer| peer.ip())) {
+        Ok(slot) => slot,
+        Err(full) => {
+            admission.tally.count(match full {
+                Full::Process => Reason::Full,
+                Full::Address => Reason::Address,
+            });
+            refusal::send(&stream, "503 Service Unavailable");
+            return Err(gone());
+        }
+    };
+    let mut connection = Connection::new(stream, Exchange::new(slot));
+    match poll_fn(|cx| connection.poll_head(cx)).await? {
+        true => Ok((connection, peer)),
+        false => Err(gone()),
+    }
+}
+
+fn gone() -> DispatchError {
+    DispatchError::Io(io::ErrorKind::ConnectionAborted.into())
+}
