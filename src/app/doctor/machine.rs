@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::{Finding, Level};
-use crate::config::Places;
+use crate::{config::Places, web::http::Limits};
 
 /// Free space below which people should know, and below which it is bad, in MiB.
 const SCARCE: u64 = 5 * 1024;
@@ -21,7 +21,7 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         .database_url
         .is_none()
         .then(|| places.data_dir.join("postgres"));
-    let mut findings = vec![];
+    let mut findings = vec![connections()];
     for (what, path) in [("the database", postgres), ("objects", objects)] {
         let Some(path) = path else { continue };
         findings.extend([space(what, &path), closed(what, &path)]);
@@ -36,6 +36,20 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         findings.extend(path.map(|path| closed(what, &path)));
     }
     findings
+}
+
+/// How many connections the limit of open files leaves. It is that of this process: `serve` may have been given another.
+fn connections() -> Finding {
+    let (allowed, wanted) = (
+        Limits::of_this_process().connections,
+        Limits::default().connections,
+    );
+    let what = format!("{allowed} connections at once fit into the limit of open files");
+    if allowed >= wanted {
+        return Finding::ok(what);
+    }
+    let advice = "raise the hard limit to 8192 where `serve` is started (ulimit -Hn, or LimitNOFILE= of systemd)";
+    Finding::new(Level::Warning, what, advice)
 }
 
 fn space(what: &str, path: &Path) -> Finding {
