@@ -120,6 +120,7 @@ async fn hold(to: SocketAddr, nth: usize, tally: Arc<Tally>) {
             }
         }
         tally.cut.fetch_add(1, Relaxed);
+        sleep(DRIP).await;
     }
 }
 

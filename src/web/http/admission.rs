@@ -1,11 +1,11 @@
 //! Which connections are let in, and which one makes room when all slots are taken.
 //!
-//! Strangers can hold slots but cannot keep them: when all are taken, a new connection takes the slot of the one that has
-//! delivered least for longest. A webhook of LINE, whose head arrives within one round trip, is therefore let in whatever
-//! strangers hold, and is never the one to go.
+//! A connection waits outside of actix until its first request's head is complete, which costs little; then it is served.
+//! Strangers can hold slots of both kinds but cannot keep them: when all are taken, a new connection takes the slot of the
+//! one that has delivered least for longest. So a webhook of LINE is let in whatever strangers hold.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -57,11 +57,15 @@ pub(super) struct Admission {
     pub(super) tally: Tally,
 }
 
+/// Connections by id; ids grow with time.
 #[derive(Default)]
 struct Table {
     next: u64,
-    open: HashMap<u64, Arc<Seat>>,
-    by_address: HashMap<IpAddr, usize>,
+    /// Those whose first head is not complete: the first is the oldest.
+    waiting: BTreeMap<u64, Arc<Seat>>,
+    served: HashMap<u64, Arc<Seat>>,
+    by_address: HashMap<IpAddr, HashMap<u64, Arc<Seat>>>,
+    /// Told to close, and not closed yet.
     leaving: usize,
 }
 
@@ -107,19 +111,19 @@ impl Admission {
         &self.limits
     }
 
-    /// A slot for a connection from `peer`. Where there is none left, another connection is told to close.
+    /// A slot for a connection from `peer`, to wait in. Where there is none left, another connection is told to close.
     pub(super) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Slot, Full> {
         let address = peer
             .filter(|peer| !self.proxies.trusts(*peer))
             .map(counted_as);
         let mut table = self.table();
         if let Some(address) = address
-            && table.by_address.get(&address).copied().unwrap_or(0) >= self.limits.per_address
-            && !table.evict(|seat| seat.address == Some(address))
+            && !table.make_room_of(address, self.limits.per_address)
         {
             return Err(Full::Address);
         }
-        if table.open.len() >= self.limits.connections && !table.evict(|_| true) {
+        let open = table.waiting.len() + table.served.len();
+        if open >= self.limits.connections && !table.make_room() {
             return Err(Full::Process);
         }
         let id = table.next;
@@ -131,9 +135,10 @@ impl Admission {
             evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
-        table.open.insert(id, seat.clone());
+        table.waiting.insert(id, seat.clone());
         if let Some(address) = address {
-            *table.by_address.entry(address).or_default() += 1;
+            let own = table.by_address.entry(address).or_default();
+            own.insert(id, seat.clone());
         }
         drop(table);
         Ok(Slot {
@@ -153,43 +158,78 @@ impl Admission {
 
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
-        self.table().open.len()
+        let table = self.table();
+        table.waiting.len() + table.served.len()
     }
 }
 
 impl Table {
-    /// Tells the connection that makes room first, among those that `may` be taken, to close. Looks at each: measured at
-    /// 20 µs for 4,096, which only happens while all slots are taken.
-    fn evict(&mut self, may: impl Fn(&Seat) -> bool) -> bool {
+    /// Makes room for one more connection of `address`, which may have `most`, at the cost of its own.
+    fn make_room_of(&mut self, address: IpAddr, most: usize) -> bool {
+        match self.by_address.get(&address) {
+            Some(own) if own.len() >= most => self.evict(first_to_go(own)),
+            _ => true,
+        }
+    }
+
+    /// Makes room for one more connection: the oldest without a head goes, else one that is served.
+    fn make_room(&mut self) -> bool {
+        let oldest = self.waiting.first_key_value().map(|(id, _)| *id);
+        self.evict(oldest.or_else(|| first_to_go(&self.served)))
+    }
+
+    /// Moves a connection among those that are served, of whom there may be `most`. False: all of those are busy.
+    fn serve(&mut self, id: u64, most: usize) -> bool {
+        let Some(seat) = self.waiting.remove(&id) else {
+            // It was told to close in this moment, and notices when it reads.
+            return true;
+        };
+        if self.served.len() >= most && !self.evict(first_to_go(&self.served)) {
+            self.waiting.insert(id, seat);
+            return false;
+        }
+        self.served.insert(id, seat);
+        true
+    }
+
+    /// Tells a connection to close; it counts no more.
+    fn evict(&mut self, id: Option<u64>) -> bool {
         if self.leaving >= LEAVING {
             return false;
         }
-        let first = self
-            .open
-            .iter()
-            .filter(|(_, seat)| may(seat))
-            .map(|(id, seat)| (seat.rank(), *id))
-            .filter(|((activity, _), _)| *activity < Activity::Busy as u8)
-            .min();
-        let Some(seat) = first.and_then(|(_, id)| self.open.remove(&id)) else {
+        let Some(seat) = id.and_then(|id| self.remove(id)) else {
             return false;
         };
         self.leaving += 1;
-        self.leave(seat.address);
         seat.evicted.store(true, Ordering::Release);
         seat.waker.wake();
         true
     }
 
-    fn leave(&mut self, address: Option<IpAddr>) {
-        let Some(address) = address else { return };
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
+    fn remove(&mut self, id: u64) -> Option<Arc<Seat>> {
+        let seat = self
+            .waiting
+            .remove(&id)
+            .or_else(|| self.served.remove(&id))?;
+        if let Some(address) = seat.address
+            && let Some(own) = self.by_address.get_mut(&address)
+        {
+            own.remove(&id);
+            if own.is_empty() {
                 self.by_address.remove(&address);
             }
         }
+        Some(seat)
     }
+}
+
+/// The connection that makes room first; none if all are busy. Looks at each, of which there are thousands at most.
+fn first_to_go(seats: &HashMap<u64, Arc<Seat>>) -> Option<u64> {
+    let idle = seats
+        .iter()
+        .map(|(id, seat)| (seat.rank(), *id))
+        .filter(|((activity, _), _)| *activity < Activity::Busy as u8);
+    idle.min().map(|(_, id)| id)
 }
 
 impl Seat {
@@ -213,6 +253,12 @@ impl Slot {
         }
     }
 
+    /// The connection's first head is complete. False: as many as may be are being answered.
+    pub(super) fn serve(&self) -> bool {
+        let most = self.admission.limits.served;
+        self.admission.table().serve(self.id, most)
+    }
+
     /// What the connection is doing.
     pub(super) fn activity(&self) -> Activity {
         let index = usize::from(self.seat.activity.load(Ordering::Relaxed));
@@ -233,9 +279,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut table = self.admission.table();
-        if table.open.remove(&self.id).is_some() {
-            table.leave(self.seat.address);
-        } else {
+        if table.remove(self.id).is_none() {
             table.leaving -= 1;
         }
     }
@@ -256,6 +300,7 @@ mod tests {
     fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
         let limits = Limits {
             connections,
+            served: connections.saturating_sub(1).max(1),
             per_address,
             ..Limits::default()
         };
@@ -272,25 +317,50 @@ mod tests {
 
     #[test]
     fn the_connection_that_delivered_least_makes_room_and_a_busy_one_never() {
-        let admission = admission(4, 99);
-        let slots: Vec<_> = (0..4).map(|n| admission.admit(peer(n)).unwrap()).collect();
-        slots[0].does(Activity::Busy);
-        slots[1].does(Activity::Idle);
-        slots[2].does(Activity::Body);
-        let fifth = admission.admit(peer(5)).unwrap();
-        assert!(evicted(&slots[3]), "it had sent no head");
-        fifth.does(Activity::Busy);
-        let sixth = admission.admit(peer(6)).unwrap();
-        assert!(evicted(&slots[2]), "then the one with a slow body");
-        sixth.does(Activity::Busy);
-        let seventh = admission.admit(peer(7)).unwrap();
-        assert!(evicted(&slots[1]), "then the idle one");
-        seventh.does(Activity::Busy);
-        assert_eq!(admission.admit(peer(8)).err(), Some(Full::Process));
+        let admission = admission(6, 99);
+        let slots: Vec<_> = (0..5)
+            .map(|n| {
+                let slot = admission.admit(peer(n)).unwrap();
+                assert!(slot.serve());
+                slot
+            })
+            .collect();
+        let doing = [
+            Activity::Busy,
+            Activity::Idle,
+            Activity::Stalled,
+            Activity::Body,
+            Activity::Head,
+        ];
+        for (slot, activity) in slots.iter().zip(doing) {
+            slot.does(activity);
+        }
+        let mut later = vec![];
+        for gone in (1..5).rev() {
+            let slot = admission.admit(peer(9)).unwrap();
+            slot.does(Activity::Busy);
+            assert!(slot.serve());
+            assert!(evicted(&slots[gone]), "{:?} goes", doing[gone]);
+            later.push(slot);
+        }
+        let one_more = admission.admit(peer(8)).unwrap();
+        assert!(!one_more.serve(), "all are busy");
         assert!(!evicted(&slots[0]));
         drop(slots);
-        assert_eq!(admission.open(), 3);
-        assert!(admission.admit(peer(8)).is_ok());
+        assert!(one_more.serve());
+        assert_eq!(admission.open(), 5);
+    }
+
+    #[test]
+    fn the_oldest_without_a_head_makes_room_for_a_new_connection() {
+        let admission = admission(4, 99);
+        let served = admission.admit(peer(1)).unwrap();
+        assert!(served.serve());
+        served.does(Activity::Idle);
+        let waiting: Vec<_> = (0..4).map(|_| admission.admit(peer(2)).unwrap()).collect();
+        assert!(evicted(&waiting[0]));
+        assert!(!evicted(&waiting[1]) && !evicted(&served));
+        assert_eq!(admission.open(), 4);
     }
 
     #[test]
@@ -298,7 +368,7 @@ mod tests {
         let admission = admission(10, 2);
         let other = admission.admit(peer(1)).unwrap();
         let own: Vec<_> = (0..3).map(|_| admission.admit(peer(9)).unwrap()).collect();
-        assert!(evicted(&own[0]), "the address's oldest");
+        assert_eq!(own.iter().filter(|slot| evicted(slot)).count(), 1);
         assert!(!evicted(&other));
         own.iter().for_each(|slot| slot.does(Activity::Busy));
         assert_eq!(admission.admit(peer(9)).err(), Some(Full::Address));

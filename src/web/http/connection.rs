@@ -68,6 +68,15 @@ impl Connection {
         self.exchange.clone()
     }
 
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Its first head is complete. False: as many connections as may be are being answered.
+    pub(super) fn serve(&self) -> bool {
+        self.exchange.slot.serve()
+    }
+
     fn limits(&self) -> &Limits {
         self.exchange.slot.admission().limits()
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-/// Connections at once, of the whole process. One that has sent no complete request costs about 2 KiB, one inside actix
-/// about 30 KiB.
-const CONNECTIONS: usize = 4096;
+/// Connections at once, of the whole process. One that has sent no complete request costs about 1 KiB.
+const CONNECTIONS: usize = 16_384;
+
+/// Of these, connections that have sent a complete request: each costs about 30 KiB.
+const SERVED: usize = 4096;
 
 /// Open files kept for the database, the object store and LINE.
 const RESERVED_FILES: usize = 256;
@@ -14,6 +16,8 @@ const RESERVED_FILES: usize = 256;
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
+    /// Connections at once that have sent a complete request.
+    pub served: usize,
     /// Connections at once from one address; of IPv6, from one /64. Trusted proxies are exempt.
     pub per_address: usize,
     /// Bytes of a request's head.
@@ -48,6 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS,
+            served: SERVED,
             per_address: 512,
             head_bytes: 32 << 10,
             head: Duration::from_secs(5),

@@ -13,7 +13,7 @@ use actix_web::dev::{AppConfig, Server};
 use tokio::net::TcpStream;
 
 use super::{
-    admission::{Admission, Full, Slot},
+    admission::{Admission, Full},
     connection::Connection,
     exchange::Exchange,
     limits::Limits,
@@ -93,21 +93,23 @@ async fn admit(
     admission: &Arc<Admission>,
 ) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
     let peer = stream.peer_addr().ok();
-    let slot: Slot = match admission.admit(peer.map(|peer| peer.ip())) {
+    let refuse = |stream: &TcpStream, reason| {
+        admission.tally.count(reason);
+        refusal::send(stream, "503 Service Unavailable");
+        gone()
+    };
+    let slot = match admission.admit(peer.map(|peer| peer.ip())) {
         Ok(slot) => slot,
-        Err(full) => {
-            admission.tally.count(match full {
-                Full::Process => Reason::Full,
-                Full::Address => Reason::Address,
-            });
-            refusal::send(&stream, "503 Service Unavailable");
-            return Err(gone());
-        }
+        Err(Full::Process) => return Err(refuse(&stream, Reason::Full)),
+        Err(Full::Address) => return Err(refuse(&stream, Reason::Address)),
     };
     let mut connection = Connection::new(stream, Exchange::new(slot));
-    match poll_fn(|cx| connection.poll_head(cx)).await? {
+    if !poll_fn(|cx| connection.poll_head(cx)).await? {
+        return Err(gone());
+    }
+    match connection.serve() {
         true => Ok((connection, peer)),
-        false => Err(gone()),
+        false => Err(refuse(connection.stream(), Reason::Full)),
     }
 }
 

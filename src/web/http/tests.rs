@@ -370,6 +370,7 @@ async fn requests_hidden_behind_a_chunked_body_are_not_begun_one_by_one() {
 async fn slow_connections_make_room_and_busy_ones_are_kept() {
     let site = Site::new(Limits {
         connections: 20,
+        served: 15,
         per_address: 100,
         ..ample()
     });
