@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
+    embedded::Account,
     media::Reach,
     objects::{Access, Encryption},
 };
@@ -50,6 +51,16 @@ pub struct Places {
     /// Best on another machine, or where nobody can delete.
     #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',', global = true)]
     pub ledger_copies: Vec<Url>,
+
+    /// Account that the service works as when root starts it: a name, or a user id. `root` stays root. Default: the owner of
+    /// DATA_DIR; where that is root, `line-chat-archive` if there is such an account, else `nobody`.
+    #[arg(long, env = "RUN_AS", global = true)]
+    pub run_as: Option<String>,
+
+    /// The account to go on as once root is not needed any more, found from RUN_AS by `app::privileges`; `None` stays what
+    /// this process is.
+    #[arg(skip)]
+    pub service: Option<Account>,
 
     /// Form of the log on standard error.
     #[arg(

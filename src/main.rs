@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use line_chat_archive::{
-    app,
+    app::{self, privileges},
     config::{Credentials, Places, Serve},
     telemetry,
 };
@@ -143,9 +143,20 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     telemetry::start(cli.places.log_format);
     no_core_dump();
+    let prepared = match &cli.command {
+        Command::Demo { .. } => privileges::prepare_demo(&mut cli.places),
+        // It reads what it is shown, and needs no archive.
+        Command::Erasures(Erasures::Verify {
+            export: Some(_), ..
+        }) => Ok(()),
+        _ => privileges::prepare(&mut cli.places),
+    };
+    if let Err(error) = prepared {
+        return failed(&error);
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -155,7 +166,7 @@ fn main() -> ExitCode {
 
 async fn run(places: &Places, command: Command) -> ExitCode {
     let done = match command {
-        Command::Demo { listen } => app::demo::demo(listen, &say).await,
+        Command::Demo { listen } => app::demo::demo(places, listen, &say).await,
         Command::Serve(serve) => app::serve::serve(places, &serve, &say).await,
         Command::Migrate => app::database::migrate(places, &say).await,
         Command::Channel(command) => match command {

@@ -138,9 +138,17 @@ impl Running {
         let log = ground.directory().join(format!("{name}.log"));
         let secret_key = ground.directory().join(format!("{name}.key"));
         std::fs::write(&secret_key, [7; 32])?;
+        std::fs::set_permissions(
+            &secret_key,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )?;
         let mut command = app.command()?;
         if app == App::Python {
             command.arg(&port);
+        }
+        if rustix::process::geteuid().is_root() {
+            // The database knows no other account than this one.
+            command.env("RUN_AS", "root");
         }
         let process = command
             .env("PORT", &port)

@@ -50,8 +50,11 @@ impl Ground {
 
     /// Makes an empty database and says how to reach it.
     pub async fn database(&self, name: &str) -> Result<PgConnectOptions> {
-        self.run(&format!("create database {name}")).await?;
-        Ok(self.embedded.connect_options(name))
+        let options = self.embedded.connect_options(name);
+        let owner = options.get_username();
+        self.run(&format!("create database {name} owner {owner}"))
+            .await?;
+        Ok(options)
     }
 
     /// Removes a database, whoever is connected.
@@ -95,7 +98,7 @@ impl Ground {
     }
 
     async fn run(&self, sql: &str) -> Result<()> {
-        let options = self.embedded.connect_options("postgres");
+        let options = self.embedded.superuser_options("postgres");
         let mut db = PgConnection::connect_with(&options).await?;
         db.execute(AssertSqlSafe(sql.to_owned())).await?;
         Ok(db.close().await?)

@@ -9,6 +9,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use super::privileges;
 use crate::{MIGRATOR, config::Places, embedded::Embedded};
 
 /// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
@@ -42,23 +43,33 @@ impl Database {
         Ok(database)
     }
 
-    /// Finds the database and leaves it as it is, for a command that only looks.
+    /// Finds the database and leaves it as it is, for a command that only looks. Root is given up with this, as `places`
+    /// says: PostgreSQL runs by then.
     ///
     /// # Errors
-    /// There is none, and none could be made.
+    /// There is none, and none could be made; or the account that takes root's place could not use the archive.
     pub async fn find(places: &Places) -> anyhow::Result<Self> {
         let say = |line: &str| tracing::info!("{line}");
         let (options, embedded) = match &places.database_url {
             Some(url) => (parse(url.expose_secret())?, None),
             None => {
-                let embedded = Embedded::start(&places.data_dir, &say).await?;
+                let embedded = match &places.service {
+                    Some(service) => Embedded::start_for(&places.data_dir, service, &say).await?,
+                    None => Embedded::start(&places.data_dir, &say).await?,
+                };
+                privileges::warn_of_shared(places, embedded.account());
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };
-        Ok(Self {
+        let database = Self {
             options: quiet(options),
             embedded,
-        })
+        };
+        if let Err(error) = privileges::give_up_root(places) {
+            database.close().await?;
+            return Err(error);
+        }
+        Ok(database)
     }
 
     /// One connection, for a command that needs no more.

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     MIGRATOR,
     clock::Clock,
+    config::Places,
     embedded::Scratch,
     fake_line::{Channel, FakeLine, cast},
     line::client::LineApi,
@@ -45,13 +46,21 @@ const PACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// What keeps it from starting.
-pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
+pub async fn demo(
+    places: &Places,
+    listen: SocketAddr,
+    say: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<()> {
     say("Starting a private PostgreSQL …");
-    let scratch = Scratch::start(say).await?;
+    let listener = free(listen)?;
+    let scratch = Scratch::start_for(places.service.as_ref(), say).await?;
     let database = scratch
-        .create_database("demo")
+        .service_database("demo")
         .await?
         .disable_statement_logging();
+    if let Some(account) = &places.service {
+        account.become_for_good()?;
+    }
     let mut db = database.connect().await?;
     MIGRATOR.run(&mut db).await?;
 
@@ -59,7 +68,9 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
     let line = FakeLine::start()?;
     let tokyo = line.channel("Shop Tokyo");
     let bangkok = line.channel("Bangkok desk");
-    let files = tempfile::TempDir::with_prefix("line-chat-archive-")?;
+    // The directory for temporary files may be root's alone.
+    let files = tempfile::TempDir::with_prefix("line-chat-archive-")
+        .or_else(|_| tempfile::TempDir::with_prefix_in("line-chat-archive-", "/tmp"))?;
     let shelf = Directory::open(&files.path().join("keyring"))?;
     let secret = SecretKey::random();
     let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
@@ -88,7 +99,7 @@ pub async fn demo(listen: SocketAddr, say: &(dyn Fn(&str) + Sync)) -> anyhow::Re
         line: LineApi::new(line_url.clone(), line_url)?,
         reach: Reach::Anywhere,
         clock,
-        listener: free(listen)?,
+        listener,
         public_url: None,
         proxies: Default::default(),
         stickers: false,

@@ -1,15 +1,12 @@
 //! `erasures verify | export`: the ledger, checked and handed out.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
-use super::{database::Database, keys, serve};
+use super::{database::Database, keys, privileges::Output, serve};
 use crate::{
     clock::Clock,
     config::Places,
@@ -226,6 +223,7 @@ pub async fn export(
         }
         None => None,
     };
+    let out = Output::open(places, out)?;
     let database = Database::find(places).await?;
     let mut db = database.connect().await?;
     let signer = keys::signer(&keys::secret(places, &mut db).await?);
@@ -260,7 +258,7 @@ pub async fn export(
     drop(db);
     database.close().await?;
     export::write(
-        out,
+        &out.path,
         &Export {
             first,
             records: &records,
@@ -271,7 +269,7 @@ pub async fn export(
             earlier: earlier.as_deref(),
         },
     )?;
-    let path: PathBuf = std::path::absolute(out)?;
+    let path = out.shown;
     say(&format!(
         "{} of {size} records written to {}. Check: line-chat-archive erasures verify --export {}",
         records.len(),

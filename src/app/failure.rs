@@ -2,6 +2,8 @@
 
 use sqlx::migrate::MigrateError;
 
+use super::privileges;
+
 /// The error and its causes. Of the database's only the SQLSTATE or a plain word: its texts may hold values.
 pub fn in_words(error: &anyhow::Error) -> String {
     let mut words = Vec::new();
@@ -16,7 +18,7 @@ pub fn in_words(error: &anyhow::Error) -> String {
             _ => words.push(cause.to_string()),
         }
     }
-    words.join(": ")
+    privileges::with_real_paths(words.join(": "))
 }
 
 fn of_database(error: &sqlx::Error) -> String {

@@ -8,6 +8,7 @@ pub mod erasures;
 pub mod failure;
 pub mod keys;
 pub mod operators;
+pub mod privileges;
 pub mod serve;
 pub mod service;
 pub mod trace;

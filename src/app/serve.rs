@@ -28,6 +28,8 @@ const FIRST_CHANNEL: &str = "default";
 pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let _lock = DataDirLock::take(&places.data_dir)?;
     let clock = Clock::system();
+    // A port below 1024 takes root, which is given up with the database.
+    let listener = bind(serve.listen)?;
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     let keyring = keys::open(places, &mut db).await?;
@@ -61,7 +63,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: serve.external_content.into(),
         clock,
-        listener: bind(serve.listen)?,
+        listener,
         public_url: serve.public_url.clone(),
         proxies: serve.trusted_proxies.clone().into(),
         stickers: serve.sticker_cdn == Switch::On,

@@ -18,14 +18,14 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for the database in `data`: of its major version if it exists, else the newest.
+    /// The programs for the database in `data`: of the major version that made it (`made_by`), or for a new one the newest.
     /// Where the machine has none at all they are brought.
     pub(super) async fn for_data(
         data: &Path,
-        owner: Owner,
+        made_by: Option<u32>,
+        owner: &Owner,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
-        let made_by = version_of(data);
         let mut found = match env::var_os("POSTGRES_BIN").map(PathBuf::from) {
             Some(dir) => match Self::probe(&dir, owner).await {
                 Some(binaries) => vec![binaries],
@@ -48,7 +48,7 @@ impl Binaries {
         choose(found, made_by, data)
     }
 
-    async fn installed(owner: Owner) -> Vec<Self> {
+    async fn installed(owner: &Owner) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
         for dir in places() {
             // /usr/local/bin often holds links, or wrapper scripts: a link is followed, a wrapper comes after
@@ -70,7 +70,7 @@ impl Binaries {
 
     /// Asks the server in `dir` for its version, as the user it will run as: found in a home that user can't enter
     /// is not found.
-    async fn probe(dir: &Path, owner: Owner) -> Option<Self> {
+    async fn probe(dir: &Path, owner: &Owner) -> Option<Self> {
         let all_there = ["initdb", "pg_ctl", "postgres"]
             .iter()
             .all(|name| dir.join(name).is_file());
@@ -87,15 +87,6 @@ impl Binaries {
             major,
         })
     }
-}
-
-/// The major version that made the database in `data`; none if there is none.
-fn version_of(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("PG_VERSION"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
 }
 
 fn choose(

@@ -1,32 +1,29 @@
 //! A database cluster: its directory, made with `initdb`, its settings, the way to it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use super::{
-    EmbeddedError,
+    Account, EmbeddedError,
     binaries::Binaries,
+    files::Files,
     owner::Owner,
     patience::{last, patiently},
-    place,
+    place, roles,
 };
 use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-/// The database's superuser; the server lets in whom the socket's directory lets in.
-const USER: &str = "archive";
-
 #[derive(Debug)]
 pub(super) struct Cluster {
-    /// Holds `data/`, `log/` and usually the socket; 0700 and the owner's.
-    pub(super) base: PathBuf,
-    pub(super) owner: Owner,
+    /// Holds `data/`, `log/` and usually the socket. Belongs to PostgreSQL's account.
+    pub(super) base: Files,
     pub(super) binaries: Binaries,
-    pub(super) socket_dir: PathBuf,
+    /// Holds the socket.
+    pub(super) socket: Files,
+    /// The account that the service works as, if it is another than this process's.
+    service: Option<Account>,
     durability: Durability,
 }
 
@@ -42,58 +39,63 @@ pub(super) enum Durability {
 impl Cluster {
     /// The cluster in `base`, made if there is none yet. Doesn't start it.
     pub(super) async fn open(
-        base: &Path,
-        owner: Owner,
+        base: Files,
+        service: Option<&Account>,
         durability: Durability,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
         if base
+            .path()
             .to_string_lossy()
             .contains(['"', '\'', '$', '`', '\\', '\n'])
         {
-            return Err(EmbeddedError::OddPath(base.into()));
+            return Err(EmbeddedError::OddPath(base.path().into()));
         }
-        let binaries = Binaries::for_data(&base.join("data"), owner, say).await?;
-        let socket_dir = place::socket_dir(base, owner)?;
+        let version = base.read("data/PG_VERSION")?;
+        let made_by = version.as_ref().and_then(|text| text.trim().parse().ok());
+        let data = base.path().join("data");
+        let binaries = Binaries::for_data(&data, made_by, base.owner(), say).await?;
         let cluster = Self {
-            base: base.into(),
-            owner,
+            socket: place::socket_dir(&base, service)?,
+            base,
             binaries,
-            socket_dir,
+            service: service.cloned(),
             durability,
         };
-        if !cluster.data().join("PG_VERSION").exists() {
+        if version.is_none() {
             cluster.init(say).await?;
         }
         Ok(cluster)
     }
 
+    pub(super) fn owner(&self) -> &Owner {
+        self.base.owner()
+    }
+
     pub(super) fn data(&self) -> PathBuf {
-        self.base.join("data")
+        self.base.path().join("data")
     }
 
     /// `initdb` writes beside the place, and a rename makes it real: a crash leaves no half database.
     async fn init(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
+        const UNFINISHED: &str = "data.unfinished";
         say(&format!(
             "making a PostgreSQL {} database in {} …",
             self.binaries.major,
-            self.base.display()
+            self.base.path().display()
         ));
-        let unfinished = self.base.join("data.unfinished");
-        fs::remove_dir_all(&unfinished)
-            .or_else(place::absent_is_fine)
-            .map_err(EmbeddedError::file(&unfinished))?;
-        let mut initdb = self.owner.command(self.binaries.dir.join("initdb"));
+        self.base.remove_all(UNFINISHED)?;
+        let mut initdb = self.owner().command(self.binaries.dir.join("initdb"));
         initdb
             .args(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"])
             .args([
-                "--auth-local=trust",
+                "--auth-local=peer",
                 "--auth-host=reject",
                 "--username",
-                USER,
+                roles::SUPERUSER,
                 "-D",
             ])
-            .arg(&unfinished);
+            .arg(self.base.path().join(UNFINISHED));
         if self.durability == Durability::None {
             initdb.arg("--no-sync");
         }
@@ -108,53 +110,68 @@ impl Cluster {
                 said: last(&said),
             });
         }
-        let conf = unfinished.join("postgresql.conf");
-        let made = fs::read_to_string(&conf).map_err(EmbeddedError::file(&conf))?;
-        fs::write(&conf, made + "\ninclude 'archive.conf'\n")
-            .map_err(EmbeddedError::file(&conf))?;
-        let data = self.data();
-        fs::rename(&unfinished, &data).map_err(EmbeddedError::file(&data))?;
-        fs::File::open(&self.base)
-            .and_then(|base| base.sync_all())
-            .map_err(EmbeddedError::file(&self.base))
+        let conf = format!("{UNFINISHED}/postgresql.conf");
+        let made = self.base.read(&conf)?.unwrap_or_default();
+        let settings = made + "\ninclude 'archive.conf'\n";
+        self.base.write(&conf, &settings)?;
+        self.base.rename(UNFINISHED, "data")
     }
 
+    /// Writes the settings, and who may connect.
     pub(super) fn write_settings(&self) -> Result<(), EmbeddedError> {
-        let conf = self.data().join("archive.conf");
         let durability = match self.durability {
             Durability::Full => "",
             Durability::None => "fsync = off\nfull_page_writes = off\n",
         };
+        // Its directory lets only the service's account pass, and the server asks which account it is.
+        let mode = if self.is_shared() { "0777" } else { "0700" };
         let settings = format!(
-            "{}{durability}unix_socket_directories = '{}'\nlog_directory = '{}'\n",
+            "{}{durability}unix_socket_permissions = {mode}\nunix_socket_directories = '{}'\nlog_directory = '{}'\n",
             include_str!("archive.conf"),
-            self.socket_dir.display(),
+            self.socket.path().display(),
             self.log_dir().display(),
         );
-        self.owner.furnish(&self.log_dir())?;
-        fs::write(&conf, settings).map_err(EmbeddedError::file(&conf))
+        self.base.make_dir("log")?;
+        self.base.write("data/archive.conf", &settings)?;
+        self.base.write("data/pg_hba.conf", roles::HBA)?;
+        let ident = roles::ident(self.owner().account(), self.service.as_ref());
+        self.base.write("data/pg_ident.conf", &ident)
+    }
+
+    /// Whether the service works as another account than PostgreSQL.
+    pub(super) fn is_shared(&self) -> bool {
+        let postgres = self.owner().account();
+        self.service
+            .as_ref()
+            .is_some_and(|service| service.uid() != postgres.uid())
     }
 
     pub(super) fn log_dir(&self) -> PathBuf {
-        self.base.join("log")
+        self.base.path().join("log")
     }
 
-    /// How to reach `database` on this server. No `PG*` variable has a say.
-    pub(super) fn connect_options(&self, database: &str) -> PgConnectOptions {
+    /// How to reach `database` on this server, as `role`. No `PG*` variable has a say.
+    pub(super) fn connect_options(&self, database: &str, role: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
+            .socket(self.socket.path())
             .port(5432)
-            .username(USER)
+            .username(role)
             .password("")
             .ssl_mode(PgSslMode::Disable)
             .application_name("line-chat-archive")
             .database(database)
     }
 
-    /// A connection for housekeeping.
+    /// A connection for housekeeping, as the superuser.
     pub(super) async fn connect(&self) -> Result<PgConnection, EmbeddedError> {
-        let options = self.connect_options("postgres");
-        PgConnection::connect_with(&options)
+        self.connect_to("postgres").await
+    }
+
+    /// The same to another database. A function or operator that the service's role has made must not be found there
+    /// instead of PostgreSQL's own: the superuser would run it.
+    pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, EmbeddedError> {
+        let options = self.connect_options(database, roles::SUPERUSER);
+        PgConnection::connect_with(&options.options([("search_path", "pg_catalog")]))
             .await
             .map_err(|e| EmbeddedError::refused(&e))
     }

@@ -31,8 +31,11 @@ pub enum EmbeddedError {
         /// The majors found here.
         found: String,
     },
-    /// The database directory belongs to somebody else.
-    #[error("{dir} belongs to user id {uid}: run this as that user or as root")]
+    /// The database directory belongs to an account that PostgreSQL may not run as here.
+    #[error(
+        "{dir} belongs to user id {uid}, which is not an account that this process may run PostgreSQL as. Run this as that \
+         user; root runs it as postgres, nobody or the account of the service"
+    )]
     NotYours {
         /// The directory.
         dir: PathBuf,
@@ -41,14 +44,60 @@ pub enum EmbeddedError {
     },
     /// The unprivileged user that the server runs as may not enter.
     #[error(
-        "PostgreSQL can't run as root, and user id {uid} may not enter {dir}: give every directory above it o+x, or move DATA_DIR"
+        "PostgreSQL can't run as root, and user {account} may not enter {dir}: give every directory above it o+x, or move DATA_DIR"
     )]
     Unreachable {
         /// The directory.
         dir: PathBuf,
-        /// Whom the server would run as.
-        uid: u32,
+        /// The account that the server would run as.
+        account: String,
     },
+    /// Where the database should be there is a link that root doesn't follow.
+    #[error(
+        "{link} is a link to another place than {known}, and root does not follow it: another account may have made it. \
+         Move the database to where the link is, or mount its disk there"
+    )]
+    OddLink {
+        /// The link.
+        link: PathBuf,
+        /// Where it may lead.
+        known: PathBuf,
+    },
+    /// `RUN_AS`, or the owner of the data directory, is no account of this machine.
+    #[error(
+        "there is no account {0} on this machine: make it (useradd --system), or set RUN_AS to one that exists"
+    )]
+    NoAccount(String),
+    /// The service would work in a directory that another account owns.
+    #[error(
+        "the data directory belongs to {owner}, and RUN_AS says {account}: give it to {account} (chown -R, without the \
+         directory postgres), or leave RUN_AS away"
+    )]
+    OtherOwner {
+        /// The account of `RUN_AS`.
+        account: String,
+        /// The directory's owner.
+        owner: String,
+    },
+    /// What root's group may do is too much for the service.
+    #[error("the primary group of {0} is root's: set RUN_AS to another account")]
+    GroupOfRoot(String),
+    /// Root could not be given up.
+    #[error(
+        "root cannot be given up for {account} ({source}): start this as {account}, or set RUN_AS to root to stay root"
+    )]
+    CannotBecome {
+        /// The account.
+        account: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory that is not the archive's alone would be given to the service's account.
+    #[error(
+        "{0} holds other files and no archive, and would be given to the service's account: set DATA_DIR to a directory of \
+         its own"
+    )]
+    OtherUse(PathBuf),
     /// `pg_ctl` hands the path to a shell inside double quotes.
     #[error(
         "{0} has a quote, a dollar sign, a backslash or a line break in its name; choose another DATA_DIR"

@@ -1,15 +1,19 @@
-//! Locks on files, which the kernel lets go of when their process dies, however it dies.
+//! Locks on files, which the kernel lets go of when their process dies, however it dies. The files lie in the data
+//! directory, where PostgreSQL's account can't open them, and stay open: they are locked again after root is given up.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
-    path::{Path, PathBuf},
+    fs::{File, TryLockError},
+    io::{Read, Write},
+    path::Path,
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{EmbeddedError, place};
+use super::{EmbeddedError, place::DataDir};
+
+const TURN: &str = "postgres-turn.lock";
+const USERS: &str = "postgres-users.lock";
 
 /// One `serve` for each data directory. Held as long as this value lives.
 #[derive(Debug)]
@@ -21,15 +25,16 @@ impl DataDirLock {
     /// Takes `DATA_DIR/serve.lock`, making the directory if absent. Fails at once, with the other's process id,
     /// if another process holds it.
     pub fn take(data_dir: &Path) -> Result<Self, EmbeddedError> {
-        let data_dir = place::data_dir(data_dir)?;
-        let path = data_dir.join("serve.lock");
-        let mut file = open(&path)?;
+        let data = DataDir::open(data_dir)?;
+        let path = data.path().join("serve.lock");
+        let mut file = data.lock_file("serve.lock")?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&path).unwrap_or_default();
+                let mut pid = String::new();
+                let _ = file.take(20).read_to_string(&mut pid);
                 return Err(EmbeddedError::AlreadyServed {
-                    dir: data_dir,
+                    dir: data.path().into(),
                     pid: pid.trim().to_owned(),
                 });
             }
@@ -46,54 +51,54 @@ impl DataDirLock {
 /// So an admin command that came first can't take the server away from a `serve` that came later.
 #[derive(Debug)]
 pub(super) struct Users {
-    base: PathBuf,
+    turn: File,
     users: File,
 }
 
-impl Users {
-    /// Waits for its turn to start or stop the cluster in `base`; the turn ends when the file is dropped.
-    pub(super) async fn turn(base: &Path) -> Result<File, EmbeddedError> {
-        let path = base.join("turn.lock");
-        let file = open(&path)?;
-        while let Err(e) = file.try_lock() {
-            match e {
-                TryLockError::WouldBlock => sleep(Duration::from_millis(50)).await,
-                TryLockError::Error(source) => return Err(EmbeddedError::File { path, source }),
-            }
-        }
-        Ok(file)
-    }
+/// The turn to start or stop a cluster; it ends when this value is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a>(&'a File);
 
-    /// Whether no process is counted in.
-    pub(super) fn none(base: &Path) -> Result<bool, EmbeddedError> {
-        Ok(open(&base.join("users.lock"))?.try_lock().is_ok())
-    }
-
-    /// Counts this process in. Call it within one's turn.
-    pub(super) fn enter(base: &Path) -> Result<Self, EmbeddedError> {
-        let path = base.join("users.lock");
-        let users = open(&path)?;
-        users.lock_shared().map_err(EmbeddedError::file(path))?;
-        Ok(Self {
-            base: base.into(),
-            users,
-        })
-    }
-
-    /// Counts this process out; whether it was the last. Gives the turn, within which the cluster may be stopped.
-    pub(super) async fn leave(self) -> Result<(bool, File), EmbeddedError> {
-        let turn = Self::turn(&self.base).await?;
-        let last = self.users.unlock().is_ok() && self.users.try_lock().is_ok();
-        Ok((last, turn))
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // It fails on a closed file only.
+        let _ = self.0.unlock();
     }
 }
 
-fn open(path: &Path) -> Result<File, EmbeddedError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(EmbeddedError::file(path))
+impl Users {
+    pub(super) fn open(data: &DataDir) -> Result<Self, EmbeddedError> {
+        Ok(Self {
+            turn: data.lock_file(TURN)?,
+            users: data.lock_file(USERS)?,
+        })
+    }
+
+    /// Waits for its turn to start or stop the cluster.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, EmbeddedError> {
+        while let Err(e) = self.turn.try_lock() {
+            match e {
+                TryLockError::WouldBlock => sleep(Duration::from_millis(50)).await,
+                TryLockError::Error(source) => return Err(EmbeddedError::file(TURN)(source)),
+            }
+        }
+        Ok(Turn(&self.turn))
+    }
+
+    /// Whether no process is counted in. Call it within one's turn, and before [`Users::enter`].
+    pub(super) fn none(&self) -> bool {
+        self.users.try_lock().is_ok()
+    }
+
+    /// Counts this process in. Call it within one's turn.
+    pub(super) fn enter(&self) -> Result<(), EmbeddedError> {
+        let shared = self.users.lock_shared();
+        shared.map_err(EmbeddedError::file(USERS))
+    }
+
+    /// Counts this process out; whether it was the last. Call it within one's turn, within which the cluster may be
+    /// stopped.
+    pub(super) fn leave(&self) -> bool {
+        self.users.unlock().is_ok() && self.users.try_lock().is_ok()
+    }
 }

@@ -1,27 +1,40 @@
 //! A private PostgreSQL for a data directory: found or brought, made, started, adopted, stopped.
 //!
-//! It listens on a unix socket only, in a directory that is closed to everybody but its user; durability is at
-//! PostgreSQL's defaults, and the settings in `archive.conf` see to it that the server's own files forget.
+//! It listens on a unix socket only, in a directory that only its account and the service's may pass, and asks the kernel
+//! who is at the other end (`roles`); durability is at PostgreSQL's defaults, and the settings in `archive.conf` see to it
+//! that the server's own files forget.
+//!
+//! Where root starts it, PostgreSQL has an account of its own, which owns the database's directory and may be in an
+//! attacker's hands. So root does nothing in that directory by itself (`files`), opens and hands out directories by handle
+//! (`place`, `handover`), and the process that started it can go on as the service's account ([`Account::become_for_good`]).
 
+mod account;
 mod binaries;
 mod bring;
 mod cluster;
 mod error;
+mod files;
+mod handover;
+mod keeper;
 mod lock;
 mod owner;
 mod patience;
 mod place;
+mod roles;
 mod scratch;
 mod server;
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection, Executor, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 
+pub use account::{Account, service_account};
 use cluster::{Cluster, Durability};
 pub use error::EmbeddedError;
+use keeper::Keeper;
 pub use lock::DataDirLock;
 use lock::Users;
+pub use place::DataDir;
 pub use scratch::Scratch;
 
 /// The database every command works on.
@@ -35,6 +48,8 @@ const ELSEWHERE: &str = "/var/lib/line-chat-archive";
 pub struct Embedded {
     cluster: Cluster,
     users: Users,
+    /// Stops the server once this process is another account.
+    keeper: Option<Keeper>,
 }
 
 impl Embedded {
@@ -45,56 +60,75 @@ impl Embedded {
         data_dir: &Path,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
-        Self::start_with(data_dir, Path::new(ELSEWHERE), say).await
+        Self::start_with(data_dir, Path::new(ELSEWHERE), None, say).await
+    }
+
+    /// The same for a process that is root and goes on as the account `service` after this. The data directory is given to
+    /// that account, but for `postgres` in it.
+    pub async fn start_for(
+        data_dir: &Path,
+        service: &Account,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Self, EmbeddedError> {
+        Self::start_with(data_dir, Path::new(ELSEWHERE), Some(service), say).await
     }
 
     async fn start_with(
         data_dir: &Path,
         elsewhere: &Path,
+        service: Option<&Account>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
-        let data_dir = place::data_dir(data_dir)?;
-        let (base, owner) = place::base(&data_dir, elsewhere, say).await?;
-        let _turn = Users::turn(&base).await?;
-        let cluster = Cluster::open(&base, owner, Durability::Full, say).await?;
-        cluster.start(Users::none(&base)?, say).await?;
-        let users = Users::enter(&base)?;
-        create_if_absent(&cluster).await?;
-        Ok(Self { cluster, users })
+        let data = DataDir::open(data_dir)?;
+        let users = Users::open(&data)?;
+        let others =
+            || "  waiting for another process that starts or stops PostgreSQL …".to_owned();
+        let turn = patience::patiently(say, others, users.turn()).await?;
+        let base = place::base(&data, elsewhere, service, say)?;
+        let cluster = Cluster::open(base, service, Durability::Full, say).await?;
+        cluster.start(users.none(), say).await?;
+        users.enter()?;
+        cluster.make_roles().await?;
+        cluster.make_database(DATABASE).await?;
+        let keeper = match service {
+            Some(service) => {
+                data.hand_over(service)?;
+                Some(Keeper::start(&cluster)?)
+            }
+            None => None,
+        };
+        drop(turn);
+        Ok(Self {
+            cluster,
+            users,
+            keeper,
+        })
     }
 
-    /// How to reach the database `database` ("archive" is the one that is there) on this server.
+    /// How the service's role reaches the database `database` ("archive" is the one that is there) on this server.
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
-        self.cluster.connect_options(database)
+        self.cluster.connect_options(database, roles::SERVICE)
+    }
+
+    /// How the superuser reaches it: for root and PostgreSQL's account only.
+    pub fn superuser_options(&self, database: &str) -> PgConnectOptions {
+        self.cluster.connect_options(database, roles::SUPERUSER)
+    }
+
+    /// The account that PostgreSQL runs as.
+    pub fn account(&self) -> &Account {
+        self.cluster.owner().account()
     }
 
     /// Stops the server, unless another process still uses it. Close the pools before.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
-        let (last, _turn) = self.users.leave().await?;
-        if last {
-            self.cluster.stop().await
-        } else {
-            Ok(())
+        let _turn = self.users.turn().await?;
+        match (self.users.leave(), self.keeper) {
+            (false, _) => Ok(()),
+            (true, Some(keeper)) => keeper.stop().await,
+            (true, None) => self.cluster.stop().await,
         }
     }
-}
-
-async fn create_if_absent(cluster: &Cluster) -> Result<(), EmbeddedError> {
-    let refused = |e| EmbeddedError::refused(&e);
-    let mut connection = cluster.connect().await?;
-    let there: bool =
-        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-            .bind(DATABASE)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(refused)?;
-    if !there {
-        connection
-            .execute(AssertSqlSafe(format!("create database {DATABASE}")))
-            .await
-            .map_err(refused)?;
-    }
-    connection.close().await.map_err(refused)
 }
 
 #[cfg(test)]

@@ -1,77 +1,75 @@
-//! Whom PostgreSQL runs as: it refuses root, so as root we drop to somebody unprivileged.
+//! Which account PostgreSQL runs as: it refuses root, so root drops to an unprivileged account.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-    process::Stdio,
-};
+use std::{io, path::Path, process::Stdio};
 
+use nix::unistd::geteuid;
+use rustix::fs::{Access, access};
 use tokio::process::Command;
 
-use super::EmbeddedError;
+use super::{Account, EmbeddedError};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Accounts that PostgreSQL may run as when root starts it, the better one first.
+const LESSER: [&str; 2] = ["postgres", "nobody"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
-    uid: u32,
-    gid: u32,
-    /// We are root, and become this user for each program of PostgreSQL's.
+    account: Account,
+    /// This process is root, and becomes the account for each program of PostgreSQL's and each of its files.
     drops: bool,
 }
 
 impl Owner {
-    /// Whom a new database should belong to: ourselves, or for root `postgres`, else `nobody`
+    /// Whom a new database should belong to: this process's account, or for root `postgres`, else `nobody`
     /// (`initdb` wants a name in `/etc/passwd`).
     pub(super) fn for_new() -> Result<Self, EmbeddedError> {
-        let (uid, gid) = ourselves();
-        if uid != 0 {
+        let uid = geteuid();
+        if !uid.is_root() {
+            let account = Account::current();
+            let account = account.ok_or_else(|| EmbeddedError::NoAccount(uid.to_string()))?;
             return Ok(Self {
-                uid,
-                gid,
+                account,
                 drops: false,
             });
         }
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| passwd.lines().find_map(|line| ids_of(name, line)))
-            .map(|(uid, gid)| Self {
-                uid,
-                gid,
-                drops: true,
-            })
-            .ok_or(EmbeddedError::NobodyToBe)
+        let account = LESSER.iter().find_map(|name| Account::named(name));
+        Ok(Self {
+            account: account.ok_or(EmbeddedError::NobodyToBe)?,
+            drops: true,
+        })
     }
 
-    /// Whom the database in `dir` already belongs to. That the `postgres` user came later doesn't change it.
-    pub(super) fn of(dir: &Path) -> Result<Self, EmbeddedError> {
-        let meta = fs::metadata(dir).map_err(EmbeddedError::file(dir))?;
-        let (us, _) = ourselves();
-        match meta.uid() {
-            0 => Self::for_new(),
-            uid if us == 0 || us == uid => Ok(Self {
-                uid,
-                gid: meta.gid(),
-                drops: us == 0,
+    /// The owner of an existing database in `dir`, whose user id is `uid`. That the account `postgres` came later doesn't
+    /// change it. Root becomes only an account that is meant for it: one of [`LESSER`], or one of `trusted`.
+    pub(super) fn existing(dir: &Path, uid: u32, trusted: &[u32]) -> Result<Self, EmbeddedError> {
+        let us = geteuid();
+        let known = || {
+            let mut lesser = LESSER.iter().filter_map(|name| Account::named(name));
+            lesser.any(|account| account.uid() == uid) || trusted.contains(&uid)
+        };
+        let ours = us.as_raw() == uid || (us.is_root() && known());
+        match Account::of_uid(uid) {
+            Some(account) if ours && uid != 0 => Ok(Self {
+                account,
+                drops: us.is_root(),
             }),
-            uid => Err(EmbeddedError::NotYours {
+            _ => Err(EmbeddedError::NotYours {
                 dir: dir.into(),
                 uid,
             }),
         }
     }
 
-    pub(super) fn uid(self) -> u32 {
-        self.uid
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
-    pub(super) fn drops(self) -> bool {
+    pub(super) fn drops(&self) -> bool {
         self.drops
     }
 
-    /// A program to be run as this user, with nothing of our environment: `PG*` variables and locales stay out.
+    /// A program to be run as this account, with nothing of our environment: `PG*` variables and locales stay out.
     /// std lets go of root's supplementary groups by itself when it changes the user.
-    pub(super) fn command(self, program: impl AsRef<Path>) -> Command {
+    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command
             .env_clear()
@@ -80,55 +78,24 @@ impl Owner {
             .current_dir("/")
             .stdin(Stdio::null());
         if self.drops {
-            command.uid(self.uid).gid(self.gid);
+            command.uid(self.account.uid()).gid(self.account.gid());
         }
         command
     }
 
-    /// Whether this user may enter `dir`. The kernel is asked, not the mode bits: it knows every rule.
-    pub(super) async fn reaches(self, dir: &Path) -> bool {
-        let mut command = self.command("/bin/sh");
-        command
-            .args(["-c", r#"cd -- "$1""#, "sh"])
-            .arg(dir)
-            .stderr(Stdio::null());
-        command.status().await.is_ok_and(|status| status.success())
-    }
-
-    /// Makes `dir` (and what is above it) if absent, gives it to this user, and closes it to everybody else.
-    pub(super) fn furnish(self, dir: &Path) -> Result<(), EmbeddedError> {
-        let err = || EmbeddedError::file(dir);
-        fs::create_dir_all(dir).map_err(err())?;
-        if self.drops {
-            std::os::unix::fs::chown(dir, Some(self.uid), Some(self.gid)).map_err(err())?;
+    /// Does `work` on files as this account.
+    pub(super) fn act<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        match self.drops {
+            true => self.account.act(work),
+            false => work(),
         }
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(err())
     }
-}
 
-fn ourselves() -> (u32, u32) {
-    (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    )
-}
-
-/// uid and gid, if this line of `/etc/passwd` is about `name`.
-fn ids_of(name: &str, line: &str) -> Option<(u32, u32)> {
-    let mut fields = line.split(':');
-    (fields.next() == Some(name)).then_some(())?;
-    Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_passwd_line_gives_its_ids_to_the_right_name_only() {
-        let line = "postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash";
-        assert_eq!(ids_of("postgres", line), Some((101, 104)));
-        assert_eq!(ids_of("post", line), None);
-        assert_eq!(ids_of("postgres", "postgres:x:broken"), None);
+    /// Whether this account may enter `dir`. The kernel is asked, not the mode bits: it knows every rule.
+    pub(super) fn reaches(&self, dir: &Path) -> bool {
+        self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
     }
 }

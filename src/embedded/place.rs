@@ -1,112 +1,336 @@
-//! Where the database lives: `DATA_DIR/postgres`, which is a link to somewhere else
-//! where the unprivileged user can't enter `DATA_DIR` (a directory under `/root`, say).
+//! Where the database lives: `DATA_DIR/postgres`, or where PostgreSQL's account can't enter `DATA_DIR` (a directory under
+//! `/root`, say) a directory elsewhere to which `DATA_DIR/postgres` is a link.
+//!
+//! Root makes and hands out directories through open handles alone: a name could be another thing a moment later.
 
 use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt, symlink},
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
 };
 
+use nix::unistd::geteuid;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, open, openat,
+    readlinkat, statat, symlinkat,
+};
 use sha2::{Digest, Sha256};
 
-use super::{EmbeddedError, owner::Owner};
+use super::{Account, EmbeddedError, files::Files, owner::Owner};
 
 /// The longest path of a unix socket, and the name PostgreSQL adds to the directory.
 const LONGEST_SOCKET: usize = 107;
 const SOCKET_NAME: &str = "/.s.PGSQL.5432";
 
-/// Makes `data_dir` if absent and gives its true path. Others may pass through it (the server has to) but not list it.
-pub(super) fn data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(data_dir)
-        .and_then(|()| data_dir.canonicalize())
-        .map_err(EmbeddedError::file(data_dir))
+/// The database's directory in `DATA_DIR`, or the link to it.
+const NAME: &str = "postgres";
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// A data directory, open.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    pub(super) handle: OwnedFd,
+    owner: u32,
 }
 
-/// The database's own directory for `data_dir` and the user it belongs to; made if absent. `elsewhere` is where
-/// databases go whose `data_dir` that user can't enter.
-pub(super) async fn base(
-    data_dir: &Path,
-    elsewhere: &Path,
-    say: &(dyn Fn(&str) + Sync),
-) -> Result<(PathBuf, Owner), EmbeddedError> {
-    let link = data_dir.join("postgres");
-    if let Ok(base) = link.canonicalize() {
-        let owner = Owner::of(&base)?;
-        owner.furnish(&base)?;
-        if !owner.reaches(&base).await {
-            return Err(EmbeddedError::Unreachable {
-                dir: base,
-                uid: owner.uid(),
-            });
+impl DataDir {
+    /// Opens `path`, made if absent. Others may pass through it (the server has to) but not list it.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    pub fn open(path: &Path) -> Result<Self, EmbeddedError> {
+        let opened = || {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o711).create(path)?;
+            let path = path.canonicalize()?;
+            let handle = open(&path, DIRECTORY, Mode::empty())?;
+            let owner = fstat(&handle)?.st_uid;
+            Ok(Self {
+                path,
+                handle,
+                owner,
+            })
+        };
+        opened().map_err(EmbeddedError::file(path))
+    }
+
+    /// Makes it this process's working directory, which stays within reach whatever account the process becomes.
+    ///
+    /// # Errors
+    /// It cannot be entered.
+    pub fn enter(&self) -> Result<(), EmbeddedError> {
+        let entered = rustix::process::fchdir(&self.handle);
+        entered.map_err(|error| EmbeddedError::file(&self.path)(error.into()))
+    }
+
+    /// Its path, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The user id of its owner.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// Does `work` as the owner, if this process is root and the owner is not.
+    pub(super) fn act<T: Send>(
+        &self,
+        work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        match self.owner {
+            uid if uid != 0 && geteuid().is_root() => {
+                let account = Account::of_uid(uid);
+                let account = account.ok_or_else(|| io::Error::other("its owner has no name"))?;
+                account.act(|| work(&self.handle))
+            }
+            _ => work(&self.handle),
         }
-        return Ok((base, owner));
     }
-    let owner = Owner::for_new()?;
-    if owner.reaches(data_dir).await {
-        owner.furnish(&link)?;
-        return Ok((link, owner));
-    }
-    // Named after the path, so that a lost link finds the same database again.
-    let base = elsewhere.join(name_of(data_dir));
-    say(&format!(
-        "PostgreSQL can't run as root, and user id {} may not enter {}: the database goes to {}",
-        owner.uid(),
-        data_dir.display(),
-        base.display()
-    ));
-    let owner = if base.exists() {
-        Owner::of(&base)?
-    } else {
-        owner
-    };
-    owner.furnish(&base)?;
-    if !owner.reaches(&base).await {
-        return Err(EmbeddedError::Unreachable {
-            dir: base,
-            uid: owner.uid(),
+
+    /// Opens a file in it to be locked, made if absent.
+    pub(super) fn lock_file(&self, name: &str) -> Result<File, EmbeddedError> {
+        let opened = self.act(|dir| {
+            let flags = OFlags::RDWR
+                | OFlags::CREATE
+                | OFlags::NOFOLLOW
+                | OFlags::NONBLOCK
+                | OFlags::CLOEXEC;
+            let file = File::from(openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+            match file.metadata()?.is_file() {
+                true => Ok(file),
+                false => Err(io::Error::other("it is not a regular file")),
+            }
         });
+        opened.map_err(EmbeddedError::file(self.path.join(name)))
     }
-    // A dangling link is a database that was taken away; a new one takes its place.
-    fs::remove_file(&link)
-        .or_else(absent_is_fine)
-        .map_err(EmbeddedError::file(&link))?;
-    symlink(&base, &link).map_err(EmbeddedError::file(&link))?;
-    Ok((base, owner))
 }
 
-/// The directory of the unix socket: `base` itself, unless the path would be too long for the kernel
-/// or needs quoting in PostgreSQL's settings.
-pub(super) fn socket_dir(base: &Path, owner: Owner) -> Result<PathBuf, EmbeddedError> {
-    let plain = base.to_str().is_some_and(|path| {
+/// The database's own directory in `data`; made if absent. `elsewhere` is where databases go whose `data` PostgreSQL's
+/// account can't enter; `service` is the account that will connect, where that is another than this process's.
+pub(super) fn base(
+    data: &DataDir,
+    elsewhere: &Path,
+    service: Option<&Account>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Files, EmbeddedError> {
+    let link = data.path.join(NAME);
+    let there = statat(&data.handle, NAME, AtFlags::SYMLINK_NOFOLLOW);
+    let err = || EmbeddedError::file(&link);
+    match there {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            linked(data, elsewhere, service)
+        }
+        Ok(_) => {
+            let handle = openat(&data.handle, NAME, DIRECTORY, Mode::empty());
+            let handle = handle.map_err(|error| err()(error.into()))?;
+            existing(handle, link, data, service)
+        }
+        Err(rustix::io::Errno::NOENT) => {
+            let owner = Owner::for_new()?;
+            if owner.reaches(&data.path) {
+                let handle = give_new(&data.handle, NAME, &owner, service);
+                return Ok(Files::new(handle.map_err(err())?, link, owner));
+            }
+            let name = name_of(&data.path);
+            say(&format!(
+                "PostgreSQL can't run as root, and user {} may not enter {}: the database goes to {}",
+                owner.account().name(),
+                data.path.display(),
+                elsewhere.join(&name).display()
+            ));
+            let files = in_elsewhere(data, elsewhere, service)?;
+            let linked = data.act(|dir| Ok(symlinkat(files.path(), dir, NAME)?));
+            linked.map_err(err())?;
+            Ok(files)
+        }
+        Err(error) => Err(err()(error.into())),
+    }
+}
+
+/// The database that `DATA_DIR/postgres` is a link to. Root follows it only to where root has put the database itself:
+/// another account may own the directory that the link lies in.
+fn linked(
+    data: &DataDir,
+    elsewhere: &Path,
+    service: Option<&Account>,
+) -> Result<Files, EmbeddedError> {
+    let link = data.path.join(NAME);
+    let err = || EmbeddedError::file(&link);
+    if !geteuid().is_root() {
+        let opened = || {
+            let path = link.canonicalize()?;
+            Ok((open(&path, DIRECTORY, Mode::empty())?, path))
+        };
+        let (handle, path) = opened().map_err(err())?;
+        return existing(handle, path, data, service);
+    }
+    let target = readlinkat(&data.handle, NAME, vec![]);
+    let target = target.map_err(|error| err()(error.into()))?;
+    let known = elsewhere.join(name_of(&data.path));
+    if target.as_bytes() != known.as_os_str().as_encoded_bytes() {
+        return Err(EmbeddedError::OddLink { link, known });
+    }
+    in_elsewhere(data, elsewhere, service)
+}
+
+/// The database of `data` in the directory `elsewhere`, named after the path of `data`, so that a lost link finds the same
+/// database again.
+fn in_elsewhere(
+    data: &DataDir,
+    elsewhere: &Path,
+    service: Option<&Account>,
+) -> Result<Files, EmbeddedError> {
+    let name = name_of(&data.path);
+    let path = elsewhere.join(&name);
+    let err = || EmbeddedError::file(elsewhere);
+    let opened = || {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o711).create(elsewhere)?;
+        let parent = open(elsewhere, DIRECTORY, Mode::empty())?;
+        let stat = fstat(&parent)?;
+        match stat.st_uid == 0 && stat.st_mode & 0o022 == 0 {
+            true => Ok(parent),
+            false => Err(io::Error::other(
+                "it has to belong to root, and no other account may write to it",
+            )),
+        }
+    };
+    let parent = opened().map_err(err())?;
+    match openat(&parent, &*name, DIRECTORY, Mode::empty()) {
+        Ok(handle) => existing(handle, path, data, service),
+        Err(rustix::io::Errno::NOENT) => {
+            let owner = Owner::for_new()?;
+            let handle = give_new(&parent, &name, &owner, service).map_err(err())?;
+            let files = Files::new(handle, path, owner);
+            reached(&files)?;
+            Ok(files)
+        }
+        Err(error) => Err(err()(error.into())),
+    }
+}
+
+/// A directory that is there already: it has to belong to an account that PostgreSQL may run as.
+fn existing(
+    handle: OwnedFd,
+    path: PathBuf,
+    data: &DataDir,
+    service: Option<&Account>,
+) -> Result<Files, EmbeddedError> {
+    let err = || EmbeddedError::file(&path);
+    let stat = fstat(&handle).map_err(|error| err()(error.into()))?;
+    let service_uid = service.map(Account::uid);
+    let trusted: Vec<u32> = service_uid.into_iter().chain([data.owner]).collect();
+    let owner = match stat.st_uid {
+        // An empty volume that is mounted here, or the remains of a start that did not get further.
+        0 if geteuid().is_root() && data.owner == 0 && is_empty(&handle).map_err(err())? => {
+            Owner::for_new()?
+        }
+        uid => Owner::existing(&path, uid, &trusted)?,
+    };
+    give(&handle, &owner, service).map_err(err())?;
+    let files = Files::new(handle, path, owner);
+    reached(&files)?;
+    Ok(files)
+}
+
+fn reached(files: &Files) -> Result<(), EmbeddedError> {
+    match files.owner().reaches(files.path()) {
+        true => Ok(()),
+        false => Err(EmbeddedError::Unreachable {
+            dir: files.path().into(),
+            account: files.owner().account().name().to_owned(),
+        }),
+    }
+}
+
+fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        if ![c".", c"..", c"lost+found"].contains(&entry?.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes a directory that is not there and gives it to `owner`. Whoever owns its parent could have put another one in its
+/// place by then; that one is not root's, or not as it was made.
+pub(super) fn give_new(
+    parent: &OwnedFd,
+    name: &str,
+    owner: &Owner,
+    service: Option<&Account>,
+) -> io::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::RWXU)?;
+    let handle = openat(parent, name, DIRECTORY, Mode::empty())?;
+    let made: Stat = fstat(&handle)?;
+    if made.st_uid != geteuid().as_raw() || made.st_mode & 0o7777 != 0o700 || !is_empty(&handle)? {
+        return Err(io::Error::other("another directory has taken its place"));
+    }
+    give(&handle, owner, service)?;
+    Ok(handle)
+}
+
+/// Gives a directory to `owner`, closed to everybody but `service`, who may pass through it to the socket.
+fn give(dir: &OwnedFd, owner: &Owner, service: Option<&Account>) -> io::Result<()> {
+    let account = owner.account();
+    let other = service.filter(|service| service.uid() != account.uid());
+    if owner.drops() {
+        let group = other.map_or(account.gid(), Account::gid);
+        let group = Some(Gid::from_raw(group));
+        fchown(dir, Some(Uid::from_raw(account.uid())), group)?;
+    }
+    let mode = if other.is_some() { 0o710 } else { 0o700 };
+    Ok(fchmod(dir, Mode::from_raw_mode(mode))?)
+}
+
+/// The directory of the unix socket: the database's own, unless the path would be too long for the kernel
+/// or needs quoting in PostgreSQL's settings. With the handle of a directory of its own.
+pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<Files, EmbeddedError> {
+    let plain = base.path().to_str().is_some_and(|path| {
         path.len() + SOCKET_NAME.len() <= LONGEST_SOCKET
             && path
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
     });
     if plain {
-        return Ok(base.into());
+        return Ok(base.clone());
     }
+    let owner = base.owner();
     let run = Path::new("/run");
     let parent = if owner.drops() && run.is_dir() {
         run
     } else {
         Path::new("/tmp")
     };
-    let dir = parent.join(format!("line-chat-archive-{}", name_of(base)));
-    // In /tmp somebody else may have been there first.
-    match fs::symlink_metadata(&dir) {
-        Ok(meta) if !meta.is_dir() || Owner::of(&dir)? != owner => {
-            return Err(EmbeddedError::NotYours {
-                dir,
-                uid: std::os::unix::fs::MetadataExt::uid(&meta),
-            });
+    let name = format!("line-chat-archive-{}", name_of(base.path()));
+    let dir = parent.join(&name);
+    let opened = || {
+        // /tmp itself may be a link, which is the system's.
+        let parent = open(parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        match give_new(&parent, &name, owner, service) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
         }
-        _ => owner.furnish(&dir)?,
-    }
-    Ok(dir)
+        // In /tmp somebody else may have been there first.
+        let handle = openat(&parent, &*name, DIRECTORY, Mode::empty())?;
+        let uid = fstat(&handle)?.st_uid;
+        if uid != owner.account().uid() {
+            return Err(io::Error::other(format!(
+                "it belongs to user id {uid}; remove it"
+            )));
+        }
+        give(&handle, owner, service)?;
+        Ok(handle)
+    };
+    let handle = opened().map_err(EmbeddedError::file(&dir))?;
+    Ok(Files::new(handle, dir, owner.clone()))
 }
 
 /// A short name that is always the same for the same path.
@@ -118,9 +342,23 @@ fn name_of(path: &Path) -> String {
         .collect()
 }
 
-pub(super) fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    }
+/// Makes a directory of this name for `owner` in the directory for temporary files, or where that account can't enter it,
+/// in `/tmp`.
+pub(super) fn temporary(
+    name: &str,
+    owner: Owner,
+    service: Option<&Account>,
+) -> Result<Files, EmbeddedError> {
+    let temp = std::env::temp_dir();
+    let parent = match owner.reaches(&temp) {
+        true => temp,
+        false => "/tmp".into(),
+    };
+    let path = parent.join(name);
+    let made = || {
+        let parent = open(&parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        give_new(&parent, name, &owner, service)
+    };
+    let handle = made().map_err(EmbeddedError::file(&path))?;
+    Ok(Files::new(handle, path, owner))
 }

@@ -1,9 +1,7 @@
 //! A throwaway cluster, for tests and demonstrations.
 
 use std::{
-    env,
     io::{self, Write},
-    path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -15,9 +13,11 @@ use tokio::{
 };
 
 use super::{
-    EmbeddedError,
+    Account, EmbeddedError,
     cluster::{Cluster, Durability},
     owner::Owner,
+    place,
+    roles::{self, quoted},
 };
 
 /// Waits until its input ends, which is when the process that holds the other end is gone, then clears away.
@@ -52,12 +52,23 @@ impl Scratch {
 
     /// A new cluster; it goes when this value is dropped.
     pub async fn start(say: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
+        Self::start_for(None, say).await
+    }
+
+    /// The same for a process that goes on as the account `service` after this: it can connect to what
+    /// [`Scratch::service_database`] makes.
+    pub async fn start_for(
+        service: Option<&Account>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Self, EmbeddedError> {
         let owner = Owner::for_new()?;
-        let base = Self::place(owner).await?;
+        let name = format!("line-chat-archive-{}", uuid::Uuid::new_v4().simple());
+        let base = place::temporary(&name, owner, service)?;
         // Binaries first: they may have to be brought, and the watchdog needs them.
-        let cluster = Cluster::open(&base, owner, Durability::None, say).await?;
+        let cluster = Cluster::open(base, service, Durability::None, say).await?;
         let watchdog = watch(&cluster)?;
         cluster.start(true, say).await?;
+        cluster.make_roles().await?;
         Ok(Self {
             cluster,
             made: AtomicUsize::new(0),
@@ -65,27 +76,18 @@ impl Scratch {
         })
     }
 
-    async fn place(owner: Owner) -> Result<PathBuf, EmbeddedError> {
-        let temp = env::temp_dir();
-        let temp = if owner.reaches(&temp).await {
-            temp
-        } else {
-            "/tmp".into()
-        };
-        let base = temp.join(format!(
-            "line-chat-archive-{}",
-            uuid::Uuid::new_v4().simple()
-        ));
-        owner.furnish(&base)?;
-        Ok(base)
+    /// Makes an empty database that belongs to the service's role, and tells how that role reaches it.
+    pub async fn service_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
+        self.cluster.make_database(name).await?;
+        Ok(self.cluster.connect_options(name, roles::SERVICE))
     }
 
-    /// Makes an empty database. Migrate it once, close every connection, and hand copies of it out
+    /// Makes an empty database, and tells how the superuser reaches it. Migrate it once, close every connection, and hand copies of it out
     /// with [`Scratch::create_database_from`].
     pub async fn create_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
         self.run(format!("create database {}", quoted(name)))
             .await?;
-        Ok(self.cluster.connect_options(name))
+        Ok(self.cluster.connect_options(name, roles::SUPERUSER))
     }
 
     /// A new database, the same as `template` is now. Nobody may be connected to `template`.
@@ -100,7 +102,7 @@ impl Scratch {
             quoted(template)
         ))
         .await?;
-        Ok(self.cluster.connect_options(&name))
+        Ok(self.cluster.connect_options(&name, roles::SUPERUSER))
     }
 
     async fn run(&self, sql: String) -> Result<(), EmbeddedError> {
@@ -115,19 +117,15 @@ impl Scratch {
 }
 
 fn watch(cluster: &Cluster) -> Result<Child, EmbeddedError> {
-    let mut command: Command = cluster.owner.command("/bin/sh");
+    let mut command: Command = cluster.owner().command("/bin/sh");
     command
         .args(["-c", WATCHDOG, "sh"])
         .arg(cluster.binaries.dir.join("pg_ctl"))
-        .arg(&cluster.base)
+        .arg(cluster.base.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         // Out of reach of a Ctrl-C, and of whoever kills the process group.
         .process_group(0);
     command.spawn().map_err(EmbeddedError::file("/bin/sh"))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -2,18 +2,20 @@
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
-use sqlx::Connection;
 use tokio::time::{Instant, sleep};
 
 use super::{
     EmbeddedError,
     cluster::Cluster,
+    files::Files,
     patience::{last, patiently},
-    place,
 };
 
 /// How long the remains of a killed server may hold on to its memory, and a server that is just starting may be mute.
 const GRACE: Duration = Duration::from_secs(20);
+
+const PID_FILE: &str = "data/postmaster.pid";
+const SOCKET: &str = ".s.PGSQL.5432";
 
 impl Cluster {
     /// Starts the server and waits until it accepts connections; a running one is adopted.
@@ -27,14 +29,9 @@ impl Cluster {
         let deadline = Instant::now() + GRACE;
         loop {
             let outcome = if self.running(alone).await? {
-                match self.connect().await {
-                    Ok(connection) => {
-                        return connection
-                            .close()
-                            .await
-                            .map_err(|e| EmbeddedError::refused(&e));
-                    }
+                match self.adopt().await {
                     Err(e) => Err(e),
+                    adopted => return adopted,
                 }
             } else {
                 self.pg_ctl_start(say).await
@@ -53,12 +50,19 @@ impl Cluster {
         }
     }
 
+    /// Takes over a server that runs: it gets the settings of this start as far as it takes them without a restart.
+    async fn adopt(&self) -> Result<(), EmbeddedError> {
+        self.reload().await?;
+        if self.is_shared() {
+            self.socket.open_socket(SOCKET)?;
+        }
+        Ok(())
+    }
+
     async fn pg_ctl_start(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
         // Whatever the server inherits it holds open: a pipe from here would never end. So a file.
+        self.base.remove("log/start.log")?;
         let log = self.log_dir().join("start.log");
-        fs::remove_file(&log)
-            .or_else(place::absent_is_fine)
-            .map_err(EmbeddedError::file(&log))?;
         let mut start = self.pg_ctl("start");
         // A long recovery is no failure.
         start
@@ -87,18 +91,7 @@ impl Cluster {
 
     /// The end of the newest log: where the server says why it gave up.
     fn last_words(&self) -> String {
-        let newest = fs::read_dir(self.log_dir())
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| {
-                Some((
-                    entry.as_ref().ok()?.metadata().ok()?.modified().ok()?,
-                    entry.ok()?.path(),
-                ))
-            })
-            .max();
-        let log = newest.and_then(|(_, path)| fs::read_to_string(path).ok());
-        last(&log.unwrap_or_default())
+        last(&self.base.newest_in("log").unwrap_or_default())
     }
 
     /// Stops the server: running statements are cancelled, what was committed is on disk.
@@ -119,8 +112,7 @@ impl Cluster {
     /// Whether this cluster's server runs. Where the system can tell, its word counts more than that of the pid file,
     /// whose process may be a zombie, or somebody else by now (a container that restarted counts anew).
     async fn running(&self, alone: bool) -> Result<bool, EmbeddedError> {
-        let file = self.data().join("postmaster.pid");
-        let Some(pid) = first_line(&file) else {
+        let Some(pid) = self.base.read(PID_FILE)? else {
             return Ok(false);
         };
         // Another process that works on this cluster may have its server in a container of its own.
@@ -134,37 +126,34 @@ impl Cluster {
             return Ok(status.map_err(EmbeddedError::file("pg_ctl"))?.success());
         }
         // A server works in its data directory.
-        let data = self.data();
-        let data = data.canonicalize().map_err(EmbeddedError::file(&data))?;
-        if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) {
-            return Ok(true);
+        let pid = pid
+            .lines()
+            .next()
+            .and_then(|pid| pid.trim().parse::<u32>().ok());
+        if let Some(pid) = pid {
+            let data = self.base.canonical("data")?;
+            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) {
+                return Ok(true);
+            }
         }
-        disown(&file)?;
-        disown(&self.socket_dir.join(".s.PGSQL.5432.lock"))?;
+        disown(&self.base, PID_FILE)?;
+        disown(&self.socket, &format!("{SOCKET}.lock"))?;
         Ok(false)
     }
 
     fn pg_ctl(&self, verb: &str) -> tokio::process::Command {
-        let mut command = self.owner.command(self.binaries.dir.join("pg_ctl"));
+        let mut command = self.owner().command(self.binaries.dir.join("pg_ctl"));
         command.args([verb, "-D"]).arg(self.data());
         command
     }
 }
 
-fn first_line(file: &Path) -> Option<String> {
-    fs::read_to_string(file)
-        .ok()?
-        .lines()
-        .next()
-        .map(str::to_owned)
-}
-
 /// Replaces the process in a lock file of PostgreSQL's by one that can't exist. Unlike a removal that keeps the rest
 /// of the file, by which a new server finds out whether children of the old one still hold its memory.
-fn disown(lock: &Path) -> Result<(), EmbeddedError> {
-    let Ok(content) = fs::read_to_string(lock) else {
+fn disown(files: &Files, lock: &str) -> Result<(), EmbeddedError> {
+    let Some(content) = files.read(lock)? else {
         return Ok(());
     };
     let rest = content.split_once('\n').map_or("", |(_, rest)| rest);
-    fs::write(lock, format!("{}\n{rest}", i32::MAX)).map_err(EmbeddedError::file(lock))
+    files.write(lock, &format!("{}\n{rest}", i32::MAX))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::{owner::Owner, *};
 
@@ -44,7 +44,7 @@ impl Home {
             eprintln!("{line}");
             self.said.lock().unwrap().push(line.to_owned());
         };
-        Embedded::start_with(data_dir, &self.elsewhere(), &say).await
+        Embedded::start_with(data_dir, &self.elsewhere(), None, &say).await
     }
 
     async fn start(&self) -> Embedded {
@@ -219,7 +219,8 @@ async fn a_pid_file_whose_process_is_somebody_else_by_now_is_no_server() {
     home.start().await.stop().await.unwrap();
     let base = home.data_dir().join("postgres");
     // A process of the server's own user, as after a restart of a container.
-    let mut other = Owner::of(&base)
+    let owner = fs::metadata(&base).unwrap().uid();
+    let mut other = Owner::existing(&base, owner, &[])
         .unwrap()
         .command("/bin/sleep")
         .arg("60")

@@ -14,7 +14,7 @@ use line_chat_archive::{
     fake_line::{Channel, FakeLine},
     records::channels,
 };
-use sqlx::Executor;
+use sqlx::{ConnectOptions, Executor};
 use tempfile::TempDir;
 
 #[derive(Parser)]
@@ -92,8 +92,10 @@ impl Archive {
         found.map(|finding| finding.what).collect()
     }
 
+    /// Done as the superuser: only that one may change these settings.
     async fn sql(&self, sql: &'static str) {
-        let mut db = self.database.connect().await.unwrap();
+        let superuser = self.database.options.clone().username("archive");
+        let mut db = superuser.connect().await.unwrap();
         db.execute(sqlx::raw_sql(sql)).await.unwrap();
     }
 }

@@ -12,6 +12,9 @@ const NONE_LEFT: u64 = 512;
 /// Group and others.
 const OTHERS: u32 = 0o077;
 
+/// The same without the group's right to pass through: PostgreSQL's directory lets the service's account to the socket.
+const OTHERS_BUT_PASSING: u32 = 0o067;
+
 pub(super) fn look(places: &Places) -> Vec<Finding> {
     let objects = match &places.objects_url {
         Some(url) => url.to_file_path().ok(),
@@ -22,9 +25,12 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         .is_none()
         .then(|| places.data_dir.join("postgres"));
     let mut findings = vec![connections()];
-    for (what, path) in [("the database", postgres), ("objects", objects)] {
+    for (what, path, others) in [
+        ("the database", postgres, OTHERS_BUT_PASSING),
+        ("objects", objects, OTHERS),
+    ] {
         let Some(path) = path else { continue };
-        findings.extend([space(what, &path), closed(what, &path)]);
+        findings.extend([space(what, &path), closed(what, &path, others)]);
     }
     let keyring = match &places.keyring_url {
         Some(url) => url.to_file_path().ok(),
@@ -33,7 +39,7 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
     let default = || places.data_dir.join("secret.key");
     let secret = Some(places.secret_key_file.clone().unwrap_or_else(default));
     for (what, path) in [("the keyring", keyring), ("the secret key", secret)] {
-        findings.extend(path.map(|path| closed(what, &path)));
+        findings.extend(path.map(|path| closed(what, &path, OTHERS)));
     }
     findings
 }
@@ -69,12 +75,12 @@ fn space(what: &str, path: &Path) -> Finding {
     Finding::new(level, what, "without space webhooks are refused; make some")
 }
 
-/// Whether nobody but its owner may open it. The path itself is not printed.
-fn closed(what: &str, path: &Path) -> Finding {
+/// Whether none of the rights `others` is given away. The path itself is not printed.
+fn closed(what: &str, path: &Path, others: u32) -> Finding {
     let Ok(found) = fs::metadata(path) else {
         return unseen(what);
     };
-    match found.mode() & OTHERS {
+    match found.mode() & others {
         0 => Finding::ok(format!("only its owner may open {what}")),
         _ => Finding::new(
             Level::Bad,

@@ -1,0 +1,221 @@
+//! Giving up root: a command that root runs starts PostgreSQL and binds the port, and goes on as the service's account.
+
+use std::{
+    env,
+    fs::DirBuilder,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
+    path::{Path, PathBuf, absolute},
+};
+
+use anyhow::{Context, bail, ensure};
+use nix::unistd::geteuid;
+use rustix::fs::{Access, Dir, Gid, Mode, OFlags, Uid, access, fchown, fstat, open};
+use url::Url;
+
+use crate::{
+    config::Places,
+    embedded::{Account, DataDir, service_account},
+};
+
+/// The working directory, under a name that an account can use which may not enter the directories above.
+const HERE: &str = "/proc/self/cwd";
+
+/// Finds the account that a command goes on as, where root runs it, and makes the data directory. Nothing is given up yet:
+/// that is [`give_up_root`].
+///
+/// Where the account could not enter the data directory (below `/root`, say), that is made the working directory: it can
+/// be used through [`HERE`] whatever the account.
+///
+/// # Errors
+/// `RUN_AS` is no account, or cannot be the one of this data directory, or is another one and this process is not root.
+pub fn prepare(places: &mut Places) -> anyhow::Result<()> {
+    if !is_root(places)? {
+        return Ok(());
+    }
+    let data = DataDir::open(&places.data_dir)?;
+    let Some(account) = service_account(data.owner(), places.run_as.as_deref())? else {
+        warn_of_root();
+        return Ok(());
+    };
+    data.refuse_other_uses()?;
+    if let Some(path) = &mut places.secret_key_file {
+        *path = absolute(&*path)?;
+    }
+    places.data_dir = data.path().to_owned();
+    if !account.reaches(data.path()) {
+        data.enter()?;
+        places.data_dir = HERE.into();
+    }
+    places.service = Some(account);
+    Ok(())
+}
+
+/// The same for a command that has no data directory.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_demo(places: &mut Places) -> anyhow::Result<()> {
+    if is_root(places)? {
+        places.service = service_account(0, places.run_as.as_deref())?;
+        if places.service.is_none() {
+            warn_of_root();
+        }
+    }
+    Ok(())
+}
+
+fn is_root(places: &Places) -> anyhow::Result<bool> {
+    if geteuid().is_root() {
+        return Ok(true);
+    }
+    if let Some(wanted) = &places.run_as {
+        let is_it = |us: Account| us.name() == wanted || us.uid().to_string() == *wanted;
+        ensure!(
+            Account::current().is_some_and(is_it),
+            "RUN_AS is {wanted}, and only root can become another account: start this as root or as {wanted}, or leave \
+             RUN_AS away"
+        );
+    }
+    Ok(false)
+}
+
+fn warn_of_root() {
+    tracing::warn!(
+        "RUN_AS is root: everything but PostgreSQL runs as root. An account of its own (useradd --system \
+         line-chat-archive) can do less harm"
+    );
+}
+
+/// Says that PostgreSQL could read the keys, where it works as the same account as the service.
+pub fn warn_of_shared(places: &Places, postgres: &Account) {
+    let shared = |service: &&Account| service.uid() == postgres.uid();
+    if let Some(service) = places.service.as_ref().filter(shared) {
+        tracing::warn!(
+            account = service.name(),
+            "PostgreSQL and the service work as the same account, so that PostgreSQL could read the secret key. Make an \
+             account line-chat-archive (useradd --system) and give it DATA_DIR without postgres (chown -R)"
+        );
+    }
+}
+
+/// Gives the data directory to the service's account and goes on as that, for good.
+///
+/// # Errors
+/// Root cannot be given up, or the account may not use one of the places that are configured.
+pub fn give_up_root(places: &Places) -> anyhow::Result<()> {
+    let Some(account) = &places.service else {
+        return Ok(());
+    };
+    DataDir::open(&places.data_dir)?.hand_over(account)?;
+    account.become_for_good()?;
+    for (setting, path, wanted) in used(places) {
+        let there = path.ancestors().find(|path| !is_absent(path));
+        let there = there.unwrap_or(Path::new("/"));
+        // What is not there will be made: the directory above it has to be writable.
+        let wanted = match there == path {
+            true => wanted,
+            false => Access::WRITE_OK | Access::EXEC_OK,
+        };
+        if access(there, wanted).is_err() {
+            let name = account.name();
+            let (path, there) = (path.display(), there.display());
+            bail!(
+                "{path} ({setting}) cannot be used by the account {name}, as which the service works when root starts it: \
+                 give it to that account (chown -R {name} {there}), or set RUN_AS to the account that owns it"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_absent(path: &Path) -> bool {
+    access(path, Access::EXISTS) == Err(rustix::io::Errno::NOENT)
+}
+
+/// Files and directories that are used, what for, and how.
+fn used(places: &Places) -> Vec<(&'static str, PathBuf, Access)> {
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let of = |url: &Option<Url>, name: &str| match url {
+        Some(url) => (url.scheme() == "file")
+            .then(|| url.to_file_path().ok())
+            .flatten(),
+        None => Some(places.data_dir.join(name)),
+    };
+    let objects = of(&places.objects_url, "objects").map(|path| ("OBJECTS_URL", path, all));
+    let keyring = of(&places.keyring_url, "keyring").map(|path| ("KEYRING_URL", path, all));
+    let copies = places.ledger_copies.iter().filter_map(|url| {
+        let path = of(&Some(url.clone()), "");
+        path.map(|path| ("LEDGER_COPIES", path, all))
+    });
+    let secret = places.secret_key_file.clone();
+    let secret = secret.unwrap_or_else(|| places.data_dir.join("secret.key"));
+    let secret = ("SECRET_KEY_FILE", secret, Access::READ_OK);
+    // A secret key that is not there is missed by name where it is needed.
+    let secret = Some(secret).filter(|(_, path, _)| !is_absent(path));
+    let found = objects.into_iter().chain(keyring).chain(copies);
+    found.chain(secret).collect()
+}
+
+/// A text about paths, with the data directory under its own name.
+pub fn with_real_paths(text: String) -> String {
+    match env::current_dir() {
+        Ok(directory) if text.contains(HERE) => text.replace(HERE, &directory.to_string_lossy()),
+        _ => text,
+    }
+}
+
+/// A directory that a command writes into for the person who runs it.
+#[derive(Debug)]
+pub struct Output {
+    /// Where it is, for people.
+    pub shown: PathBuf,
+    /// Where this process finds it, whatever account it has become.
+    pub path: PathBuf,
+    /// Open as long as it may be needed.
+    _handle: Option<OwnedFd>,
+}
+
+impl Output {
+    /// Makes a directory for the service's account, before root is given up; for any other process it is just the path.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or is not empty and another account's: it is not given away then.
+    pub fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
+        let shown = absolute(path)?;
+        let Some(account) = &places.service else {
+            let path = shown.clone();
+            return Ok(Self {
+                shown,
+                path,
+                _handle: None,
+            });
+        };
+        let at = || format!("{}", shown.display());
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&shown);
+        made.with_context(at)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = open(&shown, flags, Mode::empty()).with_context(at)?;
+        if fstat(&handle).with_context(at)?.st_uid != account.uid() {
+            let mut entries = Dir::read_from(&handle).with_context(at)?;
+            let is_empty = entries
+                .all(|entry| entry.is_ok_and(|entry| [c".", c".."].contains(&entry.file_name())));
+            ensure!(
+                is_empty,
+                "{} is not empty and does not belong to {}: name a new directory",
+                shown.display(),
+                account.name()
+            );
+            let (uid, gid) = (Uid::from_raw(account.uid()), Gid::from_raw(account.gid()));
+            fchown(&handle, Some(uid), Some(gid)).with_context(at)?;
+        }
+        Ok(Self {
+            path: format!("/proc/self/fd/{}", handle.as_raw_fd()).into(),
+            shown,
+            _handle: Some(handle),
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! Accounts of this machine, and becoming one of them: one thread for a moment, or the process for good.
+
+use std::{io, path::Path, thread};
+
+use nix::unistd::{Gid, Uid, User, geteuid};
+use rustix::fs::{Access, access};
+
+use super::EmbeddedError;
+
+/// An account of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// The account that this process works as; none if it has no name on this machine.
+    pub fn current() -> Option<Self> {
+        Self::of_uid(geteuid().as_raw())
+    }
+
+    /// The account of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::plain(User::from_name(name))
+    }
+
+    /// The account of this user id.
+    pub fn of_uid(uid: u32) -> Option<Self> {
+        Self::plain(User::from_uid(Uid::from_raw(uid)))
+    }
+
+    /// An account whose name can stand in `pg_ident.conf`: a slash at its beginning would make it a pattern there.
+    fn plain(found: nix::Result<Option<User>>) -> Option<Self> {
+        let User { name, uid, gid, .. } = found.ok().flatten()?;
+        let odd = name.starts_with('/') || name.contains(|c: char| c == '"' || c.is_control());
+        (!odd).then_some(Self {
+            name,
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its user id.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The id of its primary group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Whether it is root, under whatever name.
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// Gives up root for good, in every thread of this process, and makes sure that it cannot be taken back. The account
+    /// keeps its primary group and no other.
+    ///
+    /// # Errors
+    /// This process may not change its account, or could still take root back.
+    #[cfg(target_os = "linux")]
+    pub fn become_for_good(&self) -> Result<(), EmbeddedError> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let refused = |error| EmbeddedError::CannotBecome {
+            account: self.name.clone(),
+            source: io::Error::from(error),
+        };
+        // The C library changes all threads. Groups first: without root they can't be changed.
+        nix::unistd::setgroups(&[gid]).map_err(refused)?;
+        nix::unistd::setresgid(gid, gid, gid).map_err(refused)?;
+        nix::unistd::setresuid(uid, uid, uid).map_err(refused)?;
+        let root = (Uid::from_raw(0), Gid::from_raw(0));
+        if nix::unistd::setresuid(root.0, root.0, root.0).is_ok()
+            || nix::unistd::setresgid(root.1, root.1, root.1).is_ok()
+        {
+            return Err(refused(nix::errno::Errno::EPERM));
+        }
+        Ok(())
+    }
+
+    /// Root is given up on Linux only.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(target_os = "linux"))]
+    pub fn become_for_good(&self) -> Result<(), EmbeddedError> {
+        Err(EmbeddedError::CannotBecome {
+            account: self.name.clone(),
+            source: io::ErrorKind::Unsupported.into(),
+        })
+    }
+
+    /// Whether this account may enter `dir`. The kernel is asked, not the mode bits: it knows every rule. For root to ask.
+    pub fn reaches(&self, dir: &Path) -> bool {
+        self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
+    }
+
+    /// Does `work` in a thread that is this account and can't be root again. Symbolic links and names in a directory that
+    /// this account may change can then lead to nothing that the account could not reach by itself.
+    ///
+    /// A thread rather than a child process: no program has to be found and started, and errors stay errors.
+    pub(super) fn act<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        let done = thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                self.become_in_this_thread()?;
+                work()
+            });
+            thread.join()
+        });
+        done.unwrap_or_else(|_| Err(io::Error::other("the thread has panicked")))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn become_in_this_thread(&self) -> io::Result<()> {
+        use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+        let uid = rustix::fs::Uid::from_raw(self.uid);
+        let gid = rustix::fs::Gid::from_raw(self.gid);
+        // These are the system calls, which change this thread alone.
+        set_thread_groups(&[gid])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        Ok(set_thread_res_uid(uid, uid, uid)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn become_in_this_thread(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// The account that the service should use where nothing is said: one of its own.
+const OWN: &str = "line-chat-archive";
+
+/// Whom the service works as when it is started by root. `None`: it stays root, because `run_as` says so.
+///
+/// Without `run_as` that is the owner of the data directory (`owner`, a user id), or where that is root the account
+/// `line-chat-archive` if there is one, else `nobody`.
+///
+/// # Errors
+/// There is no such account, its group is root's, or the data directory belongs to another one.
+pub fn service_account(owner: u32, run_as: Option<&str>) -> Result<Option<Account>, EmbeddedError> {
+    let account = match run_as {
+        Some(wanted) => {
+            let by_number = || wanted.parse().ok().and_then(Account::of_uid);
+            let found = Account::named(wanted).or_else(by_number);
+            found.ok_or_else(|| EmbeddedError::NoAccount(wanted.to_owned()))?
+        }
+        None if owner != 0 => {
+            Account::of_uid(owner).ok_or_else(|| EmbeddedError::NoAccount(owner.to_string()))?
+        }
+        None => [OWN, "nobody"]
+            .iter()
+            .find_map(|name| Account::named(name))
+            .ok_or_else(|| EmbeddedError::NoAccount(OWN.to_owned()))?,
+    };
+    if owner != 0 && account.uid != owner {
+        let owner = Account::of_uid(owner).map_or(owner.to_string(), |account| account.name);
+        return Err(EmbeddedError::OtherOwner {
+            account: account.name,
+            owner,
+        });
+    }
+    match account.uid {
+        0 => Ok(None),
+        _ if account.gid == 0 => Err(EmbeddedError::GroupOfRoot(account.name)),
+        _ => Ok(Some(account)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_name_and_by_number() {
+        let root = Account::named("root").unwrap();
+        assert_eq!(Account::of_uid(0).unwrap(), root);
+        assert!(root.is_root());
+        assert_eq!(Account::named("no such account"), None);
+    }
+
+    #[test]
+    fn the_service_is_the_directorys_owner_or_nobody_and_root_only_on_demand() {
+        let nobody = Account::named("nobody").unwrap();
+        let default = Account::named(OWN).unwrap_or(nobody.clone());
+        assert_eq!(service_account(0, None).unwrap(), Some(default));
+        assert_eq!(
+            service_account(nobody.uid, None).unwrap(),
+            Some(nobody.clone())
+        );
+        let by_number = nobody.uid.to_string();
+        assert_eq!(
+            service_account(0, Some(&by_number)).unwrap(),
+            Some(nobody.clone())
+        );
+        assert_eq!(service_account(0, Some("root")).unwrap(), None);
+        assert_eq!(service_account(0, Some("0")).unwrap(), None);
+        for (owner, run_as) in [(nobody.uid, "root"), (0, "no such account"), (0, "")] {
+            assert!(
+                service_account(owner, Some(run_as)).is_err(),
+                "{owner} {run_as}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_thread_that_acts_as_an_account_reaches_no_further_than_it() {
+        if !geteuid().is_root() {
+            eprintln!("not root: nothing to give up, not tested");
+            return;
+        }
+        let closed = tempfile::tempdir().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(closed.path(), mode).unwrap();
+        std::fs::write(closed.path().join("file"), "root's").unwrap();
+        let nobody = Account::named("nobody").unwrap();
+        let read = || std::fs::read(closed.path().join("file"));
+        assert_eq!(
+            nobody.act(read).unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
+        );
+        let regained = nobody.act(|| {
+            let root = rustix::fs::Uid::from_raw(0);
+            Ok(rustix::thread::set_thread_res_uid(root, root, root).is_ok())
+        });
+        assert!(!regained.unwrap(), "it cannot be root again");
+        assert!(read().is_ok(), "the rest of the process still is");
+    }
+}

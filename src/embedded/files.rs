@@ -1,0 +1,184 @@
+//! Files inside PostgreSQL's directory. The account that it belongs to can put anything there, so each operation is done
+//! as that account, nothing waits for a FIFO, and no more is read than fits.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, renameat, unlinkat};
+
+use super::{EmbeddedError, owner::Owner};
+
+/// More of a file is not read: pid files and settings are shorter, and of a log the end is enough.
+const LONGEST: u64 = 64 * 1024;
+
+/// A directory, open, and the account it belongs to. Names are relative to it.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    handle: Arc<OwnedFd>,
+    path: PathBuf,
+    owner: Owner,
+}
+
+impl Files {
+    pub(super) fn new(handle: OwnedFd, path: PathBuf, owner: Owner) -> Self {
+        Self {
+            handle: Arc::new(handle),
+            path,
+            owner,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn act<T: Send>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send,
+    ) -> Result<T, EmbeddedError> {
+        let done = self.owner.act(|| work(&self.handle));
+        done.map_err(EmbeddedError::file(self.path.join(name)))
+    }
+
+    /// The text of a file, its last 64 KiB; none if there is no such file.
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, EmbeddedError> {
+        let read = self.act(name, |dir| tail(open_regular(dir, name)?));
+        match read {
+            Ok(text) => Ok(Some(text)),
+            Err(EmbeddedError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces a file, or makes it. What stood there before is not written to, wherever it led.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), EmbeddedError> {
+        self.act(name, |dir| {
+            let new = format!("{name}.new");
+            absent_is_fine(unlinkat(dir, &*new, AtFlags::empty()))?;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = File::from(openat(dir, &*new, flags, Mode::RUSR | Mode::WUSR)?);
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(renameat(dir, &*new, dir, name)?)
+        })
+    }
+
+    /// Makes a directory for this account alone; one that is there stays.
+    pub(super) fn make_dir(&self, name: &str) -> Result<(), EmbeddedError> {
+        self.act(name, |dir| {
+            match mkdirat(dir, name, Mode::RWXU) {
+                Err(error) if error != rustix::io::Errno::EXIST => return Err(error.into()),
+                _ => {}
+            }
+            open_dir(dir, name).map(drop)
+        })
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), EmbeddedError> {
+        self.act(name, |dir| {
+            absent_is_fine(unlinkat(dir, name, AtFlags::empty()))
+        })
+    }
+
+    /// Removes a directory with all that is in it, or a link, if it is there.
+    pub(super) fn remove_all(&self, name: &str) -> Result<(), EmbeddedError> {
+        let path = self.path.join(name);
+        self.act(name, |dir| {
+            match unlinkat(dir, name, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
+                Err(_) => {}
+            }
+            fs::remove_dir_all(path)
+        })
+    }
+
+    /// Renames, and makes the new name last.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), EmbeddedError> {
+        self.act(to, |dir| {
+            renameat(dir, from, dir, to)?;
+            Ok(fsync(dir)?)
+        })
+    }
+
+    /// Lets every account connect to a socket that is here already; its directory decides who comes so far.
+    pub(super) fn open_socket(&self, name: &str) -> Result<(), EmbeddedError> {
+        self.act(name, |dir| {
+            let all = Mode::from_raw_mode(0o777);
+            absent_is_fine(rustix::fs::chmodat(dir, name, all, AtFlags::empty()))
+        })
+    }
+
+    /// Where a directory really is, with every link followed.
+    pub(super) fn canonical(&self, name: &str) -> Result<PathBuf, EmbeddedError> {
+        let path = self.path.join(name);
+        self.act(name, |_| path.canonicalize())
+    }
+
+    /// The end of the file in a directory that was written to last.
+    pub(super) fn newest_in(&self, name: &str) -> Option<String> {
+        let found = self.act(name, |dir| {
+            let logs = open_dir(dir, name)?;
+            let mut newest = None;
+            for entry in rustix::fs::Dir::read_from(&logs)? {
+                let entry = entry?;
+                let Ok(file) = open_regular(&logs, entry.file_name()) else {
+                    continue;
+                };
+                let modified = file.metadata()?.modified()?;
+                if newest.as_ref().is_none_or(|(latest, _)| modified > *latest) {
+                    newest = Some((modified, file));
+                }
+            }
+            newest.map_or(Ok(String::new()), |(_, file)| tail(file))
+        });
+        found.ok()
+    }
+}
+
+/// Opens a directory, through no link at its name.
+fn open_dir(dir: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::empty())?)
+}
+
+/// Opens a file for reading that is a file: opening a FIFO would wait for its other end.
+fn open_regular(dir: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(openat(dir, name, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(
+            "it is not a regular file; remove it, or restore the file that belongs there",
+        )),
+    }
+}
+
+fn tail(mut file: File) -> io::Result<String> {
+    use std::io::{Seek, SeekFrom};
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LONGEST)))?;
+    let mut bytes = vec![];
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn absent_is_fine(done: rustix::io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        done => Ok(done?),
+    }
+}

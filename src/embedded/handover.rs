@@ -1,0 +1,121 @@
+//! Gives the data directory to the service's account, once, when root starts an archive.
+
+use std::{ffi::CString, io, os::fd::OwnedFd};
+
+use nix::unistd::geteuid;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, openat, statat,
+};
+
+use super::{Account, EmbeddedError, place::DataDir};
+
+/// What an archive has in its data directory, beside `postgres`, which stays PostgreSQL's.
+const SERVICES: [&str; 6] = [
+    "keyring",
+    "objects",
+    "secret.key",
+    "serve.lock",
+    "postgres-turn.lock",
+    "postgres-users.lock",
+];
+
+impl DataDir {
+    /// Gives the directory and the service's files in it to `account`, if they are root's: archives were root's whole
+    /// before. Nothing is done where the directory belongs to another account already.
+    ///
+    /// What is inside goes before the directory it is in, so that as long as anything is left to do in a directory, no
+    /// other account can put a link or a file there; and what is not root's any more was finished.
+    ///
+    /// # Errors
+    /// Another account may write to a directory of root's in it, or it cannot be given.
+    pub fn hand_over(&self, account: &Account) -> Result<(), EmbeddedError> {
+        if !geteuid().is_root() || self.owner() != 0 {
+            return Ok(());
+        }
+        let given = || {
+            only_roots(&self.handle)?;
+            for name in SERVICES {
+                give_tree(&self.handle, &CString::new(name)?, account)?;
+            }
+            fchmod(&self.handle, Mode::from_raw_mode(0o711))?;
+            let (uid, gid) = ids(account);
+            Ok(fchown(&self.handle, uid, gid)?)
+        };
+        given().map_err(EmbeddedError::file(self.path()))
+    }
+
+    /// Refuses a directory of root's that holds other things and no archive: `/srv`, say, was not meant to be given away.
+    ///
+    /// # Errors
+    /// It is such a directory, or cannot be read.
+    pub fn refuse_other_uses(&self) -> Result<(), EmbeddedError> {
+        if self.owner() != 0 {
+            return Ok(());
+        }
+        let mut others = false;
+        let entries = Dir::read_from(&self.handle).map_err(io::Error::from);
+        for entry in entries.map_err(EmbeddedError::file(self.path()))? {
+            let entry = entry.map_err(|error| EmbeddedError::file(self.path())(error.into()))?;
+            match entry.file_name().to_bytes() {
+                // Locks are made in any directory that is tried.
+                b"."
+                | b".."
+                | b"lost+found"
+                | b"serve.lock"
+                | b"postgres-turn.lock"
+                | b"postgres-users.lock" => {}
+                b"postgres" | b"keyring" | b"objects" | b"secret.key" => return Ok(()),
+                _ => others = true,
+            }
+        }
+        match others {
+            true => Err(EmbeddedError::OtherUse(self.path().into())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn ids(account: &Account) -> (Option<Uid>, Option<Gid>) {
+    let (uid, gid) = (account.uid(), account.gid());
+    (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
+/// A directory of root's that others may write to could change while it is walked.
+fn only_roots(dir: &OwnedFd) -> io::Result<()> {
+    match fstat(dir)?.st_mode & 0o022 {
+        0 => Ok(()),
+        _ => Err(io::Error::other(
+            "other accounts may write to a directory of root's in it: take that away (chmod go-w), or give the directory \
+             to the service's account (chown -R)",
+        )),
+    }
+}
+
+/// Gives what `name` is in `parent`, and all that is in it, to `account`, as far as it is root's.
+fn give_tree(parent: &OwnedFd, name: &CString, account: &Account) -> io::Result<()> {
+    let (uid, gid) = ids(account);
+    let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        stat => stat?,
+    };
+    if stat.st_uid != 0 {
+        return Ok(());
+    }
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir = openat(parent, name, flags, Mode::empty())?;
+            only_roots(&dir)?;
+            for entry in Dir::read_from(&dir)? {
+                let entry = entry?;
+                if ![c".", c".."].contains(&entry.file_name()) {
+                    give_tree(&dir, &entry.file_name().to_owned(), account)?;
+                }
+            }
+            Ok(fchown(&dir, uid, gid)?)
+        }
+        FileType::RegularFile => Ok(chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?),
+        // A link leads out of the archive; nothing else belongs into it.
+        _ => Ok(()),
+    }
+}

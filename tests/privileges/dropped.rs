@@ -1,0 +1,295 @@
+//! What runs as root, and what no longer does.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::MetadataExt,
+    process::{Command, Stdio},
+};
+
+use rustix::process::Signal;
+
+use crate::world::{Home, Running, account, is_root, mode, signal};
+
+/// The ids and capabilities of every thread of a process: as many sets of numbers as differ.
+fn identities(pid: u32) -> Vec<Vec<u64>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut found: Vec<Vec<u64>> = tasks
+        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok())
+        .map(|status| {
+            let lines = status.lines();
+            let ids = lines.clone().filter(|line| {
+                ["Uid:", "Gid:", "Groups:"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            });
+            let ids = ids.flat_map(|line| line.split_whitespace().skip(1));
+            let ids = ids.map(|id| id.parse().unwrap());
+            let caps = lines.filter(|line| {
+                ["CapEff:", "CapPrm:"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            });
+            let caps = caps.map(|line| u64::from_str_radix(line[7..].trim(), 16).unwrap());
+            ids.chain(caps).collect()
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Ids of an account, as `identities` gives them, without any capability.
+fn only(name: &str) -> Vec<Vec<u64>> {
+    let account = account(name);
+    let (uid, gid) = (u64::from(account.uid()), u64::from(account.gid()));
+    vec![vec![uid, uid, uid, uid, gid, gid, gid, gid, gid, 0, 0]]
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Adds an operator, whose password comes on standard input.
+fn add_operator(home: &Home, login: &str) {
+    let mut add = home.program();
+    add.args(["operator", "add", login, "--role", "admin"]);
+    let mut child = add.stdin(Stdio::piped()).spawn().unwrap();
+    let mut password = child.stdin.take().unwrap();
+    password.write_all(b"a long enough password\n").unwrap();
+    drop(password);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_service_gives_up_root_answers_and_stops_postgresql_at_its_end() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut serve = home.program();
+    // A port that only root may have.
+    serve.args(["serve", "--listen", "127.0.0.1:871"]);
+    let mut serve = Running::start(serve);
+    let address = serve
+        .says("Dashboard: http://")
+        .trim_end_matches('/')
+        .to_owned();
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(identities(serve.child.id()), only("nobody"));
+    let postmaster = home.postmaster().unwrap();
+    assert_eq!(identities(postmaster), only("postgres"));
+
+    // An admin command beside it finds its server and leaves it alone.
+    add_operator(&home, "mika");
+    assert!(home.run(&["operator", "list"]).said.contains("mika"));
+    assert_eq!(home.postmaster(), Some(postmaster));
+    assert!(
+        get(&address, "/readyz").starts_with("HTTP/1.1 200"),
+        "{}",
+        serve.said()
+    );
+
+    assert!(serve.stop());
+    assert_eq!(home.postmaster(), None, "PostgreSQL is stopped");
+}
+
+#[test]
+fn a_killed_service_leaves_postgresql_which_the_next_one_adopts() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("Dashboard: ");
+    let postmaster = home.postmaster().unwrap();
+    signal(serve.child.id(), Signal::KILL);
+    serve.child.wait().unwrap();
+    assert_eq!(home.postmaster(), Some(postmaster));
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "{}", ended.said);
+    assert_eq!(home.postmaster(), None, "the last one out stops it");
+}
+
+#[test]
+fn postgresqls_account_reads_no_key_and_the_service_no_data_file() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("Dashboard: ");
+    for (who, path) in [
+        ("postgres", "secret.key"),
+        ("postgres", "keyring"),
+        ("postgres", "objects"),
+        ("postgres", "postgres-turn.lock"),
+        ("nobody", "postgres/data"),
+        ("nobody", "postgres/log"),
+        ("daemon", "secret.key"),
+        ("daemon", "postgres/.s.PGSQL.5432"),
+    ] {
+        let there = home.try_script("root", &format!("stat {path}"));
+        assert!(there.success, "{path} is there: {}", there.said);
+        let read = home.try_script(who, &format!("ls {path}/ || cat {path}"));
+        assert!(!read.success, "{who} reads {path}: {}", read.said);
+        assert!(
+            read.said.contains("Permission denied"),
+            "{who} {path}: {}",
+            read.said
+        );
+    }
+    assert!(serve.stop());
+}
+
+#[test]
+fn an_archive_below_a_directory_of_roots_alone_works() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    mode(home.dir.path(), 0o700);
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("Dashboard: ");
+    assert_eq!(identities(serve.child.id()), only("nobody"));
+    assert!(serve.stop());
+    add_operator(&home, "mika");
+    assert!(home.run(&["operator", "list"]).said.contains("mika"));
+    assert_eq!(home.postmaster(), None);
+    for name in ["secret.key", "keyring", "objects"] {
+        let owner = fs::metadata(home.data().join(name)).unwrap().uid();
+        assert_eq!(owner, account("nobody").uid(), "{name}");
+    }
+    // Messages name the directory as people know it.
+    fs::remove_file(home.data().join("secret.key")).unwrap();
+    let ended = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+    let path = home.data().join("secret.key");
+    assert!(
+        ended.said.contains(path.to_str().unwrap()),
+        "{}",
+        ended.said
+    );
+    assert!(!ended.said.contains("/proc/"), "{}", ended.said);
+    fs::remove_dir_all(home.data().join("postgres").canonicalize().unwrap()).unwrap();
+}
+
+#[test]
+fn a_relative_data_directory_and_a_relative_key_file_mean_what_they_say() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    mode(home.dir.path(), 0o700);
+    let key = home.dir.path().join("own.key");
+    fs::write(&key, [7; 32]).unwrap();
+    mode(&key, 0o600);
+    let nobody = account("nobody");
+    std::os::unix::fs::chown(&key, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    let mut serve = home.program();
+    serve.current_dir(home.dir.path());
+    serve
+        .env("DATA_DIR", "data")
+        .env("SECRET_KEY_FILE", "data/../own.key");
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    let start = std::time::Instant::now();
+    while serve.child.try_wait().unwrap().is_none() && start.elapsed().as_secs() < 30 {
+        if serve.said().contains("Dashboard") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // The key lies where the service's account cannot go: it says so, with the path and a remedy.
+    let said = serve.said();
+    for word in ["own.key", "SECRET_KEY_FILE", "nobody", "RUN_AS"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(home.postmaster(), None);
+}
+
+#[test]
+fn the_demo_gives_up_root_too() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut demo = home.program();
+    demo.args(["demo", "--listen", "127.0.0.1:0"]);
+    let mut demo = Running::start(demo);
+    let address = demo.says("Dashboard: http://");
+    let address = address.split('/').next().unwrap();
+    assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(identities(demo.child.id()), only("nobody"));
+    assert!(demo.stop());
+}
+
+#[test]
+fn an_export_goes_where_root_says_and_nothing_else_is_given_away() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("Dashboard: ");
+    let out = home.treasure().join("export");
+    let args = ["erasures", "export", "--out", out.to_str().unwrap()];
+    // The first checkpoint is signed within seconds.
+    let start = std::time::Instant::now();
+    let ended = loop {
+        let ended = home.run(&args);
+        if ended.success || start.elapsed().as_secs() > 30 {
+            break ended;
+        }
+    };
+    assert!(ended.success, "{}", ended.said);
+    assert!(ended.said.contains(out.to_str().unwrap()), "{}", ended.said);
+    let verify = home.run(&["erasures", "verify", "--export", out.to_str().unwrap()]);
+    assert!(verify.success, "{}", verify.said);
+
+    let full = home.treasure().join("directory");
+    let ended = home.run(&["erasures", "export", "--out", full.to_str().unwrap()]);
+    assert!(!ended.success);
+    assert!(
+        ended.said.contains("name a new directory"),
+        "{}",
+        ended.said
+    );
+    assert_eq!(fs::metadata(&full).unwrap().uid(), 0);
+    assert!(serve.stop());
+}
+
+#[test]
+fn an_ordinary_user_runs_an_archive_of_their_own() {
+    // Root becomes one for this.
+    let home = Home::new();
+    fs::create_dir(home.data()).unwrap();
+    let mut list: Command = home.program();
+    list.args(["operator", "list"]).env("HOME", home.dir.path());
+    if is_root() {
+        use std::os::unix::process::CommandExt;
+        let daemon = account("daemon");
+        std::os::unix::fs::chown(home.data(), Some(daemon.uid()), Some(daemon.gid())).unwrap();
+        list.uid(daemon.uid()).gid(daemon.gid());
+    }
+    for _ in 0..2 {
+        assert!(list.status().unwrap().success());
+        assert_eq!(home.postmaster(), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! An attacker who has PostgreSQL's account, or the service's, plants links and FIFOs where root will pass.
+
+use std::time::Duration;
+
+use crate::world::{Home, account, is_root, snapshot};
+
+/// A command that meets something planted ends within this time, whatever it does about it.
+const SECONDS: Duration = Duration::from_secs(15);
+
+/// What PostgreSQL's account plants in its directory, and how it is taken away. The first field names it.
+fn in_its_own_directory() -> Vec<(String, String, String)> {
+    let mut plants = vec![];
+    let mut replace = |name: &str, by: &str| {
+        plants.push((
+            format!("{name}: {by}"),
+            format!("[ ! -e {name} ] || mv {name} {name}.real; {by} {name}"),
+            format!("rm -rf {name}; [ ! -e {name}.real ] || mv {name}.real {name}"),
+        ));
+    };
+    for directory in ["log", "data", "data.unfinished"] {
+        replace(directory, "ln -s $T");
+        replace(directory, "ln -s $T/directory");
+    }
+    for file in [
+        "data/archive.conf",
+        "data/archive.conf.new",
+        "data/pg_hba.conf",
+        "data/pg_ident.conf",
+        "data/postgresql.conf",
+        "data/postmaster.pid",
+        "data/PG_VERSION",
+        "log/start.log",
+        "turn.lock",
+        "users.lock",
+        ".s.PGSQL.5432",
+        ".s.PGSQL.5432.lock",
+    ] {
+        replace(file, "ln -s $T/closed");
+        replace(file, "ln -s $T/new");
+    }
+    for file in [
+        "data/postmaster.pid",
+        "data/PG_VERSION",
+        "data/archive.conf",
+        "data/pg_ident.conf",
+        "log/start.log",
+        "turn.lock",
+        ".s.PGSQL.5432.lock",
+    ] {
+        replace(file, "mkfifo");
+    }
+    for file in [
+        "data/archive.conf",
+        "data/archive.conf.new",
+        "log/start.log",
+    ] {
+        replace(file, "mkdir");
+    }
+    // The database is gone, and what would be removed to make it anew leads elsewhere.
+    plants.push((
+        "data gone, data.unfinished a directory of links".to_owned(),
+        "mv data data.real; mkdir data.unfinished; ln -s $T data.unfinished/base".to_owned(),
+        "rm -rf data data.unfinished; mv data.real data".to_owned(),
+    ));
+    plants
+}
+
+/// What the service's account plants in the data directory.
+fn in_the_data_directory() -> Vec<(String, String, String)> {
+    let mut plants = vec![];
+    let mut replace = |name: &str, by: &str| {
+        plants.push((
+            format!("{name}: {by}"),
+            format!("[ ! -e {name} ] || mv {name} {name}.real; {by} {name}"),
+            format!("rm -rf {name}; [ ! -e {name}.real ] || mv {name}.real {name}"),
+        ));
+    };
+    for name in ["postgres", "keyring", "objects"] {
+        replace(name, "ln -s $T");
+        replace(name, "ln -s $T/directory");
+    }
+    for name in [
+        "postgres-turn.lock",
+        "postgres-users.lock",
+        "serve.lock",
+        "secret.key",
+    ] {
+        replace(name, "ln -s $T/closed");
+        replace(name, "ln -s $T/new");
+        replace(name, "mkfifo");
+    }
+    plants
+}
+
+/// Plants each, runs the commands, and looks that nothing of root's has changed.
+fn try_each(home: &Home, who: &str, plants: Vec<(String, String, String)>, commands: &[&[&str]]) {
+    let before = snapshot(&home.treasure());
+    let dir = match who {
+        "postgres" => "cd postgres",
+        _ => ":",
+    };
+    for (what, plant, undo) in plants {
+        home.script(who, &format!("{dir}; {plant}"));
+        for command in commands {
+            let ended = home.run(command);
+            eprintln!("{what}: {} in {:?}", ended.success, ended.took);
+            assert_eq!(snapshot(&home.treasure()), before, "{what}: {}", ended.said);
+            assert!(
+                ended.took < SECONDS,
+                "{what}: {:?} {}",
+                ended.took,
+                ended.said
+            );
+            assert!(
+                ended.success || ended.said.contains("ERROR"),
+                "{what}: it says why: {}",
+                ended.said
+            );
+            assert!(!ended.said.contains("root's"), "{what}: {}", ended.said);
+        }
+        home.script(who, &format!("{dir}; {undo}"));
+    }
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "it still works: {}", ended.said);
+}
+
+#[test]
+fn postgresqls_account_cannot_lead_root_out_of_its_directory() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "{}", ended.said);
+    let plants = in_its_own_directory();
+    try_each(&home, "postgres", plants, &[&["operator", "list"]]);
+}
+
+#[test]
+fn the_services_account_cannot_lead_root_out_of_the_data_directory() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "{}", ended.said);
+    let plants = in_the_data_directory();
+    // `serve` without a port that it may have: it takes its lock and ends.
+    let commands: [&[&str]; 2] = [&["operator", "list"], &["serve", "--listen", "192.0.2.1:1"]];
+    try_each(&home, "nobody", plants, &commands);
+}
+
+#[test]
+fn root_runs_postgresql_as_no_account_that_a_directory_happens_to_have() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    assert!(home.run(&["operator", "list"]).success);
+    let daemon = account("daemon");
+    let base = home.data().join("postgres");
+    std::os::unix::fs::chown(base, Some(daemon.uid()), Some(daemon.gid())).unwrap();
+    let ended = home.run(&["operator", "list"]);
+    assert!(!ended.success);
+    assert!(
+        ended.said.contains("may run PostgreSQL as"),
+        "{}",
+        ended.said
+    );
+}

@@ -1,0 +1,93 @@
+//! What an account is not given, and what is said then.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use crate::world::{Home, account, is_root, mode};
+
+#[test]
+fn run_as_names_an_account_that_exists_and_owns_the_directory() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let with = |account: &str| home.run(&["--run-as", account, "operator", "list"]);
+    let ended = with("no-such-account");
+    assert!(!ended.success);
+    assert!(ended.said.contains("useradd --system"), "{}", ended.said);
+    // Root stays root where it is told to, and says so.
+    let ended = with("root");
+    assert!(ended.success, "{}", ended.said);
+    assert!(ended.said.contains("RUN_AS is root"), "{}", ended.said);
+    assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
+    let daemon = account("daemon");
+    let ended = with(&daemon.uid().to_string());
+    assert!(ended.success, "{}", ended.said);
+    assert_eq!(fs::metadata(home.data()).unwrap().uid(), daemon.uid());
+    // From then on it is that account's, whoever is asked for.
+    assert!(home.run(&["operator", "list"]).success);
+    for other in ["nobody", "root"] {
+        let ended = with(other);
+        assert!(!ended.success);
+        assert!(ended.said.contains("belongs to daemon"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn a_directory_that_is_used_otherwise_is_not_given_away() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    fs::create_dir(home.data()).unwrap();
+    fs::write(home.data().join("accounts.ods"), "").unwrap();
+    let ended = home.run(&["operator", "list"]);
+    assert!(!ended.success);
+    assert!(
+        ended.said.contains("a directory of its own"),
+        "{}",
+        ended.said
+    );
+    assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
+    assert!(!home.data().join("postgres").exists());
+
+    fs::remove_file(home.data().join("accounts.ods")).unwrap();
+    mode(&home.data(), 0o777);
+    let ended = home.run(&["operator", "list"]);
+    assert!(!ended.success, "{}", ended.said);
+    assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_place_that_the_account_cannot_use_is_named_with_the_remedy() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let treasure = home.treasure();
+    let url = format!("file://{}", treasure.display());
+    for (setting, value) in [
+        ("OBJECTS_URL", &*url),
+        ("KEYRING_URL", &url),
+        ("LEDGER_COPIES", &url),
+        ("SECRET_KEY_FILE", treasure.join("closed").to_str().unwrap()),
+    ] {
+        let ended = {
+            let mut program = home.program();
+            program.env(setting, value).args(["operator", "list"]);
+            let output = program.output().unwrap();
+            assert!(!output.status.success(), "{setting}");
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        for word in [
+            setting,
+            treasure.to_str().unwrap(),
+            "nobody",
+            "chown",
+            "RUN_AS",
+        ] {
+            assert!(ended.contains(word), "{word}: {ended}");
+        }
+        assert_eq!(home.postmaster(), None, "{setting}: PostgreSQL is stopped");
+    }
+    assert_eq!(fs::metadata(treasure).unwrap().uid(), 0);
+}

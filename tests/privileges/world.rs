@@ -1,0 +1,239 @@
+//! An archive that root runs, and other accounts that touch it.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::Read,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use line_chat_archive::embedded::Account;
+use tempfile::TempDir;
+
+/// A command that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(40);
+
+/// Whether this process is root; says so if not.
+pub fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: there is no privilege to give up, so this was not tested");
+    }
+    root
+}
+
+pub fn account(name: &str) -> Account {
+    Account::named(name).unwrap()
+}
+
+/// An archive, and a directory of root's that no other account may touch.
+pub struct Home {
+    pub dir: TempDir,
+}
+
+/// How a command has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub success: bool,
+    pub said: String,
+    pub took: Duration,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        mode(dir.path(), 0o711);
+        let home = Self { dir };
+        let treasure = home.treasure();
+        fs::create_dir(&treasure).unwrap();
+        mode(&treasure, 0o700);
+        fs::create_dir(treasure.join("directory")).unwrap();
+        for (name, bits) in [
+            ("closed", 0o600),
+            ("open", 0o644),
+            ("directory/file", 0o600),
+        ] {
+            fs::write(treasure.join(name), "root's\n").unwrap();
+            mode(&treasure.join(name), bits);
+        }
+        home
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn treasure(&self) -> PathBuf {
+        self.dir.path().join("treasure")
+    }
+
+    /// The binary, with this archive and no other setting.
+    pub fn program(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_line-chat-archive"));
+        let kept = ["PATH", "HOME", "TMPDIR"];
+        program
+            .env_clear()
+            .envs(env::vars().filter(|(name, _)| kept.contains(&&**name)))
+            .env("DATA_DIR", self.data())
+            .stdin(Stdio::null());
+        program
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ended {
+        let mut program = self.program();
+        program.args(args);
+        ended(program)
+    }
+
+    /// Runs a shell script as an account, in the data directory; it has to succeed. `$T` is the treasure.
+    pub fn script(&self, name: &str, script: &str) {
+        let output = self.try_script(name, script);
+        assert!(output.success, "{script}: {}", output.said);
+    }
+
+    pub fn try_script(&self, name: &str, script: &str) -> Ended {
+        let account = account(name);
+        let mut shell = Command::new("/bin/sh");
+        // Root's working directory, because the account may not pass the directories above.
+        shell
+            .args(["-ec", script])
+            .env("T", self.treasure())
+            .current_dir(self.data())
+            .uid(account.uid())
+            .gid(account.gid());
+        ended(shell)
+    }
+
+    /// The process of PostgreSQL, as its pid file says.
+    pub fn postmaster(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.data().join("postgres/data/postmaster.pid")).ok()?;
+        file.lines().next()?.parse().ok()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(pid) = self.postmaster() {
+            signal(pid, rustix::process::Signal::QUIT);
+        }
+    }
+}
+
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+pub fn mode(path: &Path, bits: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
+}
+
+/// Owner, group, mode and content of all that is below a directory, links themselves.
+pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let mut content = vec![];
+        if meta.is_dir() {
+            left.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if meta.is_file() {
+            content = fs::read(&path).unwrap();
+        }
+        found.insert(path, (meta.uid(), meta.gid(), meta.mode(), content));
+    }
+    found
+}
+
+/// Runs a command to its end, which has to come.
+fn ended(mut command: Command) -> Ended {
+    let start = Instant::now();
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let mut child = command
+        .stdout(output.reopen().unwrap())
+        .stderr(output.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    loop {
+        let status = child.try_wait().unwrap();
+        let mut said = String::new();
+        output.reopen().unwrap().read_to_string(&mut said).unwrap();
+        let took = start.elapsed();
+        if let Some(status) = status {
+            let success = status.success();
+            return Ended {
+                success,
+                said,
+                took,
+            };
+        }
+        if took > LONGEST {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it hangs; it said: {said}");
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that goes on until it is told to end, or dropped.
+pub struct Running {
+    pub child: Child,
+    said: tempfile::NamedTempFile,
+}
+
+impl Running {
+    pub fn start(mut program: Command) -> Self {
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let child = program
+            .stdout(said.reopen().unwrap())
+            .stderr(said.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, said }
+    }
+
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.said.path()).unwrap()
+    }
+
+    /// Waits until it says `text`, and gives the rest of that line.
+    pub fn says(&mut self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let said = self.said();
+            if let Some((_, rest)) = said.split_once(text)
+                && let Some((line, _)) = rest.split_once('\n')
+            {
+                return line.to_owned();
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {said}");
+            assert!(start.elapsed() < LONGEST, "it does not say {text}: {said}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as a supervisor does.
+    pub fn stop(mut self) -> bool {
+        signal(self.child.id(), rustix::process::Signal::TERM);
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
