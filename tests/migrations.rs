@@ -99,3 +99,53 @@ async fn no_value_of_a_content_column_gets_into_the_statistics() {
             .contains("letter.words")
     );
 }
+
+#[tokio::test]
+async fn jobs_of_an_older_version_get_their_queue_and_flow() {
+    let scratch = Scratch::shared().await.expect("a scratch cluster");
+    let options = scratch.create_database("queues").await.expect("a database");
+    let mut connection = PgConnection::connect_with(&options)
+        .await
+        .expect("a connection");
+    let (before, after): (Vec<_>, Vec<_>) = MIGRATOR.iter().partition(|one| one.version < 24);
+    for migration in before {
+        let run = connection.execute(migration.sql.clone());
+        run.await.expect("a migration");
+    }
+    connection
+        .execute(
+            "insert into channel (slug, name) values ('shop', 'Shop');
+             insert into message (id, channel_id, message_id, conversation_id, kind, occurred_at)
+             select gen_random_uuid(), c.id, kind, gen_random_uuid(), kind, now()
+             from channel c, unnest(array['image', 'video']) kind;
+             insert into attachment (id, message_id, channel_id, kind, provider)
+             select gen_random_uuid(), id, channel_id, kind, 'line' from message;
+             insert into job (kind, channel_id, attachment_id)
+             select 'original', channel_id, id from attachment;
+             insert into job (kind, channel_id, attachment_id, asks_line, run_at)
+             select 'preview', channel_id, id, false, now() + interval '1 hour'
+             from attachment where kind = 'image'",
+        )
+        .await
+        .expect("jobs");
+    for migration in after {
+        let run = connection.execute(migration.sql.clone());
+        run.await.expect("a migration");
+    }
+    let jobs: Vec<String> = sqlx::query_scalar(
+        "select j.kind || ' ' || a.kind || ' ' || queue || case when deferred then ' deferred' else '' end
+         from job j join attachment a on a.id = attachment_id join message m on m.id = a.message_id
+         where flow = job_flow(m.conversation_id) order by 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .expect("jobs");
+    assert_eq!(
+        jobs,
+        [
+            "original image content",
+            "original video large",
+            "preview image external deferred"
+        ]
+    );
+}

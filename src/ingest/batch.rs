@@ -271,6 +271,7 @@ async fn write_messages(
                 channel_id: item.channel_id,
                 kind: &said.kind,
                 external: said.external,
+                sender: item.placed.contact.unwrap_or(item.placed.conversation),
             });
         }
         let key = keys.of(item.placed.conversation)?;

@@ -53,6 +53,10 @@ pub(super) enum Giver {
 struct Bounds {
     lookup: Lookup,
     port: u16,
+    /// From the first look at the name to a connection with TLS.
+    connect: Duration,
+    /// Longest silence, before and within an answer.
+    silence: Duration,
     /// From the first look at the name to the last byte.
     in_all: Duration,
 }
@@ -62,12 +66,14 @@ impl Default for Bounds {
         Self {
             lookup: resolver::system(),
             port: 443,
+            connect: Duration::from_secs(3),
+            silence: Duration::from_secs(4),
             in_all: Duration::from_secs(10),
         }
     }
 }
 
-/// Fetches what is not LINE's: at most 20 MiB within 10 s, no redirects, no proxy, no credentials.
+/// Fetches what is not LINE's: at most 20 MiB within 10 s and without a silence of 4 s, no redirects, no proxy, no credentials.
 #[derive(Clone, Debug)]
 pub(super) struct External {
     http: Client,
@@ -91,6 +97,8 @@ impl External {
     fn within(reach: Reach, bounds: Bounds) -> Result<Self, reqwest::Error> {
         let mut builder = Client::builder()
             .timeout(bounds.in_all)
+            .connect_timeout(bounds.connect)
+            .read_timeout(bounds.silence)
             .redirect(Policy::none())
             .referer(false)
             .no_proxy();

@@ -186,7 +186,7 @@ impl Media {
                 }
                 tracing::warn!(object = %key, ?subject, "a picture is missing, and is fetched again");
                 people::set_picture(&mut tx, subject, None).await?;
-                people::ask_for_picture(&mut tx, channel_id, subject, now).await?;
+                people::ask_for_picture(&mut tx, channel_id, subject, None, now).await?;
                 people::notify(&mut tx, subject).await?;
             }
             None => tracing::warn!(object = %key, "an object is missing that nobody uses"),

@@ -172,7 +172,8 @@ impl People {
                     objects::discard(&mut tx, before, now).await?;
                 }
                 (Some(_), before) if changed || before.is_none() => {
-                    people::ask_for_picture(&mut tx, job.channel_id, subject, now).await?;
+                    people::ask_for_picture(&mut tx, job.channel_id, subject, Some(job.flow), now)
+                        .await?;
                 }
                 _ => {}
             }

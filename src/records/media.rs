@@ -351,12 +351,15 @@ pub async fn want(
                  preview_reason = case preview_state when 'failed' then null else preview_reason end
              where id = $1 and channel_id = any($2) and original_state = 'failed'
                  and not exists (select from withheld w where w.message_id = attachment.message_id)
-             returning id, channel_id, provider = 'line' as asks_line, preview_state
+             returning id, message_id, channel_id, provider = 'line' as asks_line, preview_state,
+                 kind in ('video', 'file') as large
          )
-         insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
-         select kind, channel_id, id, asks_line, $3, $3
-         from wanted cross join unnest(array['original', 'preview']) as kind
-         where kind = 'original' or preview_state = 'waiting'
+         insert into job (kind, channel_id, attachment_id, asks_line, large, flow, run_at, created_at)
+         select job.kind, w.channel_id, w.id, asks_line, large and job.kind = 'original',
+             job_flow(coalesce(m.contact_id, m.conversation_id)), $3, $3
+         from wanted w join message m on m.id = w.message_id
+             cross join unnest(array['original', 'preview']) as job (kind)
+         where job.kind = 'original' or preview_state = 'waiting'
          on conflict (attachment_id, kind) where attachment_id is not null do nothing",
     )
     .bind(id)
@@ -373,7 +376,7 @@ pub async fn want(
 /// Lets a preview that waits for its original run at `now`, taken from whoever is about to put it off.
 pub async fn hurry_preview(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set run_at = $2, lease = null, leased_until = null
+        "update job set run_at = $2, deferred = false, lease = null, leased_until = null
          where attachment_id = $1 and kind = 'preview'
          and exists (select from attachment where id = $1 and preview_reason = 'original')",
     )

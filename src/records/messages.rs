@@ -337,6 +337,8 @@ pub struct NewAttachment<'a> {
     pub kind: &'a str,
     /// True if LINE does not have it.
     pub external: bool,
+    /// Contact that sent it; the conversation, if LINE does not say who did. Senders take turns.
+    pub sender: Uuid,
 }
 
 /// Writes attachments and the jobs that fetch them.
@@ -350,16 +352,20 @@ pub async fn attach(
         "with written as (
              insert into attachment (id, message_id, channel_id, kind, provider, preview_state, created_at)
              select id, message_id, channel_id, kind, case when external then 'external' else 'line' end,
-                    case when kind in ('image', 'video') then 'waiting' else 'none' end, $6
+                    case when kind in ('image', 'video') then 'waiting' else 'none' end, $7
              from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bool[])
                  as a (id, message_id, channel_id, kind, external)
              on conflict do nothing
-             returning id, channel_id, preview_state, provider = 'line' as asks_line
+             returning id, channel_id, kind in ('video', 'file') as large, preview_state,
+                 provider = 'line' as asks_line
+         ), flows as (
+             select id, job_flow(sender) as flow from unnest($1::uuid[], $6::uuid[]) as a (id, sender)
          )
-         insert into job (kind, channel_id, attachment_id, asks_line, run_at)
-         select 'preview', channel_id, id, asks_line, $6 from written where preview_state = 'waiting'
+         insert into job (kind, channel_id, attachment_id, asks_line, large, flow, run_at)
+         select 'preview', channel_id, id, asks_line, false, flow, $7
+         from written join flows using (id) where preview_state = 'waiting'
          union all
-         select 'original', channel_id, id, asks_line, $6 from written
+         select 'original', channel_id, id, asks_line, large, flow, $7 from written join flows using (id)
          on conflict do nothing",
     )
     .bind(&ids)
@@ -367,6 +373,7 @@ pub async fn attach(
     .bind(attachments.iter().map(|a| a.channel_id).collect::<Vec<_>>())
     .bind(attachments.iter().map(|a| a.kind).collect::<Vec<_>>())
     .bind(attachments.iter().map(|a| a.external).collect::<Vec<_>>())
+    .bind(attachments.iter().map(|a| a.sender).collect::<Vec<_>>())
     .bind(now)
     .execute(db)
     .await?;

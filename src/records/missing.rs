@@ -88,8 +88,10 @@ pub async fn fetch_again(
         return Ok(false);
     }
     sqlx::query(
-        "insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
-         select $2, channel_id, id, provider = 'line', $3, $3 from attachment where id = $1
+        "insert into job (kind, channel_id, attachment_id, asks_line, large, flow, run_at, created_at)
+         select $2, a.channel_id, a.id, provider = 'line', $2 = 'original' and a.kind in ('video', 'file'),
+             job_flow(coalesce(m.contact_id, m.conversation_id)), $3, $3
+         from attachment a join message m on m.id = a.message_id where a.id = $1
          on conflict (attachment_id, kind) where attachment_id is not null do nothing",
     )
     .bind(id)
@@ -124,10 +126,12 @@ pub async fn found(
              update attachment set original_state = 'kept', original_reason = null, percent = null,
                  preview_state = case when preview_state in ('gone', 'failed') then 'waiting' else preview_state end
              where id = $1 and original_key = $2 and original_state <> 'kept'
-             returning id, channel_id, provider, preview_state
+             returning id, message_id, channel_id, provider, preview_state
          ), asked as (
-             insert into job (kind, channel_id, attachment_id, asks_line, run_at, created_at)
-             select 'preview', channel_id, id, provider = 'line', $3, $3 from found where preview_state = 'waiting'
+             insert into job (kind, channel_id, attachment_id, asks_line, flow, run_at, created_at)
+             select 'preview', f.channel_id, f.id, provider = 'line',
+                 job_flow(coalesce(m.contact_id, m.conversation_id)), $3, $3
+             from found f join message m on m.id = f.message_id where preview_state = 'waiting'
              on conflict (attachment_id, kind) where attachment_id is not null do nothing
          )
          select id from found",

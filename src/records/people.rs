@@ -192,26 +192,27 @@ pub async fn set_picture(
     Ok(())
 }
 
-/// Asks for the picture, at `now`. One that is being fetched already begins anew: its address is out of date.
+/// Asks for the picture, at `now`, in the turns of `flow`; `None`: in turns of its own. One that is being fetched already begins anew: its address is out of date.
 pub async fn ask_for_picture(
     conn: &mut PgConnection,
     channel_id: i32,
     subject: Subject,
+    flow: Option<i32>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
-            "insert into job (kind, channel_id, contact_id, run_at, created_at, asks_line)
-             values ('picture', $1, $2, $3, $3, false)
+            "insert into job (kind, channel_id, contact_id, run_at, created_at, asks_line, flow)
+             values ('picture', $1, $2, $3, $3, false, coalesce($4, job_flow($2)))
              on conflict (contact_id, kind) where contact_id is not null
-             do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
+             do update set run_at = $3, deferred = false, attempts = 0, lease = null, leased_until = null",
             id,
         ),
         Subject::Group(id) => (
-            "insert into job (kind, channel_id, conversation_id, run_at, created_at, asks_line)
-             values ('picture', $1, $2, $3, $3, false)
+            "insert into job (kind, channel_id, conversation_id, run_at, created_at, asks_line, flow)
+             values ('picture', $1, $2, $3, $3, false, coalesce($4, job_flow($2)))
              on conflict (conversation_id, kind) where contact_id is null and attachment_id is null
-             do update set run_at = $3, attempts = 0, lease = null, leased_until = null",
+             do update set run_at = $3, deferred = false, attempts = 0, lease = null, leased_until = null",
             id,
         ),
     };
@@ -219,6 +220,7 @@ pub async fn ask_for_picture(
         .bind(channel_id)
         .bind(id)
         .bind(now)
+        .bind(flow)
         .execute(conn)
         .await?;
     Ok(())

@@ -151,8 +151,9 @@ pub async fn ask_for_profiles(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into job (kind, channel_id, contact_id, conversation_id, run_at)
-         select 'profile', a.channel_id, a.contact_id, a.conversation_id, $4
+        "insert into job (kind, channel_id, contact_id, conversation_id, flow, run_at)
+         select 'profile', a.channel_id, a.contact_id, a.conversation_id,
+             job_flow(coalesce(a.conversation_id, a.contact_id)), $4
          from unnest($1::int[], $2::uuid[], $3::uuid[]) as a (channel_id, contact_id, conversation_id)
          order by a.contact_id
          on conflict do nothing",
@@ -173,8 +174,8 @@ pub async fn ask_for_summaries(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into job (kind, channel_id, conversation_id, run_at)
-         select 'summary', a.channel_id, a.conversation_id, $3
+        "insert into job (kind, channel_id, conversation_id, flow, run_at)
+         select 'summary', a.channel_id, a.conversation_id, job_flow(a.conversation_id), $3
          from unnest($1::int[], $2::uuid[]) as a (channel_id, conversation_id)
          order by a.conversation_id
          on conflict do nothing",

@@ -3,6 +3,7 @@
 //! Each job runs in its own task, so that dropping the worker costs nothing but its leases. An attempt that panics, or
 //! ends the process, counts as one that failed: its job waits, and is given up after a number of them.
 
+mod slots;
 mod verdict;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -29,9 +30,10 @@ use crate::{
     media::{self, LEASE, MANY, Media, Mended, Reach},
     objects::Objects,
     people::{self, People},
-    records::jobs::{self, Job, Kind, Order, Verdict},
+    records::jobs::{self, Job, Kind, Order, Queue, Verdict},
     seal::Keyring,
 };
+use slots::Slots;
 
 /// How long the worker sleeps if nobody wakes it.
 const POLL: Duration = Duration::from_secs(1);
@@ -49,11 +51,6 @@ const RULES: TimeDelta = TimeDelta::minutes(5);
 const FORGET: TimeDelta = TimeDelta::minutes(1);
 /// How long a channel whose token was refused is left alone, unless it gets another one.
 const REFUSED: Duration = Duration::from_secs(3600);
-
-/// Files; the kind of job to take first is first. A small preview comes before a large original.
-const FILES: &[Kind] = &[Kind::Preview, Kind::Original];
-/// Questions about people.
-const PEOPLE: &[Kind] = &[Kind::Profile, Kind::Summary, Kind::Picture];
 
 /// What failed on our side. Says nothing of any content.
 #[derive(Debug, thiserror::Error)]
@@ -91,27 +88,9 @@ pub struct Worker {
     subjects: Subjects,
     withheld: Withheld,
     wake: Arc<Notify>,
-    files: Hands,
-    asking: Hands,
+    slots: Slots,
     /// For claims alone: one connection, with [`jobs::CLAIMING`].
     claims: PgPool,
-}
-
-/// Three of four hands take the newest, which somebody may be looking at; under a lasting backlog they would never come
-/// to the oldest, which LINE forgets first, so that is the fourth's.
-#[derive(Clone, Debug)]
-struct Hands {
-    newest: Arc<Semaphore>,
-    oldest: Arc<Semaphore>,
-}
-
-impl Hands {
-    fn four() -> Self {
-        Self {
-            newest: Arc::new(Semaphore::new(3)),
-            oldest: Arc::new(Semaphore::new(1)),
-        }
-    }
 }
 
 impl Worker {
@@ -152,8 +131,7 @@ impl Worker {
             subjects,
             withheld,
             wake: Arc::default(),
-            files: Hands::four(),
-            asking: Hands::four(),
+            slots: Slots::default(),
             claims,
         })
     }
@@ -305,41 +283,34 @@ impl Worker {
         }
     }
 
-    /// Begins as many jobs as there are free hands for.
+    /// Begins as many jobs as there are free slots for.
     async fn claim(
         &self,
         running: &mut JoinSet<Result<(), Error>>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        for (kinds, hands) in [(FILES, &self.files), (PEOPLE, &self.asking)] {
-            let mut more = Vec::new();
-            for kind in kinds {
-                if self
-                    .begin((*kind, Order::Newest), &hands.newest, running, stop)
-                    .await?
-                {
-                    more.push(*kind);
-                }
-            }
-            // The last kind first: what always comes first above would keep it waiting.
-            for kind in more.into_iter().rev() {
-                self.begin((kind, Order::Oldest), &hands.oldest, running, stop)
+        for (queue, slots) in self.slots.queues() {
+            let newest = (queue, Order::Newest);
+            if self.begin(newest, &slots.newest, running, stop).await?
+                && let Some(slots) = &slots.oldest
+            {
+                self.begin((queue, Order::Oldest), slots, running, stop)
                     .await?;
             }
         }
         Ok(())
     }
 
-    /// Begins jobs with the hands that are free. Says whether there may be more to do than they could take.
+    /// Begins jobs in the slots that are free. Says whether there may be more to do than they could take.
     async fn begin(
         &self,
-        which: (Kind, Order),
-        hands: &Arc<Semaphore>,
+        which: (Queue, Order),
+        slots: &Arc<Semaphore>,
         running: &mut JoinSet<Result<(), Error>>,
         stop: &CancellationToken,
     ) -> Result<bool, Error> {
         let free: Vec<_> =
-            std::iter::from_fn(|| Arc::clone(hands).try_acquire_owned().ok()).collect();
+            std::iter::from_fn(|| Arc::clone(slots).try_acquire_owned().ok()).collect();
         if free.is_empty() {
             return Ok(true);
         }
@@ -355,8 +326,8 @@ impl Worker {
         for job in lapsed {
             noted = noted.and(self.write(&job, self.crashed(&job).await).await);
         }
-        for (job, hand) in claimed.into_iter().zip(free) {
-            running.spawn(self.clone().work(job, stop.clone(), hand));
+        for (job, slot) in claimed.into_iter().zip(free) {
+            running.spawn(self.clone().work(job, stop.clone(), slot));
         }
         noted.map(|()| more)
     }
@@ -365,7 +336,7 @@ impl Worker {
         self,
         job: Job,
         stop: CancellationToken,
-        _hand: OwnedSemaphorePermit,
+        _slot: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
         let attempt = async {
             match job.kind {

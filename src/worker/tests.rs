@@ -17,7 +17,7 @@ async fn worker(dir: &std::path::Path) -> Worker {
         .execute(&pool)
         .await
         .expect("a channel");
-    sqlx::query("insert into job (kind, channel_id, asks_line, run_at) select 'profile', id, false, $1 from channel")
+    sqlx::query("insert into job (kind, channel_id, asks_line, run_at) select 'picture', id, false, $1 from channel")
         .bind(chrono::DateTime::UNIX_EPOCH)
         .execute(&pool)
         .await
@@ -44,7 +44,7 @@ async fn a_panic_is_an_attempt_that_failed() {
         let until = now + LEASE;
         let job = jobs::claim(
             &mut conn,
-            (Kind::Profile, Order::Newest),
+            (Queue::Picture, Order::Newest),
             9,
             now,
             until,

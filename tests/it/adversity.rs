@@ -121,7 +121,7 @@ async fn a_refused_token_does_not_deadlock_an_unsend() {
         let mut tx = t.pool().begin().await?;
         let job = jobs::claim(
             &mut tx,
-            (jobs::Kind::Original, jobs::Order::Newest),
+            (jobs::Queue::Content, jobs::Order::Newest),
             1,
             now,
             now + Duration::from_secs(60),

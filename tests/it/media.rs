@@ -336,3 +336,61 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
     })
     .await;
 }
+
+/// Jobs of the worker that wait, as `kind queue`, and how many flows they have.
+async fn waiting_jobs(t: &T) -> anyhow::Result<(Vec<String>, i64)> {
+    let jobs = sqlx::query_scalar("select kind || ' ' || queue from job order by 1")
+        .fetch_all(t.pool())
+        .await?;
+    let flows = t.count("select count(distinct flow) from job").await?;
+    Ok((jobs, flows))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_file_waits_in_a_queue_of_its_own_and_each_sender_has_turns_of_their_own() {
+    run(async |t| {
+        let (aoi, ken) = (t.shop.user("Aoi"), t.shop.user("Ken"));
+        let elsewhere = t.line.elsewhere(&b"x"[..]);
+        let group = t.shop.group("Crew", &[&aoi, &ken]);
+        let photo = drawing::photo(1, 60, 40);
+        t.deliver(&[
+            aoi.sends_image(photo.clone()).make(),
+            aoi.sends_video(&b"x"[..], 1).make(),
+            aoi.sends_audio(&b"x"[..], 1).make(),
+            aoi.sends_file("a.pdf", &b"x"[..]).make(),
+            aoi.sends_external(Media::Image, &elsewhere, None).make(),
+        ])
+        .await?;
+        let (jobs, flows) = waiting_jobs(t).await?;
+        assert_eq!(
+            jobs,
+            [
+                "original content",
+                "original content",
+                "original external",
+                "original large",
+                "original large",
+                "preview external",
+                "preview preview",
+                "preview preview",
+                "profile people",
+            ]
+        );
+        assert_eq!(flows, 1, "all of one sender");
+        // In a group too, files are their sender's; profiles and the summary are the group's.
+        let in_group = group.member(&ken);
+        t.deliver(&[
+            in_group.sends_image(photo.clone()).make(),
+            ken.sends_image(photo.clone()).make(),
+        ])
+        .await?;
+        let sql = "select count(distinct flow) from job where kind = 'original'";
+        assert_eq!(t.count(sql).await?, 2);
+        let sql = "select count(distinct p.flow) from job p join job s on s.flow = p.flow
+             where p.kind = 'profile' and s.kind = 'summary'";
+        assert_eq!(t.count(sql).await?, 1);
+        t.clock.advance(PAST_THE_LEASE);
+        t.run_jobs().await
+    })
+    .await;
+}

@@ -184,13 +184,18 @@ impl Archive {
         .unwrap();
         for (job, wanted) in [("original", true), ("preview", previewed)] {
             sqlx::query(
-                "insert into job (kind, channel_id, attachment_id, run_at) select $1, $2, $3, $4 where $5",
+                "insert into job (kind, channel_id, attachment_id, run_at, asks_line, large, flow)
+                 select $1, $2, $3, $4, $6 = 'line', $1 = 'original' and $7 in ('video', 'file'), hashtext($8)
+                 where $5",
             )
             .bind(job)
             .bind(self.channel_id)
             .bind(attachment)
             .bind(now)
             .bind(wanted)
+            .bind(provider)
+            .bind(&kind)
+            .bind(json["source"]["userId"].as_str())
             .execute(&mut *tx)
             .await
             .unwrap();

@@ -3,7 +3,7 @@
 use line_chat_archive::{
     fake_line::Call,
     media::LEASE,
-    records::jobs::{self, Job, Kind, Order},
+    records::jobs::{self, Job, Order, Queue},
 };
 use sqlx::{ConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ async fn claim(t: &Archive, conn: &mut PgConnection, limit: i64) -> Vec<Job> {
     let now = t.clock.now();
     jobs::claim(
         conn,
-        (Kind::Picture, Order::Newest),
+        (Queue::Picture, Order::Newest),
         limit,
         now,
         now + LEASE,
@@ -133,4 +133,78 @@ async fn one_hand_in_four_takes_the_oldest() {
     }
     stop.cancel();
     running.await.unwrap();
+}
+
+/// Index entries of the jobs that were read so far.
+async fn entries_read(conn: &mut PgConnection) -> i64 {
+    sqlx::query("select pg_stat_force_next_flush()")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    let sql = "select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relname = 'job'";
+    sqlx::query_scalar(sql).fetch_one(conn).await.unwrap()
+}
+
+/// Measured among 100,000: 1.2 ms a claim if all are of one sender, 2.7 ms if each is of another, 0.8 ms if none is due.
+#[tokio::test]
+async fn a_claim_reads_few_of_many_jobs_whoever_they_are_of_and_however_many_were_put_off() {
+    let t = Archive::new().await;
+    let mut conn = claiming(&t).await;
+    many(&t, t.channel_id, 20_000).await;
+    for (jobs, claimed) in [
+        ("flow = 7", 4),
+        ("flow = job_flow(gen_random_uuid())", 4),
+        ("deferred = true, run_at = '2030-01-01'", 0),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("update job set {jobs}")))
+            .execute(&t.pool)
+            .await
+            .unwrap();
+        // Entries of rows that are no more are read by whoever meets them first.
+        sqlx::query("vacuum analyze job")
+            .execute(&t.pool)
+            .await
+            .unwrap();
+        claim(&t, &mut conn, 4).await;
+        let before = entries_read(&mut conn).await;
+        for _ in 0..10 {
+            assert_eq!(claim(&t, &mut conn, 4).await.len(), claimed, "{jobs}");
+        }
+        let read = (entries_read(&mut conn).await - before) / 10;
+        assert!(read < 500, "{jobs}: {read} entries a claim");
+    }
+}
+
+#[tokio::test]
+async fn senders_take_turns_and_a_deferred_job_comes_back() {
+    let t = Archive::new().await;
+    let mut conn = claiming(&t).await;
+    many(&t, t.channel_id, 300).await;
+    sqlx::query("update job set flow = case when id <= 10 then id else 99 end")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    let first = claim(&t, &mut conn, 11).await;
+    let mut flows: Vec<i32> = first.iter().map(|job| job.flow).collect();
+    flows.sort_unstable();
+    assert_eq!(flows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99], "one of each");
+
+    let due = t.clock.now() + LEASE / 2;
+    for job in &first {
+        jobs::retry(&mut conn, job, due).await.unwrap();
+    }
+    let flows: Vec<i32> = claim(&t, &mut conn, 4)
+        .await
+        .iter()
+        .map(|j| j.flow)
+        .collect();
+    assert_eq!(flows, [99; 4], "nobody else's is due");
+    t.clock.advance(LEASE / 2);
+    let mut flows: Vec<i32> = claim(&t, &mut conn, 10)
+        .await
+        .iter()
+        .map(|j| j.flow)
+        .collect();
+    flows.sort_unstable();
+    assert_eq!(flows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }

@@ -6,7 +6,7 @@ use line_chat_archive::{
     config::LogFormat,
     fake_line::Call,
     media::LEASE,
-    records::jobs::{self, Kind, Order},
+    records::jobs::{self, Order, Queue},
     telemetry,
 };
 
@@ -18,7 +18,7 @@ async fn dies(t: &Archive) -> usize {
     let now = t.clock.now();
     let claimed = jobs::claim(
         &mut conn,
-        (Kind::Original, Order::Newest),
+        (Queue::Large, Order::Newest),
         4,
         now,
         now + LEASE,

@@ -203,8 +203,7 @@ async fn a_preview_that_is_no_image_is_replaced_and_a_picture_that_is_none_has_n
 }
 
 #[tokio::test]
-async fn previews_come_before_originals_and_the_newest_first_but_one_hand_has_the_oldest_original()
-{
+async fn previews_and_originals_have_slots_each_for_the_newest_three_and_the_oldest() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
     let mut ids = Vec::new();
@@ -214,24 +213,28 @@ async fn previews_come_before_originals_and_the_newest_first_but_one_hand_has_th
                 .await,
         );
     }
-    // The first to be asked for never come back: the next claim is for what is left.
-    let gate = t.line.trouble(Call::Preview).always().held_after(0);
+    let gates =
+        [Call::Preview, Call::Content].map(|call| t.line.trouble(call).always().held_after(0));
     let working = tokio::spawn({
         let worker = t.worker.clone();
         async move { worker.run_until_idle().await }
     });
-    until(async || t.line.all_calls(Call::Preview) == 3).await;
-    until(async || t.states(ids[0]).await == "kept, waiting").await;
-    let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
-        "select attachment_id from job where lease is not null order by attachment_id",
-    )
-    .fetch_all(&t.pool)
-    .await
-    .unwrap();
-    assert_eq!(begun, ids[3..]);
-    assert_eq!(t.line.all_calls(Call::Content), 1);
+    until(async || t.line.all_calls(Call::Preview) == 4 && t.line.all_calls(Call::Content) == 4)
+        .await;
+    for kind in ["preview", "original"] {
+        let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
+            "select attachment_id from job where lease is not null and kind = $1 order by attachment_id",
+        )
+        .bind(kind)
+        .fetch_all(&t.pool)
+        .await
+        .unwrap();
+        assert_eq!(begun, [ids[0], ids[3], ids[4], ids[5]], "{kind}");
+    }
 
-    gate.open();
+    for gate in &gates {
+        gate.open();
+    }
     working.await.unwrap().unwrap();
     t.holds_only(12).await;
 }

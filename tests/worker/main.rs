@@ -8,6 +8,7 @@
 
 mod archive;
 mod bucket;
+mod bulkheads;
 mod claims;
 mod crash;
 mod external;

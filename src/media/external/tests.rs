@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use tokio::{
@@ -170,6 +171,7 @@ async fn a_name_that_answers_otherwise_the_second_time_gains_nothing() {
         lookup: names.lookup(),
         port: canary.port,
         in_all: Duration::from_millis(200),
+        ..Bounds::default()
     });
     for (name, answers) in [
         ("rebinds.example", &[&[OUTSIDE][..], &["127.0.0.1"]][..]),
@@ -233,22 +235,30 @@ async fn a_server_that_never_ends_and_one_that_never_goes_on_are_left() {
     );
 
     provide();
-    let hurried = Bounds {
+    let in_all = Bounds {
         in_all: Duration::from_millis(200),
         ..Bounds::default()
     };
-    let hurried = External::within(Reach::Anywhere, hurried).unwrap();
-    for begun in [
-        "",
-        "HTTP/1.1 200 x\r\n",
-        "HTTP/1.1 200 x\r\ncontent-length: 10\r\n\r\n123",
-    ] {
-        let address = format!("http://{}/", server(begun.to_owned(), false).await);
-        let left = hurried.fetch(&address, Giver::Sender, 1).await;
-        assert!(
-            matches!(left, Err(Miss::NotYet(Reason::Trouble))),
-            "{begun:?}: {left:?}"
-        );
+    let silence = Bounds {
+        silence: Duration::from_millis(200),
+        ..Bounds::default()
+    };
+    for bounds in [in_all, silence] {
+        let hurried = External::within(Reach::Anywhere, bounds).unwrap();
+        for begun in [
+            "",
+            "HTTP/1.1 200 x\r\n",
+            "HTTP/1.1 200 x\r\ncontent-length: 10\r\n\r\n123",
+        ] {
+            let address = format!("http://{}/", server(begun.to_owned(), false).await);
+            let asked = Instant::now();
+            let left = hurried.fetch(&address, Giver::Sender, 1).await;
+            assert!(
+                matches!(left, Err(Miss::NotYet(Reason::Trouble))),
+                "{begun:?}: {left:?}"
+            );
+            assert!(asked.elapsed() < Duration::from_secs(3), "{begun:?}");
+        }
     }
 }
 
