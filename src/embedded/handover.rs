@@ -44,7 +44,7 @@ impl DataDir {
         given().map_err(EmbeddedError::file(self.path()))
     }
 
-    /// Refuses a directory of root's that holds other things and no archive: `/srv`, say, was not meant to be given away.
+    /// Refuses a directory of root's that holds other directories and no archive: `/srv`, say, was not meant to be given away.
     ///
     /// # Errors
     /// It is such a directory, or cannot be read.
@@ -65,7 +65,8 @@ impl DataDir {
                 | b"postgres-turn.lock"
                 | b"postgres-users.lock" => {}
                 b"postgres" | b"keyring" | b"objects" | b"secret.key" => return Ok(()),
-                _ => others = true,
+                // Files may be logs of the same archive, or its settings.
+                _ => others |= entry.file_type() != FileType::RegularFile,
             }
         }
         match others {
