@@ -105,6 +105,7 @@ pub async fn demo(
         stickers: false,
     })
     .await?;
+    let told = until_told_to_end()?;
     service.work();
     tokyo.webhook_to(&service.webhook_url("shop-tokyo"));
     bangkok.webhook_to(&service.webhook_url("bangkok-desk"));
@@ -119,7 +120,7 @@ pub async fn demo(
         let stop = stop.clone();
         async move { cast::play(&tokyo, &bangkok, PACE, stop).await }
     });
-    until_told_to_end().await?;
+    told.await;
     stop.cancel();
     let _ = play.await;
     service.stop().await;

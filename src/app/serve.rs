@@ -75,6 +75,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
             service.replayed
         ));
     }
+    let told = until_told_to_end()?;
     service.work();
     say(&format!("Dashboard: {}", service.public_url));
     for channel in &channels {
@@ -103,7 +104,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
         ));
     }
     let ended = tokio::select! {
-        told = until_told_to_end() => told,
+        () = told => Ok(()),
         part = service.broken() => Err(anyhow::anyhow!("{part} has ended unasked; the service ends too, to be started again")),
     };
     tracing::info!("ending");
@@ -153,16 +154,19 @@ fn objects_url(places: &Places) -> anyhow::Result<Url> {
     in_data_dir(places, "objects")
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// Waits for SIGINT or SIGTERM. They are listened for from this call on, before the wait begins: a supervisor that ends the
+/// service as soon as it has said its address must not kill it, which would leave PostgreSQL running.
 ///
 /// # Errors
 /// Signals cannot be listened for.
-pub async fn until_told_to_end() -> anyhow::Result<()> {
+pub fn until_told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

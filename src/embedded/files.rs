@@ -62,6 +62,11 @@ impl Files {
         }
     }
 
+    /// Opens a file that is there, for reading.
+    pub(super) fn open(&self, name: &str) -> Result<File, EmbeddedError> {
+        self.act(name, |dir| open_regular(dir, name))
+    }
+
     /// Replaces a file, or makes it. What stood there before is not written to, wherever it led.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), EmbeddedError> {
         self.act(name, |dir| {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{EmbeddedError, place::DataDir};
+use super::{EmbeddedError, files::Files, place::DataDir};
 
 const TURN: &str = "postgres-turn.lock";
 const USERS: &str = "postgres-users.lock";
@@ -53,6 +53,24 @@ impl DataDirLock {
 pub(super) struct Users {
     turn: File,
     users: File,
+}
+
+/// The lock of the versions before, which lay in PostgreSQL's directory. Where it is there it is held as well: a service of
+/// such a version may run while a command of this one comes and goes, or the other way round.
+#[derive(Debug)]
+pub(super) struct OldUsers(Option<File>);
+
+impl OldUsers {
+    pub(super) fn enter(base: &Files) -> Self {
+        let file = base.open("users.lock").ok();
+        Self(file.filter(|file| file.try_lock_shared().is_ok()))
+    }
+
+    /// Counts this process out; whether it was the last.
+    pub(super) fn leave(&self) -> bool {
+        let last = |file: &File| file.unlock().is_ok() && file.try_lock().is_ok();
+        self.0.as_ref().is_none_or(last)
+    }
 }
 
 /// The turn to start or stop a cluster; it ends when this value is dropped.

@@ -33,7 +33,7 @@ use cluster::{Cluster, Durability};
 pub use error::EmbeddedError;
 use keeper::Keeper;
 pub use lock::DataDirLock;
-use lock::Users;
+use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use scratch::Scratch;
 
@@ -48,6 +48,7 @@ const ELSEWHERE: &str = "/var/lib/line-chat-archive";
 pub struct Embedded {
     cluster: Cluster,
     users: Users,
+    old_users: OldUsers,
     /// Stops the server once this process is another account.
     keeper: Option<Keeper>,
 }
@@ -88,6 +89,7 @@ impl Embedded {
         let cluster = Cluster::open(base, service, Durability::Full, say).await?;
         cluster.start(users.none(), say).await?;
         users.enter()?;
+        let old_users = OldUsers::enter(&cluster.base);
         cluster.make_roles().await?;
         cluster.make_database(DATABASE).await?;
         let keeper = match service {
@@ -101,6 +103,7 @@ impl Embedded {
         Ok(Self {
             cluster,
             users,
+            old_users,
             keeper,
         })
     }
@@ -123,10 +126,11 @@ impl Embedded {
     /// Stops the server, unless another process still uses it. Close the pools before.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         let _turn = self.users.turn().await?;
-        match (self.users.leave(), self.keeper) {
-            (false, _) => Ok(()),
-            (true, Some(keeper)) => keeper.stop().await,
-            (true, None) => self.cluster.stop().await,
+        let last = self.users.leave() && self.old_users.leave();
+        match self.keeper {
+            _ if !last => Ok(()),
+            Some(keeper) => keeper.stop().await,
+            None => self.cluster.stop().await,
         }
     }
 }

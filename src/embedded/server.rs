@@ -61,6 +61,12 @@ impl Cluster {
 
     async fn pg_ctl_start(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
         // Whatever the server inherits it holds open: a pipe from here would never end. So a file.
+        // Whoever has PostgreSQL's account could have made FIFOs of them, which PostgreSQL would wait for, and so would the
+        // hour that a recovery may take.
+        for settings in ["data/postgresql.conf", "data/postgresql.auto.conf"] {
+            self.base.read(settings)?;
+        }
+        self.socket.read(&format!("{SOCKET}.lock"))?;
         self.base.remove("log/start.log")?;
         let log = self.log_dir().join("start.log");
         let mut start = self.pg_ctl("start");

@@ -13,7 +13,17 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::{owner::Owner, *};
 
+mod accounts;
 mod scratch;
+
+/// Whether this process is root; says so if not.
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: there is no other account to become, so this was not tested");
+    }
+    root
+}
 
 /// A data directory for one test, in a place anybody may enter, and the server in it stopped at the end.
 struct Home {
@@ -241,8 +251,8 @@ async fn a_pid_file_whose_process_is_somebody_else_by_now_is_no_server() {
 
 #[tokio::test]
 async fn a_data_directory_the_server_may_not_enter_gets_its_database_elsewhere_and_keeps_it() {
-    if !rustix::process::geteuid().is_root() {
-        return; // Only root has anybody to drop to.
+    if !is_root() {
+        return;
     }
     let home = Home::new();
     let closed = home.dir.path().join("closed");

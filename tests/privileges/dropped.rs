@@ -1,6 +1,7 @@
 //! What runs as root, and what no longer does.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::TcpStream,
@@ -12,39 +13,44 @@ use rustix::process::Signal;
 
 use crate::world::{Home, Running, account, is_root, mode, signal};
 
-/// The ids and capabilities of every thread of a process: as many sets of numbers as differ.
-fn identities(pid: u32) -> Vec<Vec<u64>> {
+/// What the threads of a process are: the lines of their status about ids and capabilities, each value once.
+fn identities(pid: u32) -> BTreeSet<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let mut found: Vec<Vec<u64>> = tasks
-        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok())
-        .map(|status| {
-            let lines = status.lines();
-            let ids = lines.clone().filter(|line| {
-                ["Uid:", "Gid:", "Groups:"]
-                    .iter()
-                    .any(|name| line.starts_with(name))
-            });
-            let ids = ids.flat_map(|line| line.split_whitespace().skip(1));
-            let ids = ids.map(|id| id.parse().unwrap());
-            let caps = lines.filter(|line| {
-                ["CapEff:", "CapPrm:"]
-                    .iter()
-                    .any(|name| line.starts_with(name))
-            });
-            let caps = caps.map(|line| u64::from_str_radix(line[7..].trim(), 16).unwrap());
-            ids.chain(caps).collect()
-        })
-        .collect();
-    found.sort_unstable();
-    found.dedup();
+    let statuses = tasks.filter_map(|task| {
+        let status = task.unwrap().path().join("status");
+        fs::read_to_string(status).ok()
+    });
+    let mut found = BTreeSet::new();
+    for status in statuses {
+        for line in status.lines() {
+            let (name, values) = line.split_once(':').unwrap();
+            let name = match name {
+                "Uid" | "CapEff" | "CapPrm" | "CapAmb" => name,
+                // Supplementary groups are groups.
+                "Gid" | "Groups" => "Gid",
+                _ => continue,
+            };
+            found.extend(
+                values
+                    .split_whitespace()
+                    .map(|value| format!("{name} {value}")),
+            );
+        }
+    }
     found
 }
 
-/// Ids of an account, as `identities` gives them, without any capability.
-fn only(name: &str) -> Vec<Vec<u64>> {
+/// `identities` of an account, without any capability.
+fn only(name: &str) -> BTreeSet<String> {
     let account = account(name);
-    let (uid, gid) = (u64::from(account.uid()), u64::from(account.gid()));
-    vec![vec![uid, uid, uid, uid, gid, gid, gid, gid, gid, 0, 0]]
+    let none = "0000000000000000";
+    BTreeSet::from([
+        format!("Uid {}", account.uid()),
+        format!("Gid {}", account.gid()),
+        format!("CapEff {none}"),
+        format!("CapPrm {none}"),
+        format!("CapAmb {none}"),
+    ])
 }
 
 fn get(address: &str, path: &str) -> String {

@@ -43,8 +43,11 @@ fn in_its_own_directory() -> Vec<(String, String, String)> {
         "data/PG_VERSION",
         "data/archive.conf",
         "data/pg_ident.conf",
+        "data/postgresql.conf",
+        "data/postgresql.auto.conf",
         "log/start.log",
         "turn.lock",
+        ".s.PGSQL.5432",
         ".s.PGSQL.5432.lock",
     ] {
         replace(file, "mkfifo");
