@@ -40,8 +40,20 @@ enum Command {
     /// Erasures: what was unsent
     #[command(subcommand)]
     Erasures(Erasures),
+    /// The secret key
+    #[command(subcommand)]
+    Keys(Keys),
     /// Look whether everything is set as it has to be: 0 it is, 1 something is bad, 2 it could not be looked at
     Doctor(Box<Serve>),
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Make a secret key, for SECRET_KEY_FILE, in a file that is not there yet
+    New {
+        /// The file
+        file: std::path::PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -152,6 +164,7 @@ fn main() -> ExitCode {
         Command::Erasures(Erasures::Verify {
             export: Some(_), ..
         }) => Ok(()),
+        Command::Keys(Keys::New { .. }) => Ok(()),
         _ => privileges::prepare(&mut cli.places),
     };
     if let Err(error) = prepared {
@@ -215,6 +228,7 @@ async fn run(places: &Places, command: Command) -> ExitCode {
             channel,
             message_id,
         }) => return looked(app::trace::trace(places, &channel, &message_id, &say).await),
+        Command::Keys(Keys::New { file }) => app::keys::new(places, &file, &say),
         Command::Doctor(serve) => {
             return looked(app::doctor::doctor(places, &serve, &say).await);
         }

@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use url::Url;
 use uuid::Uuid;
 
+use super::privileges;
 use crate::{
     config::Places,
     ledger::Signer,
@@ -71,6 +72,33 @@ pub async fn secret(places: &Places, db: &mut PgConnection) -> anyhow::Result<Se
         false => SecretKey::load(&path),
     };
     secret.with_context(|| format!("{}", path.display()))
+}
+
+/// `keys new`: makes a secret key in a file that is not there yet. Where root makes it, it belongs to the account that the
+/// service works as.
+///
+/// # Errors
+/// The file is there, or cannot be made; or the service's account cannot be told.
+pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let account = privileges::account(places)?;
+    let owner = account
+        .as_ref()
+        .map(|account| (account.uid(), account.gid()));
+    match SecretKey::make(path, owner) {
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already, and was not touched", path.display())
+        }
+        made => made.with_context(|| format!("{}", path.display()))?,
+    };
+    let owner = account.map_or(String::new(), |account| {
+        format!(" for the account {}", account.name())
+    });
+    say(&format!(
+        "Made {}{owner}. Keep a copy of it apart from those of the database and the objects: without it nothing that is \
+         archived can be read.",
+        path.display()
+    ));
+    Ok(())
 }
 
 fn secret_path(places: &Places) -> PathBuf {

@@ -5,7 +5,7 @@ use std::{
     fs::DirBuilder,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::DirBuilderExt,
+        unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf, absolute},
 };
@@ -65,6 +65,18 @@ pub fn prepare_demo(places: &mut Places) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The account that the service works as where root starts it; `None`: the account of this process. Makes nothing.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn account(places: &Places) -> anyhow::Result<Option<Account>> {
+    if !is_root(places)? {
+        return Ok(None);
+    }
+    let owner = std::fs::metadata(&places.data_dir).map_or(0, |found| found.uid());
+    Ok(service_account(owner, places.run_as.as_deref())?)
 }
 
 fn is_root(places: &Places) -> anyhow::Result<bool> {

@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+use rustix::fs::OFlags;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -20,18 +21,27 @@ impl SecretKey {
     /// Reads the 32 bytes of `path`.
     ///
     /// # Errors
-    /// There is no such file, it cannot be read, or it does not have exactly 32 bytes.
+    /// There is no such file, it cannot be read, does not have exactly 32 bytes, belongs to another account, or can be
+    /// opened by one.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => Zeroizing::new(bytes),
+        let opened = OpenOptions::new()
+            .read(true)
+            // A FIFO would wait for its other end.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path);
+        let file = match opened {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Error::Secret(
                     "there is no such file. Restore it: without it nothing that is archived can be read. \
-                     For a new archive, make one: head -c 32 /dev/urandom",
+                     For a new archive, make one: line-chat-archive keys new FILE",
                 ));
             }
             Err(error) => return Err(error.into()),
         };
+        closed_to_others(&file.metadata()?)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+        file.take(33).read_to_end(&mut bytes)?;
         let bytes = <[u8; 32]>::try_from(bytes.as_slice())
             .map_err(|_| Error::Secret("it must have exactly 32 bytes"))?;
         Ok(Self(Zeroizing::new(bytes)))
@@ -42,22 +52,38 @@ impl SecretKey {
     /// # Errors
     /// As [`SecretKey::load`], or the file cannot be made.
     pub fn load_or_make(path: &Path) -> Result<Self, Error> {
-        let made = OpenOptions::new()
+        match Self::make(path, None) {
+            Err(Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            made => made,
+        }
+    }
+
+    /// Makes a secret key in a file that is not there yet, readable by its owner alone, and synced. The owner is this
+    /// process's account, or for root to say: `owner`, a user id and a group id.
+    ///
+    /// # Errors
+    /// The file is there already, or cannot be made.
+    pub fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, Error> {
+        let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path);
-        match made {
-            Ok(mut file) => {
-                let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-                file.write_all(bytes.as_slice())?;
-                file.sync_all()?;
-                sync_parent(path)?;
-                Ok(Self(bytes))
+            .open(path)?;
+        let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
+        let mut written = || {
+            if let Some((uid, gid)) = owner {
+                fchown(&file, Some(uid), Some(gid))?;
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
-            Err(error) => Err(error.into()),
+            file.write_all(bytes.as_slice())?;
+            file.sync_all()?;
+            sync_parent(path)
+        };
+        if let Err(error) = written() {
+            // Half a key would be in the way of a whole one.
+            let _ = fs::remove_file(path);
+            return Err(error.into());
         }
+        Ok(Self(bytes))
     }
 
     /// A secret of its own, kept nowhere: for `demo` and tests.
@@ -80,6 +106,26 @@ impl SecretKey {
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SecretKey(redacted)")
+    }
+}
+
+/// The rule that libpq has for private keys: its owner alone, or a file of root's that a group may read.
+fn closed_to_others(file: &fs::Metadata) -> Result<(), Error> {
+    let us = rustix::process::geteuid().as_raw();
+    if !file.is_file() {
+        return Err(Error::Secret("it is not a regular file"));
+    }
+    match (file.uid(), file.mode()) {
+        (owner, mode) if owner == us && mode & 0o077 == 0 => Ok(()),
+        (0, mode) if us != 0 && mode & 0o037 == 0 => Ok(()),
+        (owner, _) if owner == us || owner == 0 => Err(Error::Secret(
+            "other accounts than its owner can open it: take that away (chmod 600). If one of them may have read it, all \
+             that is archived may have been read",
+        )),
+        _ => Err(Error::Secret(
+            "it belongs to another account than this process works as, which could replace it: give it to that one \
+             (chown), or to root with a group that this process is in (mode 640)",
+        )),
     }
 }
 
@@ -113,11 +159,58 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_another_account_can_open_is_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret.key");
+        SecretKey::make(&path, None).unwrap();
+        for mode in [0o644, 0o640, 0o660, 0o604, 0o601, 0o620, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = SecretKey::load(&path).unwrap_err().to_string();
+            assert!(refused.contains("chmod 600"), "{mode:o}: {refused}");
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            SecretKey::load(&path).unwrap();
+        }
+        if rustix::process::geteuid().is_root() {
+            fchown(File::open(&path).unwrap(), Some(65534), None).unwrap();
+            let refused = SecretKey::load(&path).unwrap_err().to_string();
+            assert!(refused.contains("chown"), "{refused}");
+        } else {
+            eprintln!("not root: a file of another account cannot be made, not tested");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_made_only_where_nothing_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret.key");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+        assert!(
+            SecretKey::make(&path, None).is_err(),
+            "a link is not followed"
+        );
+        fs::remove_file(&path).unwrap();
+        let made = SecretKey::make(&path, None).unwrap();
+        assert!(SecretKey::make(&path, None).is_err());
+        assert_eq!(
+            SecretKey::load(&path).unwrap().derive("x"),
+            made.derive("x")
+        );
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo"), 0o600.into()).unwrap();
+        assert!(
+            SecretKey::load(&dir.path().join("fifo")).is_err(),
+            "and does not hang"
+        );
+    }
+
+    #[test]
     fn a_file_of_another_length_is_no_secret() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
         for wrong in [0, 31, 33, 64] {
             fs::write(&path, vec![7; wrong]).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             assert!(matches!(
                 SecretKey::load_or_make(&path),
                 Err(Error::Secret(_))

@@ -181,7 +181,10 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(
         archive.found(Level::Bad).await,
-        ["others than its owner may open the secret key (mode 644)"]
+        [
+            "others than its owner may open the secret key (mode 644)",
+            "the keyring cannot be opened"
+        ]
     );
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
 

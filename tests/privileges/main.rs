@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod dropped;
+mod keys;
 mod planted;
 mod refused;
 mod world;

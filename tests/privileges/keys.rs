@@ -1,0 +1,54 @@
+//! The secret key's file: made right, and refused where it is not.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use crate::world::{Home, account, is_root, mode};
+
+#[test]
+fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {
+    let home = Home::new();
+    let path = home.dir.path().join("new.key");
+    let file = path.to_str().unwrap();
+    let ended = home.run(&["keys", "new", file]);
+    assert!(ended.success, "{}", ended.said);
+    assert!(ended.said.contains(file), "{}", ended.said);
+    let made = fs::metadata(&path).unwrap();
+    assert_eq!((made.mode() & 0o7777, made.len()), (0o600, 32));
+    if is_root() {
+        assert_eq!(made.uid(), account("nobody").uid());
+    }
+    assert!(!home.data().exists(), "nothing else is made");
+    let key = fs::read(&path).unwrap();
+    let ended = home.run(&["keys", "new", file]);
+    assert!(!ended.success);
+    assert!(ended.said.contains("there already"), "{}", ended.said);
+    assert_eq!(fs::read(&path).unwrap(), key);
+
+    let link = home.dir.path().join("link.key");
+    std::os::unix::fs::symlink(home.treasure().join("new"), &link).unwrap();
+    assert!(!home.run(&["keys", "new", link.to_str().unwrap()]).success);
+    assert!(!home.treasure().join("new").exists());
+}
+
+#[test]
+fn a_key_that_others_can_open_keeps_the_service_from_starting() {
+    let home = Home::new();
+    let path = home.dir.path().join("open.key");
+    let file = path.to_str().unwrap();
+    assert!(home.run(&["keys", "new", file]).success);
+    let serve = [
+        "--secret-key-file",
+        file,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    for bits in [0o644, 0o640, 0o604] {
+        mode(&path, bits);
+        let ended = home.run(&serve);
+        assert!(!ended.success, "{bits:o}");
+        for word in [file, "chmod 600"] {
+            assert!(ended.said.contains(word), "{bits:o}: {}", ended.said);
+        }
+    }
+}
