@@ -9,7 +9,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::privileges;
+use super::{database_url, privileges};
 use crate::{MIGRATOR, config::Places, embedded::Embedded};
 
 /// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
@@ -51,7 +51,7 @@ impl Database {
     pub async fn find(places: &Places) -> anyhow::Result<Self> {
         let say = |line: &str| tracing::info!("{line}");
         let (options, embedded) = match &places.database_url {
-            Some(url) => (parse(url.expose_secret())?, None),
+            Some(url) => (database_url::parse(url.expose_secret())?, None),
             None => {
                 let embedded = match &places.service {
                     Some(service) => Embedded::start_for(&places.data_dir, service, &say).await?,
@@ -79,7 +79,13 @@ impl Database {
     pub async fn connect(&self) -> anyhow::Result<PgConnection> {
         // The error's text may hold the address with its password.
         let connected = self.options.connect().await;
-        connected.map_err(|_| anyhow!("the database cannot be reached: check DATABASE_URL"))
+        connected.map_err(|error| match error {
+            sqlx::Error::Tls(_) => anyhow!(
+                "no TLS with the database, or its certificate is not the one that DATABASE_URL demands: a server on \
+                 another machine has to offer TLS"
+            ),
+            _ => anyhow!("the database cannot be reached: check DATABASE_URL"),
+        })
     }
 
     /// Stops the embedded PostgreSQL if nobody else uses it.
@@ -102,12 +108,6 @@ pub async fn migrate(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> 
     let database = Database::open(places).await?;
     say("The database has the schema of this version.");
     database.close().await
-}
-
-fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
-    url.parse().map_err(|_| {
-        anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database")
-    })
 }
 
 /// sqlx logs slow statements at a level of its own.

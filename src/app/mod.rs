@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod database;
+pub mod database_url;
 pub mod demo;
 pub mod doctor;
 pub mod erasures;

@@ -1,9 +1,12 @@
 //! PostgreSQL: that it keeps what was committed, and that its own files forget what was deleted.
 
-use sqlx::PgConnection;
+use sqlx::{
+    PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 use super::{Finding, Level};
-use crate::{MIGRATOR, records::doctor};
+use crate::{MIGRATOR, app::database_url, records::doctor};
 
 /// The oldest version that the service is tested with.
 const OLDEST: u32 = 15;
@@ -113,6 +116,28 @@ pub(super) async fn schema(db: &mut PgConnection) -> sqlx::Result<(Finding, bool
     })
 }
 
+/// Whether what goes to the database and back can be read on the way.
+pub(super) fn transport(options: &PgConnectOptions) -> Finding {
+    if database_url::stays_here(options) {
+        return Finding::ok("the connection to the database does not leave this machine");
+    }
+    match options.get_ssl_mode() {
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull => Finding::ok(
+            "the connection to the database is encrypted, and the server's certificate is checked",
+        ),
+        PgSslMode::Require => Finding::new(
+            Level::Warning,
+            "the connection to the database is encrypted, but the server's certificate is not checked",
+            "another machine could take the server's place; sslmode=verify-full with sslrootcert=FILE in DATABASE_URL",
+        ),
+        _ => Finding::new(
+            Level::Bad,
+            "the connection to the database may be unencrypted",
+            "what is archived can be read on the way; sslmode=verify-full, or at least require, in DATABASE_URL",
+        ),
+    }
+}
+
 pub(super) async fn look(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
     let mut findings = vec![];
     let names: Vec<_> = ["server_version_num", "min_wal_size"]
@@ -199,5 +224,29 @@ fn judge(rule: &Rule, value: &str) -> Finding {
             let advice = format!("{}; set it to {}", rule.why, rule.fine[0]);
             Finding::new(rule.level, what, advice)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_over_a_network_is_judged_by_its_tls() {
+        for (url, level) in [
+            ("postgres://localhost/archive", Level::Ok),
+            ("postgres:///archive?host=/run/postgresql", Level::Ok),
+            ("postgres://db.example.com/archive", Level::Warning),
+            (
+                "postgres://db.example.com/archive?sslmode=verify-full",
+                Level::Ok,
+            ),
+        ] {
+            let options = database_url::parse(url).expect(url);
+            assert_eq!(transport(&options).level, level, "{url}");
+        }
+        let url = "postgres://db.example.com/archive?sslmode=prefer";
+        let options = url.parse().expect(url);
+        assert_eq!(transport(&options).level, Level::Bad);
     }
 }

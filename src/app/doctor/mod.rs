@@ -115,6 +115,7 @@ pub async fn look(
     let mut db = database.connect().await?;
     let (schema, current) = database::schema(&mut db).await?;
     let mut findings = vec![schema];
+    findings.push(database::transport(&database.options));
     findings.extend(database::look(&mut db).await?);
     findings.push(match bucket(places).await {
         Err(error) => Finding::new(Level::Bad, "the bucket cannot be opened", error.to_string()),
