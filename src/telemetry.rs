@@ -2,28 +2,67 @@
 
 use std::{io::stderr, panic};
 
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber, subscriber::Interest};
 use tracing_log::LogTracer;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    layer::{Context, SubscriberExt},
+};
 
 use crate::config::LogFormat;
 
-/// What signs requests to S3 says, when asked for `debug`, which secret key it signs with (reqsign-core 3.3.2, `api.rs`).
-/// Nothing of these crates, whose names begin so, is ever logged.
-const SECRETIVE: &str = "reqsign";
+/// Crates that may log, and up to which level, whatever `RUST_LOG` says.
+///
+/// All others are silent, at every level. They log what they are given, and senders choose much of that: the TLS verifier
+/// logs the name of a host whose certificate is bad as an error, hyper and reqwest log hosts and addresses while they
+/// connect, sqlx logs statements and the server's notices, and what signs requests to S3 logs the secret key it signs with
+/// (reqsign-core 3.3.2, `api.rs`). A list of crates to silence would miss the next dependency. What they fail with is logged
+/// here as a kind, where it is handled.
+const MAY_LOG: [(&str, Level); 2] = [
+    (env!("CARGO_CRATE_NAME"), Level::TRACE),
+    // Sockets that cannot be accepted from. Its `info` tells the listening address, which the service says itself.
+    ("actix_server", Level::WARN),
+];
 
-/// Everything that is logged in this process goes to `subscriber` from now on; a second one, in tests, finds the first in
-/// place.
+/// Lets through what [`MAY_LOG`] names, and nothing else.
+struct MayLog;
+
+impl MayLog {
+    fn lets(metadata: &Metadata<'_>) -> bool {
+        let of = |target: &str, name: &str| {
+            let rest = target.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        MAY_LOG
+            .iter()
+            .any(|(name, level)| of(metadata.target(), name) && metadata.level() <= level)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for MayLog {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::lets(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        Self::lets(metadata)
+    }
+}
+
+/// Everything that is logged in this process, by crates that may log, goes to `subscriber` from now on; a second one, in
+/// tests, finds the first in place.
 pub fn subscribe(subscriber: impl Subscriber + Send + Sync) {
-    let _ = LogTracer::builder().ignore_crate(SECRETIVE).init();
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = LogTracer::init();
+    let _ = tracing::subscriber::set_global_default(subscriber.with(MayLog));
 }
 
 /// Starts logging to standard error, panics among it: where, not what. `RUST_LOG` chooses the level; the default is `info`.
 pub fn start(format: LogFormat) {
-    // sqlx logs whole statements when they are slow; ours hold no content, but a log should not depend on that.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=error,actix_server=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr);
@@ -36,4 +75,51 @@ pub fn start(format: LogFormat) {
         Some(at) => tracing::error!("a panic at {}:{}:{}", at.file(), at.line(), at.column()),
         None => tracing::error!("a panic"),
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn other_crates_are_silent_at_every_level() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish()
+            .with(MayLog);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "rustls_platform_verifier::verification", "for name FOREIGN");
+            tracing::trace!(target: "hyper_util::client", "FOREIGN");
+            tracing::error!(target: "line_chat_archive_plugin", "FOREIGN");
+            tracing::info!(target: "actix_server::builder", "FOREIGN");
+            tracing::warn!(target: "actix_server::accept", "may be said");
+            tracing::trace!(target: "line_chat_archive::media", "so may this");
+            tracing::trace!("and this");
+        });
+        let text = String::from_utf8(log.0.lock().expect("a lock").clone()).expect("a text");
+        assert!(!text.contains("FOREIGN"), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
 }

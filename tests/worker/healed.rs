@@ -58,7 +58,7 @@ impl Log {
             let log = Log::default();
             let writer = log.clone();
             let subscriber = tracing_subscriber::fmt()
-                .with_env_filter("debug,line_chat_archive=trace")
+                .with_env_filter("trace")
                 .with_ansi(false)
                 .with_writer(move || writer.clone());
             telemetry::subscribe(subscriber.finish());

@@ -18,6 +18,7 @@ mod healed;
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod keys;
 mod killed;
+mod logged;
 mod people;
 mod reconcile;
 mod transfers;
