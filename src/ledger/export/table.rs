@@ -42,11 +42,93 @@ pub fn of(first: u64, records: &[Vec<u8>]) -> Option<Vec<u8>> {
     table.into_inner().ok()
 }
 
-/// A text that no spreadsheet runs: what begins like a formula gets a `'` before it (OWASP, CSV injection).
+/// A text that no spreadsheet runs: what begins like a formula gets a `'` before it (OWASP, CSV injection). Characters that
+/// a spreadsheet trims, or does not show, do not count as the beginning. A `;`, a tab or a line break begins another cell
+/// where the separator is set to another one than the comma, quotes or not.
 pub fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
+    const BREAKS: [char; 3] = ['\t', '\r', '\n'];
+    let mut cell = String::with_capacity(text.len() + 1);
+    if text.starts_with(BREAKS) || begins_like_a_formula(text) {
+        cell.push('\'');
+    }
+    let rest = text.trim_start_matches(BREAKS);
+    cell.push_str(&text[..text.len() - rest.len()]);
+    for (at, piece) in rest.split_inclusive([';', '\t', '\r', '\n']).enumerate() {
+        if at > 0 && begins_like_a_formula(piece) {
+            cell.push('\'');
+        }
+        cell.push_str(piece);
+    }
+    cell
+}
+
+/// True if the first character that counts is `=`, `+`, `-` or `@`, or one that Unicode or a person takes for it.
+fn begins_like_a_formula(text: &str) -> bool {
+    let mut counting = text.chars().filter(|c| {
+        // Blank, although Unicode calls them letters: fillers of Hangul.
+        let blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+        FORMULA.contains(*c) || c.is_ascii_graphic() || (c.is_alphanumeric() && !blank)
+    });
+    counting.next().is_some_and(|c| FORMULA.contains(c))
+}
+
+/// `=`, `+`, `-` and `@`: as they are, full-width, small, raised, lowered; and the signs that are taken for a minus.
+const FORMULA: &str = "=+-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−‐‑‒–—―˗⁃➕➖﬩";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_begins_like_a_formula_however_it_is_written() {
+        for sign in FORMULA.chars() {
+            for before in [
+                "",
+                " ",
+                "\u{3000}",
+                "\u{a0}",
+                "\u{feff}",
+                "\u{200b}",
+                "\u{2060}",
+                "\u{202e}",
+                "\0",
+                "\u{1}",
+                "\u{7f}",
+                "\u{ad}",
+                "\u{3164}",
+                "\u{e0001}",
+                "\u{fe0f}",
+                " \u{feff} ",
+            ] {
+                let text = format!("{before}{sign}1+1");
+                assert_eq!(harmless(&text), format!("'{text}"), "{before:?} {sign}");
+            }
+        }
+        for text in ["\t", "\tx", "\rx", "\nx"] {
+            assert_eq!(harmless(text), format!("'{text}"));
+        }
+        assert_eq!(harmless("a;=1"), "a;'=1");
+        assert_eq!(harmless("a\n＝1\tb"), "a\n'＝1\tb");
+        assert_eq!(harmless("\t=1"), "'\t=1");
+    }
+
+    #[test]
+    fn other_cells_stay_as_they_are() {
+        for text in [
+            "",
+            "a=1",
+            "1-2",
+            "本店",
+            "'x",
+            "\"x",
+            "(1)",
+            "😀",
+            "a;b",
+            "a\nb",
+            "U12-3",
+            "2026-10-20T09:00:00Z",
+        ] {
+            assert_eq!(harmless(text), text);
+        }
     }
 }
