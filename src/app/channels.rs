@@ -9,12 +9,16 @@ use crate::{
     clock::Clock,
     config::{Credentials, Places},
     records::channels,
+    web::typed,
 };
+
+/// Characters of a channel's name.
+const LONGEST_NAME: usize = 100;
 
 /// Adds a channel. What the environment does not say is asked for.
 ///
 /// # Errors
-/// The slug is taken or of the wrong form, no secret is given, or the database cannot be used.
+/// The slug is taken or of the wrong form, the name is blank, too long or has hidden characters, no secret is given, or the database cannot be used.
 pub async fn add(
     places: &Places,
     slug: &str,
@@ -27,6 +31,10 @@ pub async fn add(
         !slug.is_empty() && slug.len() <= 63 && !slug.starts_with('-') && slug.chars().all(form),
         "a slug has up to 63 of a-z, 0-9 and -, and does not begin with -"
     );
+    let name = match name {
+        Some(name) => typed::line(name, LONGEST_NAME).context("the name cannot be taken")?,
+        None => slug.to_owned(),
+    };
     let secret = secret(given)?;
     let token = match given.token() {
         Some(token) => Some(token),
@@ -36,10 +44,9 @@ pub async fn add(
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     let now = Clock::system().now();
-    let name = name.unwrap_or(slug);
     let keyring = keys::open(places, &mut db).await?;
     let mut tx = db.begin().await?;
-    let added = channels::add(&mut tx, &keyring, slug, name, &secret, token.as_ref(), now).await?;
+    let added = channels::add(&mut tx, &keyring, slug, &name, &secret, token.as_ref(), now).await?;
     tx.commit().await?;
     ensure!(
         added.is_some(),

@@ -17,6 +17,7 @@ use super::{
     session::Viewer,
     shell::Shell,
     thread::{self, Thread},
+    typed,
     when::When,
 };
 use crate::records::{
@@ -176,8 +177,8 @@ pub(super) async fn set(
     Form(new): Form<New>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
-    let reason = new.reason.trim().replace(char::is_control, " ");
-    if !COVERS.contains(&&*new.covers) || reason.is_empty() || reason.chars().count() > LONGEST {
+    let reason = typed::line(&new.reason, LONGEST).map_err(|_| Error::Unreadable)?;
+    if !COVERS.contains(&&*new.covers) {
         return Err(Error::Unreadable);
     }
     detached(async move {

@@ -44,6 +44,7 @@ mod text;
 mod thread;
 mod throttle;
 mod token;
+pub mod typed;
 pub mod webhook;
 mod when;
 
