@@ -62,6 +62,20 @@ pub enum State {
     Overdue,
 }
 
+/// Why something was erased: the words of `erasure.cause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Why {
+    /// Its sender took it back.
+    Unsend,
+    /// A retention rule.
+    Retention,
+    /// A person's request.
+    Subject,
+    /// An operator's order.
+    Operator,
+}
+
 /// Which erasures are meant.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -70,7 +84,7 @@ pub struct Filter {
     /// Only this one.
     pub only: Option<Uuid>,
     /// Only those for this cause.
-    pub cause: Option<String>,
+    pub cause: Option<Why>,
     /// Only those in this state.
     pub state: Option<State>,
     /// Rows gone at this time or later.
@@ -111,7 +125,7 @@ pub async fn figures(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<F
             and ($4::timestamptz is null or rows_gone_at >= $4) and ($5::timestamptz is null or rows_gone_at < $5)",
     )
     .bind(&filter.channels)
-    .bind(&filter.cause)
+    .bind(filter.cause)
     .bind(filter.state)
     .bind(filter.from)
     .bind(filter.until)
@@ -152,7 +166,7 @@ pub async fn page(
          order by rows_gone_at desc, e.id desc limit $9",
     )
     .bind(&filter.channels)
-    .bind(&filter.cause)
+    .bind(filter.cause)
     .bind(filter.state)
     .bind(filter.from)
     .bind(filter.until)

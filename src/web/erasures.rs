@@ -2,9 +2,9 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::records::{
     conversations::{self, Channel, Cursor},
-    erasure_list::{self, Filter, Row, State},
+    erasure_list::{self, Filter, Row, State, Why},
 };
 
 /// Rows of one page.
@@ -62,20 +62,65 @@ struct Erasure {
 
 /// What is asked for; what is empty, or not understood, is not asked.
 #[derive(Deserialize, Default, Clone)]
+#[serde(default)]
 pub(super) struct Asked {
-    #[serde(default)]
     channel: String,
-    #[serde(default)]
-    cause: String,
-    #[serde(default)]
-    state: String,
+    #[serde(deserialize_with = "word")]
+    cause: Word<Why>,
+    #[serde(deserialize_with = "word")]
+    state: Word<State>,
     /// Days in the viewer's zone, both inclusive.
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    to: String,
+    #[serde(deserialize_with = "day")]
+    from: Option<NaiveDate>,
+    #[serde(deserialize_with = "day")]
+    to: Option<NaiveDate>,
     before: Option<String>,
 }
+
+/// A word of an address and what it means.
+type Word<T> = Option<(&'static str, T)>;
+
+const CAUSES: [(&str, Why); 4] = [
+    ("unsend", Why::Unsend),
+    ("retention", Why::Retention),
+    ("subject", Why::Subject),
+    ("operator", Why::Operator),
+];
+
+const STATES: [(&str, State); 3] = [
+    ("gone", State::Gone),
+    ("pending", State::Pending),
+    ("overdue", State::Overdue),
+];
+
+/// A value that an address may have one of a few words for.
+trait Worded: Copy + 'static {
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Worded for Why {
+    const WORDS: &'static [(&'static str, Self)] = &CAUSES;
+}
+
+impl Worded for State {
+    const WORDS: &'static [(&'static str, Self)] = &STATES;
+}
+
+fn word<'de, T: Worded, D: Deserializer<'de>>(from: D) -> Result<Word<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    let known = T::WORDS.iter().find(|(word, _)| *word == text);
+    Ok(known.copied())
+}
+
+/// A day, `YYYY-MM-DD`, of a year that PostgreSQL and every time zone can count on from.
+fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NaiveDate>, D::Error> {
+    let text = String::deserialize(from)?;
+    let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
+    Ok(day.filter(|day| YEARS.contains(&day.year())))
+}
+
+/// Nothing was erased before, and nothing will be after.
+const YEARS: std::ops::RangeInclusive<i32> = 2000..=9998;
 
 impl Asked {
     /// As the records understand it. A channel that is not in sight is not found.
@@ -85,48 +130,49 @@ impl Asked {
         if meant.is_empty() && !self.channel.is_empty() {
             return Err(Error::NotFound);
         }
-        let day = |text: &str| text.parse::<NaiveDate>().ok();
         let next = |day: NaiveDate| day.checked_add_days(Days::new(1));
         Ok(Filter {
             channels: meant,
             only: None,
-            cause: (!self.cause.is_empty()).then(|| self.cause.clone()),
-            state: match self.state.as_str() {
-                "gone" => Some(State::Gone),
-                "pending" => Some(State::Pending),
-                "overdue" => Some(State::Overdue),
-                _ => None,
-            },
-            from: day(&self.from).and_then(|day| midnight(day, now.zone)),
-            until: day(&self.to)
+            cause: self.cause.map(|(_, cause)| cause),
+            state: self.state.map(|(_, state)| state),
+            from: self.from.and_then(|day| midnight(day, now.zone)),
+            until: self
+                .to
                 .and_then(next)
                 .and_then(|day| midnight(day, now.zone)),
             overdue_before: now.at - OVERDUE,
         })
     }
 
-    fn is_everything(&self) -> bool {
+    /// The fields of the form, as an address has them.
+    fn fields(&self) -> [(&'static str, String); 5] {
+        let day = |day: Option<NaiveDate>| day.map_or_else(String::new, |day| day.to_string());
         [
-            &self.channel,
-            &self.cause,
-            &self.state,
-            &self.from,
-            &self.to,
+            ("channel", self.channel.clone()),
+            ("cause", self.cause().to_owned()),
+            ("state", self.state().to_owned()),
+            ("from", day(self.from)),
+            ("to", day(self.to)),
         ]
-        .iter()
-        .all(|asked| asked.is_empty())
+    }
+
+    fn cause(&self) -> &'static str {
+        self.cause.map_or("", |(word, _)| word)
+    }
+
+    fn state(&self) -> &'static str {
+        self.state.map_or("", |(word, _)| word)
+    }
+
+    fn is_everything(&self) -> bool {
+        self.fields().iter().all(|(_, asked)| asked.is_empty())
     }
 
     fn address(&self, path: &str, before: Option<String>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let fields = [
-            ("channel", &self.channel),
-            ("cause", &self.cause),
-            ("state", &self.state),
-            ("from", &self.from),
-            ("to", &self.to),
-        ];
-        query.extend_pairs(fields.into_iter().filter(|(_, value)| !value.is_empty()));
+        let fields = self.fields();
+        query.extend_pairs(fields.iter().filter(|(_, value)| !value.is_empty()));
         query.extend_pairs(before.map(|cursor| ("before", cursor)));
         match query.finish() {
             query if query.is_empty() => path.to_owned(),
@@ -279,21 +325,32 @@ mod tests {
             at: "2026-11-20T09:00:00Z".parse().unwrap(),
             zone: Tz::Asia__Tokyo,
         };
-        let asked = Asked {
-            from: "2026-11-01".to_owned(),
-            to: "2026-11-30".to_owned(),
-            ..Asked::default()
-        };
-        let filter = asked.filter(&[], now).unwrap();
+        let asked = |query| web::Query::<Asked>::from_query(query).unwrap();
+        let period = asked("from=2026-11-01&to=2026-11-30");
+        let filter = period.filter(&[], now).unwrap();
         let at = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
         assert_eq!(filter.from, at("2026-10-31T15:00:00Z"));
         assert_eq!(filter.until, at("2026-11-30T15:00:00Z"));
-        let odd = Asked {
-            from: "yesterday".to_owned(),
-            state: "x".to_owned(),
-            ..Asked::default()
-        };
-        let filter = odd.filter(&[], now).unwrap();
-        assert!(filter.from.is_none() && filter.state.is_none());
+        for odd in [
+            "from=yesterday&state=x",
+            "from=-200000-01-01&to=%2B200000-01-01&cause=%00",
+            "from=0000-01-01&to=1999-12-31&cause=Unsend",
+            "from=9999-12-31&to=262142-12-31&state=gone%00",
+            "from=&to=&cause=&state=&channel=",
+        ] {
+            let odd = asked(odd);
+            let filter = odd.filter(&[], now).unwrap();
+            assert!(filter.from.is_none() && filter.state.is_none());
+            assert!(filter.until.is_none() && filter.cause.is_none());
+            assert!(odd.is_everything(), "nor is it repeated");
+        }
+        let words = asked("cause=subject&state=overdue");
+        let filter = words.filter(&[], now).unwrap();
+        assert_eq!(filter.cause, Some(Why::Subject));
+        assert_eq!(filter.state, Some(State::Overdue));
+        assert_eq!(
+            words.address("/erasures", None),
+            "/erasures?cause=subject&state=overdue"
+        );
     }
 }

@@ -11,6 +11,7 @@ mod albums;
 #[path = "../worker/bucket.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod bucket;
+mod edge;
 mod encodings;
 mod erasures;
 mod fetching;
