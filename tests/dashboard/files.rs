@@ -84,6 +84,42 @@ async fn a_photo_is_shown_and_nothing_in_it_can_act() {
 }
 
 #[tokio::test]
+async fn a_part_of_another_file_is_answered_with_the_whole_one() {
+    let site = Site::new().await;
+    let photo = drawing::photo(1, 64, 48);
+    let sent = site.shop.user("Aoi").sends_image(photo.clone());
+    let sent = sent.await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let id = attachment(&site, sent.message_id()).await;
+    for path in [
+        format!("/attachments/{id}"),
+        format!("/attachments/{id}/preview"),
+    ] {
+        let whole = admin.get(&path).await.bytes().await.unwrap();
+        for validator in [
+            "\"a\"",
+            "W/\"a\"",
+            "*",
+            "",
+            "Sat, 29 Oct 1994 19:43:31 GMT",
+            "nonsense",
+        ] {
+            for range in ["bytes=1-2", "bytes=99999999-"] {
+                let asked = admin
+                    .request(Method::GET, &path)
+                    .header(header::RANGE, range)
+                    .header(header::IF_RANGE, validator);
+                let answer = asked.send().await.unwrap();
+                assert_eq!(answer.status(), 200, "{path} {validator} {range}");
+                assert_eq!(text(&answer, "content-range"), "");
+                assert_eq!(answer.bytes().await.unwrap(), whole, "{validator}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_could_run_is_only_downloaded() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
