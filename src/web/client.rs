@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use actix_web::HttpRequest;
 use ipnet::IpNet;
 
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// Networks whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug)]
 pub struct Proxies(Vec<IpNet>);
@@ -36,11 +38,57 @@ impl Proxies {
     /// The client of a request.
     pub(super) fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
-        let said = request.headers().get_all("x-forwarded-for");
+        let said = request.headers().get_all(FORWARDED_FOR);
         let said: Vec<&str> = said
             .map(|value| value.to_str().unwrap_or_default())
             .collect();
         Some(self.client(peer, &said))
+    }
+
+    /// True if the request comes from this machine: from loopback without a proxy between, or through proxies that are
+    /// believed, all of which say who asked them.
+    pub(super) fn is_local(&self, request: &HttpRequest) -> bool {
+        let Some(peer) = request.peer_addr() else {
+            return false;
+        };
+        let headers = request.headers();
+        // What a proxy says by other headers is not read, so it must not be overlooked either.
+        let real_ip = headers.get("x-real-ip").map(|value| value.to_str().ok());
+        let real_ip = real_ip.map(|value| value.and_then(address));
+        let elsewhere = real_ip.is_some_and(|ip| ip.is_none_or(|ip| !ip.is_loopback()));
+        let passed_on = ["via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"];
+        let passed_on = passed_on.iter().any(|name| headers.contains_key(*name));
+        if elsewhere
+            || headers.contains_key("forwarded")
+            || passed_on && !headers.contains_key(FORWARDED_FOR)
+        {
+            return false;
+        }
+        let said = headers.get_all(FORWARDED_FOR);
+        let said: Vec<&str> = said
+            .map(|value| value.to_str().unwrap_or_default())
+            .collect();
+        self.local(peer.ip(), &said)
+    }
+
+    fn local(&self, peer: IpAddr, said: &[&str]) -> bool {
+        let readable = said
+            .iter()
+            .flat_map(|value| value.split(','))
+            .all(|hop| address(hop).is_some());
+        let believed = |ip: IpAddr| self.0.iter().any(|network| network.contains(&ip));
+        let passed_on = !said.is_empty();
+        (!passed_on || (readable && believed(peer.to_canonical())))
+            && self.client(peer, said).is_loopback()
+    }
+
+    /// What a proxy that is believed says of the scheme its client came by; `None` if none says anything.
+    pub(super) fn says_https(&self, request: &HttpRequest) -> Option<bool> {
+        let peer = request.peer_addr()?.ip().to_canonical();
+        let believed = self.0.iter().any(|network| network.contains(&peer));
+        let said = request.headers().get("x-forwarded-proto");
+        let said = said.filter(|_| believed)?.to_str().ok()?;
+        Some(said.trim().eq_ignore_ascii_case("https"))
     }
 
     /// From right to left, each proxy that is believed says who asked it; the first that is not believed is the client,
@@ -110,6 +158,39 @@ mod tests {
                 "203.0.113.9",
                 "{said:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_who_is_on_this_machine_is_local() {
+        let local = |proxies: &[&str], peer: &str, said: &[&str]| {
+            let networks = proxies
+                .iter()
+                .map(|network| network.parse().expect("a network"));
+            let proxies = Proxies(networks.collect());
+            proxies.local(peer.parse().expect("an address"), said)
+        };
+        let trusted = ["127.0.0.0/8", "10.0.0.0/8"];
+        for peer in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(&trusted, peer, &[]), "{peer}");
+            assert!(local(&[], peer, &[]), "{peer}: no proxy is between");
+        }
+        assert!(local(&trusted, "127.0.0.1", &["127.0.0.1"]));
+        assert!(local(&trusted, "10.0.0.7", &["::1"]));
+        for (proxies, peer, said) in [
+            (&trusted[..], "203.0.113.9", &[][..]),
+            (&trusted, "10.0.0.7", &[]),
+            (&trusted, "127.0.0.1", &["203.0.113.9"]),
+            (&trusted, "127.0.0.1", &["127.0.0.1, 203.0.113.9"]),
+            (&trusted, "127.0.0.1", &["127.0.0.1", "203.0.113.9"]),
+            (&trusted, "127.0.0.1", &["unknown"]),
+            (&trusted, "127.0.0.1", &[""]),
+            (&trusted, "127.0.0.1", &["203.0.113.9, unknown"]),
+            (&trusted, "203.0.113.9", &["127.0.0.1"]),
+            (&[], "127.0.0.1", &["127.0.0.1"]),
+            (&[], "127.0.0.1", &["203.0.113.9"]),
+        ] {
+            assert!(!local(proxies, peer, said), "{peer} {said:?}");
         }
     }
 

@@ -45,14 +45,41 @@ async fn refuse_foreign<B: MessageBody + 'static>(
 
 fn is_ours(request: &HttpRequest) -> bool {
     let shared = request.app_data::<Data<Shared>>();
-    let public = shared.map(|shared| authority(&shared.public_url));
     verdict(
         text(request, header::HeaderName::from_static("sec-fetch-site")),
         text(request, header::ORIGIN),
-        text(request, header::HOST),
-        public.as_deref(),
+        &origins(request, shared),
         shared.is_some_and(|shared| cookies::has_session(request, shared)),
     )
+}
+
+/// The origins of our own pages: that of the public address, and that of the address this request was sent to.
+fn origins(request: &HttpRequest, shared: Option<&Data<Shared>>) -> Vec<String> {
+    let public = shared.map(|shared| &shared.public_url);
+    let behind_tls = shared.and_then(|shared| shared.proxies.says_https(request));
+    own_origins(public, text(request, header::HOST), behind_tls)
+}
+
+/// `behind_tls` is what a proxy that is believed says; this service itself speaks plain HTTP only.
+fn own_origins(
+    public: Option<&url::Url>,
+    host: Option<&str>,
+    behind_tls: Option<bool>,
+) -> Vec<String> {
+    let mut own: Vec<String> = public
+        .map(|url| url.origin().ascii_serialization())
+        .into_iter()
+        .collect();
+    let host = host.map(str::to_ascii_lowercase);
+    // At the public address there is one scheme.
+    if let Some(host) = host.filter(|host| public.is_none_or(|url| authority(url) != *host)) {
+        let scheme = match behind_tls {
+            Some(true) => "https",
+            _ => "http",
+        };
+        own.push(format!("{scheme}://{host}"));
+    }
+    own
 }
 
 /// A header's text; one that is no text is taken for one that is foreign.
@@ -67,19 +94,12 @@ fn authority(url: &url::Url) -> String {
     url[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
 }
 
-/// True if an unsafe request may pass. Where a browser says nothing at all, one with a session is refused.
-fn verdict(
-    site: Option<&str>,
-    origin: Option<&str>,
-    host: Option<&str>,
-    public: Option<&str>,
-    session: bool,
-) -> bool {
+/// True if an unsafe request may pass; `own` are the origins of our pages. Where a browser says nothing at all, one with a
+/// session is refused.
+fn verdict(site: Option<&str>, origin: Option<&str>, own: &[String], session: bool) -> bool {
     match (site, origin) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => origin
-            .split_once("://")
-            .is_some_and(|(_, place)| Some(place) == host || Some(place) == public),
+        (None, Some(origin)) => own.iter().any(|own| own == origin),
         (None, None) => !session,
     }
 }
@@ -97,7 +117,8 @@ mod tests {
             Some("https://evil.test"),
         ] {
             for session in [false, true] {
-                let site = |site| verdict(Some(site), origin, Some("archive.test"), None, session);
+                let own = ["http://archive.test".to_owned()];
+                let site = |site| verdict(Some(site), origin, &own, session);
                 assert!(site("same-origin"));
                 assert!(site("none"));
                 assert!(!site("same-site"));
@@ -109,15 +130,9 @@ mod tests {
 
     #[test]
     fn an_older_browser_is_judged_by_its_origin() {
-        let origin = |origin| {
-            verdict(
-                None,
-                Some(origin),
-                Some("127.0.0.1:8080"),
-                Some("archive.test"),
-                true,
-            )
-        };
+        let public = "https://archive.test".parse().expect("a URL");
+        let own = own_origins(Some(&public), Some("127.0.0.1:8080"), None);
+        let origin = |origin| verdict(None, Some(origin), &own, true);
         assert!(origin("http://127.0.0.1:8080"));
         assert!(origin("https://archive.test"));
         for foreign in [
@@ -125,7 +140,12 @@ mod tests {
             "https://evil.test",
             "https://archive.test.evil.test",
             "https://archive.test:8443",
+            "http://archive.test",
+            "https://127.0.0.1:8080",
             "http://127.0.0.1",
+            "http://127.0.0.1:8080/",
+            "HTTP://127.0.0.1:8080",
+            "ftp://archive.test",
             "",
             "?",
         ] {
@@ -134,9 +154,61 @@ mod tests {
     }
 
     #[test]
+    fn the_other_scheme_of_our_own_name_is_foreign() {
+        let https = "https://archive.test".parse().expect("a URL");
+        let http = "http://127.0.0.1:8080".parse().expect("a URL");
+        for (public, host, behind_tls, origins) in [
+            (&https, "archive.test", None, &["https://archive.test"][..]),
+            (
+                &https,
+                "Archive.test",
+                Some(false),
+                &["https://archive.test"],
+            ),
+            (
+                &https,
+                "10.0.0.7:8080",
+                None,
+                &["https://archive.test", "http://10.0.0.7:8080"],
+            ),
+            (
+                &http,
+                "127.0.0.1:8080",
+                Some(true),
+                &["http://127.0.0.1:8080"],
+            ),
+            (
+                &http,
+                "archive.test",
+                Some(true),
+                &["http://127.0.0.1:8080", "https://archive.test"],
+            ),
+            (
+                &http,
+                "archive.test",
+                None,
+                &["http://127.0.0.1:8080", "http://archive.test"],
+            ),
+        ] {
+            let own = own_origins(Some(public), Some(host), behind_tls);
+            assert_eq!(own, origins, "{public} {host} {behind_tls:?}");
+        }
+    }
+
+    #[test]
     fn who_says_nothing_passes_only_without_a_session() {
-        assert!(verdict(None, None, Some("archive.test"), None, false));
-        assert!(!verdict(None, None, Some("archive.test"), None, true));
+        assert!(verdict(
+            None,
+            None,
+            &["http://archive.test".to_owned()],
+            false
+        ));
+        assert!(!verdict(
+            None,
+            None,
+            &["http://archive.test".to_owned()],
+            true
+        ));
     }
 
     #[test]

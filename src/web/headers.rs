@@ -10,6 +10,12 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// What a page may use of the device: nothing but the whole screen, and a small window, for a video.
+const PERMISSIONS: &str = "accelerometer=(), bluetooth=(), camera=(), display-capture=(), encrypted-media=(), \
+    fullscreen=(self), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), \
+    payment=(), picture-in-picture=(self), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), \
+    xr-spatial-tracking=()";
+
 /// The policy of a page that shows pictures of stickers: pictures may come from LINE's host of stickers too.
 pub(super) fn with_stickers() -> (header::HeaderName, String) {
     let pictures = format!("img-src 'self' {}", stickers::HOST);
@@ -25,7 +31,10 @@ pub fn headers(public_url: &Url) -> DefaultHeaders {
     let headers = DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, CSP))
         .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .add((header::REFERRER_POLICY, "no-referrer"))
+        // With `no-referrer` Chromium, and Safari before 16.4, send `Origin: null` with our own forms. Over plain http at
+        // a name other than localhost `Sec-Fetch-Site` is not sent, and nothing else says that a form is ours.
+        .add((header::REFERRER_POLICY, "same-origin"))
+        .add((header::PERMISSIONS_POLICY, PERMISSIONS))
         .add(("cross-origin-opener-policy", "same-origin"))
         .add(("cross-origin-resource-policy", "same-origin"))
         .add((header::CACHE_CONTROL, "no-store"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Error, Shared, detached};
@@ -18,8 +18,13 @@ pub(super) type Last = Mutex<Option<(Instant, [bool; 3])>>;
 /// Asking writes to the bucket, so a stranger gets the last answer for this long.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// `GET /readyz`: the database, the bucket and the keyring answer; 503 and which of them does not.
-pub(super) async fn ready(shared: web::Data<Shared>) -> Result<HttpResponse, Error> {
+/// `GET /readyz`: the database, the bucket and the keyring answer; 503 if one of them does not. Which one is said to this
+/// machine only.
+pub(super) async fn ready(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Error> {
+    let local = shared.proxies.is_local(&request);
     detached(async move {
         let mut last = shared.ready.lock().await;
         let (_, all) = match *last {
@@ -31,13 +36,18 @@ pub(super) async fn ready(shared: web::Data<Shared>) -> Result<HttpResponse, Err
                 *last.insert((Instant::now(), [database, objects, keyring]))
             }
         };
-        let mut response = if all.iter().all(|answers| *answers) {
+        let ready = all.iter().all(|answers| *answers);
+        let mut response = if ready {
             HttpResponse::Ok()
         } else {
             HttpResponse::ServiceUnavailable()
         };
         let [database, objects, keyring] = all.map(word);
-        let text = format!("database {database}\nobjects {objects}\nkeyring {keyring}\n");
+        let text = match (local, ready) {
+            (true, _) => format!("database {database}\nobjects {objects}\nkeyring {keyring}\n"),
+            (false, true) => "ready\n".to_owned(),
+            (false, false) => "not ready\n".to_owned(),
+        };
         Ok(response
             .content_type("text/plain; charset=utf-8")
             .body(text))

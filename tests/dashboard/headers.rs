@@ -122,7 +122,15 @@ async fn every_answer_forbids_what_it_does_not_need() {
             "{path}: {csp}"
         );
         assert_eq!(text(&answer, "x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(text(&answer, "referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(text(&answer, "referrer-policy"), "same-origin", "{path}");
+        let permissions = text(&answer, "permissions-policy");
+        for feature in ["camera", "microphone", "geolocation", "payment", "usb"] {
+            let off = format!("{feature}=()");
+            assert!(
+                permissions.split(", ").any(|one| one == off),
+                "{path}: {permissions}"
+            );
+        }
         assert_eq!(
             text(&answer, "cross-origin-opener-policy"),
             "same-origin",
@@ -216,4 +224,101 @@ async fn what_is_refused_has_the_headers_too() {
     assert_eq!(answer.status(), 403);
     assert!(text(&answer, "content-security-policy").contains("default-src 'none'"));
     assert_eq!(text(&answer, "cache-control"), "no-store");
+}
+
+/// Browsers that do not send `Sec-Fetch-Site` are told apart by the origin, whose scheme counts.
+#[tokio::test]
+async fn the_other_scheme_of_the_same_host_is_another_site() {
+    let status = async |site: &Site, host: &str, origin: &str, proto: Option<&str>| {
+        let visitor = site.stranger();
+        let mut request = site_request(&visitor, &Method::POST, "/logout", None, Some(origin))
+            .header(header::HOST, host);
+        if let Some(proto) = proto {
+            request = request.header("x-forwarded-proto", proto);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let site = Site::new().await;
+    let own = site.service.address.to_string();
+    for (host, origin, proto, expected) in [
+        (own.as_str(), format!("http://{own}"), None, 303),
+        (&own, format!("https://{own}"), None, 403),
+        (&own, format!("https://{own}"), Some("https"), 403),
+        ("archive.test", "http://archive.test".into(), None, 303),
+        ("archive.test", "https://archive.test".into(), None, 403),
+        (
+            "archive.test",
+            "https://archive.test".into(),
+            Some("https"),
+            303,
+        ),
+        (
+            "archive.test",
+            "http://archive.test".into(),
+            Some("https"),
+            403,
+        ),
+    ] {
+        let answered = status(&site, host, &origin, proto).await;
+        assert_eq!(answered, expected, "{host} {origin} {proto:?}");
+    }
+    let site = Site::seen_at(Some("https://archive.test")).await;
+    for (origin, expected) in [
+        ("https://archive.test", 303),
+        ("http://archive.test", 403),
+        ("https://archive.test:8443", 403),
+    ] {
+        for proto in [None, Some("http"), Some("https")] {
+            let answered = status(&site, "archive.test", origin, proto).await;
+            assert_eq!(answered, expected, "{origin} {proto:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_fails_is_named_to_this_machine_only() {
+    let ready = async |site: &Site, forwarded: &[(&str, &str)]| {
+        let stranger = site.stranger();
+        let mut request = stranger.request(Method::GET, "/readyz");
+        for (name, value) in forwarded {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let elsewhere = [
+        &[("x-forwarded-for", "203.0.113.9")][..],
+        &[("x-forwarded-for", "127.0.0.1, 203.0.113.9")],
+        &[("x-forwarded-for", "unknown")],
+        &[
+            ("x-forwarded-for", "127.0.0.1"),
+            ("forwarded", "for=203.0.113.9"),
+        ],
+        &[
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-real-ip", "203.0.113.9"),
+        ],
+        &[("forwarded", "for=127.0.0.1")],
+        &[("x-real-ip", "203.0.113.9")],
+        &[("x-forwarded-proto", "https")],
+        &[("via", "1.1 proxy")],
+    ];
+    let site = Site::new().await;
+    let all = "database answers\nobjects answers\nkeyring answers\n";
+    for local in [&[][..], &[("x-forwarded-for", "127.0.0.1")]] {
+        assert_eq!(ready(&site, local).await, (200, all.to_owned()));
+    }
+    for headers in elsewhere {
+        let answer = ready(&site, headers).await;
+        assert_eq!(answer, (200, "ready\n".to_owned()), "{headers:?}");
+    }
+    let broken = Site::new().await;
+    broken.bucket.breaks();
+    let (status, text) = ready(&broken, &[]).await;
+    assert_eq!(status, 503);
+    assert!(text.contains("objects does not answer"), "{text}");
+    for headers in elsewhere {
+        let answer = ready(&broken, headers).await;
+        assert_eq!(answer, (503, "not ready\n".to_owned()), "{headers:?}");
+    }
 }

@@ -60,6 +60,11 @@ pub struct Browser {
 impl Browser {
     /// Starts a driver and a window of 1440 × 900, in about a second.
     pub async fn start() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// The same, with more of Chromium's flags.
+    pub async fn with(flags: &[&str]) -> Result<Self> {
         let programs = programs()?;
         let (driver, port, home) = match driver(&programs.driver).await {
             Ok(started) => started,
@@ -73,7 +78,12 @@ impl Browser {
             .timeout(LONGEST)
             .build()?;
         let profile = format!("--user-data-dir={}", home.join("profile").display());
-        let args: Vec<&str> = FLAGS.iter().copied().chain([profile.as_str()]).collect();
+        let args: Vec<&str> = FLAGS
+            .iter()
+            .chain(flags)
+            .copied()
+            .chain([profile.as_str()])
+            .collect();
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "binary": programs.chromium, "args": args },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },

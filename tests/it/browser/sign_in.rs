@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Desk, PATIENCE};
-use crate::{harness::run, visitor::PASSWORD};
+use crate::{harness::run, support::browser::Browser, visitor::PASSWORD};
 
 #[tokio::test]
 async fn an_operator_signs_in_reads_and_signs_out_for_good() {
@@ -87,6 +87,31 @@ async fn without_scripts_everything_can_be_read() {
         let url = shown["entries"][at]["url"].as_str().unwrap_or_default();
         assert!(url.contains("/attachments/"), "the photo is a link: {url}");
         Ok(())
+    })
+    .await;
+}
+
+/// Over plain HTTP at such a name Chromium sends no `Sec-Fetch-Site`: that the form is ours is told by its origin alone.
+#[tokio::test]
+async fn an_operator_signs_in_over_plain_http_at_a_name_of_the_network() {
+    run(async |t| {
+        t.operator("mia").await?;
+        let desk = Desk {
+            browser: Browser::with(&["--host-resolver-rules=MAP archive.test 127.0.0.1"]).await?,
+            site: format!("http://archive.test:{}", t.service.address.port()),
+        };
+        desk.goes_to("/conversations").await?;
+        desk.signs_in("mia", PASSWORD).await?;
+        desk.browser.wait_for("#list", PATIENCE).await?;
+        let here = desk
+            .browser
+            .eval("[isSecureContext, location.href]")
+            .await?;
+        assert_eq!(here, json!([false, format!("{}/conversations", desk.site)]));
+        desk.browser.click(".me summary").await?;
+        desk.browser.click("form[action='/logout'] button").await?;
+        let signed_out = desk.browser.wait_for("input[name=password]", PATIENCE);
+        signed_out.await
     })
     .await;
 }
