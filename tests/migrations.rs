@@ -11,6 +11,10 @@ use sqlx::{Connection, Executor, PgConnection};
 const NO_CONTENT: &[(&str, &str)] = &[
     ("session.token_hash", "SHA-256 of 256 random bits"),
     ("setup_link.token_hash", "SHA-256 of a random token"),
+    ("operator.mac", "a keyed hash of ids, a login and a role"),
+    ("session.mac", "a keyed hash of ids and a time"),
+    ("setup_link.mac", "a keyed hash of a hash and a time"),
+    ("channel.mac", "a keyed hash of a number and a slug"),
     ("installation.secret_check", "a one-way function of a key"),
     ("ledger_pending.record", "ids, times, counts and causes"),
     ("ledger.record", "ids, times, counts and causes"),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sqlx::{FromRow, PgConnection};
 
+use super::attested::{Found, channel_facts};
 use crate::seal::{Keyring, Place};
 
 /// A channel as people see it.
@@ -98,6 +99,7 @@ pub async fn add(
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = id {
+        attest(db, keyring, id, slug).await?;
         add_secret(db, keyring, id, secret, now).await?;
         if let Some(token) = token {
             set_token(db, keyring, id, token).await?;
@@ -183,12 +185,63 @@ pub async fn slugs(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<(i32,
         .await
 }
 
-/// The number of a channel that is not removed.
-pub async fn find(db: &mut PgConnection, slug: &str) -> sqlx::Result<Option<i32>> {
-    sqlx::query_scalar("select id from channel where slug = $1 and removed_at is null")
-        .bind(slug)
-        .fetch_optional(db)
+/// The number of a channel that is not removed. [`Found::Forged`] if a database writer may have given the slug to another
+/// channel.
+///
+/// Webhooks do without this check: a channel's secrets are sealed for its number, so an exchanged slug leads to 401.
+pub async fn find(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    slug: &str,
+) -> sqlx::Result<Found<i32>> {
+    let row: Option<(i32, Option<Vec<u8>>)> =
+        sqlx::query_as("select id, mac from channel where slug = $1 and removed_at is null")
+            .bind(slug)
+            .fetch_optional(db)
+            .await?;
+    Ok(match row {
+        None => Found::No,
+        Some((id, mac)) if is_genuine(keyring, id, slug, mac.as_deref()) => Found::Yes(id),
+        Some(_) => Found::Forged,
+    })
+}
+
+fn is_genuine(keyring: &Keyring, id: i32, slug: &str, mac: Option<&[u8]>) -> bool {
+    let facts = channel_facts(id, slug);
+    mac.is_some_and(|mac| keyring.attestation().verify(&facts, mac))
+}
+
+async fn attest(db: &mut PgConnection, keyring: &Keyring, id: i32, slug: &str) -> sqlx::Result<()> {
+    sqlx::query("update channel set mac = $2 where id = $1")
+        .bind(id)
+        .bind(keyring.attestation().mac(&channel_facts(id, slug)))
+        .execute(db)
         .await
+        .map(drop)
+}
+
+/// The slugs of channels whose code is missing or wrong.
+pub(super) async fn unattested(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+) -> sqlx::Result<Vec<String>> {
+    let mut rows: Vec<(i32, String, Option<Vec<u8>>)> =
+        sqlx::query_as("select id, slug, mac from channel order by slug")
+            .fetch_all(db)
+            .await?;
+    rows.retain(|(id, slug, mac)| !is_genuine(keyring, *id, slug, mac.as_deref()));
+    Ok(rows.into_iter().map(|(_, slug, _)| slug).collect())
+}
+
+/// Gives every channel a code for the row as it is.
+pub(super) async fn accept_all(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<()> {
+    let rows: Vec<(i32, String)> = sqlx::query_as("select id, slug from channel")
+        .fetch_all(&mut *db)
+        .await?;
+    for (id, slug) in rows {
+        attest(db, keyring, id, &slug).await?;
+    }
+    Ok(())
 }
 
 /// Removes a channel: its secrets and token are deleted, its webhooks refused; its conversations stay.

@@ -1,5 +1,7 @@
 //! What is kept: plain structs and all the SQL. Functions over `&mut PgConnection`; no HTTP, no policy.
 
+pub mod attest;
+pub mod attested;
 pub mod channels;
 pub mod conversations;
 pub mod doctor;
@@ -13,6 +15,7 @@ pub mod installation;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
+pub mod login;
 pub mod media;
 pub mod messages;
 pub mod missing;

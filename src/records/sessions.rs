@@ -1,8 +1,15 @@
 //! Signed-in browsers, and the one-time link that makes the first operator. Tokens are known by their SHA-256 only.
+//!
+//! Rows are attested ([`super::attested`]): a row that a database writer made up opens nothing.
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
+
+use super::attested::{Found, OperatorRow, operator_columns};
+use crate::seal::{Facts, Keyring};
 
 /// A session ends this long after its last request.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -10,9 +17,11 @@ const IDLE: TimeDelta = TimeDelta::minutes(30);
 const LIFETIME: TimeDelta = TimeDelta::hours(12);
 /// `last_seen_at` is written at most this often.
 const TOUCH: TimeDelta = TimeDelta::minutes(1);
+/// Sessions of one operator; the next one ends the oldest.
+pub const MAX_SESSIONS: usize = 20;
 
 /// Who is signed in, and what they may see.
-#[derive(sqlx::FromRow, Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The operator's id.
     pub operator_id: Uuid,
@@ -28,46 +37,175 @@ pub struct Session {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// Begins a session, and forgets those that have ended.
-pub async fn begin(
-    conn: &mut PgConnection,
+#[derive(sqlx::FromRow)]
+struct Row {
+    token_hash: Vec<u8>,
+    operator_version: i32,
+    created_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    session_mac: Vec<u8>,
+    all: Option<Vec<i32>>,
+    #[sqlx(flatten)]
+    operator: OperatorRow,
+}
+
+/// The columns of [`Row`].
+macro_rules! session_columns {
+    () => {
+        concat!(
+            "token_hash, operator_version, s.created_at, last_seen_at, s.mac as session_mac,
+             case when o.all_channels then array(select id from channel) end as \"all\", ",
+            operator_columns!(),
+            " from session s join operator o on o.id = operator_id"
+        )
+    };
+}
+
+impl Row {
+    fn is_genuine(&self, keyring: &Keyring) -> bool {
+        let facts = facts(
+            &self.token_hash,
+            self.operator.operator_id,
+            self.operator_version,
+            self.created_at,
+        );
+        let attestation = keyring.attestation();
+        attestation.verify(&facts, &self.session_mac) && self.operator.is_genuine(attestation)
+    }
+
+    /// False once the operator has another password, role or scope, or is disabled.
+    fn is_current(&self) -> bool {
+        self.operator_version == self.operator.version && self.operator.disabled_at.is_none()
+    }
+}
+
+fn facts(
     token_hash: &[u8],
     operator_id: Uuid,
+    operator_version: i32,
+    created_at: DateTime<Utc>,
+) -> Facts {
+    Facts::of("session")
+        .bytes(token_hash)
+        .id(operator_id)
+        .number(operator_version)
+        .time(created_at)
+}
+
+/// Begins a session of an operator who was verified in `operator_version`, ends the operator's oldest beyond
+/// [`MAX_SESSIONS`], and forgets those that have ended. False, and no session, if the operator was disabled or has
+/// another password, role or scope since.
+///
+/// The operator's row is locked until the end of the transaction: a change of the password waits for the session and
+/// deletes it, or the session waits for the change and is refused.
+pub async fn begin(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    token_hash: &[u8],
+    operator: (Uuid, i32),
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
+    let (operator_id, version) = operator;
+    let mut tx = conn.begin().await?;
+    let locked = sqlx::query(
+        "select from operator where id = $1 and version = $2 and disabled_at is null for no key update",
+    )
+    .bind(operator_id)
+    .bind(version)
+    .execute(&mut *tx)
+    .await?;
+    if locked.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // A statement of its own: it sees the sessions of whoever held the lock before.
     sqlx::query(
-        "with ended as (delete from session where last_seen_at <= $4 or created_at <= $5)
-         insert into session (token_hash, operator_id, created_at, last_seen_at) values ($1, $2, $3, $3)",
+        "with ended as (
+            delete from session where last_seen_at <= $6 or created_at <= $7
+         ), beyond as (
+            delete from session where token_hash in (
+                select token_hash from session where operator_id = $2 and last_seen_at > $6 and created_at > $7
+                order by created_at desc, last_seen_at desc, token_hash offset $8
+            ) returning 1
+         ), told as (
+            select pg_notify('archive_sessions', '') from beyond limit 1
+         ), begun as (
+            insert into session (token_hash, operator_id, operator_version, created_at, last_seen_at, mac)
+            values ($1, $2, $3, $4, $4, $5)
+         )
+         select count(*) from told",
     )
     .bind(token_hash)
     .bind(operator_id)
+    .bind(version)
     .bind(now)
+    .bind(
+        keyring
+            .attestation()
+            .mac(&facts(token_hash, operator_id, version, now)),
+    )
     .bind(now - IDLE)
     .bind(now - LIFETIME)
-    .execute(conn)
+    .bind(i64::try_from(MAX_SESSIONS).unwrap_or(i64::MAX) - 1)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await?;
+    Ok(true)
 }
 
-/// The session of this token, if it has not ended and its operator is not disabled.
+/// The session of this token, if it has not ended and its operator is the same as at sign-in.
 pub async fn find(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Session>> {
-    sqlx::query_as(
-        "select operator_id, login, role, last_seen_at, all_channels, case when all_channels
-            then array(select id from channel)
-            else array(select channel_id from operator_channel c where c.operator_id = operator.id)
-         end as channels
-         from session join operator on operator.id = operator_id
-         where token_hash = $1 and last_seen_at > $2 and session.created_at > $3 and disabled_at is null",
-    )
+) -> sqlx::Result<Found<Session>> {
+    let row: Option<Row> = sqlx::query_as(concat!(
+        "select ",
+        session_columns!(),
+        " where token_hash = $1 and last_seen_at > $2 and s.created_at > $3"
+    ))
     .bind(token_hash)
     .bind(now - IDLE)
     .bind(now - LIFETIME)
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(match row {
+        None => Found::No,
+        Some(row) if !row.is_genuine(keyring) => Found::Forged,
+        Some(row) if !row.is_current() => Found::No,
+        Some(row) => Found::Yes(Session {
+            operator_id: row.operator.operator_id,
+            login: row.operator.login,
+            role: row.operator.role,
+            all_channels: row.operator.all_channels,
+            channels: row.all.unwrap_or(row.operator.scope),
+            last_seen_at: row.last_seen_at,
+        }),
+    })
+}
+
+/// Those of these sessions that have not ended, idle ones included: a long download sends no requests.
+pub async fn alive(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    token_hashes: &[[u8; 32]],
+    now: DateTime<Utc>,
+) -> sqlx::Result<HashSet<[u8; 32]>> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "select ",
+        session_columns!(),
+        " where token_hash = any($1) and s.created_at > $2"
+    ))
+    .bind(token_hashes)
+    .bind(now - LIFETIME)
+    .fetch_all(conn)
+    .await?;
+    let alive = rows
+        .into_iter()
+        .filter(|row| row.is_genuine(keyring) && row.is_current());
+    Ok(alive
+        .filter_map(|row| row.token_hash.try_into().ok())
+        .collect())
 }
 
 /// Notes that the session was used just now; writes at most once a minute.
@@ -87,61 +225,108 @@ pub async fn touch(
     Ok(())
 }
 
-/// Ends a session; nothing happens if there is none.
-pub async fn end(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<()> {
-    sqlx::query("delete from session where token_hash = $1")
-        .bind(token_hash)
-        .execute(conn)
-        .await?;
-    Ok(())
+/// Ends a session, and tells every process so. Gives whose it was; nothing happens if there is none.
+pub async fn end(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<Option<Uuid>> {
+    let ended: Option<(Uuid, ())> = sqlx::query_as(
+        "with ended as (delete from session where token_hash = $1 returning operator_id)
+         select operator_id, pg_notify('archive_sessions', '') from ended",
+    )
+    .bind(token_hash)
+    .fetch_optional(conn)
+    .await?;
+    Ok(ended.map(|(operator_id, ())| operator_id))
+}
+
+/// Ends the sessions of an operator, and tells every process so, with the transaction.
+pub(super) async fn end_all_of(conn: &mut PgConnection, operator_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "with ended as (delete from session where operator_id = $1)
+         select pg_notify('archive_sessions', '')",
+    )
+    .bind(operator_id)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+fn setup_facts(token_hash: &[u8], expires_at: DateTime<Utc>) -> Facts {
+    Facts::of("setup link").bytes(token_hash).time(expires_at)
 }
 
 /// Makes the one valid setup link; an earlier one ends.
 pub async fn make_setup_link(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     token_hash: &[u8],
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "with earlier as (delete from setup_link where token_hash <> $1)
-         insert into setup_link (token_hash, expires_at) values ($1, $2)",
+         insert into setup_link (token_hash, expires_at, mac) values ($1, $2, $3)",
     )
     .bind(token_hash)
     .bind(expires_at)
+    .bind(
+        keyring
+            .attestation()
+            .mac(&setup_facts(token_hash, expires_at)),
+    )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// True if the setup link may still be used: there is no operator yet.
+/// Whether the setup link may still be used: it has not ended, and there is no operator yet.
 pub async fn setup_link_lives(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from setup_link where token_hash = $1 and expires_at > $2)
+) -> sqlx::Result<Found<()>> {
+    let row: Option<(DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
+        "select expires_at, mac from setup_link where token_hash = $1 and expires_at > $2
          and not exists (select from operator)",
     )
     .bind(token_hash)
     .bind(now)
-    .fetch_one(conn)
-    .await
+    .fetch_optional(conn)
+    .await?;
+    Ok(setup_link(keyring, token_hash, row))
 }
 
-/// Uses the setup link up. False if it may not be used: never made, used before, expired, or there is an operator.
+/// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an operator.
+/// A forged one goes too.
 pub async fn use_setup_link(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+) -> sqlx::Result<Found<()>> {
+    let row: Option<(DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
         "delete from setup_link where token_hash = $1 and expires_at > $2
-         and not exists (select from operator)",
+         and not exists (select from operator) returning expires_at, mac",
     )
     .bind(token_hash)
     .bind(now)
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(setup_link(keyring, token_hash, row))
+}
+
+fn setup_link(
+    keyring: &Keyring,
+    token_hash: &[u8],
+    row: Option<(DateTime<Utc>, Vec<u8>)>,
+) -> Found<()> {
+    match row {
+        None => Found::No,
+        Some((expires_at, mac))
+            if keyring
+                .attestation()
+                .verify(&setup_facts(token_hash, expires_at), &mac) =>
+        {
+            Found::Yes(())
+        }
+        Some(_) => Found::Forged,
+    }
 }

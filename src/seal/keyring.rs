@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Cipher, Error, SecretKey, Shelf, WrappingKey, shelf::TOGETHER};
+use super::{Attestation, Cipher, Error, SecretKey, Shelf, WrappingKey, shelf::TOGETHER};
 
 /// Items under one key at most; then its conversation or contact gets another.
 pub const COVERS: u32 = 4096;
@@ -32,6 +32,8 @@ struct Inner {
     shelf: Arc<dyn Shelf>,
     master: WrappingKey,
     secrets: WrappingKey,
+    attestation: Attestation,
+    attested: Uuid,
     cipher: Cipher,
     state: Mutex<State>,
     wanted: Notify,
@@ -63,6 +65,14 @@ pub struct Taken {
     pub claimed: bool,
 }
 
+/// The id of a key that is kept only to mark that rows were attested.
+fn attested_id(secret: &SecretKey) -> Uuid {
+    let derived = secret.derive("attested rows mark");
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&derived[..16]);
+    Uuid::from_bytes(bytes)
+}
+
 impl Keyring {
     /// The keyring on `shelf`, wrapped by `secret`.
     pub fn new(secret: &SecretKey, shelf: Arc<dyn Shelf>, cipher: Cipher) -> Self {
@@ -71,6 +81,8 @@ impl Keyring {
             shelf,
             master: derived("keyring"),
             secrets: derived("channel secrets"),
+            attestation: Attestation::new(secret),
+            attested: attested_id(secret),
             cipher,
             state: Mutex::default(),
             wanted: Notify::new(),
@@ -82,6 +94,37 @@ impl Keyring {
     /// The key for channel secrets and access tokens, which is no part of the keyring and always there.
     pub fn secrets(&self) -> &WrappingKey {
         &self.0.secrets
+    }
+
+    /// Computes and verifies the codes of operators, sessions, setup links and channels.
+    pub fn attestation(&self) -> &Attestation {
+        &self.0.attestation
+    }
+
+    /// True if the rows of this installation were attested before: [`Keyring::set_attested`] was called. The mark lies in
+    /// the keyring, so a database writer cannot take it back, and a restored database does not bring an older one.
+    ///
+    /// # Errors
+    /// The shelf cannot be reached, or the secret key is another.
+    pub async fn is_attested(&self) -> Result<bool, Error> {
+        match self.read(self.0.attested).await {
+            Ok(_) => Ok(true),
+            Err(Error::NoKey) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the mark of [`Keyring::is_attested`]. Setting it twice is harmless.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub async fn set_attested(&self) -> Result<(), Error> {
+        let id = self.0.attested;
+        let (_, head) = self.0.master.data_key(id.as_bytes())?;
+        match self.0.shelf.put(&[(id, head)]).await {
+            Err(_) if self.is_attested().await? => Ok(()),
+            put => put,
+        }
     }
 
     /// A key for `items` more of `subject`, a conversation or contact. `None`: none is left, and some are being made.

@@ -23,6 +23,7 @@
 //! bytes are sealed in chunks ([`stream`]), so that a range can be read. What is known of it and must go with it, such as the
 //! colours of a picture, is sealed with the same data key under a nonce that no chunk has, and lies in another row.
 
+mod attest;
 mod cipher;
 mod keyring;
 mod place;
@@ -32,6 +33,7 @@ pub mod stream;
 
 use std::io;
 
+pub use attest::{Attestation, Facts};
 pub use cipher::{Cipher, DataKey, HEAD, WrappingKey, key_of};
 pub use keyring::{COVERS, Keyring, Taken};
 pub use place::Place;
