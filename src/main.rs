@@ -37,6 +37,13 @@ enum Command {
     /// Operators: people who may sign in to the dashboard
     #[command(subcommand)]
     Operator(Operator),
+    /// List operators and channels that this program did not write: after a restore of a version without row codes, or
+    /// because somebody has written to the database
+    Attest {
+        /// Believe them as they are in the database
+        #[arg(long)]
+        accept: bool,
+    },
     /// Erasures: what was unsent
     #[command(subcommand)]
     Erasures(Erasures),
@@ -211,6 +218,7 @@ async fn run(places: &Places, command: Command) -> ExitCode {
                 app::operators::reset_password(places, &login, &say).await
             }
         },
+        Command::Attest { accept } => app::operators::attest(places, accept, &say).await,
         Command::Erasures(Erasures::Verify { export, public_key }) => {
             let (export, public_key) = (export.as_deref(), public_key.as_deref());
             return looked(app::erasures::verify(places, export, public_key, &say).await);

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 
 use super::{database::Database, keys};
 use crate::{
     clock::Clock,
     config::{Credentials, Places},
-    records::channels,
+    records::{attested::Found, channels},
+    seal::Keyring,
     web::typed,
 };
 
@@ -44,7 +45,7 @@ pub async fn add(
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     let now = Clock::system().now();
-    let keyring = keys::open(places, &mut db).await?;
+    let keyring = keys::open_attested(places, &mut db).await?;
     let mut tx = db.begin().await?;
     let added = channels::add(&mut tx, &keyring, slug, &name, &secret, token.as_ref(), now).await?;
     tx.commit().await?;
@@ -104,10 +105,8 @@ pub async fn rotate_secret(
     };
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
-    let id = channels::find(&mut db, slug)
-        .await?
-        .with_context(|| format!("there is no channel {slug}"))?;
-    let keyring = keys::open(places, &mut db).await?;
+    let keyring = keys::open_attested(places, &mut db).await?;
+    let id = find(&mut db, &keyring, slug).await?;
     if let Some(secret) = secret {
         channels::add_secret(&mut db, &keyring, id, &secret, Clock::system().now()).await?;
         say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
@@ -138,9 +137,8 @@ pub async fn limit(
 ) -> anyhow::Result<()> {
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
-    let id = channels::find(&mut db, slug)
-        .await?
-        .with_context(|| format!("there is no channel {slug}"))?;
+    let keyring = keys::open_attested(places, &mut db).await?;
+    let id = find(&mut db, &keyring, slug).await?;
     channels::limit(&mut db, id, mib.map(|mib| i64::from(mib) << 20)).await?;
     say(&match mib {
         Some(mib) => format!(
@@ -159,9 +157,8 @@ pub async fn limit(
 pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
-    let Some(id) = channels::find(&mut db, slug).await? else {
-        bail!("there is no channel {slug}");
-    };
+    let keyring = keys::open_attested(places, &mut db).await?;
+    let id = find(&mut db, &keyring, slug).await?;
     let mut tx = db.begin().await?;
     channels::remove(&mut tx, id, Clock::system().now()).await?;
     tx.commit().await?;
@@ -170,6 +167,25 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
     );
     drop(db);
     database.close().await
+}
+
+/// The number of a channel that is not removed.
+///
+/// # Errors
+/// There is none of this slug, or its row was not written by this program.
+pub(super) async fn find(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    slug: &str,
+) -> anyhow::Result<i32> {
+    match channels::find(db, keyring, slug).await? {
+        Found::Yes(id) => Ok(id),
+        Found::No => bail!("there is no channel {slug}"),
+        Found::Forged => bail!(
+            "the database's row of channel {slug} was not written by this program. If you restored a backup of an \
+             earlier version, see `line-chat-archive attest`; else somebody has written to the database"
+        ),
+    }
 }
 
 fn secret(given: &Credentials) -> anyhow::Result<SecretString> {

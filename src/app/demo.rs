@@ -83,7 +83,7 @@ pub async fn demo(
         role: "admin",
         channels: None,
     };
-    operators::add(&mut db, &operator, clock.now()).await?;
+    operators::add(&mut db, &keyring, &operator, clock.now()).await?;
     drop(db);
 
     let objects = Url::from_directory_path(files.path().join("objects"))

@@ -17,7 +17,7 @@ use crate::{
     config::Places,
     ledger::Signer,
     objects::{self, Objects},
-    records::{installation, keys},
+    records::{attest, installation, keys},
     seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
 };
 
@@ -49,6 +49,30 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
     // Two that begin on an empty database at once would both find nothing under the other's key.
     let is_ours = installation::is_of(db, secret.derive("installation").as_slice()).await?;
     ensure!(is_ours, "{}", another(&path));
+    Ok(keyring)
+}
+
+/// As [`open`], and gives codes to the operators and channels of an archive of before there were codes: once for each
+/// keyring, for the mark that this was done lies there. A database that is restored or altered later is not believed a
+/// second time. The database has to be migrated.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_attested(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyring> {
+    let keyring = open(places, db).await?;
+    if keyring.is_attested().await? {
+        return Ok(keyring);
+    }
+    let earlier = attest::unattested(db, &keyring).await?;
+    if !earlier.is_empty() {
+        attest::accept_all(db, &keyring).await?;
+        tracing::info!(
+            operators = earlier.operators.len(),
+            channels = earlier.channels.len(),
+            "rows of an earlier version were attested; this is done once"
+        );
+    }
+    keyring.set_attested().await?;
     Ok(keyring)
 }
 

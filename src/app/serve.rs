@@ -14,7 +14,7 @@ use crate::{
     embedded::DataDirLock,
     line::client::LineApi,
     objects::Objects,
-    records::{channels, operators},
+    records::{attest, channels, operators},
     web,
 };
 
@@ -32,7 +32,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     let listener = bind(serve.listen)?;
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
-    let keyring = keys::open(places, &mut db).await?;
+    let keyring = keys::open_attested(places, &mut db).await?;
     let signer = keys::signer(&keys::secret(places, &mut db).await?);
     if channels::list(&mut db).await?.is_empty()
         && let Some(secret) = serve.channel.secret()
@@ -52,6 +52,7 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     }
     let channels = channels::list(&mut db).await?;
     let anybody = operators::any(&mut db).await?;
+    let unattested = attest::unattested(&mut db, &keyring).await?;
     drop(db);
 
     let parts = Parts {
@@ -93,6 +94,13 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     }
     if channels.is_empty() {
         say("No channel yet. Add one: line-chat-archive channel add <slug>");
+    }
+    if !unattested.is_empty() {
+        say(&format!(
+            "The database has {} operators and {} channels that this program did not write: see `line-chat-archive attest`.",
+            unattested.operators.len(),
+            unattested.channels.len()
+        ));
     }
     if !anybody {
         let link = web::setup_link(&service.shared)

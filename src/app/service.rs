@@ -194,6 +194,7 @@ impl Service {
                 .wrap(web::csrf())
                 .wrap(http::refuse_encoded())
                 .wrap(web::headers(&seen_as))
+                .wrap(web::security_events())
                 .wrap(http::exchange())
                 .app_data(pages.clone())
                 .app_data(webhook.clone())
