@@ -1,17 +1,23 @@
 //! Passwords: argon2id with 19 MiB, two passes, one lane (OWASP's first choice), about 20 ms of one core.
-
-use std::sync::LazyLock;
+//!
+//! The memory is handed in. Allocated by each hash, freed blocks of 19 MiB raised glibc's threshold for `mmap`, stayed in
+//! the arenas of its threads, and took up to 830 MiB after some hundred failed sign-ins.
 
 use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier},
+    ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::phc::{Output, ParamsString, Salt},
 };
-use tokio::sync::Semaphore;
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// Characters a password must have at least.
 pub const MIN_CHARS: usize = 12;
-/// Bytes a password may have at most, so that nobody makes us chew on megabytes.
+/// Bytes a password may have at most, which bounds the work.
 pub const MAX_BYTES: usize = 1024;
+
+/// Bounds of a stored hash that was made with other parameters.
+const MAX_BLOCKS: usize = 64 * 1024;
+const MAX_PASSES: u32 = 10;
+const MAX_LANES: u32 = 4;
 
 /// Why a password was not taken.
 #[derive(thiserror::Error, Debug, PartialEq, Eq)]
@@ -27,68 +33,173 @@ pub enum Error {
     Hash,
 }
 
-/// Checks a new password's length and makes its PHC string. Takes about 20 ms of a core: not for an async thread.
-pub fn hash(password: &str) -> Result<String, Error> {
-    if password.chars().count() < MIN_CHARS {
-        return Err(Error::TooShort);
+/// The memory of a hash: 19 MiB from its first use on.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+impl Memory {
+    /// Room for a hash with these parameters.
+    fn of(&mut self, params: &Params) -> &mut [Block] {
+        let blocks = params.block_count();
+        if self.0.len() < blocks {
+            self.0.resize(blocks, Block::new());
+        }
+        &mut self.0[..blocks]
     }
-    if password.len() > MAX_BYTES {
-        return Err(Error::TooLong);
-    }
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|_| Error::Hash)
-}
 
-/// True if `password` is the one of `phc`. Without a hash, the same work is done for nothing, so that the time taken
-/// does not tell whether a login exists.
-fn matches(password: &str, phc: Option<&str>) -> bool {
-    static NOBODY: LazyLock<Option<String>> =
-        LazyLock::new(|| hash("nobody has this password").ok());
-    let Some(against) = phc.or(NOBODY.as_deref()) else {
-        return false;
-    };
-    let same = password.len() <= MAX_BYTES
-        && Argon2::default()
-            .verify_password(password.as_bytes(), against)
-            .is_ok();
-    same && phc.is_some()
-}
-
-/// Passwords are hashed one at a time, with a short queue: a flood of sign-ins must not take the cores from the door.
-pub struct Gate {
-    running: Semaphore,
-    admitted: Semaphore,
-}
-
-/// How many may wait for, or be at, a hash.
-const QUEUE: usize = 16;
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            running: Semaphore::new(1),
-            admitted: Semaphore::new(QUEUE),
+    /// Gives back what only a hash of more memory than today's has needed.
+    fn shrink(&mut self) {
+        let usual = Params::DEFAULT.block_count();
+        if self.0.len() > usual {
+            self.0.truncate(usual);
+            self.0.shrink_to_fit();
         }
     }
 }
 
-impl Gate {
-    /// As [`hash`], in its turn. `None` if too many wait already.
-    pub async fn hash(&self, password: String) -> Option<Result<String, Error>> {
-        self.run(move || hash(&password)).await
+/// What is found when a password is verified.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is another password, or there is no hash to compare with.
+    Wrong,
+    /// It is the password. With a new hash if the stored one was made with other parameters, or of the password as typed
+    /// rather than of its normal form.
+    Right(Option<String>),
+}
+
+/// Checks a new password's length and makes its PHC string, of the password in NFC: keyboards type one letter in several
+/// ways. Takes about 20 ms of a core: not for an async thread.
+///
+/// # Errors
+/// [`Error`].
+pub fn hash(password: &str) -> Result<String, Error> {
+    hash_in(&mut Memory::default(), password)
+}
+
+/// As [`hash`], in this memory.
+pub(super) fn hash_in(memory: &mut Memory, password: &str) -> Result<String, Error> {
+    if password.len() > MAX_BYTES {
+        return Err(Error::TooLong);
+    }
+    let password = nfc(password);
+    if password.chars().count() < MIN_CHARS {
+        return Err(Error::TooShort);
+    }
+    phc(memory, &password).ok_or(Error::Hash)
+}
+
+fn phc(memory: &mut Memory, password: &str) -> Option<String> {
+    let (params, version) = (Params::DEFAULT, Version::default());
+    let salt = Salt::generate();
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, version, params.clone())
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, memory.of(&params))
+        .ok()?;
+    let phc = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(version.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(salt),
+        hash: Some(Output::new(&hash).ok()?),
+    };
+    Some(phc.to_string())
+}
+
+/// Verifies a password, in its normal form and, where that differs, as it was typed: earlier versions hashed that.
+/// Without a hash, the same work is done for nothing, so that the time taken does not tell whether a login exists.
+pub(super) fn verify_in(memory: &mut Memory, password: &str, stored: Option<&str>) -> Verdict {
+    if password.len() > MAX_BYTES {
+        return Verdict::Wrong;
+    }
+    let stored = stored.and_then(Stored::read);
+    let exists = stored.is_some();
+    let against = stored.unwrap_or_else(Stored::nobodys);
+    let normal = nfc(password);
+    let as_typed = (normal != password).then_some(password);
+    // Both are computed in any case: the time taken tells nothing of which it was.
+    let is_normal = against.is_of(memory, &normal);
+    let is_as_typed = as_typed.is_some_and(|typed| against.is_of(memory, typed));
+    let verdict = match exists && (is_normal || is_as_typed) {
+        // A password of before is hashed anew even if it would be too short today.
+        true if against.is_old() || !is_normal => Verdict::Right(phc(memory, &normal)),
+        true => Verdict::Right(None),
+        false => Verdict::Wrong,
+    };
+    memory.shrink();
+    verdict
+}
+
+fn nfc(password: &str) -> std::borrow::Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(password)
+}
+
+/// A hash that was read from the database.
+struct Stored {
+    params: Params,
+    version: Version,
+    algorithm: Algorithm,
+    salt: Salt,
+    hash: Output,
+}
+
+impl Stored {
+    /// `None` if it is not argon2, or asks for more than the bounds.
+    fn read(phc: &str) -> Option<Self> {
+        let phc = PasswordHash::new(phc).ok()?;
+        let params = Params::try_from(&phc).ok()?;
+        let is_bounded = params.block_count() <= MAX_BLOCKS
+            && params.t_cost() <= MAX_PASSES
+            && params.p_cost() <= MAX_LANES;
+        is_bounded.then_some(())?;
+        Some(Self {
+            params,
+            version: phc
+                .version
+                .map_or(Ok(Version::V0x13), Version::try_from)
+                .ok()?,
+            algorithm: Algorithm::new(phc.algorithm.as_str()).ok()?,
+            salt: phc.salt?,
+            hash: phc.hash?,
+        })
     }
 
-    /// True if `password` is the one of `phc`; `None` if too many wait already. Without a hash it takes as long.
-    pub async fn verify(&self, password: String, phc: Option<String>) -> Option<bool> {
-        self.run(move || matches(&password, phc.as_deref())).await
+    /// Takes as long as a hash of today.
+    fn nobodys() -> Self {
+        // Constants of the right length: neither is refused.
+        let (salt, hash) = (Salt::new(&[0; 16]), Output::new(&[0; 32]));
+        match (salt, hash) {
+            (Ok(salt), Ok(hash)) => Self {
+                params: Params::DEFAULT,
+                version: Version::default(),
+                algorithm: Algorithm::Argon2id,
+                salt,
+                hash,
+            },
+            _ => unreachable!("16 and 32 bytes are within the limits of the PHC format"),
+        }
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _admitted = self.admitted.try_acquire().ok()?;
-        let _running = self.running.acquire().await.ok()?;
-        tokio::task::spawn_blocking(work).await.ok()
+    /// Compares in constant time.
+    fn is_of(&self, memory: &mut Memory, password: &str) -> bool {
+        let mut hash = vec![0; self.hash.len()];
+        Argon2::new(self.algorithm, self.version, self.params.clone())
+            .hash_password_into_with_memory(
+                password.as_bytes(),
+                &self.salt,
+                &mut hash,
+                memory.of(&self.params),
+            )
+            .is_ok_and(|()| Output::new(&hash).is_ok_and(|hash| hash == self.hash))
+    }
+
+    /// True if today's parameters are others.
+    fn is_old(&self) -> bool {
+        let (mine, today) = (&self.params, Params::DEFAULT);
+        (mine.m_cost(), mine.t_cost(), mine.p_cost())
+            != (today.m_cost(), today.t_cost(), today.p_cost())
+            || self.version != Version::default()
+            || self.algorithm != Algorithm::Argon2id
+            || self.hash.len() != Params::DEFAULT_OUTPUT_LEN
     }
 }
 
@@ -96,17 +207,42 @@ impl Gate {
 mod tests {
     use super::*;
 
+    fn verify(password: &str, stored: Option<&str>) -> Verdict {
+        verify_in(&mut Memory::default(), password, stored)
+    }
+
+    /// A hash as another version, or another program, would have made it.
+    fn foreign(password: &str, (m, t, p): (u32, u32, u32)) -> String {
+        use argon2::PasswordHasher;
+        let params = Params::new(m, t, p, None).expect("parameters");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash = argon2.hash_password_with_salt(password.as_bytes(), &[7; 16]);
+        hash.expect("a hash").to_string()
+    }
+
     #[test]
     fn a_hash_says_how_it_was_made_and_matches_its_password_only() {
         let phc = hash("correct horse battery").expect("a hash");
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        assert!(matches("correct horse battery", Some(&phc)));
-        assert!(!matches("correct horse batterx", Some(&phc)));
+        assert_eq!(
+            verify("correct horse battery", Some(&phc)),
+            Verdict::Right(None)
+        );
+        assert_eq!(verify("correct horse batterx", Some(&phc)), Verdict::Wrong);
+        let theirs = foreign("correct horse battery", (19456, 2, 1));
+        assert_eq!(
+            verify("correct horse battery", Some(&theirs)),
+            Verdict::Right(None),
+            "the crate's own function makes the same"
+        );
     }
 
     #[test]
     fn nobodys_password_matches_nobody() {
-        assert!(!matches("nobody has this password", None));
+        assert_eq!(verify("nobody has this password", None), Verdict::Wrong);
+        for broken in ["", "x", "$argon2id$", "$scrypt$ln=1$AAAA$AAAA"] {
+            assert_eq!(verify("", Some(broken)), Verdict::Wrong, "{broken}");
+        }
     }
 
     #[test]
@@ -114,14 +250,53 @@ mod tests {
         assert_eq!(hash("short"), Err(Error::TooShort));
         assert!(hash("パスワードは長いほど良い").is_ok());
         assert_eq!(hash(&"x".repeat(MAX_BYTES + 1)), Err(Error::TooLong));
+        assert_eq!(
+            hash("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}"),
+            Err(Error::TooShort),
+            "six letters, in whatever way they are typed"
+        );
     }
 
-    #[tokio::test]
-    async fn who_finds_the_queue_full_is_sent_away() {
-        let gate = Gate::default();
-        let held = gate.admitted.acquire_many(QUEUE as u32).await;
-        assert!(gate.verify(String::new(), None).await.is_none());
-        drop(held);
-        assert_eq!(gate.verify(String::new(), None).await, Some(false));
+    #[test]
+    fn a_hash_of_other_parameters_verifies_once_and_is_made_anew() {
+        let password = "correct horse battery";
+        for params in [(4096, 3, 1), (32768, 1, 2), (8192, 1, 1)] {
+            let old = foreign(password, params);
+            assert_eq!(verify("another password", Some(&old)), Verdict::Wrong);
+            let Verdict::Right(Some(new)) = verify(password, Some(&old)) else {
+                panic!("it was to be made anew: {params:?}");
+            };
+            assert_eq!(verify(password, Some(&new)), Verdict::Right(None));
+        }
+        let mut memory = Memory::default();
+        let large = foreign(password, (64 * 1024, 1, 1));
+        assert!(matches!(
+            verify_in(&mut memory, password, Some(&large)),
+            Verdict::Right(Some(_))
+        ));
+        assert_eq!(memory.0.len(), Params::DEFAULT.block_count());
+    }
+
+    #[test]
+    fn a_hash_that_asks_for_more_than_the_bounds_is_refused_without_work() {
+        let phc = hash("correct horse battery").expect("a hash");
+        for more in ["m=65540,t=2,p=1", "m=19456,t=11,p=1", "m=19456,t=2,p=5"] {
+            let greedy = phc.replace("m=19456,t=2,p=1", more);
+            assert!(Stored::read(&greedy).is_none(), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_its_letters_are_composed() {
+        let (composed, apart) = ("caf\u{e9} caf\u{e9} 12", "cafe\u{301} cafe\u{301} 12");
+        let phc = hash(apart).expect("a hash");
+        assert_eq!(verify(composed, Some(&phc)), Verdict::Right(None));
+        assert_eq!(verify(apart, Some(&phc)), Verdict::Right(None));
+        let old = foreign(apart, (19456, 2, 1));
+        assert_eq!(verify(composed, Some(&old)), Verdict::Wrong);
+        let Verdict::Right(Some(new)) = verify(apart, Some(&old)) else {
+            panic!("a hash of an earlier version is of the password as typed");
+        };
+        assert_eq!(verify(composed, Some(&new)), Verdict::Right(None));
     }
 }

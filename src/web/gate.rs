@@ -1,0 +1,199 @@
+//! The queue before the password hash: one at a time in one buffer, owners before strangers.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::password::{self, Memory, Verdict};
+
+/// Places of each of the two queues.
+const PLACES: usize = 32;
+/// Places of strangers that one wide network may have: /16, or /48 of IPv6.
+const PLACES_OF_NETWORK: usize = 4;
+
+/// Whose places a sign-in takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// A device or a network that this login has signed in from.
+    Known,
+    /// Anybody else, by the wide network; `None` for this machine.
+    Strangers(Option<IpAddr>),
+}
+
+/// Passwords are hashed one at a time: a flood of sign-ins must not take the cores from the webhook. At most one stranger
+/// is ahead of a known device, besides the one whose password is being hashed.
+pub(super) struct Gate {
+    memory: Arc<Mutex<Memory>>,
+    running: Semaphore,
+    strangers_turn: Semaphore,
+    known: Semaphore,
+    strangers: Semaphore,
+    networks: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            memory: Arc::default(),
+            running: Semaphore::new(1),
+            strangers_turn: Semaphore::new(1),
+            known: Semaphore::new(PLACES),
+            strangers: Semaphore::new(PLACES),
+            networks: Mutex::default(),
+        }
+    }
+}
+
+/// A place in a queue; given back when dropped.
+struct Place<'a> {
+    gate: &'a Gate,
+    network: Option<IpAddr>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(network) = self.network {
+            let mut networks = self.gate.networks();
+            if let Some(places) = networks.get_mut(&network) {
+                *places -= 1;
+                if *places == 0 {
+                    networks.remove(&network);
+                }
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// As [`password::hash`], in its turn. `None` if too many wait already.
+    pub(super) async fn hash(
+        &self,
+        queue: Queue,
+        password: String,
+    ) -> Option<Result<String, password::Error>> {
+        let work = move |memory: &mut Memory| password::hash_in(memory, &password);
+        self.run(queue, work).await
+    }
+
+    /// Verifies a password, in its turn; `None` if too many wait already. Without a hash it takes as long.
+    pub(super) async fn verify(
+        &self,
+        queue: Queue,
+        password: String,
+        phc: Option<String>,
+    ) -> Option<Verdict> {
+        let work =
+            move |memory: &mut Memory| password::verify_in(memory, &password, phc.as_deref());
+        self.run(queue, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        queue: Queue,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Option<T> {
+        let _place = self.place(queue)?;
+        let _turn = match queue {
+            Queue::Known => None,
+            Queue::Strangers(_) => Some(self.strangers_turn.acquire().await.ok()?),
+        };
+        let _running = self.running.acquire().await.ok()?;
+        let memory = Arc::clone(&self.memory);
+        let done = tokio::task::spawn_blocking(move || {
+            work(&mut memory.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        done.await.ok()
+    }
+
+    fn place(&self, queue: Queue) -> Option<Place<'_>> {
+        let (places, network) = match queue {
+            Queue::Known => (&self.known, None),
+            Queue::Strangers(network) => (&self.strangers, network),
+        };
+        let permit = places.try_acquire().ok()?;
+        if let Some(network) = network {
+            let mut networks = self.networks();
+            // Never left at zero: an entry is there while somebody of the network waits.
+            let taken = networks.entry(network).or_default();
+            if *taken >= PLACES_OF_NETWORK {
+                return None;
+            }
+            *taken += 1;
+        }
+        Some(Place {
+            gate: self,
+            network,
+            _permit: permit,
+        })
+    }
+
+    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NET: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 0, 0)));
+
+    #[tokio::test]
+    async fn a_full_queue_of_strangers_turns_strangers_away_and_nobody_who_is_known() {
+        let gate = Gate::default();
+        let held = gate.strangers.acquire_many(PLACES as u32).await;
+        let verify = async |queue| gate.verify(queue, String::new(), None).await;
+        assert!(verify(Queue::Strangers(None)).await.is_none());
+        assert_eq!(verify(Queue::Known).await, Some(Verdict::Wrong));
+        drop(held);
+        assert_eq!(verify(Queue::Strangers(None)).await, Some(Verdict::Wrong));
+        let held = gate.known.acquire_many(PLACES as u32).await;
+        assert!(verify(Queue::Known).await.is_none());
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn one_wide_network_takes_four_places_and_gives_them_back() {
+        let gate = Gate::default();
+        let places: Vec<_> = (0..PLACES_OF_NETWORK)
+            .map(|_| gate.place(Queue::Strangers(NET)).expect("a place"))
+            .collect();
+        assert!(gate.place(Queue::Strangers(NET)).is_none());
+        let other = Some(IpAddr::from([198, 51, 0, 0]));
+        assert!(gate.place(Queue::Strangers(other)).is_some());
+        drop(places);
+        assert!(gate.place(Queue::Strangers(NET)).is_some());
+        assert!(gate.networks().is_empty(), "nothing is remembered");
+    }
+
+    #[tokio::test]
+    async fn one_stranger_at_most_is_ahead_of_a_known_device() {
+        let gate = Arc::new(Gate::default());
+        let held = gate.running.acquire().await.expect("the turn");
+        let order = Arc::new(Mutex::new(vec![]));
+        let join = |queue, name: &'static str| {
+            let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
+            tokio::spawn(async move {
+                let note = move |_: &mut Memory| order.lock().unwrap().push(name);
+                gate.run(queue, note).await
+            })
+        };
+        let mut waiting = vec![];
+        for _ in 0..8 {
+            waiting.push(join(Queue::Strangers(None), "stranger"));
+            tokio::task::yield_now().await;
+        }
+        waiting.push(join(Queue::Known, "known"));
+        tokio::task::yield_now().await;
+        drop(held);
+        for done in waiting {
+            assert!(done.await.unwrap().is_some());
+        }
+        assert_eq!(order.lock().unwrap()[1], "known");
+    }
+}
