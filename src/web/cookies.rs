@@ -1,11 +1,14 @@
-//! The session's cookie.
+//! The session's cookie, and the device's.
 
 use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite, time::Duration},
 };
 
-use super::{Shared, Token};
+use super::{
+    Shared, Token,
+    device::{self, Device},
+};
 
 /// Behind https the name itself makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 fn name(shared: &Shared) -> &'static str {
@@ -16,14 +19,34 @@ fn name(shared: &Shared) -> &'static str {
     }
 }
 
-/// The cookie for a new session; ends with the browser, or with the session itself.
-pub(super) fn session(shared: &Shared, token: &Token) -> Cookie<'static> {
-    Cookie::build(name(shared), token.text().to_owned())
+fn device_name(shared: &Shared) -> &'static str {
+    if shared.is_https() {
+        "__Host-device"
+    } else {
+        "device"
+    }
+}
+
+fn cookie(shared: &Shared, name: &'static str, value: String) -> Cookie<'static> {
+    Cookie::build(name, value)
         .path("/")
         .http_only(true)
         .secure(shared.is_https())
         .same_site(SameSite::Lax)
         .finish()
+}
+
+/// The cookie for a new session; ends with the browser, or with the session itself.
+pub(super) fn session(shared: &Shared, token: &Token) -> Cookie<'static> {
+    cookie(shared, name(shared), token.text().to_owned())
+}
+
+/// The cookie that makes a browser a known device; outlives the session.
+pub(super) fn device(shared: &Shared, device: &Device) -> Cookie<'static> {
+    let value = device.write(shared.keyring.attestation());
+    let mut cookie = cookie(shared, device_name(shared), value);
+    cookie.set_max_age(Duration::seconds(device::LIFETIME.num_seconds()));
+    cookie
 }
 
 /// Takes the session's cookie back.
@@ -35,15 +58,21 @@ pub(super) fn removal(shared: &Shared) -> Cookie<'static> {
 
 /// The token the browser sent. Two at once are none: one of them may be planted.
 pub(super) fn token(request: &HttpRequest, shared: &Shared) -> Option<Token> {
+    only(request, name(shared)).map(|token| Token::claimed(&token))
+}
+
+/// The device the browser says to be. Two at once are none.
+pub(super) fn known_device(request: &HttpRequest, shared: &Shared) -> Option<Device> {
+    let text = only(request, device_name(shared))?;
+    Device::read(&text, shared.keyring.attestation(), shared.clock.now())
+}
+
+/// The value of the one cookie of this name.
+fn only(request: &HttpRequest, name: &str) -> Option<String> {
     let cookies = request.cookies().ok()?;
-    let mut tokens = cookies
-        .iter()
-        .filter(|cookie| cookie.name() == name(shared));
-    let token = tokens.next()?;
-    tokens
-        .next()
-        .is_none()
-        .then(|| Token::claimed(token.value()))
+    let mut values = cookies.iter().filter(|cookie| cookie.name() == name);
+    let value = values.next()?.value().to_owned();
+    values.next().is_none().then_some(value)
 }
 
 /// True if the browser sent a session's cookie, valid or not.

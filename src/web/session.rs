@@ -1,16 +1,27 @@
 //! Who is looking: the session behind a request, found once, before a handler begins.
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::Method, web::Data};
+use std::{net::IpAddr, sync::Arc};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::Method, web::Data};
 use futures_util::future::LocalBoxFuture;
 
-use super::{Error, Shared, cookies, detached};
-use crate::records::sessions::{self, Session};
+use super::{
+    Error, Shared, cookies, detached,
+    ends::SessionEnd,
+    security_log::{Event, SignedInAs},
+};
+use crate::records::{
+    attested::Found,
+    sessions::{self, Session},
+};
 
 /// A signed-in operator. A handler that asks for one answers 401, or leads to sign-in, when there is none.
 #[derive(Clone)]
 pub(super) struct Viewer {
     pub(super) session: Session,
     pub(super) token_hash: [u8; 32],
+    /// Tells when the session ends while the request is answered.
+    pub(super) end: Arc<SessionEnd>,
 }
 
 impl Viewer {
@@ -42,24 +53,44 @@ impl FromRequest for Viewer {
                 return Err(nobody(&request));
             };
             let token_hash = token.hash();
+            // Before the session is looked up: it may end right after.
+            let end = Arc::new(shared.ends.register(token_hash));
             let by_hand = is_by_hand(&request);
-            let session = detached(async move {
-                let now = shared.clock.now();
-                let mut conn = shared.pool.acquire().await?;
-                let session = sessions::find(&mut conn, &token_hash, now).await?;
-                if let Some(session) = session.as_ref().filter(|_| by_hand) {
-                    sessions::touch(&mut conn, &token_hash, session.last_seen_at, now).await?;
-                }
-                Ok(session)
+            let from = shared.proxies.client_of(&request);
+            let session = detached(find(shared, token_hash, by_hand, from)).await?;
+            let session = session.ok_or_else(|| nobody(&request))?;
+            request
+                .extensions_mut()
+                .insert(SignedInAs(session.operator_id));
+            Ok(Self {
+                session,
+                token_hash,
+                end,
             })
-            .await?;
-            session
-                .map(|session| Self {
-                    session,
-                    token_hash,
-                })
-                .ok_or_else(|| nobody(&request))
         })
+    }
+}
+
+async fn find(
+    shared: Data<Shared>,
+    token_hash: [u8; 32],
+    by_hand: bool,
+    from: Option<IpAddr>,
+) -> Result<Option<Session>, Error> {
+    let now = shared.clock.now();
+    let mut conn = shared.pool.acquire().await?;
+    match sessions::find(&mut conn, &shared.keyring, &token_hash, now).await? {
+        Found::Yes(session) => {
+            if by_hand {
+                sessions::touch(&mut conn, &token_hash, session.last_seen_at, now).await?;
+            }
+            Ok(Some(session))
+        }
+        Found::No => Ok(None),
+        Found::Forged => {
+            shared.note(Event::ForgedRow, None, from);
+            Ok(None)
+        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! The one-time link that makes the first operator.
 
-use actix_web::{HttpResponse, web};
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use chrono::TimeDelta;
 use serde::Deserialize;
 use sqlx::Connection;
 
 use super::{
-    Error, Shared, Token, cookies, detached, form::Form as Fields, look::Look, password, see_other,
+    Error, Shared, Token, detached, form::Form as Fields, gate::Queue, login::signed_in,
+    look::Look, password, security_log::Event,
 };
 use crate::records::{
+    attested::Found,
+    login::Login,
     operators::{self, NewOperator},
     sessions,
 };
@@ -22,7 +27,7 @@ pub async fn setup_link(shared: &Shared) -> Result<url::Url, Error> {
     let token = Token::random();
     let mut conn = shared.pool.acquire().await?;
     let expires_at = shared.clock.now() + LIFETIME;
-    sessions::make_setup_link(&mut conn, &token.hash(), expires_at).await?;
+    sessions::make_setup_link(&mut conn, &shared.keyring, &token.hash(), expires_at).await?;
     let mut link = shared.public_url.clone();
     link.set_path("/setup");
     link.query_pairs_mut().append_pair("token", token.text());
@@ -66,14 +71,16 @@ pub(super) async fn page(
     shared: web::Data<Shared>,
     look: Look,
     query: web::Query<Query>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
+    let from = shared.proxies.client_of(&request);
     detached(async move {
         let token = query.into_inner().token;
         let hash = Token::claimed(&token).hash();
         let mut conn = shared.pool.acquire().await?;
-        if !sessions::setup_link_lives(&mut conn, &hash, shared.clock.now()).await? {
-            return Err(Error::NotFound);
-        }
+        let now = shared.clock.now();
+        let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
+        believed(&shared, found, from)?;
         let page = Page {
             theme: look.theme,
             token,
@@ -86,8 +93,17 @@ pub(super) async fn page(
     .await
 }
 
+/// An error unless the link is one that this program made.
+fn believed(shared: &Shared, found: Found<()>, from: Option<IpAddr>) -> Result<(), Error> {
+    if found == Found::Forged {
+        shared.note(Event::ForgedRow, None, from);
+    }
+    found.yes().ok_or(Error::NotFound)
+}
+
 /// `POST /setup`: makes the operator, ends the link, signs in.
 pub(super) async fn make(
+    request: HttpRequest,
     shared: web::Data<Shared>,
     look: Look,
     Fields(form): Fields<Form>,
@@ -97,55 +113,50 @@ pub(super) async fn make(
         login,
         password,
     } = form;
-    let login = login.trim().to_lowercase();
+    let from = shared.proxies.client_of(&request);
     detached(async move {
         let now = shared.clock.now();
         let hash = Token::claimed(&token).hash();
         let mut conn = shared.pool.acquire().await?;
         // Before the password is hashed, so that a stranger can't make us do so.
-        if !sessions::setup_link_lives(&mut conn, &hash, now).await? {
-            return Err(Error::NotFound);
-        }
-        let phc = shared.gate.hash(password).await.ok_or(Error::TooMany(1))?;
-        let fault = match &phc {
-            Err(fault) => Some(fault.to_string()),
-            Ok(_) if login.is_empty() || login.len() > 200 || login.contains(char::is_control) => {
-                Some("a login is needed".to_owned())
+        let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
+        believed(&shared, found, from)?;
+        let phc = shared.gate.hash(Queue::Known, password).await;
+        let phc = phc
+            .ok_or(Error::TooMany(1))?
+            .map_err(|fault| fault.to_string());
+        let made = Login::new(&login).map_err(|fault| fault.to_string());
+        let (phc, made) = match phc.and_then(|phc| Ok((phc, made?))) {
+            Ok(right) => right,
+            Err(fault) => {
+                let page = Page {
+                    theme: look.theme,
+                    token,
+                    login: login.replace(char::is_control, "\u{fffd}"),
+                    fault: Some(fault),
+                    min_chars: password::MIN_CHARS,
+                };
+                return page.response(HttpResponse::UnprocessableEntity());
             }
-            Ok(_) => None,
-        };
-        let (Ok(phc), None) = (phc, &fault) else {
-            let page = Page {
-                theme: look.theme,
-                token,
-                login,
-                fault,
-                min_chars: password::MIN_CHARS,
-            };
-            return page.response(HttpResponse::UnprocessableEntity());
         };
         let mut tx = conn.begin().await?;
-        if !sessions::use_setup_link(&mut tx, &hash, now).await? {
-            return Err(Error::NotFound);
-        }
+        let found = sessions::use_setup_link(&mut tx, &shared.keyring, &hash, now).await?;
+        believed(&shared, found, from)?;
         let new = NewOperator {
-            login: &login,
+            login: made.as_str(),
             password_hash: &phc,
             role: "admin",
             channels: None,
         };
-        let id = operators::add(&mut tx, &new, now)
-            .await?
-            .ok_or(Error::Forbidden)?;
-        let token = Token::random();
-        sessions::begin(&mut tx, &token.hash(), id, now).await?;
+        let added = operators::add(&mut tx, &shared.keyring, &new, now).await?;
+        let id = added.ok_or(Error::Forbidden)?;
+        let (token, who) = (Token::random(), (id, operators::FIRST_VERSION));
+        if !sessions::begin(&mut tx, &shared.keyring, &token.hash(), who, now).await? {
+            return Err(Error::Internal("a new operator"));
+        }
         tx.commit().await?;
-        tracing::info!(operator = %id, "the first operator was made");
-        let mut response = see_other("/conversations");
-        response
-            .add_cookie(&cookies::session(&shared, &token))
-            .map_err(|_| Error::Internal("cookie"))?;
-        Ok(response)
+        shared.note(Event::SetupUsed, Some(id), from);
+        signed_in(&shared, "/conversations", &token, who, None)
     })
     .await
 }

@@ -1,35 +1,96 @@
-//! Guessing is slow: after five failures a login waits for whoever tries it from the same network, longer each time, and
-//! a network has twenty tries a minute. Whoever tries from elsewhere keeps no owner of a login waiting.
-//! Kept in memory and bounded: a restart forgives, and nobody can fill it.
+//! How often a login may be tried, and by whom. Counted before anything is hashed.
+//!
+//! | who | share |
+//! |---|---|
+//! | a known device (its cookie), or a network that this login signed in from within 30 days | its own: 5 tries, then a wait that doubles from 1 s to 15 min |
+//! | a stranger | the same for each login and network, and the two limits below |
+//! | all strangers of one network | 10 tries a minute of an IPv4 address, 20 of its /24, 60 of its /16; 20 of an IPv6 /64, 30 of its /56, 60 of its /48, 240 of its /32 |
+//! | all strangers who try one login, from however many networks | [`BURST`] tries, then one each [`REFILL`]: at most 26 in an hour, 164 in a day |
+//!
+//! The last line has a price: while a login is under attack from many networks, its owner waits too, wherever they have
+//! neither their device nor a network they used of late. Their devices and networks are not affected, nor is a browser on
+//! the machine itself (an SSH tunnel); an administrator changes an attacked login by `operator add` and `operator disable`.
+//! A bucket that refills is used rather than a wait that grows: the number of tries within any time follows from two
+//! constants.
+//!
+//! A proxy that does not say who asks makes everybody a loopback address: counted by login and nothing else.
+//!
+//! Kept in memory and bounded: a restart forgives. What is forgotten to make room is what has the fewest tries, so a flood
+//! of other logins and networks forgets itself; to make a login's bucket the least of [`REMEMBERED`], an attacker has to
+//! use up 20 tries of each of the others, which takes over an hour of all that this machine can hash.
 
 use std::{
     collections::HashMap,
     hash::Hash,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::gate::Queue;
 
 /// Failures before a login waits.
 const FREE_TRIES: u32 = 5;
 /// The longest wait: no login is locked for good.
 const LONGEST: TimeDelta = TimeDelta::minutes(15);
-/// Tries of one network in one [`WINDOW`].
-const TRIES: u32 = 20;
+/// Tries in one [`WINDOW`], by the bits of the network: IPv4, IPv6.
+const LIMITS_V4: [(u8, u32); 3] = [(32, 10), (24, 20), (16, 60)];
+const LIMITS_V6: [(u8, u32); 4] = [(64, 20), (56, 30), (48, 60), (32, 240)];
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
-/// Logins and networks remembered at most.
+/// Tries of strangers on one login that need not wait, and how soon there is another.
+const BURST: i32 = 20;
+const REFILL: TimeDelta = TimeDelta::minutes(10);
+/// How long a network is a login's own after a sign-in from it.
+const OWN_FOR: TimeDelta = TimeDelta::days(30);
+/// Logins and networks remembered at most, in each list.
 const REMEMBERED: usize = 10_000;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asker {
+    /// Where the request came from.
+    pub(super) address: Option<IpAddr>,
+    /// The device, if it is known to have signed in with this login.
+    pub(super) device: Option<Uuid>,
+}
+
+impl Asker {
+    /// The address as one of a network that is counted: not the machine itself, nor a proxy that does not say who asks.
+    fn outside(&self) -> Option<IpAddr> {
+        let address = self.address.map(|address| address.to_canonical());
+        address.filter(|address| !address.is_loopback())
+    }
+
+    /// What a login's tries are counted by.
+    fn share(&self) -> Share {
+        match self.device {
+            Some(device) => Share::Device(device),
+            None => Share::Network(self.outside().map(home)),
+        }
+    }
+}
 
 /// Who tried how often, of late.
 #[derive(Default)]
-pub(super) struct Throttle {
-    logins: Mutex<HashMap<Pair, Tries>>,
-    networks: Mutex<HashMap<IpAddr, Tries>>,
+pub(super) struct Throttle(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    shares: HashMap<(String, Share), Tries>,
+    networks: HashMap<(u8, IpAddr), Tries>,
+    /// When the bucket of all strangers of a login is full again.
+    logins: HashMap<String, DateTime<Utc>>,
+    /// Until when a network is a login's own.
+    own: HashMap<(String, IpAddr), DateTime<Utc>>,
 }
 
-/// A login, and the network it is tried from.
-type Pair = (String, Option<IpAddr>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Share {
+    Device(Uuid),
+    Network(Option<IpAddr>),
+}
 
 #[derive(Clone, Copy)]
 struct Tries {
@@ -38,193 +99,206 @@ struct Tries {
 }
 
 impl Throttle {
-    /// May this login be tried from this address now? Counts the try as failed until it has [`succeeded`], so that
-    /// many at once are counted too. `Err`: seconds to wait.
-    ///
-    /// A loopback address is the machine's owner, or a proxy that does not say who asks: its tries are not counted.
+    /// May this login be tried by this asker now? Counts the try as failed until it has [`succeeded`], so that many at
+    /// once are counted too; a refused one is not counted. `Ok`: the queue to wait in. `Err`: seconds to wait.
     ///
     /// [`succeeded`]: Throttle::succeeded
     pub(super) fn admit(
         &self,
         login: &str,
-        from: Option<IpAddr>,
+        asker: Asker,
         now: DateTime<Utc>,
-    ) -> Result<(), i64> {
-        if let Some(address) = from.filter(|ip| !ip.is_loopback()) {
-            self.admit_network(network(address), now)?;
-        }
-        self.admit_login(pair(login, from), now)
+    ) -> Result<Queue, i64> {
+        let mut state = self.state();
+        let queue = state.check(login, asker, now)?;
+        state.count(login, asker, queue, now);
+        Ok(queue)
     }
 
-    fn admit_network(&self, network: IpAddr, now: DateTime<Utc>) -> Result<(), i64> {
-        let mut networks = lock(&self.networks);
-        make_room(&mut networks, now);
-        let fresh = Tries {
-            count: 0,
-            until: now + WINDOW,
+    /// As [`Throttle::admit`], but counts nothing: to refuse before the database is asked.
+    pub(super) fn check(
+        &self,
+        login: &str,
+        asker: Asker,
+        now: DateTime<Utc>,
+    ) -> Result<Queue, i64> {
+        self.state().check(login, asker, now)
+    }
+
+    /// The password was right: earlier failures of this share are forgiven, the try is given back, and the network is the
+    /// login's own from now on.
+    pub(super) fn succeeded(&self, login: &str, asker: Asker, queue: Queue, now: DateTime<Utc>) {
+        self.give_back(login, asker, queue);
+        let mut state = self.state();
+        state.shares.remove(&(login.to_owned(), asker.share()));
+        if let Some(address) = asker.outside() {
+            make_room(&mut state.own, |until| (0, *until), now);
+            let own = (login.to_owned(), home(address));
+            state.own.insert(own, now + OWN_FOR);
+        }
+    }
+
+    /// The try was admitted and then not made: too many waited.
+    pub(super) fn give_back(&self, login: &str, asker: Asker, queue: Queue) {
+        let mut state = self.state();
+        if let Some(tries) = state.shares.get_mut(&(login.to_owned(), asker.share())) {
+            tries.count = tries.count.saturating_sub(1);
+        }
+        if let (Queue::Strangers(_), Some(address)) = (queue, asker.outside()) {
+            for (network, _) in levels(address) {
+                if let Some(tries) = state.networks.get_mut(&network) {
+                    tries.count = tries.count.saturating_sub(1);
+                }
+            }
+            if let Some(full_at) = state.logins.get_mut(login) {
+                *full_at -= REFILL;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check(&self, login: &str, asker: Asker, now: DateTime<Utc>) -> Result<Queue, i64> {
+        let share = self.shares.get(&(login.to_owned(), asker.share()));
+        let mut wait = share
+            .filter(|tries| tries.count >= FREE_TRIES)
+            .map_or(TimeDelta::zero(), |tries| tries.until - now);
+        let queue = self.queue(login, asker, now);
+        if let (Queue::Strangers(_), Some(address)) = (queue, asker.outside()) {
+            for (network, limit) in levels(address) {
+                if let Some(tries) = self.networks.get(&network)
+                    && tries.count >= limit
+                {
+                    wait = wait.max(tries.until - now);
+                }
+            }
+            if let Some(full_at) = self.logins.get(login) {
+                wait = wait.max(*full_at - now - REFILL * (BURST - 1));
+            }
+        }
+        match wait > TimeDelta::zero() {
+            true => Err(seconds(wait)),
+            false => Ok(queue),
+        }
+    }
+
+    fn queue(&self, login: &str, asker: Asker, now: DateTime<Utc>) -> Queue {
+        let Some(address) = asker.outside() else {
+            return match asker.device {
+                Some(_) => Queue::Known,
+                None => Queue::Strangers(None),
+            };
         };
-        let tries = networks.entry(network).or_insert(fresh);
-        if tries.until <= now {
-            *tries = fresh;
+        let own = self.own.get(&(login.to_owned(), home(address)));
+        match asker.device.is_some() || own.is_some_and(|until| *until > now) {
+            true => Queue::Known,
+            false => Queue::Strangers(Some(wide(address))),
         }
-        tries.count += 1;
-        if tries.count > TRIES {
-            return Err(seconds(tries.until - now));
-        }
-        Ok(())
     }
 
-    fn admit_login(&self, pair: Pair, now: DateTime<Utc>) -> Result<(), i64> {
-        let mut logins = lock(&self.logins);
-        make_room(&mut logins, now);
-        let tries = logins.entry(pair).or_insert(Tries {
+    fn count(&mut self, login: &str, asker: Asker, queue: Queue, now: DateTime<Utc>) {
+        make_room(
+            &mut self.shares,
+            |tries| (tries.count, tries.until),
+            now - LONGEST,
+        );
+        let share = (login.to_owned(), asker.share());
+        let tries = self.shares.entry(share).or_insert(Tries {
             count: 0,
             until: now,
         });
-        if tries.count >= FREE_TRIES && tries.until > now {
-            return Err(seconds(tries.until - now));
-        }
-        tries.count += 1;
+        tries.count = tries.count.saturating_add(1);
         let doublings = tries.count.saturating_sub(FREE_TRIES).min(10);
         tries.until = now + TimeDelta::seconds(1_i64 << doublings).min(LONGEST);
-        Ok(())
+        if let (Queue::Strangers(_), Some(address)) = (queue, asker.outside()) {
+            self.count_stranger(login, address, now);
+        }
     }
 
-    /// The password was right: earlier failures are forgiven.
-    pub(super) fn succeeded(&self, login: &str, from: Option<IpAddr>) {
-        lock(&self.logins).remove(&pair(login, from));
+    fn count_stranger(&mut self, login: &str, address: IpAddr, now: DateTime<Utc>) {
+        for (network, _) in levels(address) {
+            make_room(&mut self.networks, |tries| (tries.count, tries.until), now);
+            let fresh = Tries {
+                count: 0,
+                until: now + WINDOW,
+            };
+            let tries = self.networks.entry(network).or_insert(fresh);
+            if tries.until <= now {
+                *tries = fresh;
+            }
+            tries.count += 1;
+        }
+        make_room(&mut self.logins, |full_at| (0, *full_at), now);
+        let full_at = self.logins.entry(login.to_owned()).or_insert(now);
+        *full_at = (*full_at).max(now) + REFILL;
     }
 }
 
-fn pair(login: &str, from: Option<IpAddr>) -> Pair {
-    (login.to_owned(), from.map(network))
-}
-
-fn lock<K, V>(map: &Mutex<HashMap<K, V>>) -> std::sync::MutexGuard<'_, HashMap<K, V>> {
-    map.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Forgets what is long over; if that is not enough, what ends first.
-fn make_room<K: Hash + Eq + Clone>(map: &mut HashMap<K, Tries>, now: DateTime<Utc>) {
+/// Forgets what was over at `ended`; if that is not enough, what has the fewest tries and ends first.
+fn make_room<K: Hash + Eq + Clone, V>(
+    map: &mut HashMap<K, V>,
+    rank: impl Fn(&V) -> (u32, DateTime<Utc>),
+    ended: DateTime<Utc>,
+) {
     if map.len() < REMEMBERED {
         return;
     }
-    map.retain(|_, tries| tries.until + LONGEST > now);
+    map.retain(|_, value| rank(value).1 > ended);
     if map.len() >= REMEMBERED
         && let Some(first) = map
             .iter()
-            .min_by_key(|(_, tries)| (tries.count, tries.until))
+            .min_by_key(|(_, value)| rank(value))
             .map(|(key, _)| key.clone())
     {
         map.remove(&first);
     }
 }
 
-/// The network of an address: /24, or /64 of IPv6, which one customer has to himself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], v4.octets()[2], 0]),
-        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() >> 64 << 64).to_be_bytes()),
+/// The networks an address is counted in, with their limits.
+fn levels(address: IpAddr) -> impl Iterator<Item = ((u8, IpAddr), u32)> {
+    let limits = match address {
+        IpAddr::V4(_) => &LIMITS_V4[..],
+        IpAddr::V6(_) => &LIMITS_V6[..],
+    };
+    limits
+        .iter()
+        .map(move |(bits, limit)| ((*bits, network(address, *bits)), *limit))
+}
+
+/// The network of one site: /24, or /56 of IPv6, which providers give to one customer.
+fn home(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    network(address, if address.is_ipv4() { 24 } else { 56 })
+}
+
+/// The widest network that shares places in the queue: /16, or /48 of IPv6.
+fn wide(address: IpAddr) -> IpAddr {
+    network(address, if address.is_ipv4() { 16 } else { 48 })
+}
+
+/// The first `bits` of an address.
+fn network(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX << (32 - u32::from(bits.clamp(1, 32)));
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX << (128 - u32::from(bits.clamp(1, 128)));
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
     }
 }
 
+/// Whole seconds, rounded up: after them the wait is over.
 fn seconds(wait: TimeDelta) -> i64 {
-    wait.num_seconds().max(1)
+    (wait + TimeDelta::milliseconds(999)).num_seconds().max(1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(seconds, 0).expect("a time")
-    }
-
-    #[test]
-    fn after_five_failures_each_wait_is_longer_up_to_fifteen_minutes() {
-        let throttle = Throttle::default();
-        let mut now = at(0);
-        let mut waits = vec![];
-        for _ in 0..20 {
-            if let Err(wait) = throttle.admit("aoi", None, now) {
-                waits.push(wait);
-                now += TimeDelta::seconds(wait);
-                assert_eq!(throttle.admit("aoi", None, now), Ok(()));
-            }
-        }
-        assert_eq!(waits[..4], [1, 2, 4, 8]);
-        assert_eq!(waits.len(), 15, "the first five cost nothing");
-        assert_eq!(waits.last(), Some(&900));
-        assert_eq!(
-            throttle.admit("ken", None, now),
-            Ok(()),
-            "others are not meant"
-        );
-    }
-
-    #[test]
-    fn a_stranger_keeps_no_owner_waiting() {
-        let throttle = Throttle::default();
-        let from = |last| Some(IpAddr::from([203, 0, 113, last]));
-        for last in 0..5 {
-            assert_eq!(throttle.admit("aoi", from(last), at(0)), Ok(()));
-        }
-        assert_eq!(
-            throttle.admit("aoi", from(99), at(0)),
-            Err(1),
-            "one network"
-        );
-        let home = Some(IpAddr::from([198, 51, 100, 7]));
-        assert_eq!(throttle.admit("aoi", home, at(0)), Ok(()));
-        throttle.succeeded("aoi", home);
-        assert!(
-            throttle.admit("aoi", from(9), at(0)).is_err(),
-            "forgiven at home only"
-        );
-    }
-
-    #[test]
-    fn success_forgives() {
-        let throttle = Throttle::default();
-        for _ in 0..5 {
-            assert_eq!(throttle.admit("aoi", None, at(0)), Ok(()));
-        }
-        assert!(throttle.admit("aoi", None, at(0)).is_err());
-        throttle.succeeded("aoi", None);
-        assert_eq!(throttle.admit("aoi", None, at(0)), Ok(()));
-    }
-
-    #[test]
-    fn a_network_has_twenty_tries_a_minute() {
-        let throttle = Throttle::default();
-        let from = |last: u8| Some(IpAddr::from([203, 0, 113, last]));
-        for n in 0..20 {
-            assert_eq!(throttle.admit(&n.to_string(), from(n), at(0)), Ok(()));
-        }
-        assert_eq!(throttle.admit("y", from(99), at(10)), Err(50));
-        assert_eq!(throttle.admit("y", from(99), at(60)), Ok(()));
-        let six = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
-        for n in 0..20 {
-            let login = n.to_string();
-            assert_eq!(
-                throttle.admit(&login, six("2001:db8:1:2::1"), at(90)),
-                Ok(())
-            );
-        }
-        assert!(
-            throttle
-                .admit("x", six("2001:db8:1:2:ffff::9"), at(90))
-                .is_err()
-        );
-        assert!(throttle.admit("x", six("2001:db8:1:3::1"), at(90)).is_ok());
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let throttle = Throttle::default();
-        for n in 0..REMEMBERED + 50 {
-            assert_eq!(throttle.admit(&n.to_string(), None, at(0)), Ok(()));
-        }
-        assert!(lock(&throttle.logins).len() <= REMEMBERED);
-    }
-}
+#[path = "throttle_tests.rs"]
+mod tests;
