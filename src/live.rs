@@ -13,12 +13,15 @@ use sqlx::{
     PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The channel of `NOTIFY`. Payload: conversation ids in text, separated by commas, or `*` for "anything".
 pub const CHANNEL: &str = "archive";
+
+/// The channel of `NOTIFY` that says that sessions ended. The payload says nothing: who listens looks which.
+pub const SESSIONS: &str = "archive_sessions";
 
 /// Changes a slow listener may fall behind before it is told to read everything again.
 const BACKLOG: usize = 256;
@@ -57,6 +60,7 @@ struct Inner {
     sender: broadcast::Sender<(Mark, Change)>,
     mark: Mutex<Mark>,
     closed: CancellationToken,
+    sessions: watch::Sender<()>,
 }
 
 impl Drop for Inner {
@@ -80,6 +84,7 @@ impl Live {
                 count: 0,
             }),
             closed: closed.clone(),
+            sessions: watch::Sender::new(()),
         });
         let weak = Arc::downgrade(&inner);
         tokio::spawn(closed.run_until_cancelled_owned(async move {
@@ -88,13 +93,22 @@ impl Live {
                     inner.tell(change);
                 }
             };
+            let sessions_ended = || {
+                if let Some(inner) = weak.upgrade() {
+                    inner.sessions.send_replace(());
+                }
+            };
             let mut wait = FIRST_WAIT;
             loop {
                 if let Ok(mut listener) = listen(&own).await {
                     wait = FIRST_WAIT;
                     tell(Change::Anything);
+                    sessions_ended();
                     while let Ok(Some(notification)) = listener.try_recv().await {
-                        tell(read(notification.payload()));
+                        match notification.channel() {
+                            SESSIONS => sessions_ended(),
+                            _ => tell(read(notification.payload())),
+                        }
                     }
                 }
                 tracing::warn!("the database's notifications are not heard; trying again");
@@ -114,6 +128,11 @@ impl Live {
     /// Where the changes stand. Taken before a page is read, it tells later whether the page may be stale.
     pub fn mark(&self) -> Mark {
         *self.0.mark()
+    }
+
+    /// Changes when sessions ended, in this process or another, or may have while the database was not heard.
+    pub fn sessions(&self) -> watch::Receiver<()> {
+        self.0.sessions.subscribe()
     }
 
     /// Ends the listening and every stream that waits for [`Live::closed`].
@@ -145,7 +164,7 @@ async fn listen(own: &PgPool) -> sqlx::Result<PgListener> {
     let mut listener = PgListener::connect_with(own).await?;
     // A lost connection ends the loop above, which then tells that changes may have been missed.
     listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, SESSIONS]).await?;
     Ok(listener)
 }
 

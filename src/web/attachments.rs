@@ -1,9 +1,10 @@
 //! `GET /attachments/{id}` and its preview, `GET …/picture`: files out of the bucket, through the app only.
 //!
 //! Nothing here is cached, and no address outlives what it leads to: while an object is sent, its row is looked at again
-//! for each MiB, and the connection is cut once the message, or what else it belongs to, is erased.
+//! for each MiB, and the connection is cut once the message, or what else it belongs to, is erased; and at once when the
+//! session ends.
 
-use std::{ops::Range, pin::Pin};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,7 +17,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Error, Shared, detached, file_name, preview,
+    Error, Shared, detached,
+    ends::SessionEnd,
+    file_name, preview,
     range::{self, Wanted},
     session::Viewer,
     sniff,
@@ -59,14 +62,14 @@ pub(super) async fn original(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let all = viewer.sees_erasures();
+    let sight = Sight::of(&viewer, viewer.sees_erasures());
     let file = find(&shared, viewer, *id).await?;
     let event = preview::parse(file.content.as_deref());
     let name = event
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, name, all).await
+    send(&request, shared, key, Portion::Whole, name, sight).await
 }
 
 #[derive(Deserialize)]
@@ -84,7 +87,7 @@ pub(super) async fn preview(
     id: web::Path<Uuid>,
     fineness: web::Query<Fineness>,
 ) -> Result<HttpResponse, Error> {
-    let all = viewer.sees_erasures();
+    let sight = Sight::of(&viewer, viewer.sees_erasures());
     let file = find(&shared, viewer, *id).await?;
     let key = file.preview_key.ok_or(Error::NotFound)?;
     let smaller = file.preview_smaller.and_then(|bytes| bytes.try_into().ok());
@@ -93,7 +96,7 @@ pub(super) async fn preview(
         Some(bytes) => Portion::First(bytes),
         None => Portion::Whole,
     };
-    send(&request, shared, key, portion, None, all).await
+    send(&request, shared, key, portion, None, sight).await
 }
 
 async fn find(
@@ -118,13 +121,13 @@ pub(super) async fn contact_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let data = shared.clone();
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
     let key = detached(async move {
         let mut conn = data.pool.acquire().await?;
         Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, None, false).await
+    send(&request, shared, key, Portion::Whole, None, sight).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -134,13 +137,13 @@ pub(super) async fn conversation_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let data = shared.clone();
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
     let key = detached(async move {
         let mut conn = data.pool.acquire().await?;
         Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, None, false).await
+    send(&request, shared, key, Portion::Whole, None, sight).await
 }
 
 /// `GET /exports/{id}`: the copy made for a person.
@@ -151,14 +154,28 @@ pub(super) async fn export(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
-    let data = shared.clone();
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
     let key = detached(async move {
         let mut conn = data.pool.acquire().await?;
         Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
     });
     let key = key.await?.ok_or(Error::NotFound)?;
     let name = Some("export.zip");
-    send(&request, shared, key, Portion::Whole, name, false).await
+    send(&request, shared, key, Portion::Whole, name, sight).await
+}
+
+/// For whom, and for how long, an object is sent.
+struct Sight {
+    /// What a hold withholds is sent too.
+    withheld: bool,
+    end: Arc<SessionEnd>,
+}
+
+impl Sight {
+    fn of(viewer: &Viewer, withheld: bool) -> Self {
+        let end = Arc::clone(&viewer.end);
+        Self { withheld, end }
+    }
 }
 
 /// What of an object is sent.
@@ -170,17 +187,16 @@ enum Portion {
     After(u64),
 }
 
-/// Sends an object, for as long as it is in use. `name` is what it is saved as, where it has one; `all`: what a hold withholds
-/// is sent too.
+/// Sends an object, for as long as it is in use and in sight. `name` is what it is saved as, where it has one.
 async fn send(
     request: &HttpRequest,
     shared: web::Data<Shared>,
     key: String,
     portion: Portion,
     name: Option<&str>,
-    all: bool,
+    sight: Sight,
 ) -> Result<HttpResponse, Error> {
-    let object = Object::find(&shared, &key, all).await?;
+    let object = Object::find(&shared, &key, sight.withheld).await?;
     let within = match portion {
         Portion::Whole => 0..object.size,
         Portion::First(bytes) => 0..bytes.min(object.size),
@@ -232,7 +248,7 @@ async fn send(
     }
     let part = start + part.start..start + part.end;
     let body = object.read(&shared, part).await?;
-    Ok(response.streaming(Box::pin(watched(body, shared, key, all))))
+    Ok(response.streaming(Box::pin(watched(body, shared, key, sight))))
 }
 
 /// Whether somebody wants to have the file, rather than a page to show or play it: a player looks into whatever it is
@@ -294,25 +310,34 @@ async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option
     .await
 }
 
-/// The same bytes, for as long as the object is in use: what is erased is no more, in the same transaction.
+/// The same bytes, for as long as the object is in use and the session lasts: what is erased is no more, in the same
+/// transaction.
 fn watched(
     body: Body,
     shared: web::Data<Shared>,
     key: String,
-    all: bool,
+    sight: Sight,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
-    let start = (body, 0, shared, key);
-    stream::try_unfold(start, move |(mut body, mut sent, shared, key)| async move {
-        let Some(bytes) = body.next().await.transpose()? else {
-            return Ok(None);
-        };
-        sent += bytes.len();
-        if sent >= LOOK {
-            sent = 0;
-            if head(&shared, &key, all).await?.is_none() {
-                return Err(Error::NotFound);
+    let start = (body, 0, shared, key, sight);
+    stream::try_unfold(
+        start,
+        move |(mut body, mut sent, shared, key, sight)| async move {
+            let next = tokio::select! {
+                biased;
+                () = sight.end.ended() => return Err(Error::SignedOut),
+                next = body.next() => next,
+            };
+            let Some(bytes) = next.transpose()? else {
+                return Ok(None);
+            };
+            sent += bytes.len();
+            if sent >= LOOK {
+                sent = 0;
+                if head(&shared, &key, sight.withheld).await?.is_none() {
+                    return Err(Error::NotFound);
+                }
             }
-        }
-        Ok(Some((bytes, (body, sent, shared, key))))
-    })
+            Ok(Some((bytes, (body, sent, shared, key, sight))))
+        },
+    )
 }

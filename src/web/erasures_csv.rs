@@ -1,9 +1,16 @@
 //! `GET /erasures.csv`: the erasures that the page shows, for a spreadsheet.
 
-use actix_web::{HttpResponse, http::header, web};
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::sync::Arc;
 
-use super::{Error, Shared, detached, erasures::Asked, look::Look, session::Viewer, when::Now};
+use actix_web::{HttpResponse, http::header, web};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::{Stream, stream};
+
+use super::{
+    Error, Shared, detached, ends::SessionEnd, erasures::Asked, look::Look, session::Viewer,
+    when::Now,
+};
 use crate::{
     ledger::export::harmless,
     records::{
@@ -14,6 +21,8 @@ use crate::{
 
 /// Rows read at a time.
 const PAGE: i64 = 1000;
+/// Bytes handed to the connection at a time.
+const PART: usize = 64 * 1024;
 /// Rows in one file; a period narrows it down. The ledger's export has no such bound.
 const MOST: usize = 200_000;
 
@@ -76,9 +85,20 @@ pub(super) async fn file(
                 header::CONTENT_DISPOSITION,
                 "attachment; filename=\"erasures.csv\"",
             ))
-            .body(bytes))
+            .streaming(Box::pin(parts(bytes.into(), viewer.end))))
     })
     .await
+}
+
+/// The file in parts, for as long as the session lasts.
+fn parts(bytes: Bytes, end: Arc<SessionEnd>) -> impl Stream<Item = Result<Bytes, Error>> {
+    stream::try_unfold((bytes, end), |(mut bytes, end)| async move {
+        if end.has_ended() {
+            return Err(Error::SignedOut);
+        }
+        let part = bytes.split_to(bytes.len().min(PART));
+        Ok((!part.is_empty()).then_some((part, (bytes, end))))
+    })
 }
 
 fn cells(row: &Row) -> [String; 12] {

@@ -28,7 +28,7 @@ use crate::{
 const MAX_STREAMS: usize = 4;
 /// Proxies close what is silent.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often the session is looked at.
+/// How often the session is looked at: it may have idled out. One that is ended is noticed at once ([`super::ends`]).
 const SESSION_CHECK: Duration = Duration::from_secs(60);
 /// Changes that come close together are told together.
 const GATHER: Duration = Duration::from_millis(200);
@@ -160,6 +160,7 @@ async fn run(
             }
             () = sender.closed() => return,
             () = shared.live.closed() => return,
+            () = viewer.end.ended() => return,
         };
         sleep(GATHER).await;
         let (mut mark, mut change) = match first {
@@ -178,7 +179,7 @@ async fn run(
         let Some(change) = in_sight(shared.clone(), &viewer, change).await else {
             continue;
         };
-        if !send(event(mark, &change)).await {
+        if viewer.end.has_ended() || !send(event(mark, &change)).await {
             return;
         }
     }
@@ -211,8 +212,9 @@ async fn lives(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
     let token_hash = viewer.token_hash;
     detached(async move {
         let mut conn = shared.pool.acquire().await?;
-        let session = sessions::find(&mut conn, &token_hash, shared.clock.now()).await?;
-        Ok(session.is_some())
+        let now = shared.clock.now();
+        let session = sessions::find(&mut conn, &shared.keyring, &token_hash, now).await?;
+        Ok(session.yes().is_some())
     })
     .await
     // A database that does not answer now is no reason to end a session.
