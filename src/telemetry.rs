@@ -1,4 +1,5 @@
-//! Logs: what happened, with ids; never what a person wrote or is called, never a secret, never an address of theirs.
+//! Logs: what happened, with ids; never what a person wrote or is called, never a secret, never an address of theirs. The
+//! one exception: who signs in or is refused at the dashboard is logged with the client's address (`web::security_log`).
 
 use std::{io::stderr, panic};
 

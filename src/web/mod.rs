@@ -10,6 +10,8 @@ mod conversations;
 mod cookies;
 mod csrf;
 mod cursor;
+mod device;
+mod ends;
 mod erasure;
 mod erasures;
 mod erasures_csv;
@@ -18,6 +20,7 @@ mod fetch;
 mod file_name;
 mod form;
 mod gallery;
+mod gate;
 mod headers;
 mod health;
 mod holds;
@@ -35,6 +38,7 @@ mod preview;
 mod range;
 mod requests;
 mod retention;
+pub mod security_log;
 mod session;
 mod setup;
 mod shell;
@@ -48,6 +52,8 @@ pub mod typed;
 pub mod webhook;
 mod when;
 
+use std::{net::IpAddr, sync::Arc};
+
 use actix_web::{
     HttpResponse,
     guard::{self, Guard},
@@ -56,11 +62,13 @@ use actix_web::{
 };
 use sqlx::{PgPool, Postgres, Transaction};
 use url::Url;
+use uuid::Uuid;
 
 pub use client::Proxies;
 pub use csrf::csrf;
 pub use error::Error;
 pub use headers::headers;
+pub use security_log::security_events;
 pub use setup::setup_link;
 pub use token::Token;
 
@@ -78,15 +86,17 @@ pub struct Shared {
     ledger_key: String,
     /// Pages show the pictures of stickers, from LINE's host.
     stickers: bool,
-    gate: password::Gate,
+    gate: gate::Gate,
     throttle: throttle::Throttle,
+    ends: ends::Ends,
+    security: Arc<security_log::SecurityLog>,
     streams: live::Streams,
     ready: health::Last,
 }
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`. `proxies` are believed when
-    /// they say who asks. `ledger_key` is the public key that the ledger is signed with. `stickers`: pages show pictures of
+    /// they say who asks. Spawns a task that ends with `live`, so there has to be a runtime. `ledger_key` is the public key that the ledger is signed with. `stickers`: pages show pictures of
     /// stickers, from LINE's host.
     #[expect(
         clippy::too_many_arguments,
@@ -103,6 +113,13 @@ impl Shared {
         ledger_key: String,
         stickers: bool,
     ) -> Self {
+        let ends = ends::Ends::default();
+        let security = Arc::new(security_log::SecurityLog::default());
+        tokio::spawn(ends.clone().follow(
+            (pool.clone(), clock.clone(), keyring.clone()),
+            live.clone(),
+            Arc::clone(&security),
+        ));
         Self {
             pool,
             clock,
@@ -113,11 +130,18 @@ impl Shared {
             proxies,
             ledger_key,
             stickers,
-            gate: password::Gate::default(),
+            gate: gate::Gate::default(),
             throttle: throttle::Throttle::default(),
+            ends,
+            security,
             streams: live::Streams::default(),
             ready: health::Last::default(),
         }
+    }
+
+    /// Notes a security event in the log.
+    fn note(&self, event: security_log::Event, operator: Option<Uuid>, from: Option<IpAddr>) {
+        self.security.note(event, operator, from, self.clock.now());
     }
 
     /// A transaction that reads one moment: a message unsent between two queries is wholly there or wholly gone.

@@ -1,0 +1,274 @@
+//! Security events in the log: who signed in, who was refused, from where.
+//!
+//! A stranger can cause most of them as often as they like, so each kind is limited: the first [`BURST`] of a minute are
+//! logged one by one, at once, and the rest as a count when the minute is over. None is an error. No login, password or
+//! token is in them: people type passwords into the field of the login. The record of who did what, which loses nothing,
+//! is to have its place beside this: whoever calls [`SecurityLog::note`] knows what it needs.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use actix_web::{
+    Error as ActixError, HttpMessage, HttpRequest, HttpResponse,
+    body::MessageBody,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    web::Data,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{Error, Shared};
+
+/// Events of one kind that are logged one by one within [`WINDOW`].
+const BURST: u64 = 10;
+const WINDOW: TimeDelta = TimeDelta::seconds(60);
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The right password, and a session.
+    SignedIn,
+    /// A wrong password, or a login that does not exist.
+    SignInFailed,
+    /// A request that was answered 429.
+    Throttled,
+    /// A signed-in operator asked for what their role may not.
+    RoleRefused,
+    /// A request from a page of another site.
+    CrossSite,
+    /// An operator signed out.
+    SignedOut,
+    /// A live stream or download ended because its session was ended by somebody else.
+    SessionEnded,
+    /// The first operator was made with the setup link.
+    SetupUsed,
+    /// A row of an operator, session or setup link that this program did not write.
+    ForgedRow,
+}
+
+/// All kinds, in the order of their declaration.
+const KINDS: [Event; 9] = [
+    Event::SignedIn,
+    Event::SignInFailed,
+    Event::Throttled,
+    Event::RoleRefused,
+    Event::CrossSite,
+    Event::SignedOut,
+    Event::SessionEnded,
+    Event::SetupUsed,
+    Event::ForgedRow,
+];
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed_in",
+            Self::SignInFailed => "sign_in_failed",
+            Self::Throttled => "throttled",
+            Self::RoleRefused => "role_refused",
+            Self::CrossSite => "cross_site_refused",
+            Self::SignedOut => "signed_out",
+            Self::SessionEnded => "session_ended",
+            Self::SetupUsed => "setup_link_used",
+            Self::ForgedRow => "forged_row",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed in",
+            Self::SignInFailed => "a sign-in failed",
+            Self::Throttled => "too many tries: refused",
+            Self::RoleRefused => "refused: the operator's role does not allow it",
+            Self::CrossSite => "refused: the request came from another site",
+            Self::SignedOut => "signed out",
+            Self::SessionEnded => "a stream or download was cut: its session has ended",
+            Self::SetupUsed => "the setup link was used: the first operator was made",
+            Self::ForgedRow => {
+                "a row of an operator, session or setup link was not written by this program: ignored"
+            }
+        }
+    }
+
+    fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::SignInFailed
+                | Self::Throttled
+                | Self::RoleRefused
+                | Self::CrossSite
+                | Self::ForgedRow
+        )
+    }
+}
+
+/// Notes events; one for the whole server.
+#[derive(Default)]
+pub struct SecurityLog(Mutex<[Window; KINDS.len()]>);
+
+/// What was noted of one kind since `began`.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    began: Option<DateTime<Utc>>,
+    count: u64,
+}
+
+impl Window {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.began
+            .is_none_or(|began| now - began >= WINDOW || now < began)
+    }
+
+    /// How many were not logged, if the minute is over; then another begins.
+    fn close(&mut self, now: DateTime<Utc>) -> Option<u64> {
+        let is_over = self.is_over(now);
+        let more = self.count.saturating_sub(BURST);
+        if is_over {
+            *self = Self::default();
+        }
+        (is_over && more > 0).then_some(more)
+    }
+}
+
+impl SecurityLog {
+    /// Logs an event, or counts it if there were many of its kind within the minute. `operator`: whose account, where
+    /// that is known. `from`: the client's address.
+    pub(super) fn note(
+        &self,
+        event: Event,
+        operator: Option<Uuid>,
+        from: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) {
+        let (more, is_logged) = {
+            let mut windows = self.windows();
+            let window = &mut windows[event as usize];
+            let more = window.close(now);
+            window.began.get_or_insert(now);
+            window.count += 1;
+            (more, window.count <= BURST)
+        };
+        if let Some(more) = more {
+            summary(event, more);
+        }
+        if !is_logged {
+            return;
+        }
+        let (kind, words) = (event.name(), event.words());
+        let operator = operator.map(tracing::field::display);
+        let address = from.map(tracing::field::display);
+        match event.is_refusal() {
+            true => tracing::warn!(event = kind, operator, address, "{words}"),
+            false => tracing::info!(event = kind, operator, address, "{words}"),
+        }
+    }
+
+    /// Logs the counts of minutes that are over.
+    pub(super) fn summarize(&self, now: DateTime<Utc>) {
+        for event in KINDS {
+            let more = self.windows()[event as usize].close(now);
+            if let Some(more) = more {
+                summary(event, more);
+            }
+        }
+    }
+
+    fn windows(&self) -> MutexGuard<'_, [Window; KINDS.len()]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn summary(event: Event, more: u64) {
+    let (kind, words) = (event.name(), event.words());
+    match event.is_refusal() {
+        true => tracing::warn!(event = kind, more, "{words} (more within a minute)"),
+        false => tracing::info!(event = kind, more, "{words} (more within a minute)"),
+    }
+}
+
+/// Logs what a command of the machine's administrator did to an operator.
+pub fn by_command(what: &'static str, operator: Uuid) {
+    tracing::info!(event = "operator_changed", %operator, "{what}");
+}
+
+/// Who is signed in, for the log: put into a request's extensions once the session is found.
+pub(super) struct SignedInAs(pub(super) Uuid);
+
+/// Wraps an app so that refusals are noted, wherever they are made: 403 and 429.
+pub fn security_events<S, B>()
+-> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(note_refusals)
+}
+
+async fn note_refusals<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, ActixError> {
+    let answer = next.call(request).await?;
+    if let Some(event) = refusal(answer.response()) {
+        note(answer.request(), event);
+    }
+    Ok(answer)
+}
+
+fn refusal<B>(answer: &HttpResponse<B>) -> Option<Event> {
+    match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS => Some(Event::Throttled),
+        StatusCode::FORBIDDEN => {
+            let error = answer.error().and_then(|error| error.as_error::<Error>());
+            match error {
+                Some(Error::Forbidden) => Some(Event::RoleRefused),
+                // What refuses requests of other sites answers without an error.
+                _ => Some(Event::CrossSite),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn note(request: &HttpRequest, event: Event) {
+    let Some(shared) = request.app_data::<Data<Shared>>() else {
+        return;
+    };
+    let operator = request.extensions().get::<SignedInAs>().map(|who| who.0);
+    shared.note(event, operator, shared.proxies.client_of(request));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_ten_lines_of_a_kind_and_a_count() {
+        let log = SecurityLog::default();
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let window = |event: Event| log.windows()[event as usize];
+        for n in 0..25 {
+            log.note(Event::SignInFailed, None, None, at(n));
+        }
+        assert_eq!(window(Event::SignInFailed).count, 25);
+        assert_eq!(window(Event::SignedIn).count, 0, "kinds are apart");
+        assert_eq!(
+            log.windows()[Event::SignInFailed as usize].close(at(59)),
+            None
+        );
+        let more = log.windows()[Event::SignInFailed as usize].close(at(60));
+        assert_eq!(more, Some(15));
+        assert_eq!(window(Event::SignInFailed).count, 0);
+    }
+
+    #[test]
+    fn each_kind_has_a_place_of_its_own() {
+        for (n, event) in KINDS.into_iter().enumerate() {
+            assert_eq!(event as usize, n);
+        }
+    }
+}
