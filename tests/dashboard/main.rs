@@ -8,6 +8,7 @@
 )]
 
 mod albums;
+mod attested;
 #[path = "../worker/bucket.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod bucket;
@@ -23,11 +24,15 @@ mod headers;
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod keys;
 mod live;
+mod logins;
 mod pages;
 mod paging;
 mod pictures;
 mod scope;
+mod security_log;
+mod session_ends;
 mod sign_in;
+mod sign_in_limits;
 mod site;
 mod stickers;
 #[path = "../support/mod.rs"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    records::{operators, sessions},
+    records::{attested::Found, operators, sessions},
     web::{self, Token},
 };
 use reqwest::{Method, StatusCode, header};
@@ -184,17 +184,21 @@ async fn who_is_disabled_or_has_a_new_password_is_out_at_once() {
     let (keiko, ken) = (site.visitor("keiko").await, site.visitor("ken").await);
     let mut db = site.db().await;
     assert!(
-        operators::disable(&mut db, "keiko", site.clock.now())
+        operators::disable(&mut db, &site.keyring, "keiko", site.clock.now())
             .await
             .unwrap()
+            .yes()
+            .is_some()
     );
     assert_eq!(keiko.status("/conversations").await, 303);
     assert_eq!(keiko.sign_in("keiko", PASSWORD).await.status(), 401);
     let hash = web::password::hash("another long password").unwrap();
     assert!(
-        operators::set_password(&mut db, "ken", &hash)
+        operators::set_password(&mut db, &site.keyring, "ken", &hash)
             .await
             .unwrap()
+            .yes()
+            .is_some()
     );
     assert_eq!(ken.status("/conversations").await, 303);
     assert_eq!(
@@ -276,7 +280,9 @@ async fn the_setup_link_makes_one_administrator_once() {
     );
     assert_eq!(post(PASSWORD).await.status(), 404);
     assert_eq!(somebody.status(&path).await, 404);
-    let operators = operators::list(&mut site.db().await).await.unwrap();
+    let operators = operators::list(&mut site.db().await, &site.keyring)
+        .await
+        .unwrap();
     assert_eq!(operators.len(), 1);
     assert_eq!(
         (operators[0].login.as_str(), operators[0].role.as_str()),
@@ -291,26 +297,29 @@ async fn the_setup_link_ends_after_a_day_and_with_the_next_one() {
     let mut db = site.db().await;
     let (first, second) = (Token::random(), Token::random());
     let day = chrono::TimeDelta::days(1);
-    sessions::make_setup_link(&mut db, &first.hash(), now + day)
+    sessions::make_setup_link(&mut db, &site.keyring, &first.hash(), now + day)
         .await
         .unwrap();
-    sessions::make_setup_link(&mut db, &second.hash(), now + day)
+    sessions::make_setup_link(&mut db, &site.keyring, &second.hash(), now + day)
         .await
         .unwrap();
     assert!(
-        !sessions::setup_link_lives(&mut db, &first.hash(), now)
+        sessions::setup_link_lives(&mut db, &site.keyring, &first.hash(), now)
             .await
             .unwrap()
+            == Found::No
     );
     assert!(
-        sessions::setup_link_lives(&mut db, &second.hash(), now)
+        sessions::setup_link_lives(&mut db, &site.keyring, &second.hash(), now)
             .await
             .unwrap()
+            == Found::Yes(())
     );
     assert!(
-        !sessions::use_setup_link(&mut db, &second.hash(), now + day)
+        sessions::use_setup_link(&mut db, &site.keyring, &second.hash(), now + day)
             .await
             .unwrap()
+            == Found::No
     );
 }
 

@@ -43,7 +43,7 @@ pub struct Site {
     pub shop: Channel,
     pub clock: Clock,
     database: PgConnectOptions,
-    keyring: Keyring,
+    pub keyring: Keyring,
     pub bucket: Bucket,
     _keys: TempDir,
 }
@@ -176,7 +176,8 @@ impl Site {
         let mut db = self.db().await;
         let mut ids = vec![];
         for slug in slugs.unwrap_or_default() {
-            ids.push(channels::find(&mut db, slug).await.unwrap().unwrap());
+            let found = channels::find(&mut db, &self.keyring, slug).await;
+            ids.push(found.unwrap().yes().unwrap());
         }
         let new = NewOperator {
             login,
@@ -184,10 +185,18 @@ impl Site {
             role,
             channels: slugs.map(|_| &ids[..]),
         };
-        operators::add(&mut db, &new, self.clock.now())
+        operators::add(&mut db, &self.keyring, &new, self.clock.now())
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Does what `operator reset-password` does.
+    pub async fn reset_password(&self, login: &str, password: &str) {
+        let hash = password::hash(password).unwrap();
+        let mut db = self.db().await;
+        let done = operators::set_password(&mut db, &self.keyring, login, &hash).await;
+        done.unwrap().yes().expect("there is such an operator");
     }
 
     /// Somebody who has no session.
@@ -224,6 +233,14 @@ impl Site {
 pub fn cookie_of(answer: &Response) -> String {
     let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
     cookie.split(';').next().unwrap().to_owned()
+}
+
+/// `name=value` of a cookie that an answer sets.
+pub fn set_cookie(answer: &Response, name: &str) -> Option<String> {
+    let mut set = answer.headers().get_all(header::SET_COOKIE).iter();
+    let prefix = format!("{name}=");
+    let cookie = set.find_map(|cookie| cookie.to_str().ok()?.strip_prefix(&prefix))?;
+    Some(format!("{prefix}{}", cookie.split(';').next()?))
 }
 
 /// Somebody with a browser.
@@ -274,14 +291,13 @@ impl Visitor {
 
     /// Posts a form from a page of our own.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         self.request(Method::POST, path)
             .header("sec-fetch-site", "same-origin")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(
-                url::form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs(form)
-                    .finish(),
-            )
+            .body(form)
             .send()
             .await
             .unwrap()

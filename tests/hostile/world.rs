@@ -76,7 +76,7 @@ impl World {
             role: "compliance",
             channels: None,
         };
-        operators::add(&mut db, &new, start)
+        operators::add(&mut db, &keyring, &new, start)
             .await?
             .context("a free login")?;
         sqlx::Connection::close(db).await?;

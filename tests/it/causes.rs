@@ -32,7 +32,7 @@ pub async fn operator(t: &T) -> anyhow::Result<Uuid> {
         role: "compliance",
         channels: None,
     };
-    operators::add(&mut conn, &new, t.clock.now()).await?;
+    operators::add(&mut conn, &t.keyring, &new, t.clock.now()).await?;
     Ok(sqlx::query_scalar("select id from operator")
         .fetch_one(t.pool())
         .await?)

@@ -3,7 +3,9 @@
 use std::fs;
 
 use clap::Parser;
-use line_chat_archive::{MIGRATOR, app::keys, config::Places, embedded::Scratch};
+use line_chat_archive::{
+    MIGRATOR, app::keys, config::Places, embedded::Scratch, records::operators,
+};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -59,4 +61,36 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     let key = |process: &Process| process.home.path().join("secret.key");
     fs::copy(key(first), key(second)).unwrap();
     second.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_added_later() {
+    let scratch = Scratch::shared().await.unwrap();
+    let database = scratch.create_database("codes").await.unwrap();
+    let mut process = Process::new(&database).await;
+    MIGRATOR.run(&mut process.db).await.unwrap();
+    let add = async |db: &mut PgConnection, login: &str| {
+        let add = "insert into operator (id, login, password_hash, role, all_channels)
+             values (gen_random_uuid(), $1, 'x', 'admin', true)";
+        sqlx::query(add).bind(login).execute(db).await.unwrap();
+    };
+    let genuine = async |process: &mut Process| -> Vec<String> {
+        let keyring = keys::open_attested(&process.places, &mut process.db)
+            .await
+            .unwrap();
+        let listed = operators::list(&mut process.db, &keyring).await.unwrap();
+        let genuine = listed.into_iter().filter(|operator| operator.is_genuine);
+        genuine.map(|operator| operator.login).collect()
+    };
+    add(&mut process.db, "keiko").await;
+    assert_eq!(genuine(&mut process).await, ["keiko"]);
+    add(&mut process.db, "eve").await;
+    assert_eq!(genuine(&mut process).await, ["keiko"]);
+    // All that says in the database that it was done.
+    let undone = "update operator set mac = null; delete from installation";
+    sqlx::raw_sql(undone)
+        .execute(&mut process.db)
+        .await
+        .unwrap();
+    assert_eq!(genuine(&mut process).await, [""; 0]);
 }

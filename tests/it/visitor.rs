@@ -23,7 +23,7 @@ impl T {
             channels: None,
         };
         let mut db = self.pool().acquire().await?;
-        operators::add(&mut db, &new, self.clock.now())
+        operators::add(&mut db, &self.keyring, &new, self.clock.now())
             .await?
             .context("a free login")?;
         Ok(())
