@@ -295,21 +295,27 @@ pub async fn setup_link_lives(
 }
 
 /// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an operator.
-/// A forged one goes too.
+/// A forged one goes too. Nobody is added until the transaction ends: an operator who was being added meanwhile is waited
+/// for, and seen.
 pub async fn use_setup_link(
     conn: &mut PgConnection,
     keyring: &Keyring,
     token_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Found<()>> {
+    let mut tx = conn.begin().await?;
+    sqlx::query("lock table operator in share row exclusive mode")
+        .execute(&mut *tx)
+        .await?;
     let row: Option<(DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
         "delete from setup_link where token_hash = $1 and expires_at > $2
          and not exists (select from operator) returning expires_at, mac",
     )
     .bind(token_hash)
     .bind(now)
-    .fetch_optional(conn)
+    .fetch_optional(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(setup_link(keyring, token_hash, row))
 }
 

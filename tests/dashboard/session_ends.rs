@@ -4,10 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use line_chat_archive::{
-    records::{attested::Found, operators, sessions},
+    records::{
+        attested::Found,
+        operators::{self, NewOperator},
+        sessions,
+    },
     web::Token,
 };
 use reqwest::Response;
+use sqlx::Connection;
 use tokio::time::timeout;
 
 use crate::{
@@ -102,6 +107,34 @@ async fn an_operator_who_is_disabled_while_the_password_is_hashed_gets_no_sessio
         .unwrap();
     let stored: String = site.one("select password_hash from operator").await;
     assert_ne!(stored, "old", "nor is a hash of before written");
+}
+
+#[tokio::test]
+async fn a_setup_link_is_not_used_while_an_operator_is_being_added() {
+    let site = Site::new().await;
+    let (token, now) = (Token::random(), site.clock.now());
+    let mut db = site.db().await;
+    let later = now + chrono::TimeDelta::hours(1);
+    sessions::make_setup_link(&mut db, &site.keyring, &token.hash(), later)
+        .await
+        .unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let new = NewOperator {
+        login: "mika",
+        password_hash: "x",
+        role: "operator",
+        channels: None,
+    };
+    let added = operators::add(&mut tx, &site.keyring, &new, now).await;
+    assert!(added.unwrap().is_some());
+    let mut other = site.db().await;
+    let hash = token.hash();
+    let used = sessions::use_setup_link(&mut other, &site.keyring, &hash, now);
+    let mut used = std::pin::pin!(used);
+    let waits = timeout(Duration::from_millis(200), &mut used).await;
+    assert!(waits.is_err(), "it waits for who is being added");
+    tx.commit().await.unwrap();
+    assert_eq!(used.await.unwrap(), Found::No);
 }
 
 #[tokio::test]
