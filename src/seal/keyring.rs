@@ -1,5 +1,7 @@
 //! The keyring: keys made ahead, handed out, found again, destroyed.
 
+mod mark;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
@@ -65,14 +67,6 @@ pub struct Taken {
     pub claimed: bool,
 }
 
-/// The id of a key that is kept only to mark that rows were attested.
-fn attested_id(secret: &SecretKey) -> Uuid {
-    let derived = secret.derive("attested rows mark");
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&derived[..16]);
-    Uuid::from_bytes(bytes)
-}
-
 impl Keyring {
     /// The keyring on `shelf`, wrapped by `secret`.
     pub fn new(secret: &SecretKey, shelf: Arc<dyn Shelf>, cipher: Cipher) -> Self {
@@ -82,7 +76,7 @@ impl Keyring {
             master: derived("keyring"),
             secrets: derived("channel secrets"),
             attestation: Attestation::new(secret),
-            attested: attested_id(secret),
+            attested: mark::id(secret),
             cipher,
             state: Mutex::default(),
             wanted: Notify::new(),
@@ -99,32 +93,6 @@ impl Keyring {
     /// Computes and verifies the codes of operators, sessions, setup links and channels.
     pub fn attestation(&self) -> &Attestation {
         &self.0.attestation
-    }
-
-    /// True if the rows of this installation were attested before: [`Keyring::set_attested`] was called. The mark lies in
-    /// the keyring, so a database writer cannot take it back, and a restored database does not bring an older one.
-    ///
-    /// # Errors
-    /// The shelf cannot be reached, or the secret key is another.
-    pub async fn is_attested(&self) -> Result<bool, Error> {
-        match self.read(self.0.attested).await {
-            Ok(_) => Ok(true),
-            Err(Error::NoKey) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Sets the mark of [`Keyring::is_attested`]. Setting it twice is harmless.
-    ///
-    /// # Errors
-    /// The shelf cannot be written.
-    pub async fn set_attested(&self) -> Result<(), Error> {
-        let id = self.0.attested;
-        let (_, head) = self.0.master.data_key(id.as_bytes())?;
-        match self.0.shelf.put(&[(id, head)]).await {
-            Err(_) if self.is_attested().await? => Ok(()),
-            put => put,
-        }
     }
 
     /// A key for `items` more of `subject`, a conversation or contact. `None`: none is left, and some are being made.

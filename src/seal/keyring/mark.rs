@@ -1,0 +1,41 @@
+//! The mark that the rows of an installation were attested.
+
+use uuid::Uuid;
+
+use super::{Error, Keyring, SecretKey};
+
+/// The id of a key that is kept only as the mark.
+pub(super) fn id(secret: &SecretKey) -> Uuid {
+    let derived = secret.derive("attested rows mark");
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&derived[..16]);
+    Uuid::from_bytes(bytes)
+}
+
+impl Keyring {
+    /// True if the rows of this installation were attested before: [`Keyring::set_attested`] was called. The mark lies in
+    /// the keyring, so a database writer cannot take it back, and a restored database does not bring an older one.
+    ///
+    /// # Errors
+    /// The shelf cannot be reached, or the secret key is another.
+    pub async fn is_attested(&self) -> Result<bool, Error> {
+        match self.read(self.0.attested).await {
+            Ok(_) => Ok(true),
+            Err(Error::NoKey) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the mark of [`Keyring::is_attested`]. Setting it twice is harmless.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub async fn set_attested(&self) -> Result<(), Error> {
+        let id = self.0.attested;
+        let (_, head) = self.0.master.data_key(id.as_bytes())?;
+        match self.0.shelf.put(&[(id, head)]).await {
+            Err(_) if self.is_attested().await? => Ok(()),
+            put => put,
+        }
+    }
+}
