@@ -130,6 +130,12 @@ impl Ends {
         Ok(())
     }
 
+    /// Ends everything that is registered.
+    #[cfg(test)]
+    pub(super) fn end_all(&self) {
+        self.open().values().for_each(|open| open.ended.cancel());
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<[u8; 32], Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -121,3 +121,26 @@ fn cells(row: &Row) -> [String; 12] {
         row.keys_found.to_string(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::web::ends::Ends;
+
+    #[tokio::test]
+    async fn a_file_is_sent_whole_and_cut_when_the_session_ends() {
+        let file = Bytes::from(vec![7; PART * 3 + 5]);
+        let ends = Ends::default();
+        let whole: Vec<_> = parts(file.clone(), Arc::new(ends.register([1; 32])))
+            .map(|part| part.expect("a part"))
+            .collect()
+            .await;
+        assert_eq!(whole.concat(), file);
+        let mut cut = Box::pin(parts(file, Arc::new(ends.register([2; 32]))));
+        assert!(cut.next().await.is_some_and(|part| part.is_ok()));
+        ends.end_all();
+        assert!(cut.next().await.is_some_and(|part| part.is_err()));
+    }
+}

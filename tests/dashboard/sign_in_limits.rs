@@ -175,7 +175,8 @@ fn failed_sign_ins_take_no_memory() {
     assert!(said.contains("after 200 failed sign-ins"), "{said}");
 }
 
-/// What [`failed_sign_ins_take_no_memory`] runs; nothing by itself.
+/// What [`failed_sign_ins_take_no_memory`] runs; nothing by itself. `MEASURE_MEMORY` is the number of sign-ins.
+#[expect(clippy::print_stdout, reason = "the figure is what was asked for")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn failed_sign_ins_measured() {
     let Some(tries) = std::env::var("MEASURE_MEMORY").ok() else {
