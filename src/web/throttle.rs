@@ -27,6 +27,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::gate::Queue;
@@ -78,12 +79,21 @@ pub(super) struct Throttle(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    shares: HashMap<(String, Share), Tries>,
+    shares: HashMap<(Name, Share), Tries>,
     networks: HashMap<(u8, IpAddr), Tries>,
     /// When the bucket of all strangers of a login is full again.
-    logins: HashMap<String, DateTime<Utc>>,
+    logins: HashMap<Name, DateTime<Utc>>,
     /// Until when a network is a login's own.
-    own: HashMap<(String, IpAddr), DateTime<Utc>>,
+    own: HashMap<(Name, IpAddr), DateTime<Utc>>,
+}
+
+/// A login, by the beginning of its SHA-256: what strangers type may be long.
+type Name = [u8; 16];
+
+fn name(login: &str) -> Name {
+    let mut name = [0; 16];
+    name.copy_from_slice(&Sha256::digest(login.as_bytes())[..16]);
+    name
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -109,7 +119,7 @@ impl Throttle {
         asker: Asker,
         now: DateTime<Utc>,
     ) -> Result<Queue, i64> {
-        let mut state = self.state();
+        let (mut state, login) = (self.state(), name(login));
         let queue = state.check(login, asker, now)?;
         state.count(login, asker, queue, now);
         Ok(queue)
@@ -122,26 +132,25 @@ impl Throttle {
         asker: Asker,
         now: DateTime<Utc>,
     ) -> Result<Queue, i64> {
-        self.state().check(login, asker, now)
+        self.state().check(name(login), asker, now)
     }
 
     /// The password was right: earlier failures of this share are forgiven, the try is given back, and the network is the
     /// login's own from now on.
     pub(super) fn succeeded(&self, login: &str, asker: Asker, queue: Queue, now: DateTime<Utc>) {
         self.give_back(login, asker, queue);
-        let mut state = self.state();
-        state.shares.remove(&(login.to_owned(), asker.share()));
+        let (mut state, login) = (self.state(), name(login));
+        state.shares.remove(&(login, asker.share()));
         if let Some(address) = asker.outside() {
             make_room(&mut state.own, |until| (0, *until), now);
-            let own = (login.to_owned(), home(address));
-            state.own.insert(own, now + OWN_FOR);
+            state.own.insert((login, home(address)), now + OWN_FOR);
         }
     }
 
     /// The try was admitted and then not made: too many waited.
     pub(super) fn give_back(&self, login: &str, asker: Asker, queue: Queue) {
-        let mut state = self.state();
-        if let Some(tries) = state.shares.get_mut(&(login.to_owned(), asker.share())) {
+        let (mut state, login) = (self.state(), name(login));
+        if let Some(tries) = state.shares.get_mut(&(login, asker.share())) {
             tries.count = tries.count.saturating_sub(1);
         }
         if let (Queue::Strangers(_), Some(address)) = (queue, asker.outside()) {
@@ -150,7 +159,7 @@ impl Throttle {
                     tries.count = tries.count.saturating_sub(1);
                 }
             }
-            if let Some(full_at) = state.logins.get_mut(login) {
+            if let Some(full_at) = state.logins.get_mut(&login) {
                 *full_at -= REFILL;
             }
         }
@@ -162,8 +171,8 @@ impl Throttle {
 }
 
 impl State {
-    fn check(&self, login: &str, asker: Asker, now: DateTime<Utc>) -> Result<Queue, i64> {
-        let share = self.shares.get(&(login.to_owned(), asker.share()));
+    fn check(&self, login: Name, asker: Asker, now: DateTime<Utc>) -> Result<Queue, i64> {
+        let share = self.shares.get(&(login, asker.share()));
         let mut wait = share
             .filter(|tries| tries.count >= FREE_TRIES)
             .map_or(TimeDelta::zero(), |tries| tries.until - now);
@@ -176,7 +185,7 @@ impl State {
                     wait = wait.max(tries.until - now);
                 }
             }
-            if let Some(full_at) = self.logins.get(login) {
+            if let Some(full_at) = self.logins.get(&login) {
                 wait = wait.max(*full_at - now - REFILL * (BURST - 1));
             }
         }
@@ -186,27 +195,27 @@ impl State {
         }
     }
 
-    fn queue(&self, login: &str, asker: Asker, now: DateTime<Utc>) -> Queue {
+    fn queue(&self, login: Name, asker: Asker, now: DateTime<Utc>) -> Queue {
         let Some(address) = asker.outside() else {
             return match asker.device {
                 Some(_) => Queue::Known,
                 None => Queue::Strangers(None),
             };
         };
-        let own = self.own.get(&(login.to_owned(), home(address)));
+        let own = self.own.get(&(login, home(address)));
         match asker.device.is_some() || own.is_some_and(|until| *until > now) {
             true => Queue::Known,
             false => Queue::Strangers(Some(wide(address))),
         }
     }
 
-    fn count(&mut self, login: &str, asker: Asker, queue: Queue, now: DateTime<Utc>) {
+    fn count(&mut self, login: Name, asker: Asker, queue: Queue, now: DateTime<Utc>) {
         make_room(
             &mut self.shares,
             |tries| (tries.count, tries.until),
             now - LONGEST,
         );
-        let share = (login.to_owned(), asker.share());
+        let share = (login, asker.share());
         let tries = self.shares.entry(share).or_insert(Tries {
             count: 0,
             until: now,
@@ -219,7 +228,7 @@ impl State {
         }
     }
 
-    fn count_stranger(&mut self, login: &str, address: IpAddr, now: DateTime<Utc>) {
+    fn count_stranger(&mut self, login: Name, address: IpAddr, now: DateTime<Utc>) {
         for (network, _) in levels(address) {
             make_room(&mut self.networks, |tries| (tries.count, tries.until), now);
             let fresh = Tries {
@@ -233,7 +242,7 @@ impl State {
             tries.count += 1;
         }
         make_room(&mut self.logins, |full_at| (0, *full_at), now);
-        let full_at = self.logins.entry(login.to_owned()).or_insert(now);
+        let full_at = self.logins.entry(login).or_insert(now);
         *full_at = (*full_at).max(now) + REFILL;
     }
 }
