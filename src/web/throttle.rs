@@ -247,8 +247,9 @@ impl State {
     }
 }
 
-/// Forgets what was over at `ended`; if that is not enough, what has the fewest tries and ends first.
-fn make_room<K: Hash + Eq + Clone, V>(
+/// Forgets what was over at `ended`; if that is not enough, a sixteenth of the list: what has the fewest tries and ends
+/// first. One at a time, each insertion into a full list looked through all of it.
+fn make_room<K: Hash + Eq, V>(
     map: &mut HashMap<K, V>,
     rank: impl Fn(&V) -> (u32, DateTime<Utc>),
     ended: DateTime<Utc>,
@@ -257,14 +258,17 @@ fn make_room<K: Hash + Eq + Clone, V>(
         return;
     }
     map.retain(|_, value| rank(value).1 > ended);
-    if map.len() >= REMEMBERED
-        && let Some(first) = map
-            .iter()
-            .min_by_key(|(_, value)| rank(value))
-            .map(|(key, _)| key.clone())
-    {
-        map.remove(&first);
+    if map.len() < REMEMBERED {
+        return;
     }
+    let mut left = REMEMBERED / 16;
+    let mut ranks: Vec<_> = map.values().map(&rank).collect();
+    let (_, highest, _) = ranks.select_nth_unstable(left - 1);
+    map.retain(|_, value| {
+        let goes = left > 0 && rank(value) <= *highest;
+        left -= usize::from(goes);
+        !goes
+    });
 }
 
 /// The networks an address is counted in, with their limits.
