@@ -37,10 +37,9 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         None => Some(places.data_dir.join("keyring")),
     };
     let default = || places.data_dir.join("secret.key");
-    let secret = Some(places.secret_key_file.clone().unwrap_or_else(default));
-    for (what, path) in [("the keyring", keyring), ("the secret key", secret)] {
-        findings.extend(path.map(|path| closed(what, &path, OTHERS)));
-    }
+    let secret = places.secret_key_file.clone().unwrap_or_else(default);
+    findings.extend(keyring.map(|path| closed("the keyring", &path, OTHERS)));
+    findings.push(closed("the secret key", &secret, beyond_secret(&secret)));
     findings
 }
 
@@ -56,6 +55,15 @@ fn connections() -> Finding {
     }
     let advice = "raise the hard limit to 16640 where `serve` is started (ulimit -Hn, or LimitNOFILE= of systemd)";
     Finding::new(Level::Warning, what, advice)
+}
+
+/// The rights that a secret key may not give: the service takes one of root's that a group may read, if it is not root.
+fn beyond_secret(path: &Path) -> u32 {
+    let is_roots = fs::metadata(path).is_ok_and(|found| found.uid() == 0);
+    match is_roots && !rustix::process::geteuid().is_root() {
+        true => 0o037,
+        false => OTHERS,
+    }
 }
 
 fn space(what: &str, path: &Path) -> Finding {
