@@ -3,6 +3,7 @@
 use std::{
     net::{AddrParseError, IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use clap::{Args, ValueEnum};
@@ -11,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    embedded::Account,
+    embedded::{Account, DataDir},
     media::Reach,
     objects::{Access, Encryption},
 };
@@ -61,6 +62,10 @@ pub struct Places {
     /// this process is.
     #[arg(skip)]
     pub service: Option<Account>,
+
+    /// DATA_DIR held open, where `service` reaches it by this alone and `data_dir` is a path through it.
+    #[arg(skip)]
+    pub held: Option<Arc<DataDir>>,
 
     /// Form of the log on standard error.
     #[arg(

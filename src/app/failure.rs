@@ -18,7 +18,7 @@ pub fn in_words(error: &anyhow::Error) -> String {
             _ => words.push(cause.to_string()),
         }
     }
-    privileges::with_real_paths(words.join(": "))
+    privileges::with_real_paths(&words.join(": "))
 }
 
 fn of_database(error: &sqlx::Error) -> String {

@@ -1,13 +1,13 @@
 //! Giving up root: a command that root runs starts PostgreSQL and binds the port, and goes on as the service's account.
 
 use std::{
-    env,
-    fs::DirBuilder,
+    fs::{self, DirBuilder},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf, absolute},
+    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -20,14 +20,14 @@ use crate::{
     embedded::{Account, DataDir, service_account},
 };
 
-/// The working directory, under a name that an account can use which may not enter the directories above.
-const HERE: &str = "/proc/self/cwd";
+/// Where the files are that this process has open, by number.
+const OPEN: &str = "/proc/self/fd/";
 
 /// Finds the account that a command goes on as, where root runs it, and makes the data directory. Nothing is given up yet:
 /// that is [`give_up_root`].
 ///
-/// Where the account could not enter the data directory (below `/root`, say), that is made the working directory: it can
-/// be used through [`HERE`] whatever the account.
+/// Where the account could not enter the data directory (below `/root`, say), that is held open, and `data_dir` becomes a
+/// path through the open handle.
 ///
 /// # Errors
 /// `RUN_AS` is no account, or cannot be the one of this data directory, or is another one and this process is not root.
@@ -46,8 +46,8 @@ pub fn prepare(places: &mut Places) -> anyhow::Result<()> {
     }
     places.data_dir = data.path().to_owned();
     if !account.reaches(data.path()) {
-        data.enter()?;
-        places.data_dir = HERE.into();
+        places.data_dir = data.held_path();
+        places.held = Some(Arc::new(data));
     }
     places.service = Some(account);
     Ok(())
@@ -75,7 +75,7 @@ pub fn account(places: &Places) -> anyhow::Result<Option<Account>> {
     if !is_root(places)? {
         return Ok(None);
     }
-    let owner = std::fs::metadata(&places.data_dir).map_or(0, |found| found.uid());
+    let owner = fs::metadata(&places.data_dir).map_or(0, |found| found.uid());
     Ok(service_account(owner, places.run_as.as_deref())?)
 }
 
@@ -171,12 +171,20 @@ fn used(places: &Places) -> Vec<(&'static str, PathBuf, Access)> {
     found.chain(secret).collect()
 }
 
-/// A text about paths, with the data directory under its own name.
-pub fn with_real_paths(text: String) -> String {
-    match env::current_dir() {
-        Ok(directory) if text.contains(HERE) => text.replace(HERE, &directory.to_string_lossy()),
-        _ => text,
+/// A text about paths, with directories that are held open under their own names.
+pub fn with_real_paths(text: &str) -> String {
+    let mut parts = text.split(OPEN);
+    let mut real = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.find(|c: char| !c.is_ascii_digit());
+        let (number, rest) = part.split_at(digits.unwrap_or(part.len()));
+        match fs::read_link(format!("{OPEN}{number}")) {
+            Ok(path) => real += &path.to_string_lossy(),
+            Err(_) => real = real + OPEN + number,
+        }
+        real += rest;
     }
+    real
 }
 
 /// A directory that a command writes into for the person who runs it.
@@ -225,7 +233,7 @@ impl Output {
             fchown(&handle, Some(uid), Some(gid)).with_context(at)?;
         }
         Ok(Self {
-            path: format!("/proc/self/fd/{}", handle.as_raw_fd()).into(),
+            path: format!("{OPEN}{}", handle.as_raw_fd()).into(),
             shown,
             _handle: Some(handle),
         })

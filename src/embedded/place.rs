@@ -6,7 +6,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -60,13 +63,10 @@ impl DataDir {
         opened().map_err(EmbeddedError::file(path))
     }
 
-    /// Makes it this process's working directory, which stays within reach whatever account the process becomes.
-    ///
-    /// # Errors
-    /// It cannot be entered.
-    pub fn enter(&self) -> Result<(), EmbeddedError> {
-        let entered = rustix::process::fchdir(&self.handle);
-        entered.map_err(|error| EmbeddedError::file(&self.path)(error.into()))
+    /// A path to it that holds for this process as long as this value lives, whatever account the process becomes: one that
+    /// may not enter the directories above can use it.
+    pub fn held_path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
     }
 
     /// Its path, without links.
