@@ -11,9 +11,9 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// What a page may use of the device: nothing but the whole screen, and a small window, for a video.
-const PERMISSIONS: &str = "accelerometer=(), bluetooth=(), camera=(), display-capture=(), encrypted-media=(), \
-    fullscreen=(self), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), \
-    payment=(), picture-in-picture=(self), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), \
+const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(self), \
+    geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+    picture-in-picture=(self), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), \
     xr-spatial-tracking=()";
 
 /// The policy of a page that shows pictures of stickers: pictures may come from LINE's host of stickers too.
