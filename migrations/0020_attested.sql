@@ -7,9 +7,10 @@ delete from setup_link;
 
 alter table operator add column version integer not null default 1;
 alter table operator add column mac bytea;
-alter table session add column operator_version integer not null;
-alter table session add column mac bytea not null;
-alter table setup_link add column mac bytea not null;
+-- The defaults are for a replica of the version before, whose sessions are not believed: the person signs in again.
+alter table session add column operator_version integer not null default 0;
+alter table session add column mac bytea not null default '';
+alter table setup_link add column mac bytea not null default '';
 alter table channel add column mac bytea;
 
 comment on column operator.login is 'The name typed at sign-in in its normal form: NFKC, full case folding';

@@ -151,15 +151,17 @@ async fn throw(to: SocketAddr, bomb: Arc<Vec<u8>>, tally: Arc<Tally>) {
     }
 }
 
-/// Tries passwords, each time from another network, as a proxy would say.
+/// Tries passwords, each time of another login and from another network, as a proxy would say.
 async fn guess(to: SocketAddr, guesser: usize, tally: Arc<Tally>) {
     for nth in 0.. {
         if tally.sign_ins.load(Relaxed) >= FAILED_SIGN_INS {
             return;
         }
-        let form = format!("login={LOGIN}&password=guess-number-{guesser}-{nth}");
+        let form = format!("login={LOGIN}{guesser}-{nth}&password=guess-number-{nth}");
+        // Networks wide enough that none is refused before a password is looked at.
+        let (wide, narrow) = (20 * guesser + nth % 20, nth % 250);
         let request = format!(
-            "POST /login HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 10.{guesser}.{nth}.1\r\n\
+            "POST /login HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 10.{wide}.{narrow}.1\r\n\
              content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
             form.len()
         );

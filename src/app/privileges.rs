@@ -1,10 +1,10 @@
 //! Giving up root: a command that root runs starts PostgreSQL and binds the port, and goes on as the service's account.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{DirBuilderExt, MetadataExt},
+        unix::fs::MetadataExt,
     },
     path::{Path, PathBuf, absolute},
     sync::Arc,
@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use nix::unistd::geteuid;
-use rustix::fs::{Access, Dir, Gid, Mode, OFlags, Uid, access, fchown, fstat, open};
+use rustix::fs::{
+    Access, CWD, Dir, Gid, Mode, OFlags, ResolveFlags, Uid, access, fchown, fstat, mkdirat, openat,
+    openat2,
+};
 use url::Url;
 
 use crate::{
@@ -202,7 +205,8 @@ impl Output {
     /// Makes a directory for the service's account, before root is given up; for any other process it is just the path.
     ///
     /// # Errors
-    /// The directory cannot be made, or is not empty and another account's: it is not given away then.
+    /// The directory cannot be made, or is there and another account's: root gives away only what it has just made, and
+    /// follows no symbolic link, which a lesser account may have planted.
     pub fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
         let shown = absolute(path)?;
         let Some(account) = &places.service else {
@@ -214,18 +218,27 @@ impl Output {
             });
         };
         let at = || format!("{}", shown.display());
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&shown);
-        made.with_context(at)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = open(&shown, flags, Mode::empty()).with_context(at)?;
-        if fstat(&handle).with_context(at)?.st_uid != account.uid() {
-            let mut entries = Dir::read_from(&handle).with_context(at)?;
-            let is_empty = entries
-                .all(|entry| entry.is_ok_and(|entry| [c".", c".."].contains(&entry.file_name())));
+        let parent = shown.parent().context("a directory has to be named")?;
+        let name = shown.file_name().context("a directory has to be named")?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let parent = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        let parent = parent.with_context(|| {
+            format!(
+                "{}: the directory above it has to be there, and its path must have no symbolic link",
+                shown.display()
+            )
+        })?;
+        let made = match mkdirat(&parent, name, Mode::RWXU) {
+            Err(rustix::io::Errno::EXIST) => false,
+            made => made.map(|()| true).with_context(at)?,
+        };
+        let handle = openat(&parent, name, flags, Mode::empty()).with_context(at)?;
+        let found = fstat(&handle).with_context(at)?;
+        if found.st_uid != account.uid() {
+            let is_ours = made && found.st_uid == 0 && found.st_mode & 0o7777 == 0o700;
             ensure!(
-                is_empty,
-                "{} is not empty and does not belong to {}: name a new directory",
+                is_ours && is_empty(&handle).with_context(at)?,
+                "{} does not belong to {}: name a directory that is not there yet",
                 shown.display(),
                 account.name()
             );
@@ -238,4 +251,13 @@ impl Output {
             _handle: Some(handle),
         })
     }
+}
+
+fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    for entry in Dir::read_from(directory)? {
+        if ![c".", c".."].contains(&entry?.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -43,6 +43,9 @@ const HOLD: Duration = Duration::from_secs(600);
 /// When keys are made again after that has failed.
 const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
 
+/// Connections that the kernel completes before they are accepted; it may allow fewer (`somaxconn`).
+const BACKLOG: i32 = 4096;
+
 /// What a service is made of.
 pub struct Parts {
     /// The database, migrated.
@@ -76,7 +79,11 @@ pub struct Parts {
 /// # Errors
 /// The address is taken, or not this machine's, or not allowed.
 pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).with_context(|| format!("{listen} cannot be listened on"))
+    let cannot = || format!("{listen} cannot be listened on");
+    let listener = TcpListener::bind(listen).with_context(cannot)?;
+    // The standard library asks for a queue of 128, which a flood fills before LINE's connection is accepted.
+    rustix::net::listen(&listener, BACKLOG).with_context(cannot)?;
+    Ok(listener)
 }
 
 /// A service that listens.

@@ -98,6 +98,12 @@ pub enum EmbeddedError {
          its own"
     )]
     OtherUse(PathBuf),
+    /// A process that works on the archive as root would go on writing files of root's.
+    #[error(
+        "a service that stays root uses {0} (an older version, or RUN_AS=root): stop it, and start this version once, which \
+         gives the archive to an account of its own"
+    )]
+    StillRoots(PathBuf),
     /// `pg_ctl` hands the path to a shell inside double quotes.
     #[error(
         "{0} has a quote, a dollar sign, a backslash or a line break in its name; choose another DATA_DIR"

@@ -44,7 +44,7 @@ impl DataDir {
         given().map_err(EmbeddedError::file(self.path()))
     }
 
-    /// Refuses a directory of root's that holds other directories and no archive: `/srv`, say, was not meant to be given away.
+    /// Refuses a directory of root's that holds other things and no archive: `/srv`, say, was not meant to be given away.
     ///
     /// # Errors
     /// It is such a directory, or cannot be read.
@@ -65,8 +65,9 @@ impl DataDir {
                 | b"postgres-turn.lock"
                 | b"postgres-users.lock" => {}
                 b"postgres" | b"keyring" | b"objects" | b"secret.key" => return Ok(()),
-                // Files may be logs of the same archive, or its settings.
-                _ => others |= entry.file_type() != FileType::RegularFile,
+                // The output of a service that was started from a script.
+                name if entry.file_type() == FileType::RegularFile && is_log(name) => {}
+                _ => others = true,
             }
         }
         match others {
@@ -74,6 +75,11 @@ impl DataDir {
             false => Ok(()),
         }
     }
+}
+
+fn is_log(name: &[u8]) -> bool {
+    let endings: [&[u8]; 5] = [b".log", b".out", b".err", b".txt", b".pid"];
+    endings.iter().any(|ending| name.ends_with(ending))
 }
 
 fn ids(account: &Account) -> (Option<Uid>, Option<Gid>) {

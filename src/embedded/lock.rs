@@ -66,6 +66,12 @@ impl OldUsers {
         Self(file.filter(|file| file.try_lock_shared().is_ok()))
     }
 
+    /// Whether a process of such a version is counted in. Call it before [`OldUsers::enter`].
+    pub(super) fn some(base: &Files) -> bool {
+        let file = base.open("users.lock");
+        file.is_ok_and(|file| file.try_lock().is_err())
+    }
+
     /// Counts this process out; whether it was the last.
     pub(super) fn leave(&self) -> bool {
         let last = |file: &File| file.unlock().is_ok() && file.try_lock().is_ok();

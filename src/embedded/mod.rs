@@ -87,7 +87,13 @@ impl Embedded {
         let turn = patience::patiently(say, others, users.turn()).await?;
         let base = place::base(&data, elsewhere, service, say)?;
         let cluster = Cluster::open(base, service, Durability::Full, say).await?;
-        cluster.start(users.none(), say).await?;
+        let alone = users.none();
+        // What a service that stays root writes after its files were given away could not be read, or destroyed, later.
+        let used = !alone || OldUsers::some(&cluster.base);
+        if service.is_some() && data.owner() == 0 && used {
+            return Err(EmbeddedError::StillRoots(data.path().into()));
+        }
+        cluster.start(alone, say).await?;
         users.enter()?;
         let old_users = OldUsers::enter(&cluster.base);
         cluster.make_roles().await?;

@@ -49,13 +49,13 @@ impl Default for Gate {
 }
 
 /// A place in a queue; given back when dropped.
-struct Place<'a> {
+struct QueuePlace<'a> {
     gate: &'a Gate,
     network: Option<IpAddr>,
     _permit: SemaphorePermit<'a>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         if let Some(network) = self.network {
             let mut networks = self.gate.networks();
@@ -110,7 +110,7 @@ impl Gate {
         done.await.ok()
     }
 
-    fn place(&self, queue: Queue) -> Option<Place<'_>> {
+    fn place(&self, queue: Queue) -> Option<QueuePlace<'_>> {
         let (places, network) = match queue {
             Queue::Known => (&self.known, None),
             Queue::Strangers(network) => (&self.strangers, network),
@@ -125,7 +125,7 @@ impl Gate {
             }
             *taken += 1;
         }
-        Some(Place {
+        Some(QueuePlace {
             gate: self,
             network,
             _permit: permit,

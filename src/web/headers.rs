@@ -11,7 +11,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// What a page may use of the device: nothing but the whole screen, and a small window, for a video.
-const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(self), \
+pub(super) const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(self), \
     geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), \
     picture-in-picture=(self), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), \
     xr-spatial-tracking=()";
@@ -26,7 +26,7 @@ pub(super) fn with_stickers() -> (header::HeaderName, String) {
 }
 
 /// Wraps an app so that each of its answers, errors and redirects included, has the security headers. It has to be
-/// the outermost wrap. An app whose public address is https tells browsers to come by https only.
+/// outside of everything that answers. An app whose public address is https tells browsers to come by https only.
 pub fn headers(public_url: &Url) -> DefaultHeaders {
     let headers = DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, CSP))

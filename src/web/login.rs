@@ -45,11 +45,21 @@ pub(super) struct Form {
 /// Bytes of what is typed as a login; what is longer was not typed by a person.
 const MAX_TYPED: usize = 1000;
 
+/// Bytes of an address to come back to. The page repeats it, escaped: 30 kB of quotes made a page of 150 kB.
+const MAX_NEXT: usize = 2048;
+
+fn kept(next: String) -> String {
+    match next.len() <= MAX_NEXT {
+        true => next,
+        false => String::new(),
+    }
+}
+
 /// `GET /login`
 pub(super) async fn page(look: Look, query: web::Query<Query>) -> Result<HttpResponse, Error> {
     let page = Page {
         theme: look.theme,
-        next: query.into_inner().next,
+        next: kept(query.into_inner().next),
         login: String::new(),
         failed: false,
     };
@@ -209,7 +219,7 @@ pub(super) fn signed_in(
 fn failed(look: Look, login: String, next: String) -> Result<HttpResponse, Error> {
     let page = Page {
         theme: look.theme,
-        next,
+        next: kept(next),
         login: login.trim().replace(char::is_control, "\u{fffd}"),
         failed: true,
     };

@@ -163,7 +163,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .app_data(web::QueryConfig::default().error_handler(|_, _| Error::Unreadable.into()))
         .app_data(
             web::FormConfig::default()
-                .limit(64 * 1024)
+                .limit(16 * 1024)
                 .error_handler(|_, _| Error::Unreadable.into()),
         )
         .route("/", read().to(async || see_other("/conversations")))
@@ -250,7 +250,7 @@ fn see_other(to: &str) -> HttpResponse {
 
 /// Runs to its end whatever becomes of the connection.
 ///
-/// actix-web drops a handler when its client resets the connection; a dropped sqlx future can hand a connection back
+/// actix-web drops a handler with its connection: when that is cut, or the server stops. A dropped sqlx future can hand a connection back
 /// to the pool inside an open transaction, and what is acknowledged on it afterwards is lost.
 pub async fn detached<T: 'static>(
     work: impl Future<Output = Result<T, Error>> + 'static,

@@ -431,10 +431,12 @@ async fn a_reason_or_a_name_is_something_that_can_be_read() {
         assert_eq!(ask(&admin, "POST", "/holds", &form).await, 400, "{blank}");
     }
     assert_eq!(site.one::<i64>(holds).await, before);
+    let nowhere = tempfile::tempdir().unwrap();
     for blank in ["", " ", "\u{200b}", "a\nb\u{1b}[31m", &"x".repeat(101)] {
         let output = Command::new(env!("CARGO_BIN_EXE_line-chat-archive"))
             .args(["channel", "add", "shop", "--name", blank])
             .env("LINE_CHANNEL_SECRET", "x")
+            .env("DATA_DIR", nowhere.path().join("data"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -171,3 +171,27 @@ fn root_runs_postgresql_as_no_account_that_a_directory_happens_to_have() {
         ended.said
     );
 }
+
+#[test]
+fn an_export_gives_away_nothing_that_a_link_leads_to() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    assert!(home.run(&["operator", "list"]).success);
+    // An empty directory of root's, and a link to it, and to the one above, in a directory of the service's account.
+    std::fs::create_dir_all(home.treasure().join("empty")).unwrap();
+    let before = snapshot(&home.treasure());
+    let link = |name: &str, to: &std::path::Path| {
+        let script = format!("ln -s {} {name}", to.display());
+        home.script("nobody", &format!("cd {}; {script}", home.data().display()));
+    };
+    link("export", &home.treasure().join("empty"));
+    link("above", &home.treasure());
+    for out in ["export", "above/new", "above/empty"] {
+        let out = home.data().join(out);
+        let ended = home.run(&["erasures", "export", "--out", out.to_str().unwrap()]);
+        assert!(!ended.success, "{out:?}: {}", ended.said);
+        assert_eq!(snapshot(&home.treasure()), before, "{out:?}");
+    }
+}

@@ -55,6 +55,13 @@ fn a_directory_that_is_used_otherwise_is_not_given_away() {
     let ended = home.run(&["operator", "list"]);
     assert!(!ended.success, "{}", ended.said);
     assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
+
+    // The output of a script that starts the service is no other use.
+    mode(&home.data(), 0o700);
+    fs::write(home.data().join("serve.log"), "").unwrap();
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "{}", ended.said);
+    assert_ne!(fs::metadata(home.data()).unwrap().uid(), 0);
 }
 
 #[test]

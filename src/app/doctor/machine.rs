@@ -53,7 +53,7 @@ fn connections() -> Finding {
     if allowed >= wanted {
         return Finding::ok(what);
     }
-    let advice = "raise the hard limit to 16640 where `serve` is started (ulimit -Hn, or LimitNOFILE= of systemd)";
+    let advice = "raise the hard limit to 16896 where `serve` is started (ulimit -Hn, or LimitNOFILE= of systemd)";
     Finding::new(Level::Warning, what, advice)
 }
 

@@ -11,20 +11,27 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{limits::Limits, refusal::Tally};
 use crate::web::client::Proxies;
 
 /// Connections that were told to close and have not yet. Beyond this many a new one is refused, so that the open files stay
 /// within their limit.
-const LEAVING: usize = 128;
+const LEAVING: usize = 256;
 
-/// What a connection is doing; in this order they make room for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// How long a head, a body or an unread answer may take before its connection makes room like one that does nothing.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Heads of more than 4 KiB that may be awaited at once, each of up to 32 KiB in a buffer of 64.
+const LONG_HEADS: usize = 1024;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// It has not sent a complete head yet.
     Head,
@@ -54,6 +61,7 @@ pub(super) struct Admission {
     proxies: Proxies,
     begun: Instant,
     table: Mutex<Table>,
+    long_heads: Arc<Semaphore>,
     pub(super) tally: Tally,
 }
 
@@ -103,6 +111,7 @@ impl Admission {
             proxies,
             begun: Instant::now(),
             table: Mutex::default(),
+            long_heads: Arc::new(Semaphore::new(LONG_HEADS)),
             tally: Tally::default(),
         }
     }
@@ -111,19 +120,24 @@ impl Admission {
         &self.limits
     }
 
+    /// Leave to hold a long head that is not complete yet.
+    pub(super) fn long_head(&self) -> Option<OwnedSemaphorePermit> {
+        self.long_heads.clone().try_acquire_owned().ok()
+    }
+
     /// A slot for a connection from `peer`, to wait in. Where there is none left, another connection is told to close.
     pub(super) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Slot, Full> {
         let address = peer
             .filter(|peer| !self.proxies.trusts(*peer))
             .map(counted_as);
-        let mut table = self.table();
+        let (now, mut table) = (self.now(), self.table());
         if let Some(address) = address
-            && !table.make_room_of(address, self.limits.per_address)
+            && !table.make_room_of(address, self.limits.per_address, now)
         {
             return Err(Full::Address);
         }
         let open = table.waiting.len() + table.served.len();
-        if open >= self.limits.connections && !table.make_room() {
+        if open >= self.limits.connections && !table.make_room(now) {
             return Err(Full::Process);
         }
         let id = table.next;
@@ -131,7 +145,7 @@ impl Admission {
         let seat = Arc::new(Seat {
             address,
             activity: AtomicU8::new(Activity::Head as u8),
-            since: AtomicU64::new(self.now()),
+            since: AtomicU64::new(now),
             evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -165,26 +179,30 @@ impl Admission {
 
 impl Table {
     /// Makes room for one more connection of `address`, which may have `most`, at the cost of its own.
-    fn make_room_of(&mut self, address: IpAddr, most: usize) -> bool {
+    fn make_room_of(&mut self, address: IpAddr, most: usize, now: u64) -> bool {
         match self.by_address.get(&address) {
-            Some(own) if own.len() >= most => self.evict(first_to_go(own)),
+            Some(own) if own.len() >= most => self.evict(first_to_go(own, now)),
             _ => true,
         }
     }
 
-    /// Makes room for one more connection: the oldest without a head goes, else one that is served.
-    fn make_room(&mut self) -> bool {
-        let oldest = self.waiting.first_key_value().map(|(id, _)| *id);
-        self.evict(oldest.or_else(|| first_to_go(&self.served)))
+    /// Makes room for one more connection: the oldest goes that has had time enough for its head, else one that is served,
+    /// and only then one whose head may still be on its way, as LINE's is for one round trip.
+    fn make_room(&mut self, now: u64) -> bool {
+        let oldest = self.waiting.first_key_value();
+        let oldest = oldest.map(|(id, seat)| (*id, seat.is_young(now)));
+        let late = oldest.filter(|(_, young)| !young).map(|(id, _)| id);
+        let served = || first_to_go(&self.served, now);
+        self.evict(late.or_else(served).or(oldest.map(|(id, _)| id)))
     }
 
     /// Moves a connection among those that are served, of whom there may be `most`. False: all of those are busy.
-    fn serve(&mut self, id: u64, most: usize) -> bool {
+    fn serve(&mut self, id: u64, most: usize, now: u64) -> bool {
         let Some(seat) = self.waiting.remove(&id) else {
             // It was told to close in this moment, and notices when it reads.
             return true;
         };
-        if self.served.len() >= most && !self.evict(first_to_go(&self.served)) {
+        if self.served.len() >= most && !self.evict(first_to_go(&self.served, now)) {
             self.waiting.insert(id, seat);
             return false;
         }
@@ -223,22 +241,36 @@ impl Table {
     }
 }
 
-/// The connection that makes room first; none if all are busy. Looks at each, of which there are thousands at most.
-fn first_to_go(seats: &HashMap<u64, Arc<Seat>>) -> Option<u64> {
-    let idle = seats
+/// The connection that makes room first: the one that has done nothing for longest, and only then one whose head, body or
+/// answer has been on its way for less than [`GRACE`]. None if all are busy. Looks at each, of which there are thousands at most.
+fn first_to_go(seats: &HashMap<u64, Arc<Seat>>, now: u64) -> Option<u64> {
+    let ranked = seats
         .iter()
-        .map(|(id, seat)| (seat.rank(), *id))
-        .filter(|((activity, _), _)| *activity < Activity::Busy as u8);
-    idle.min().map(|(_, id)| id)
+        .filter_map(|(id, seat)| Some((seat.rank(now)?, *id)));
+    ranked.min().map(|(_, id)| id)
 }
 
 impl Seat {
-    /// The lowest makes room first.
-    fn rank(&self) -> (u8, u64) {
-        (
-            self.activity.load(Ordering::Relaxed),
-            self.since.load(Ordering::Relaxed),
-        )
+    /// The lowest makes room first; none: it makes no room.
+    fn rank(&self, now: u64) -> Option<(bool, u64)> {
+        let since = self.since.load(Ordering::Relaxed);
+        match self.activity() {
+            Activity::Idle => Some((false, since)),
+            Activity::Head | Activity::Body | Activity::Stalled => {
+                Some((self.is_young(now), since))
+            }
+            Activity::Busy => None,
+        }
+    }
+
+    fn is_young(&self, now: u64) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        u128::from(now.saturating_sub(since)) < GRACE.as_millis()
+    }
+
+    fn activity(&self) -> Activity {
+        let index = usize::from(self.activity.load(Ordering::Relaxed));
+        Activity::ALL.get(index).copied().unwrap_or(Activity::Busy)
     }
 }
 
@@ -256,13 +288,15 @@ impl Slot {
     /// The connection's first head is complete. False: as many as may be are being answered.
     pub(super) fn serve(&self) -> bool {
         let most = self.admission.limits.served;
-        self.admission.table().serve(self.id, most)
+        let now = self.admission.now();
+        // Its request is about to be parsed.
+        self.does(Activity::Busy);
+        self.admission.table().serve(self.id, most, now)
     }
 
     /// What the connection is doing.
     pub(super) fn activity(&self) -> Activity {
-        let index = usize::from(self.seat.activity.load(Ordering::Relaxed));
-        Activity::ALL.get(index).copied().unwrap_or(Activity::Busy)
+        self.seat.activity()
     }
 
     /// True once the connection has to close; wakes the task of `cx` when that becomes so.

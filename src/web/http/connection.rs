@@ -16,18 +16,24 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
     admission::Activity,
     exchange::{BodyLeft, Exchange, Phase},
+    head::end_of_head,
     limits::Limits,
     refusal::{self, Reason},
 };
 
-/// Bytes read at once while a head is awaited.
-const READ: usize = 4096;
+/// Bytes read at once while a head is awaited, and of a body.
+const HEAD_READ: usize = 2048;
+const BODY_READ: usize = 16 << 10;
+
+/// A head that is longer needs leave to be held.
+const SHORT_HEAD: usize = 4096;
 
 pub(super) struct Connection {
     stream: TcpStream,
@@ -38,6 +44,9 @@ pub(super) struct Connection {
     scanned: usize,
     /// Bytes of `held` up to the end of a complete head.
     head_left: Option<usize>,
+    long_head: Option<OwnedSemaphorePermit>,
+    /// A refusal was sent in place of actix's: nothing more is written.
+    refused: bool,
     /// Runs until a deadline, or earlier: then it is set anew.
     timer: Pin<Box<Sleep>>,
     stall: Option<Stall>,
@@ -59,6 +68,8 @@ impl Connection {
             held: BytesMut::new(),
             scanned: 0,
             head_left: None,
+            long_head: None,
+            refused: false,
             timer: Box::pin(sleep_until(deadline)),
             stall: None,
         }
@@ -101,6 +112,10 @@ impl Connection {
         let Some(deadline) = self.exchange.deadline.get() else {
             return Ok(());
         };
+        // The last bytes of an answer are still on their way; they have a deadline of their own.
+        if self.is_blocked() {
+            return Ok(());
+        }
         // A deadline that moved away is noticed when the earlier one has passed: most requests cost no timer.
         if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
@@ -128,16 +143,16 @@ impl Connection {
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.poll_alive(cx)?;
         while !self.find_head()? {
-            if ready!(self.poll_hold(cx))? == 0 {
+            if ready!(self.poll_hold(cx, HEAD_READ))? == 0 {
                 return Poll::Ready(Ok(false));
             }
         }
         Poll::Ready(Ok(true))
     }
 
-    /// Reads what has come. Zero: the client sends no more.
-    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.held.reserve(READ);
+    /// Reads what has come, with room for `most` bytes. Zero: the client sends no more.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.held.reserve(most);
         let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.held);
         if read.is_pending() && self.held.is_empty() {
             // A connection that waits keeps no buffer.
@@ -161,6 +176,12 @@ impl Connection {
         if self.head_left.unwrap_or(self.scanned) > self.limits().head_bytes {
             let status = "431 Request Header Fields Too Large";
             return Err(self.cut(Reason::LongHead, Some(status)));
+        }
+        if self.head_left.is_none() && self.scanned > SHORT_HEAD && self.long_head.is_none() {
+            self.long_head = self.exchange.slot.admission().long_head();
+            if self.long_head.is_none() {
+                return Err(self.cut(Reason::LongHead, Some("503 Service Unavailable")));
+            }
         }
         Ok(self.head_left.is_some())
     }
@@ -203,6 +224,8 @@ impl Connection {
             self.head_left = (left > 0).then_some(left);
             if left == 0 {
                 self.scanned = 0;
+                self.long_head = None;
+                self.exchange.slot.does(Activity::Busy);
                 self.exchange.phase.set(Phase::Parsing);
             }
         }
@@ -211,32 +234,28 @@ impl Connection {
 
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let body = self.exchange.body.get();
-        let most = match body {
-            BodyLeft::Bytes(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            BodyLeft::Chunked => usize::MAX,
-        };
-        if most == 0 {
+        if body == BodyLeft::NONE {
             self.exchange.wait(cx);
             return Poll::Pending;
         }
         if self.held.is_empty() {
-            ready!(self.poll_hold(cx))?;
+            ready!(self.poll_hold(cx, BODY_READ))?;
         }
-        let count = self.hand_over(buf, most);
-        if let BodyLeft::Bytes(left) = body {
-            let left = left.saturating_sub(count as u64);
-            self.exchange.body.set(BodyLeft::Bytes(left));
-            if left == 0 {
-                self.exchange.deadline.set(None);
-                self.exchange.slot.does(Activity::Busy);
-            }
+        let Ok((count, left)) = body.take(&self.held, buf.remaining()) else {
+            return Poll::Ready(Err(self.cut(Reason::Malformed, Some("400 Bad Request"))));
+        };
+        self.hand_over(buf, count);
+        self.exchange.body.set(left);
+        if left == BodyLeft::NONE {
+            self.exchange.deadline.set(None);
+            self.exchange.slot.does(Activity::Busy);
         }
         Poll::Ready(Ok(()))
     }
 
     /// Answers for actix, which has refused what it was handed, with the headers of every answer. Returns how much of its
     /// own answer counts as written.
-    fn answer_malformed(&self, own: &[u8]) -> usize {
+    fn answer_malformed(&mut self, own: &[u8]) -> usize {
         let status = match own.get(9..12) {
             Some(b"431") => "431 Request Header Fields Too Large",
             _ => "400 Bad Request",
@@ -247,6 +266,7 @@ impl Connection {
             .tally
             .count(Reason::Malformed);
         refusal::send(&self.stream, status);
+        self.refused = true;
         self.exchange.phase.set(Phase::Closing);
         let deadline = Instant::now() + self.limits().linger;
         self.exchange.deadline.set(Some(deadline));
@@ -291,6 +311,7 @@ impl Connection {
                 _ => Activity::Idle,
             };
             self.exchange.slot.does(activity);
+            self.exchange.written();
             self.exchange.wake();
         }
     }
@@ -317,7 +338,7 @@ impl AsyncRead for Connection {
             Phase::Answering => this.poll_body(cx, buf),
             Phase::Closing => {
                 if this.held.is_empty() {
-                    ready!(this.poll_hold(cx))?;
+                    ready!(this.poll_hold(cx, BODY_READ))?;
                 }
                 this.hand_over(buf, usize::MAX);
                 Poll::Ready(Ok(()))
@@ -335,6 +356,9 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         if this.exchange.phase.get() == Phase::Parsing {
             return Poll::Ready(Ok(this.answer_malformed(buf)));
+        }
+        if this.refused {
+            return Poll::Ready(Ok(buf.len()));
         }
         if this.exchange.slot.is_evicted(cx) {
             return Poll::Ready(Err(this.cut(Reason::Evicted, None)));
@@ -354,39 +378,5 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
-/// The length of a head with the empty line that ends it.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {
-        let next = from + at + 1;
-        match bytes.get(next..) {
-            Some([b'\n', ..]) => return Some(next + 1),
-            Some([b'\r', b'\n', ..]) => return Some(next + 2),
-            _ => from = next,
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::end_of_head;
-
-    #[test]
-    fn a_head_ends_with_its_first_empty_line() {
-        for (bytes, end) in [
-            ("", None),
-            ("GET / HTTP/1.1\r\n", None),
-            ("GET / HTTP/1.1\r\nhost: x\r\n\r", None),
-            ("GET / HTTP/1.1\r\n\r\n", Some(18)),
-            ("GET / HTTP/1.1\n\nGET", Some(16)),
-            ("GET / HTTP/1.1\r\n\nGET", Some(17)),
-            ("a\r\nb: c\r\n\r\n\r\n", Some(11)),
-        ] {
-            assert_eq!(end_of_head(bytes.as_bytes()), end, "{bytes:?}");
-        }
     }
 }

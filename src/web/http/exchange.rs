@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_http::ConnectionType;
 use actix_web::{
     Error as ActixError, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
@@ -21,6 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     admission::{Activity, Slot},
+    chunked::{Chunked, Malformed},
     refusal::Reason,
 };
 
@@ -31,21 +31,45 @@ pub(super) enum Phase {
     Waiting,
     /// Some bytes of a head have come.
     Head,
-    /// A head is complete; the app has not been called for it. What the server writes now is its own error.
+    /// A head is complete; the app has not been called for it. A write in this phase is actix's own error.
     Parsing,
     /// The app answers a request.
     Answering,
-    /// The last answer of this connection is complete. What still comes is read for a moment and thrown away.
+    /// The last answer of this connection is complete. Later bytes are read for a moment and thrown away.
     Closing,
 }
 
 /// How much of a body may still be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLeft {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
     /// Until it says that it ends.
-    Chunked,
+    Chunked(Chunked),
+}
+
+impl BodyLeft {
+    /// There is no body, or it was read.
+    pub(super) const NONE: Self = Self::Bytes(0);
+
+    /// How many of `held` belong to the body, of `most` at most, and what is left of it then.
+    pub(super) fn take(self, held: &[u8], most: usize) -> Result<(usize, Self), Malformed> {
+        let held = &held[..held.len().min(most)];
+        match self {
+            Self::Bytes(left) => {
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
+                Ok((count, Self::Bytes(left - count as u64)))
+            }
+            Self::Chunked(mut chunked) => {
+                let count = chunked.take(held)?;
+                let left = match chunked.is_at_end() {
+                    true => Self::NONE,
+                    false => Self::Chunked(chunked),
+                };
+                Ok((count, left))
+            }
+        }
+    }
 }
 
 /// The state of one connection, shared by its socket and the app. Both live in one task.
@@ -54,7 +78,9 @@ pub(super) struct Exchange {
     pub(super) body: Cell<BodyLeft>,
     /// When what is being waited for must have come.
     pub(super) deadline: Cell<Option<Instant>>,
-    /// Set when requests came where none may come: the connection is cut.
+    /// The connection is closed after this answer.
+    last: Cell<bool>,
+    /// Set when actix read a request where none may come: the two disagree on where a body ends, and the connection is cut.
     pub(super) broken: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     pub(super) slot: Slot,
@@ -65,8 +91,9 @@ impl Exchange {
         let deadline = Instant::now() + slot.admission().limits().head;
         Self {
             phase: Cell::new(Phase::Waiting),
-            body: Cell::new(BodyLeft::Bytes(0)),
+            body: Cell::new(BodyLeft::NONE),
             deadline: Cell::new(Some(deadline)),
+            last: Cell::new(false),
             broken: Cell::new(false),
             reader: RefCell::default(),
             slot,
@@ -87,13 +114,12 @@ impl Exchange {
     /// The app has been called for a request whose body is `body`.
     fn begin(&self, body: BodyLeft, activity: Activity) {
         if self.phase.get() != Phase::Parsing {
-            // It came behind a body whose end only the parser knows.
             self.broken.set(true);
             self.slot.admission().tally.count(Reason::Malformed);
         }
         self.phase.set(Phase::Answering);
         self.body.set(body);
-        if body == BodyLeft::Bytes(0) {
+        if body == BodyLeft::NONE {
             self.deadline.set(None);
             self.slot.does(Activity::Busy);
         } else {
@@ -104,18 +130,26 @@ impl Exchange {
         }
     }
 
+    /// The client has taken what waited for it: after an answer, the time for what comes next begins.
+    pub(super) fn written(&self) {
+        let limits = self.slot.admission().limits();
+        let within = match self.phase.get() {
+            Phase::Closing => limits.linger,
+            Phase::Waiting => limits.idle,
+            Phase::Head | Phase::Parsing | Phase::Answering => return,
+        };
+        self.deadline.set(Some(Instant::now() + within));
+    }
+
     /// The answer is complete, or given up.
     fn finish(&self) {
-        let limits = self.slot.admission().limits();
-        let now = Instant::now();
-        // A rest of the body may be on its way, or its end cannot be told from here.
-        if self.body.get() != BodyLeft::Bytes(0) {
+        // A rest of the body may be on its way.
+        if self.body.get() != BodyLeft::NONE || self.last.get() {
             self.phase.set(Phase::Closing);
-            self.deadline.set(Some(now + limits.linger));
         } else {
             self.phase.set(Phase::Waiting);
-            self.deadline.set(Some(now + limits.idle));
         }
+        self.written();
         self.slot.does(Activity::Idle);
         self.wake();
     }
@@ -157,7 +191,7 @@ impl<B: MessageBody> MessageBody for Answer<B> {
 pub fn exchange<S, B>() -> impl Transform<
     S,
     ServiceRequest,
-    Response = ServiceResponse<EitherBody<Answer<B>>>,
+    Response = ServiceResponse<Answer<EitherBody<B>>>,
     Error = ActixError,
     InitError = (),
 >
@@ -171,46 +205,55 @@ where
 async fn answer_one<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<Answer<B>>>, ActixError> {
+) -> Result<ServiceResponse<Answer<EitherBody<B>>>, ActixError> {
     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
     let body = body_of(&request);
     if let Some(exchange) = &exchange {
         exchange.begin(body, activity_of(&request));
-        if exchange.broken.get() {
-            let refused = HttpResponse::BadRequest().force_close().finish();
-            return Ok(request.into_response(refused).map_into_right_body());
-        }
     }
     let ending = Ending(exchange);
-    let mut answer = next.call(request).await?;
-    if body == BodyLeft::Chunked {
-        let head = answer.response_mut().head_mut();
-        head.set_connection_type(ConnectionType::Close);
-    }
-    Ok(answer
-        .map_body(|_, body| Answer {
-            body: Box::pin(body),
-            _ending: ending,
-        })
-        .map_into_left_body())
+    let answer = match is_stream(&request) {
+        false => next.call(request).await?.map_into_left_body(),
+        // actix would read all that follows as a body without an end.
+        true => {
+            if let Some(exchange) = &ending.0 {
+                exchange.last.set(true);
+            }
+            let refused = HttpResponse::NotImplemented().force_close().finish();
+            request.into_response(refused).map_into_right_body()
+        }
+    };
+    Ok(answer.map_body(|_, body| Answer {
+        body: Box::pin(body),
+        _ending: ending,
+    }))
 }
 
-/// How the body ends, as actix will read it: by its length, or (chunked, upgraded) by what it says itself.
+/// How the body ends, as actix will read it: by its length, or by what it says itself. actix has refused what could be
+/// understood in two ways.
 fn body_of(request: &ServiceRequest) -> BodyLeft {
     let headers = request.headers();
-    let upgraded = headers
-        .get(header::UPGRADE)
-        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        || upgraded
-        || request.method() == Method::CONNECT
-    {
-        return BodyLeft::Chunked;
+    if is_stream(request) {
+        return BodyLeft::NONE;
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return BodyLeft::Chunked(Chunked::default());
     }
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.trim().parse().ok());
     BodyLeft::Bytes(length.unwrap_or(0))
+}
+
+/// A tunnel or a WebSocket: everything that follows belongs to it. There are none here.
+fn is_stream(request: &ServiceRequest) -> bool {
+    let websocket = b"websocket";
+    let mut upgrades = request.headers().get_all(header::UPGRADE);
+    request.method() == Method::CONNECT
+        || upgrades.any(|to| {
+            let mut parts = to.as_bytes().windows(websocket.len());
+            parts.any(|part| part.eq_ignore_ascii_case(websocket))
+        })
 }
 
 /// What a connection with a body is doing. A webhook of a sender whose signatures were right of late is not one to make

@@ -8,8 +8,11 @@ const CONNECTIONS: usize = 16_384;
 /// Of these, connections that have sent a complete request: each costs about 30 KiB.
 const SERVED: usize = 4096;
 
+/// Connections at once from one address.
+const PER_ADDRESS: usize = 512;
+
 /// Open files kept for the database, the object store and LINE.
-const RESERVED_FILES: usize = 256;
+const RESERVED_FILES: usize = 512;
 
 /// Bounds of the HTTP server. The defaults are those of `serve`; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +44,13 @@ impl Limits {
     /// The defaults, within the open files that the system allows. Raises the soft limit of files to the hard one.
     pub fn of_this_process() -> Self {
         let files = open_files();
+        // Where few files are allowed, half of them.
+        let connections = files.saturating_sub(RESERVED_FILES).max(files / 2);
+        let connections = connections.clamp(16, CONNECTIONS);
         Self {
-            connections: files.saturating_sub(RESERVED_FILES).clamp(16, CONNECTIONS),
+            connections,
+            served: SERVED.min(connections - connections / 4),
+            per_address: PER_ADDRESS.min(connections / 4),
             ..Self::default()
         }
     }
@@ -53,7 +61,7 @@ impl Default for Limits {
         Self {
             connections: CONNECTIONS,
             served: SERVED,
-            per_address: 512,
+            per_address: PER_ADDRESS,
             head_bytes: 32 << 10,
             head: Duration::from_secs(5),
             body: Duration::from_secs(15),

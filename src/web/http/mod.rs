@@ -1,9 +1,11 @@
 //! HTTP itself: the server, its limits on connections, and what every request and answer has in common.
 
 mod admission;
+mod chunked;
 mod connection;
 mod encoding;
 mod exchange;
+mod head;
 mod limits;
 mod refusal;
 mod server;

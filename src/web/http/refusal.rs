@@ -10,8 +10,10 @@ use std::{
 
 use tokio::net::TcpStream;
 
+use crate::web::headers::PERMISSIONS;
+
 /// At most one line in the log in this time.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a connection was refused or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,18 @@ impl Tally {
     /// strangers choose how many there are.
     pub(super) fn count(&self, reason: Reason) {
         self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.log();
+    }
+
+    /// Logs what was counted, if the last line is old enough.
+    pub(super) fn log(&self) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            return;
+        }
+        let counts: [u64; REASONS] =
+            std::array::from_fn(|index| self.counts[index].swap(0, Ordering::Relaxed));
+        if counts.iter().all(|count| *count == 0) {
             return;
         }
         *logged = Some(Instant::now());
@@ -63,7 +75,7 @@ impl Tally {
             slow_bodies,
             unread,
             malformed,
-        ] = std::array::from_fn(|index| self.counts[index].swap(0, Ordering::Relaxed));
+        ] = counts;
         tracing::warn!(
             full,
             by_address,
@@ -90,7 +102,8 @@ pub(super) fn answer(status: &str) -> String {
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\n{retry}\
          connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
          content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nreferrer-policy: same-origin\r\n\
-         cross-origin-resource-policy: same-origin\r\n\r\n{reason}\n",
+         cross-origin-opener-policy: same-origin\r\ncross-origin-resource-policy: same-origin\r\n\
+         permissions-policy: {PERMISSIONS}\r\n\r\n{reason}\n",
         reason.len() + 1
     )
 }

@@ -3,7 +3,15 @@
 //! `actix_web::HttpServer` takes plain sockets only, so this does what its `listen` does, with [`Connection`] in their
 //! place.
 
-use std::{fmt, future::poll_fn, io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    net::TcpListener,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError};
 use actix_service::{
@@ -17,7 +25,7 @@ use super::{
     connection::Connection,
     exchange::Exchange,
     limits::Limits,
-    refusal::{self, Reason},
+    refusal::{self, LOG_INTERVAL, Reason},
 };
 use crate::web::client::Proxies;
 
@@ -47,6 +55,7 @@ where
 {
     listener.set_nonblocking(true)?;
     let admission = Arc::new(Admission::new(limits, proxies));
+    tokio::spawn(keep_logging(Arc::downgrade(&admission)));
     let builder = Server::build()
         .workers(threads)
         // Admission decides, for all threads together; this must not come first.
@@ -110,6 +119,17 @@ async fn admit(
     match connection.serve() {
         true => Ok((connection, peer)),
         false => Err(refuse(connection.stream(), Reason::Full)),
+    }
+}
+
+/// Logs the end of a burst of refusals too, which nothing else would.
+async fn keep_logging(admission: Weak<Admission>) {
+    loop {
+        tokio::time::sleep(LOG_INTERVAL).await;
+        match admission.upgrade() {
+            Some(admission) => admission.tally.log(),
+            None => return,
+        }
     }
 }
 

@@ -168,7 +168,7 @@ async fn pipelined_requests_are_answered_in_order_however_they_are_cut() {
                     POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfirst\
                     GET / HTTP/1.1\nhost: x\n\n\
                     POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 6\r\n\r\nsecond\
-                    POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nthird\r\n0\r\n\r\n";
+                    POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n5\r\nthird\r\n0\r\n\r\n";
     let whole = site.ask(requests).await;
     let mut stream = site.connect().await;
     for byte in requests.bytes() {
@@ -358,12 +358,91 @@ async fn what_actix_refuses_is_answered_with_the_headers_of_every_answer() {
 }
 
 #[tokio::test]
-async fn requests_hidden_behind_a_chunked_body_are_not_begun_one_by_one() {
+async fn requests_behind_a_body_are_not_read_before_its_answer() {
     let site = Site::new(ample());
     let hidden = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
-    let post = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
-    site.ask(&format!("{post}{hidden}")).await;
-    assert!(site.called() <= 1, "{}", site.called());
+    for (body, end) in [
+        (
+            "transfer-encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nt: x\r\n\r\n",
+            "abc",
+        ),
+        ("content-length: 3\r\n\r\nabc", "abc"),
+    ] {
+        let before = site.called();
+        let mut stream = site.connect().await;
+        let first = format!("GET /held HTTP/1.1\r\nhost: x\r\n{body}{hidden}");
+        stream.write_all(first.as_bytes()).await.unwrap();
+        while site.called() == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(site.called(), before + 1, "{end}");
+        site.gate.add_permits(1);
+        let mut answers = until(&mut stream, "let go").await;
+        while answers.matches("303 See Other").count() < 500 {
+            answers += &until(&mut stream, "\r\n\r\n").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_could_be_understood_otherwise_is_refused() {
+    let site = Site::new(ample());
+    for body in [
+        "1 \r\nx\r\n0\r\n\r\n",
+        "1\nx\n0\n\n",
+        "+1\r\nx\r\n0\r\n\r\n",
+        "1\r\nxx0\r\n\r\n",
+    ] {
+        let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = site.ask(&format!("{head}{body}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{body:?}: {answer}");
+    }
+    assert_eq!(site.called(), 0);
+}
+
+#[tokio::test]
+async fn tunnels_and_websockets_are_refused_at_once() {
+    let site = Site::new(ample());
+    for request in [
+        "CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\r\nupgrade: x\r\nupgrade: WebSocket\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nhost: x\r\nupgrade: h2c, websocket\r\n\r\n",
+    ] {
+        let answer = site.ask(request).await;
+        assert!(answer.starts_with("HTTP/1.1 501 "), "{request:?}: {answer}");
+    }
+    assert_eq!(site.called(), 0);
+}
+
+#[tokio::test]
+async fn long_heads_that_are_not_complete_are_bounded_together() {
+    let site = Site::new(Limits {
+        per_address: 2000,
+        ..ample()
+    });
+    let mut held = vec![];
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}", "b".repeat(5000));
+    for _ in 0..1030 {
+        let mut stream = site.connect().await;
+        stream.write_all(long.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let mut refused = 0;
+    for stream in &mut held {
+        let mut answer = [0; 16];
+        let moment = Duration::from_millis(if refused < 6 { 20 } else { 0 });
+        if let Ok(Ok(count)) = timeout(moment, stream.read(&mut answer)).await {
+            assert_eq!(&answer[..count.min(12)], b"HTTP/1.1 503");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 6);
+    let answer = site
+        .ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
 }
 
 #[tokio::test]

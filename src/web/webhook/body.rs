@@ -13,8 +13,9 @@ const LIMIT: usize = 2 << 20;
 /// actix has no time limit on bodies of its own: one byte a second would hold a connection for ever.
 const WITHIN: Duration = Duration::from_millis(1500);
 
-/// From here on a body counts as large.
+/// From here on a body counts as large; a stranger's from much less, because strangers can send as many as they like.
 const LARGE: usize = 64 << 10;
+const LARGE_OF_STRANGERS: usize = 16 << 10;
 
 /// Bounds how many large bodies are read at once. Strangers, from whose address no signed webhook came of late, take half
 /// of them at most.
@@ -106,14 +107,18 @@ async fn collect(
     large: &Large,
     sender: Sender,
 ) -> Result<Bytes, Unread> {
-    let mut body = BytesMut::with_capacity(declared.min(LARGE));
+    let mut body = BytesMut::with_capacity(declared.min(LARGE_OF_STRANGERS));
+    let large_from = match sender {
+        Sender::Known => LARGE,
+        Sender::Stranger => LARGE_OF_STRANGERS,
+    };
     let mut room = None;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Unread::Broken)?;
         if body.len() + chunk.len() > LIMIT {
             return Err(Unread::TooLarge);
         }
-        if body.len() + chunk.len() > LARGE && room.is_none() {
+        if body.len() + chunk.len() > large_from && room.is_none() {
             room = Some(large.room(sender).ok_or(Unread::Busy)?);
         }
         body.extend_from_slice(&chunk);

@@ -119,7 +119,7 @@ pub async fn receive(
         bytes: body.len(),
     };
     // What talks to the database is the committer's task, which no client can drop. Here is only a wait for its
-    // answer, and giving it up (in time, or because the client has gone) takes the delivery out of the queue.
+    // answer, and giving it up (in time, or with the connection) takes the delivery out of the queue.
     let stored = webhook.ingest.store(delivery);
     match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
         Ok(Ok(())) => HttpResponse::Ok().finish(),

@@ -21,51 +21,62 @@ fn evicted(slot: &Slot) -> bool {
 }
 
 #[test]
-fn the_connection_that_delivered_least_makes_room_and_a_busy_one_never() {
-    let admission = admission(6, 99);
-    let slots: Vec<_> = (0..5)
-        .map(|n| {
-            let slot = admission.admit(peer(n)).unwrap();
-            assert!(slot.serve());
-            slot
-        })
-        .collect();
+fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never() {
+    let admission = admission(7, 99);
     let doing = [
-        Activity::Busy,
-        Activity::Idle,
-        Activity::Stalled,
-        Activity::Body,
-        Activity::Head,
+        (Activity::Busy, 0),
+        (Activity::Body, 10_000),
+        (Activity::Idle, 20_000),
+        (Activity::Stalled, 30_000),
+        (Activity::Head, 39_000),
+        (Activity::Body, 38_500),
     ];
-    for (slot, activity) in slots.iter().zip(doing) {
-        slot.does(activity);
-    }
-    let mut later = vec![];
-    for gone in (1..5).rev() {
-        let slot = admission.admit(peer(9)).unwrap();
-        slot.does(Activity::Busy);
+    let slots: Vec<_> = (0..6).map(|n| admission.admit(peer(n)).unwrap()).collect();
+    for (slot, (activity, since)) in slots.iter().zip(doing) {
         assert!(slot.serve());
-        assert!(evicted(&slots[gone]), "{:?} goes", doing[gone]);
-        later.push(slot);
+        slot.does(activity);
+        slot.seat.since.store(since, Ordering::Relaxed);
     }
-    let one_more = admission.admit(peer(8)).unwrap();
-    assert!(!one_more.serve(), "all are busy");
+    let mut table = admission.table();
+    // The last two are young: what they are waiting for may still be on its way.
+    for gone in [1, 2, 3, 5, 4] {
+        let first = first_to_go(&table.served, 40_000);
+        assert!(table.evict(first));
+        assert!(evicted(&slots[gone]), "{:?} goes", doing[gone]);
+    }
+    assert_eq!(first_to_go(&table.served, 40_000), None);
     assert!(!evicted(&slots[0]));
-    drop(slots);
-    assert!(one_more.serve());
-    assert_eq!(admission.open(), 5);
 }
 
 #[test]
-fn the_oldest_without_a_head_makes_room_for_a_new_connection() {
+fn busy_connections_leave_no_room_until_one_is_closed() {
+    let admission = admission(4, 99);
+    let busy: Vec<_> = (0..3).map(|n| admission.admit(peer(n)).unwrap()).collect();
+    for slot in &busy {
+        assert!(slot.serve());
+        slot.does(Activity::Busy);
+    }
+    let one_more = admission.admit(peer(8)).unwrap();
+    assert!(!one_more.serve(), "all are busy");
+    drop(busy);
+    assert!(one_more.serve());
+    assert_eq!(admission.open(), 1);
+}
+
+#[test]
+fn a_head_that_is_late_makes_room_first_and_one_that_may_be_on_its_way_last() {
     let admission = admission(4, 99);
     let served = admission.admit(peer(1)).unwrap();
     assert!(served.serve());
     served.does(Activity::Idle);
-    let waiting: Vec<_> = (0..4).map(|_| admission.admit(peer(2)).unwrap()).collect();
-    assert!(evicted(&waiting[0]));
-    assert!(!evicted(&waiting[1]) && !evicted(&served));
-    assert_eq!(admission.open(), 4);
+    let waiting: Vec<_> = (0..3).map(|_| admission.admit(peer(2)).unwrap()).collect();
+    let mut table = admission.table();
+    assert!(table.make_room(3000));
+    assert!(evicted(&waiting[0]), "3 s old");
+    assert!(table.make_room(1000));
+    assert!(evicted(&served), "idle, and the others are young");
+    assert!(table.make_room(1000));
+    assert!(evicted(&waiting[1]) && !evicted(&waiting[2]));
 }
 
 #[test]
