@@ -76,7 +76,8 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
         };
         say(&format!(
             "{}\t{}\t{channels}{state}{forged}",
-            operator.login, operator.role
+            operator.login.escape_debug(),
+            operator.role.escape_debug()
         ));
     }
     drop(db);
@@ -148,12 +149,13 @@ pub async fn attest(places: &Places, accept: bool, say: &dyn Fn(&str)) -> anyhow
                 .map_or("all channels".to_owned(), |slugs| slugs.join(","));
             say(&format!(
                 "operator {}\t{}\t{channels}",
-                operator.login, operator.role
+                operator.login.escape_debug(),
+                operator.role.escape_debug()
             ));
         }
     }
     for slug in &unattested.channels {
-        say(&format!("channel {slug}"));
+        say(&format!("channel {}", slug.escape_debug()));
     }
     if unattested.is_empty() {
         say("Every operator and channel was written by this program.");

@@ -113,24 +113,41 @@ fn download(dir: &Path) -> std::io::Result<Command> {
         "--disable-pip-version-check",
         "--require-hashes",
     ];
-    let mut command = Command::new("python3");
+    let mut command = python();
     command.args(pip).arg("--dest").arg(dir);
     command.arg("--requirement").arg(requirements);
     Ok(command)
 }
 
+/// Python without the modules of the directory it is started in, which may be another account's, and without our secrets.
+fn python() -> Command {
+    let mut command = Command::new("python3");
+    command.arg("-I").current_dir("/");
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["LINE_", "AWS_", "DATABASE_"]
+            .iter()
+            .any(|ours| text.starts_with(ours))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 async fn wheel(say: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
     let cache = cache().ok_or("no home directory for a cache")?;
-    let downloads = tempdir_in(&cache).map_err(|e| e.to_string())?;
+    fs::create_dir_all(&cache).map_err(|e| e.to_string())?;
     if !is_trusted(&cache) {
         return Err(format!(
             "{} belongs to another account, or others may write to it",
             cache.display()
         ));
     }
+    let downloads = tempdir_in(&cache).map_err(|e| e.to_string())?;
     let mut download = download(&downloads).map_err(|e| e.to_string())?;
     let unpacked = downloads.join("unpacked");
-    let mut unpack = Command::new("python3");
+    let mut unpack = python();
     unpack
         .args(["-c", UNPACK])
         .arg(downloads.join("*.whl"))

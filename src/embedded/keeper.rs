@@ -38,9 +38,8 @@ impl Keeper {
             .arg(cluster.data())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // Out of reach of a Ctrl-C.
-            .process_group(0);
+            .stderr(Stdio::null());
+        cluster.owner().detach(&mut command);
         let shell = command.spawn().map_err(EmbeddedError::file("/bin/sh"))?;
         Ok(Self(shell))
     }

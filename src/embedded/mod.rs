@@ -23,6 +23,7 @@ mod place;
 mod roles;
 mod scratch;
 mod server;
+mod way;
 
 use std::path::Path;
 

@@ -18,6 +18,9 @@ pub(super) struct Owner {
     drops: bool,
 }
 
+/// Runs a program in a session of its own, without the terminal of its caller. It comes with the system's basic tools.
+const SETSID: &str = "/usr/bin/setsid";
+
 impl Owner {
     /// Whom a new database should belong to: this process's account, or for root `postgres`, else `nobody`
     /// (`initdb` wants a name in `/etc/passwd`).
@@ -70,7 +73,14 @@ impl Owner {
     /// A program to be run as this account, with nothing of our environment: `PG*` variables and locales stay out.
     /// std lets go of root's supplementary groups by itself when it changes the user.
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
+        // Root's terminal stays with root: a program of a lesser account could type into it (TIOCSTI).
+        let mut command = match self.is_detached() {
+            true => Command::new(SETSID),
+            false => Command::new(program.as_ref()),
+        };
+        if self.is_detached() {
+            command.arg(program.as_ref());
+        }
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -81,6 +91,18 @@ impl Owner {
             command.uid(self.account.uid()).gid(self.account.gid());
         }
         command
+    }
+
+    /// Keeps a program of [`Owner::command`] out of reach of a Ctrl-C, and of a signal to the process group.
+    pub(super) fn detach(&self, command: &mut Command) {
+        // A leader of a group cannot begin a session.
+        if !self.is_detached() {
+            command.process_group(0);
+        }
+    }
+
+    fn is_detached(&self) -> bool {
+        self.drops && Path::new(SETSID).exists()
     }
 
     /// Does `work` on files as this account.

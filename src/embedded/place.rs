@@ -15,12 +15,12 @@ use std::{
 
 use nix::unistd::geteuid;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, open, openat,
-    readlinkat, statat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, fchmod, fchown, fstat,
+    mkdirat, open, openat, openat2, readlinkat, statat, symlinkat,
 };
 use sha2::{Digest, Sha256};
 
-use super::{Account, EmbeddedError, files::Files, owner::Owner};
+use super::{Account, EmbeddedError, files::Files, owner::Owner, way};
 
 /// The longest path of a unix socket, and the name PostgreSQL adds to the directory.
 const LONGEST_SOCKET: usize = 107;
@@ -50,10 +50,30 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let opened = || {
             let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o711).create(path)?;
+            builder.recursive(true).mode(0o711);
+            let (path, owner_above) = match geteuid().is_root() {
+                true => way::walked(path)?,
+                false => (path.to_owned(), 0),
+            };
+            match owner_above {
+                0 => builder.create(&path)?,
+                // What root made in another account's directory, that account could exchange.
+                uid => way::account(uid)?.act(|| builder.create(&path))?,
+            }
             let path = path.canonicalize()?;
-            let handle = open(&path, DIRECTORY, Mode::empty())?;
+            let handle = openat2(
+                CWD,
+                &path,
+                DIRECTORY,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS,
+            )?;
             let owner = fstat(&handle)?.st_uid;
+            if owner == 0 && owner_above != 0 {
+                return Err(io::Error::other(
+                    "it is root's, in a directory of another account: give it to that account, or name another",
+                ));
+            }
             Ok(Self {
                 path,
                 handle,

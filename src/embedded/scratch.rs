@@ -124,8 +124,7 @@ fn watch(cluster: &Cluster) -> Result<Child, EmbeddedError> {
         .arg(cluster.base.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Out of reach of a Ctrl-C, and of whoever kills the process group.
-        .process_group(0);
+        .stderr(Stdio::null());
+    cluster.owner().detach(&mut command);
     command.spawn().map_err(EmbeddedError::file("/bin/sh"))
 }

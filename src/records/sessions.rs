@@ -73,9 +73,19 @@ impl Row {
         attestation.verify(&facts, &self.session_mac) && self.operator.is_genuine(attestation)
     }
 
-    /// False once the operator has another password, role or scope, or is disabled.
-    fn is_current(&self) -> bool {
-        self.operator_version == self.operator.version && self.operator.disabled_at.is_none()
+    /// False once its time is over, or the operator has another password, role or scope, or is disabled.
+    fn is_current(&self, now: DateTime<Utc>) -> bool {
+        self.created_at > now - LIFETIME
+            && self.operator_version == self.operator.version
+            && self.operator.disabled_at.is_none()
+    }
+
+    /// The channels in sight. The attested role decides whether those are all, not the answer of the database.
+    fn channels(self) -> Vec<i32> {
+        match self.operator.all_channels {
+            true => self.all.unwrap_or_default(),
+            false => self.operator.scope,
+        }
     }
 }
 
@@ -153,6 +163,9 @@ pub async fn begin(
 }
 
 /// The session of this token, if it has not ended and its operator is the same as at sign-in.
+///
+/// SQL only looks the row up: the owner of the database decides what `=` and `session` mean there (an operator in another
+/// schema, a view), and was signed in as somebody else when the hash was compared nowhere else.
 pub async fn find(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -171,15 +184,15 @@ pub async fn find(
     .await?;
     Ok(match row {
         None => Found::No,
-        Some(row) if !row.is_genuine(keyring) => Found::Forged,
-        Some(row) if !row.is_current() => Found::No,
+        Some(row) if row.token_hash != token_hash || !row.is_genuine(keyring) => Found::Forged,
+        Some(row) if !row.is_current(now) => Found::No,
         Some(row) => Found::Yes(Session {
             operator_id: row.operator.operator_id,
-            login: row.operator.login,
-            role: row.operator.role,
+            login: row.operator.login.clone(),
+            role: row.operator.role.clone(),
             all_channels: row.operator.all_channels,
-            channels: row.all.unwrap_or(row.operator.scope),
             last_seen_at: row.last_seen_at,
+            channels: row.channels(),
         }),
     })
 }
@@ -202,9 +215,10 @@ pub async fn alive(
     .await?;
     let alive = rows
         .into_iter()
-        .filter(|row| row.is_genuine(keyring) && row.is_current());
+        .filter(|row| row.is_genuine(keyring) && row.is_current(now));
     Ok(alive
         .filter_map(|row| row.token_hash.try_into().ok())
+        .filter(|hash| token_hashes.contains(hash))
         .collect())
 }
 
@@ -291,7 +305,7 @@ pub async fn setup_link_lives(
     .bind(now)
     .fetch_optional(conn)
     .await?;
-    Ok(setup_link(keyring, token_hash, row))
+    Ok(setup_link(keyring, token_hash, row, now))
 }
 
 /// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an operator.
@@ -316,20 +330,22 @@ pub async fn use_setup_link(
     .fetch_optional(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(setup_link(keyring, token_hash, row))
+    Ok(setup_link(keyring, token_hash, row, now))
 }
 
 fn setup_link(
     keyring: &Keyring,
     token_hash: &[u8],
     row: Option<(DateTime<Utc>, Vec<u8>)>,
+    now: DateTime<Utc>,
 ) -> Found<()> {
     match row {
         None => Found::No,
         Some((expires_at, mac))
-            if keyring
-                .attestation()
-                .verify(&setup_facts(token_hash, expires_at), &mac) =>
+            if expires_at > now
+                && keyring
+                    .attestation()
+                    .verify(&setup_facts(token_hash, expires_at), &mac) =>
         {
             Found::Yes(())
         }

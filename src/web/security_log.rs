@@ -94,6 +94,15 @@ impl Event {
         }
     }
 
+    /// How many are logged one by one within [`WINDOW`]. Of those that need a right password all are, as far as a person
+    /// could cause them: a sign-in must not be hidden behind others.
+    fn burst(self) -> u64 {
+        match self {
+            Self::SignedIn | Self::SignedOut | Self::SetupUsed => 1000,
+            _ => BURST,
+        }
+    }
+
     fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -124,9 +133,9 @@ impl Window {
     }
 
     /// How many were not logged, if the minute is over; then another begins.
-    fn close(&mut self, now: DateTime<Utc>) -> Option<u64> {
+    fn close(&mut self, now: DateTime<Utc>, burst: u64) -> Option<u64> {
         let is_over = self.is_over(now);
-        let more = self.count.saturating_sub(BURST);
+        let more = self.count.saturating_sub(burst);
         if is_over {
             *self = Self::default();
         }
@@ -147,10 +156,10 @@ impl SecurityLog {
         let (more, is_logged) = {
             let mut windows = self.windows();
             let window = &mut windows[event as usize];
-            let more = window.close(now);
+            let more = window.close(now, event.burst());
             window.began.get_or_insert(now);
             window.count += 1;
-            (more, window.count <= BURST)
+            (more, window.count <= event.burst())
         };
         if let Some(more) = more {
             summary(event, more);
@@ -170,7 +179,7 @@ impl SecurityLog {
     /// Logs the counts of minutes that are over.
     pub(super) fn summarize(&self, now: DateTime<Utc>) {
         for event in KINDS {
-            let more = self.windows()[event as usize].close(now);
+            let more = self.windows()[event as usize].close(now, event.burst());
             if let Some(more) = more {
                 summary(event, more);
             }
@@ -257,10 +266,10 @@ mod tests {
         assert_eq!(window(Event::SignInFailed).count, 25);
         assert_eq!(window(Event::SignedIn).count, 0, "kinds are apart");
         assert_eq!(
-            log.windows()[Event::SignInFailed as usize].close(at(59)),
+            log.windows()[Event::SignInFailed as usize].close(at(59), BURST),
             None
         );
-        let more = log.windows()[Event::SignInFailed as usize].close(at(60));
+        let more = log.windows()[Event::SignInFailed as usize].close(at(60), BURST);
         assert_eq!(more, Some(15));
         assert_eq!(window(Event::SignInFailed).count, 0);
     }

@@ -284,3 +284,52 @@ async fn rows_of_an_earlier_version_are_believed_once_they_are_accepted() {
         "the mark is in the keyring"
     );
 }
+
+/// The owner of the database decides what SQL means: a view that shows the asked hash to the condition, and the row of
+/// somebody else to us.
+#[tokio::test]
+async fn a_view_that_answers_with_another_session_opens_nothing() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    assert_eq!(admin.status("/erasures").await, 200);
+    writes(
+        &site,
+        "create sequence lie; grant all on lie to public;
+         create function lies(h bytea) returns bytea language plpgsql stable as $$ begin
+             if nextval('public.lie') % 2 = 1 then return sha256('attackers-own-words'); end if; return h; end $$;
+         alter table session rename to session_t;
+         create view session as select lies(token_hash) as token_hash, operator_id, operator_version, created_at,
+             last_seen_at, mac from session_t;
+         grant all on session to public",
+    )
+    .await;
+    let attacker = with_token(&site, &Token::claimed("attackers-own-words"));
+    for _ in 0..4 {
+        assert_eq!(attacker.status("/erasures").await, 303);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_stretches_time_or_scope_is_not_believed() {
+    let site = Site::new().await;
+    site.channel("other").await;
+    site.operator("keiko", "operator", Some(&["shop"])).await;
+    let keiko = site.visitor("keiko").await;
+    writes(
+        &site,
+        "create schema evil; grant usage on schema evil to public;
+         create function evil.gt(a timestamptz, b timestamptz) returns boolean language sql immutable as $$ select true $$;
+         create operator evil.> (leftarg = timestamptz, rightarg = timestamptz, function = evil.gt);
+         do $$ begin execute format('alter database %I set search_path = evil, pg_catalog, public', current_database()); end $$;
+         select pg_terminate_backend(pid) from pg_stat_activity
+             where pid <> pg_backend_pid() and datname = current_database()",
+    )
+    .await;
+    site.clock
+        .advance(std::time::Duration::from_secs(13 * 3600));
+    assert_eq!(
+        keiko.status("/conversations").await,
+        303,
+        "12 hours are over"
+    );
+}

@@ -286,7 +286,9 @@ fn an_export_goes_where_root_says_and_nothing_else_is_given_away() {
     let ended = home.run(&["erasures", "export", "--out", full.to_str().unwrap()]);
     assert!(!ended.success);
     assert!(
-        ended.said.contains("name a new directory"),
+        ended
+            .said
+            .contains("name a directory that is not there yet"),
         "{}",
         ended.said
     );

@@ -57,7 +57,7 @@ fn a_directory_that_is_used_otherwise_is_not_given_away() {
     assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
 
     // The output of a script that starts the service is no other use.
-    mode(&home.data(), 0o700);
+    mode(&home.data(), 0o711);
     fs::write(home.data().join("serve.log"), "").unwrap();
     let ended = home.run(&["operator", "list"]);
     assert!(ended.success, "{}", ended.said);

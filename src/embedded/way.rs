@@ -1,0 +1,141 @@
+//! The way to a directory that root is told to use, which may lead through places of lesser accounts.
+//!
+//! Root followed any link before: the owner of a directory above `DATA_DIR` could put a link to `/etc` in its place, and
+//! root gave that away with the archive.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf, absolute},
+};
+
+use super::Account;
+
+/// Links in one path at most, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// The path without links, and the account that owns a directory on the way to it (0: all are root's). The last parts may
+/// not exist yet.
+///
+/// # Errors
+/// A link on the way belongs to, or lies with, another account than root, or two accounts own parts of the way.
+pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
+    let mut left: VecDeque<OsString> = parts(&absolute(path)?);
+    let (mut at, mut owner, mut links) = (PathBuf::from("/"), 0, 0);
+    while let Some(part) = left.pop_front() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&part);
+        let found = match fs::symlink_metadata(&next) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                at = next;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if found.is_symlink() {
+            links += 1;
+            if owner != 0 || found.uid() != 0 || links > MAX_LINKS {
+                return Err(io::Error::other(format!(
+                    "{} is a link that another account than root can change: name the path without it",
+                    next.display()
+                )));
+            }
+            let target = fs::read_link(&next)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            for part in parts(&target).into_iter().rev() {
+                left.push_front(part);
+            }
+            continue;
+        }
+        // The last part is judged by its own owner.
+        if !left.is_empty() {
+            owner = owner_beyond(&next, &found, owner)?;
+        }
+        at = next;
+    }
+    Ok((at, owner))
+}
+
+/// The account by its user id.
+///
+/// # Errors
+/// It has no name.
+pub(super) fn account(uid: u32) -> io::Result<Account> {
+    Account::of_uid(uid).ok_or_else(|| io::Error::other(format!("user id {uid} has no name")))
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+fn owner_beyond(path: &Path, found: &fs::Metadata, owner: u32) -> io::Result<u32> {
+    let is_sticky = found.mode() & 0o1000 != 0;
+    let is_open = found.mode() & 0o022 != 0 && !is_sticky;
+    match found.uid() {
+        0 if is_open => Err(io::Error::other(format!(
+            "others may exchange directories in {}: take that away (chmod go-w), or name another",
+            path.display()
+        ))),
+        0 => Ok(owner),
+        uid if owner == 0 || owner == uid => Ok(uid),
+        _ => Err(io::Error::other(format!(
+            "{} lies in a directory of yet another account: name a path that root or one account owns",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_account_is_not_followed() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not root: no other account can be made the owner, not tested");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let [home, etc] = ["home", "etc"].map(|name| dir.join(name));
+        for made in [&home, &etc] {
+            fs::create_dir(made).unwrap();
+        }
+        chown(&home, Some(65534), Some(65534)).unwrap();
+        symlink(&etc, home.join("data")).unwrap();
+        symlink(&etc, dir.join("ours")).unwrap();
+        symlink(&etc, dir.join("theirs")).unwrap();
+        std::os::unix::fs::lchown(dir.join("theirs"), Some(65534), None).unwrap();
+
+        assert_eq!(
+            walked(&etc.join("new/er")).unwrap(),
+            (etc.join("new/er"), 0)
+        );
+        assert_eq!(walked(&dir.join("ours/x")).unwrap(), (etc.join("x"), 0));
+        let (path, owner) = walked(&home.join("mine")).unwrap();
+        assert_eq!((path, owner), (home.join("mine"), 65534));
+        for refused in [home.join("data"), home.join("data/x"), dir.join("theirs")] {
+            let said = walked(&refused).unwrap_err().to_string();
+            assert!(said.contains("is a link"), "{refused:?}: {said}");
+        }
+        fs::set_permissions(&etc, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(walked(&etc.join("x")).is_err());
+        fs::set_permissions(&etc, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(walked(&etc.join("x")).is_ok());
+    }
+}
