@@ -81,11 +81,13 @@ impl Embedded {
         service: Option<&Account>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
-        let data = DataDir::open(data_dir)?;
+        let mut data = DataDir::open(data_dir)?;
         let users = Users::open(&data)?;
         let others =
             || "  waiting for another process that starts or stops PostgreSQL …".to_owned();
         let turn = patience::patiently(say, others, users.turn()).await?;
+        // The process that had the turn before may have given it away.
+        data.look_again()?;
         let base = place::base(&data, elsewhere, service, say)?;
         let cluster = Cluster::open(base, service, Durability::Full, say).await?;
         let alone = users.none();

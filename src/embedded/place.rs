@@ -99,6 +99,16 @@ impl DataDir {
         self.owner
     }
 
+    /// Finds out anew who owns it.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub(super) fn look_again(&mut self) -> Result<(), EmbeddedError> {
+        let stat = fstat(&self.handle).map_err(io::Error::from);
+        self.owner = stat.map_err(EmbeddedError::file(&self.path))?.st_uid;
+        Ok(())
+    }
+
     /// Does `work` as the owner, if this process is root and the owner is not.
     pub(super) fn act<T: Send>(
         &self,

@@ -7,13 +7,14 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use uuid::Uuid;
 
 use super::password::{self, Memory, Verdict};
 
 /// Places of each of the two queues.
 const PLACES: usize = 32;
-/// Places of strangers that one wide network may have: /16, or /48 of IPv6.
-const PLACES_OF_NETWORK: usize = 4;
+/// Places that one wide network of strangers (/16, or /48 of IPv6) may have, or one operator.
+const PLACES_OF_ONE: usize = 4;
 
 /// Whose places a sign-in takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(super) struct Gate {
     strangers_turn: Semaphore,
     known: Semaphore,
     strangers: Semaphore,
-    networks: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<HashMap<Holder, usize>>,
 }
 
 impl Default for Gate {
@@ -43,26 +44,34 @@ impl Default for Gate {
             strangers_turn: Semaphore::new(1),
             known: Semaphore::new(PLACES),
             strangers: Semaphore::new(PLACES),
-            networks: Mutex::default(),
+            taken: Mutex::default(),
         }
     }
+}
+
+/// Who may have [`PLACES_OF_ONE`]. An operator who signs in again and again, with the right password, would otherwise keep
+/// the known devices of all others out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    Network(IpAddr),
+    Operator(Uuid),
 }
 
 /// A place in a queue; given back when dropped.
 struct QueuePlace<'a> {
     gate: &'a Gate,
-    network: Option<IpAddr>,
+    holder: Option<Holder>,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        if let Some(network) = self.network {
-            let mut networks = self.gate.networks();
-            if let Some(places) = networks.get_mut(&network) {
+        if let Some(holder) = self.holder {
+            let mut taken = self.gate.taken();
+            if let Some(places) = taken.get_mut(&holder) {
                 *places -= 1;
                 if *places == 0 {
-                    networks.remove(&network);
+                    taken.remove(&holder);
                 }
             }
         }
@@ -77,27 +86,29 @@ impl Gate {
         password: String,
     ) -> Option<Result<String, password::Error>> {
         let work = move |memory: &mut Memory| password::hash_in(memory, &password);
-        self.run(queue, work).await
+        self.run(queue, None, work).await
     }
 
-    /// Verifies a password, in its turn; `None` if too many wait already. Without a hash it takes as long.
+    /// Verifies a password of `operator`, in its turn; `None` if too many wait already. Without a hash it takes as long.
     pub(super) async fn verify(
         &self,
         queue: Queue,
+        operator: Option<Uuid>,
         password: String,
         phc: Option<String>,
     ) -> Option<Verdict> {
         let work =
             move |memory: &mut Memory| password::verify_in(memory, &password, phc.as_deref());
-        self.run(queue, work).await
+        self.run(queue, operator, work).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
         queue: Queue,
+        operator: Option<Uuid>,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Option<T> {
-        let _place = self.place(queue)?;
+        let _place = self.place(queue, operator)?;
         let _turn = match queue {
             Queue::Known => None,
             Queue::Strangers(_) => Some(self.strangers_turn.acquire().await.ok()?),
@@ -110,30 +121,30 @@ impl Gate {
         done.await.ok()
     }
 
-    fn place(&self, queue: Queue) -> Option<QueuePlace<'_>> {
-        let (places, network) = match queue {
-            Queue::Known => (&self.known, None),
-            Queue::Strangers(network) => (&self.strangers, network),
+    fn place(&self, queue: Queue, operator: Option<Uuid>) -> Option<QueuePlace<'_>> {
+        let (places, holder) = match queue {
+            Queue::Known => (&self.known, operator.map(Holder::Operator)),
+            Queue::Strangers(network) => (&self.strangers, network.map(Holder::Network)),
         };
         let permit = places.try_acquire().ok()?;
-        if let Some(network) = network {
-            let mut networks = self.networks();
-            // Never left at zero: an entry is there while somebody of the network waits.
-            let taken = networks.entry(network).or_default();
-            if *taken >= PLACES_OF_NETWORK {
+        if let Some(holder) = holder {
+            let mut all = self.taken();
+            // Never left at zero: an entry is there while somebody waits.
+            let taken = all.entry(holder).or_default();
+            if *taken >= PLACES_OF_ONE {
                 return None;
             }
             *taken += 1;
         }
         Some(QueuePlace {
             gate: self,
-            network,
+            holder,
             _permit: permit,
         })
     }
 
-    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,7 +158,7 @@ mod tests {
     async fn a_full_queue_of_strangers_turns_strangers_away_and_nobody_who_is_known() {
         let gate = Gate::default();
         let held = gate.strangers.acquire_many(PLACES as u32).await;
-        let verify = async |queue| gate.verify(queue, String::new(), None).await;
+        let verify = async |queue| gate.verify(queue, None, String::new(), None).await;
         assert!(verify(Queue::Strangers(None)).await.is_none());
         assert_eq!(verify(Queue::Known).await, Some(Verdict::Wrong));
         drop(held);
@@ -160,15 +171,26 @@ mod tests {
     #[tokio::test]
     async fn one_wide_network_takes_four_places_and_gives_them_back() {
         let gate = Gate::default();
-        let places: Vec<_> = (0..PLACES_OF_NETWORK)
-            .map(|_| gate.place(Queue::Strangers(NET)).expect("a place"))
+        let places: Vec<_> = (0..PLACES_OF_ONE)
+            .map(|_| gate.place(Queue::Strangers(NET), None).expect("a place"))
             .collect();
-        assert!(gate.place(Queue::Strangers(NET)).is_none());
+        assert!(gate.place(Queue::Strangers(NET), None).is_none());
         let other = Some(IpAddr::from([198, 51, 0, 0]));
-        assert!(gate.place(Queue::Strangers(other)).is_some());
+        assert!(gate.place(Queue::Strangers(other), None).is_some());
         drop(places);
-        assert!(gate.place(Queue::Strangers(NET)).is_some());
-        assert!(gate.networks().is_empty(), "nothing is remembered");
+        assert!(gate.place(Queue::Strangers(NET), None).is_some());
+        assert!(gate.taken().is_empty(), "nothing is remembered");
+    }
+
+    #[tokio::test]
+    async fn one_operator_leaves_places_to_the_known_devices_of_others() {
+        let gate = Gate::default();
+        let [otto, mika] = [1, 2].map(|id| Some(Uuid::from_u128(id)));
+        let places: Vec<_> = (0..PLACES)
+            .filter_map(|_| gate.place(Queue::Known, otto))
+            .collect();
+        assert_eq!(places.len(), PLACES_OF_ONE);
+        assert!(gate.place(Queue::Known, mika).is_some());
     }
 
     #[tokio::test]
@@ -180,7 +202,7 @@ mod tests {
             let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
             tokio::spawn(async move {
                 let note = move |_: &mut Memory| order.lock().unwrap().push(name);
-                gate.run(queue, note).await
+                gate.run(queue, None, note).await
             })
         };
         let mut waiting = vec![];

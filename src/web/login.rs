@@ -147,7 +147,8 @@ async fn verify(
     let queue = shared.throttle.admit(&name, asker, now);
     let queue = queue.map_err(Error::TooMany)?;
     let phc = operator.as_ref().map(|known| known.password_hash.clone());
-    let Some(verdict) = shared.gate.verify(queue, password, phc).await else {
+    let id = operator.as_ref().map(|known| known.id);
+    let Some(verdict) = shared.gate.verify(queue, id, password, phc).await else {
         shared.throttle.give_back(&name, asker, queue);
         return Err(Error::TooMany(1));
     };

@@ -314,3 +314,18 @@ fn an_ordinary_user_runs_an_archive_of_their_own() {
         assert_eq!(home.postmaster(), None);
     }
 }
+
+#[test]
+fn a_command_beside_a_first_start_waits_for_its_turn() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    let ended = home.run(&["operator", "list"]);
+    assert!(ended.success, "{}", ended.said);
+    serve.says("Dashboard: ");
+    assert!(serve.stop());
+}
