@@ -64,25 +64,21 @@ impl SecretKey {
     /// # Errors
     /// The file is there already, or cannot be made.
     pub fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, Error> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        // Whole before it has its name: of two processes that start at once, the later reads what the other has made.
+        let mut file = tempfile::Builder::new()
+            .prefix(".secret-key-")
+            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
         let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-        let mut written = || {
-            if let Some((uid, gid)) = owner {
-                fchown(&file, Some(uid), Some(gid))?;
-            }
-            file.write_all(bytes.as_slice())?;
-            file.sync_all()?;
-            sync_parent(path)
-        };
-        if let Err(error) = written() {
-            // Half a key would be in the way of a whole one.
-            let _ = fs::remove_file(path);
-            return Err(error.into());
+        if let Some((uid, gid)) = owner {
+            fchown(file.as_file(), Some(uid), Some(gid))?;
         }
+        file.write_all(bytes.as_slice())?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_parent(path)?;
         Ok(Self(bytes))
     }
 

@@ -152,7 +152,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
             .mode(0o700)
             .create(parent)?;
     }
-    let part = path.with_extension("part");
+    // Two processes that start at once write the same mark; each has a file of its own until the rename.
+    let part = path.with_extension(format!("{:08x}.part", rand::random::<u32>()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
