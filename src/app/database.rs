@@ -124,6 +124,8 @@ async fn grant(db: &mut PgConnection) -> sqlx::Result<()> {
     // One transaction: there is no moment in which the ledger could be changed.
     sqlx::raw_sql(
         "do $$ begin
+             -- Two processes that start at once would change the same rows of the catalog (XX000).
+             perform pg_advisory_xact_lock(hashtextextended('line-chat-archive: grant', 0));
              if exists (select from pg_roles where rolname = 'line_chat_archive_app') then
                  grant select, insert, update, delete on all tables in schema public to line_chat_archive_app;
                  grant usage, select on all sequences in schema public to line_chat_archive_app;
