@@ -1,5 +1,5 @@
 //! What strangers can do to the door: 8,000 slow connections, gzip bombs, failed sign-ins and unread pipelines at once,
-//! while signed webhooks come, each on a connection of its own. `docs/benchmarks.md` says how to read what it prints.
+//! while signed webhooks come, each on a connection of its own. Fails where the door, or its memory, leaves the bounds below.
 
 mod attacks;
 #[path = "../webhooks/bodies.rs"]
