@@ -1,4 +1,4 @@
-//! What strangers do, all at once, each for as long as it is allowed to.
+//! The attacks of strangers, all at once, each for as long as the service lets it.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ const UNREAD: usize = 100;
 /// Between two bytes of a slow connection.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// What was done.
+/// Counts of the attacks and their answers.
 #[derive(Default)]
 pub struct Tally {
     slow: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What strangers can do to the door: 8,000 slow connections, gzip bombs, failed sign-ins and unread pipelines at once,
+//! Measures the door beside strangers: 8,000 slow connections, gzip bombs, failed sign-ins and unread pipelines at once,
 //! while signed webhooks come, each on a connection of its own. Fails where the door, or its memory, leaves the bounds below.
 
 mod attacks;
@@ -121,7 +121,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     service.stop()
 }
 
-/// What came of the webhooks.
+/// Latencies and refusals of the webhooks.
 #[derive(Default)]
 struct Outcome {
     refused: usize,

@@ -172,7 +172,7 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
 /// The number of a channel that is not removed.
 ///
 /// # Errors
-/// There is none of this slug, or its row was not written by this program.
+/// No channel has this slug, or its row was not written by this program.
 pub(super) async fn find(
     db: &mut PgConnection,
     keyring: &Keyring,

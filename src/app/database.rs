@@ -47,7 +47,7 @@ impl Database {
     /// says: PostgreSQL runs by then.
     ///
     /// # Errors
-    /// There is none, and none could be made; or the account that takes root's place could not use the archive.
+    /// No database exists and none could be made, or the account that takes root's place cannot use the archive.
     pub async fn find(places: &Places) -> anyhow::Result<Self> {
         let say = |line: &str| tracing::info!("{line}");
         let (options, embedded) = match &places.database_url {

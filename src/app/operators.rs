@@ -87,7 +87,7 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
 /// Disables an operator and ends their sessions.
 ///
 /// # Errors
-/// There is none of this login, or the database or the secret key cannot be used.
+/// No operator has this login, or the database or the secret key cannot be used.
 pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
@@ -103,7 +103,7 @@ pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow
 /// Sets a new password and ends the operator's sessions.
 ///
 /// # Errors
-/// There is none of this login, the password is too short, or the database or the secret key cannot be used.
+/// No operator has this login, the password is too short, or the database or the secret key cannot be used.
 pub async fn reset_password(
     places: &Places,
     login: &str,

@@ -129,7 +129,7 @@ pub fn give_up_root(places: &Places) -> anyhow::Result<()> {
     for (setting, path, wanted) in used(places) {
         let there = path.ancestors().find(|path| !is_absent(path));
         let there = there.unwrap_or(Path::new("/"));
-        // What is not there will be made: the directory above it has to be writable.
+        // A missing path will be made, so the directory above it has to be writable.
         let wanted = match there == path {
             true => wanted,
             false => Access::WRITE_OK | Access::EXEC_OK,

@@ -79,7 +79,7 @@ pub enum EmbeddedError {
         /// The directory's owner.
         owner: String,
     },
-    /// What root's group may do is too much for the service.
+    /// The account has the rights of root's group, which the service must not have.
     #[error("the primary group of {0} is root's: set RUN_AS to another account")]
     GroupOfRoot(String),
     /// Root could not be given up.

@@ -1,5 +1,5 @@
 //! Files inside PostgreSQL's directory. The account that it belongs to can put anything there, so each operation is done
-//! as that account, nothing waits for a FIFO, and no more is read than fits.
+//! as that account, a FIFO blocks nothing, and reads are bounded.
 
 use std::{
     fs::{self, File},

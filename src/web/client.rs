@@ -76,7 +76,7 @@ impl Proxies {
             .iter()
             .flat_map(|value| value.split(','))
             .all(|hop| address(hop).is_some());
-        let believed = |ip: IpAddr| self.0.iter().any(|network| network.contains(&ip));
+        let believed = |ip: IpAddr| self.trusts(ip);
         let passed_on = !said.is_empty();
         (!passed_on || (readable && believed(peer.to_canonical())))
             && self.client(peer, said).is_loopback()
@@ -85,7 +85,7 @@ impl Proxies {
     /// What a proxy that is believed says of the scheme its client came by; `None` if none says anything.
     pub(super) fn says_https(&self, request: &HttpRequest) -> Option<bool> {
         let peer = request.peer_addr()?.ip().to_canonical();
-        let believed = self.0.iter().any(|network| network.contains(&peer));
+        let believed = self.trusts(peer);
         let said = request.headers().get("x-forwarded-proto");
         let said = said.filter(|_| believed)?.to_str().ok()?;
         Some(said.trim().eq_ignore_ascii_case("https"))
