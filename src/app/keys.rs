@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::privileges;
 use crate::{
     config::Places,
+    embedded,
     ledger::Signer,
     objects::{self, Objects},
     records::{attest, installation, keys},
@@ -108,6 +109,13 @@ pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<(
     let owner = account
         .as_ref()
         .map(|account| (account.uid(), account.gid()));
+    // Root makes no file where another account leads it.
+    let path = &match &account {
+        Some(account) => {
+            embedded::for_new_file(path, account).with_context(|| format!("{}", path.display()))?
+        }
+        None => path.to_owned(),
+    };
     match SecretKey::make(path, owner) {
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already, and was not touched", path.display())

@@ -37,6 +37,7 @@ pub use lock::DataDirLock;
 use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use scratch::Scratch;
+pub use way::for_new_file;
 
 /// The database every command works on.
 const DATABASE: &str = "archive";

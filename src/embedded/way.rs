@@ -64,6 +64,29 @@ pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
     Ok((at, owner))
 }
 
+/// The path of a new file, its directory without links, where root makes it for `account`.
+///
+/// # Errors
+/// A link on the way that another account than root can change, or a directory of a third account.
+pub fn for_new_file(path: &Path, account: &Account) -> io::Result<PathBuf> {
+    let path = absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("this names no file"));
+    };
+    let way = walked(&parent.join("."))?;
+    let owner = fs::symlink_metadata(&way.0).map_or(way.1, |found| found.uid());
+    match [way.1, owner]
+        .iter()
+        .all(|uid| [0, account.uid()].contains(uid))
+    {
+        true => Ok(way.0.join(name)),
+        false => Err(io::Error::other(format!(
+            "it lies in a directory of another account than root and {}: name another",
+            account.name()
+        ))),
+    }
+}
+
 /// The account by its user id.
 ///
 /// # Errors
@@ -137,5 +160,19 @@ mod tests {
         assert!(walked(&etc.join("x")).is_err());
         fs::set_permissions(&etc, fs::Permissions::from_mode(0o1777)).unwrap();
         assert!(walked(&etc.join("x")).is_ok());
+
+        // The name of a new file is not followed, its directory is.
+        let [nobody, daemon] = [65534, 1].map(|uid| account(uid).unwrap());
+        for new in [dir.join("ours"), dir.join("theirs"), home.join("key")] {
+            assert_eq!(for_new_file(&new, &nobody).unwrap(), new);
+        }
+        let new = for_new_file(&dir.join("ours/key"), &nobody).unwrap();
+        assert_eq!(new, etc.join("key"));
+        for refused in [home.join("data/key"), dir.join("theirs/key")] {
+            let said = for_new_file(&refused, &nobody).unwrap_err().to_string();
+            assert!(said.contains("is a link"), "{refused:?}: {said}");
+        }
+        let said = for_new_file(&home.join("key"), &daemon).unwrap_err();
+        assert!(said.to_string().contains(daemon.name()), "{said}");
     }
 }

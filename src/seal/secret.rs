@@ -52,6 +52,10 @@ impl SecretKey {
     /// # Errors
     /// As [`SecretKey::load`], or the file cannot be made.
     pub fn load_or_make(path: &Path) -> Result<Self, Error> {
+        // Looked for first: where the file is there, its directory need not be writable for this process.
+        if path.try_exists()? {
+            return Self::load(path);
+        }
         match Self::make(path, None) {
             Err(Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
             made => made,

@@ -1,12 +1,18 @@
 //! What went wrong, in words for the person who sees it. The cause goes to the log, under the id the page shows.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+};
 
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
 use askama::Template;
+use chrono::Utc;
+
+use super::security_log::Window;
 
 /// Everything a page can fail with.
 #[derive(thiserror::Error, Debug)]
@@ -156,6 +162,32 @@ fn wait(seconds: i64) -> String {
     }
 }
 
+/// Failed pages that are logged one by one within a minute: strangers can ask for pages while the database is away.
+const FAILED_BURST: u64 = 60;
+static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
+
+impl Error {
+    fn log(&self, id: &str, status: StatusCode) {
+        let (cause, sqlstate) = match self {
+            Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),
+            Self::Database(sqlstate) => (None, Some(sqlstate)),
+            _ => {
+                tracing::debug!(id, status = status.as_u16(), "a page was refused");
+                return;
+            }
+        };
+        let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_logged, more) = failed.count(Utc::now(), FAILED_BURST);
+        drop(failed);
+        if let Some(more) = more {
+            tracing::error!(more, "pages failed (more within a minute)");
+        }
+        if is_logged {
+            tracing::error!(id, cause, sqlstate, "a page failed");
+        }
+    }
+}
+
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -181,13 +213,7 @@ impl ResponseError for Error {
                 .finish();
         }
         let id = format!("{:08x}", rand::random::<u32>());
-        match self {
-            Self::Unavailable(cause) | Self::Internal(cause) => {
-                tracing::error!(id, cause, "a page failed");
-            }
-            Self::Database(sqlstate) => tracing::error!(id, sqlstate, "a page failed"),
-            _ => tracing::debug!(id, status = status.as_u16(), "a page was refused"),
-        }
+        self.log(&id, status);
         match self {
             Self::TooMany(seconds) => {
                 response.insert_header((header::RETRY_AFTER, *seconds));

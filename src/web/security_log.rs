@@ -89,7 +89,7 @@ impl Event {
             Self::SessionEnded => "a stream or download was cut: its session has ended",
             Self::SetupUsed => "the setup link was used: the first operator was made",
             Self::ForgedRow => {
-                "a row of an operator, session or setup link was not written by this program: ignored"
+                "a row of an operator, session or setup link was not written by this program: ignored; the command attest lists such operators"
             }
         }
     }
@@ -121,12 +121,26 @@ pub struct SecurityLog(Mutex<[Window; KINDS.len()]>);
 
 /// What was noted of one kind since `began`.
 #[derive(Clone, Copy, Default)]
-struct Window {
+pub(super) struct Window {
     began: Option<DateTime<Utc>>,
     count: u64,
 }
 
 impl Window {
+    pub(super) const NEW: Self = Self {
+        began: None,
+        count: 0,
+    };
+
+    /// Counts one. Whether it is among the first `burst` of its minute, which are logged, and how many of a minute that
+    /// is over were not.
+    pub(super) fn count(&mut self, now: DateTime<Utc>, burst: u64) -> (bool, Option<u64>) {
+        let more = self.close(now, burst);
+        self.began.get_or_insert(now);
+        self.count += 1;
+        (self.count <= burst, more)
+    }
+
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.began
             .is_none_or(|began| now - began >= WINDOW || now < began)
@@ -153,14 +167,7 @@ impl SecurityLog {
         from: Option<IpAddr>,
         now: DateTime<Utc>,
     ) {
-        let (more, is_logged) = {
-            let mut windows = self.windows();
-            let window = &mut windows[event as usize];
-            let more = window.close(now, event.burst());
-            window.began.get_or_insert(now);
-            window.count += 1;
-            (more, window.count <= event.burst())
-        };
+        let (is_logged, more) = self.windows()[event as usize].count(now, event.burst());
         if let Some(more) = more {
             summary(event, more);
         }

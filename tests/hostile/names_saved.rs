@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use line_chat_archive::fake_line::Event;
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
     memory, names,
     world::{PATIENCE, World},
 };
+
+/// Files that each person sends: as many as a page shows.
+const PER_PERSON: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_is_text_on_the_page_a_word_in_the_header_and_harmless_on_the_disk() {
@@ -24,7 +27,7 @@ async fn saved(world: &World) -> anyhow::Result<()> {
     let names = names::all();
     ensure!(names.len() >= 1_000, "{}", names.len());
     let mut of = HashMap::new();
-    for (n, some) in names.chunks(50).enumerate() {
+    for (n, some) in names.chunks(PER_PERSON).enumerate() {
         let person = world.shop.user(&format!("Person {n}"));
         let events: Vec<Event> = some
             .iter()
@@ -71,6 +74,11 @@ async fn saved(world: &World) -> anyhow::Result<()> {
             [tile.querySelector('p').children.length, tile.querySelector('bdi').textContent, tile.pathname])";
         let tiles = browser.wait_until(tiles, PATIENCE).await?;
         let found: Vec<(usize, String, String)> = serde_json::from_value(tiles)?;
+        if found.len() != PER_PERSON {
+            let is = "[document.readyState, document.documentElement.outerHTML.length, document.body.innerText]";
+            let is = browser.eval(is).await?;
+            bail!("{} files of {PER_PERSON} are shown: {is}", found.len());
+        }
         for (children, text, path) in found {
             let id = path.trim_start_matches("/attachments/");
             let (_, message) = attachments

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use crate::world::{Home, account, is_root, mode};
+use crate::world::{Home, Running, account, is_root, mode};
 
 #[test]
 fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {
@@ -51,4 +51,18 @@ fn a_key_that_others_can_open_keeps_the_service_from_starting() {
             assert!(ended.said.contains(word), "{bits:o}: {}", ended.said);
         }
     }
+}
+
+#[test]
+fn a_key_in_a_directory_that_the_service_cannot_write_serves() {
+    let home = Home::new();
+    let path = home.dir.path().join("its.key");
+    assert!(home.run(&["keys", "new", path.to_str().unwrap()]).success);
+    let mut serve = home.program();
+    serve.env("SECRET_KEY_FILE", &path);
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("Dashboard: ");
+    assert!(!home.data().join("secret.key").exists());
+    assert!(serve.stop());
 }
