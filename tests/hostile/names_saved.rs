@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use line_chat_archive::fake_line::Event;
 
 use crate::{
@@ -74,11 +74,11 @@ async fn saved(world: &World) -> anyhow::Result<()> {
             [tile.querySelector('p').children.length, tile.querySelector('bdi').textContent, tile.pathname])";
         let tiles = browser.wait_until(tiles, PATIENCE).await?;
         let found: Vec<(usize, String, String)> = serde_json::from_value(tiles)?;
-        if found.len() != PER_PERSON {
-            let is = "[document.readyState, document.documentElement.outerHTML.length, document.body.innerText]";
-            let is = browser.eval(is).await?;
-            bail!("{} files of {PER_PERSON} are shown: {is}", found.len());
-        }
+        let shown_here = found.len();
+        ensure!(
+            shown_here == PER_PERSON,
+            "{shown_here} of {PER_PERSON} are shown at {page}"
+        );
         for (children, text, path) in found {
             let id = path.trim_start_matches("/attachments/");
             let (_, message) = attachments

@@ -105,7 +105,10 @@ impl Browser {
 
     /// Goes to `url`, and waits until it and all it needs is loaded.
     pub async fn goto(&self, url: &str) -> Result<()> {
-        self.post("/url", json!({ "url": url })).await.map(drop)
+        self.post("/url", json!({ "url": url })).await?;
+        // On a busy machine the driver comes back while the page is still being read: 10 files of 50 were seen.
+        let read = "document.readyState === 'complete'";
+        self.wait_until(read, LONGEST).await.map(drop)
     }
 
     /// Opens another tab, with the same cookies, and brings it to the front. Gives the name of the one before and its
