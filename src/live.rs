@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use sha2::{Digest, Sha256};
 use sqlx::{
     PgPool,
     postgres::{PgListener, PgPoolOptions},
@@ -42,13 +43,21 @@ pub enum Change {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     /// Differs between processes, so that no mark of another one is taken for ours.
-    boot: u32,
+    boot: [u8; 16],
     count: u64,
 }
 
+/// What browsers see: a hash, and `0` until the database is heard. The count would tell an operator how often something
+/// changes in channels that are out of sight.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{}", self.boot, self.count)
+        let hash = Sha256::new()
+            .chain_update(self.boot)
+            .chain_update(self.count.to_be_bytes());
+        for byte in &hash.finalize()[..8] {
+            write!(f, "{byte:02x}")?;
+        }
+        write!(f, "-{}", u8::from(self.count > 0))
     }
 }
 
@@ -179,6 +188,20 @@ fn read(payload: &str) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_its_own_and_does_not_say_how_much_has_changed() {
+        let boot = [7; 16];
+        let text = |count| Mark { boot, count }.to_string();
+        let marks: Vec<String> = (1..100).map(text).collect();
+        for (n, mark) in marks.iter().enumerate() {
+            assert!(mark.len() == 18 && mark.ends_with("-1"), "{mark}");
+            assert!(!marks[..n].contains(mark));
+        }
+        assert_ne!(marks[0][..12], marks[1][..12]);
+        assert!(text(0).ends_with("-0"));
+        assert_eq!(text(7), text(7));
+    }
 
     #[test]
     fn a_payload_is_a_list_of_ids_or_anything() {

@@ -271,7 +271,7 @@ fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
     reason = "this is what a person asked for, not a log"
 )]
 fn say(line: &str) {
-    println!("{line}");
+    println!("{}", app::printable(line));
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

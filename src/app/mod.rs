@@ -9,7 +9,10 @@ pub mod erasures;
 pub mod failure;
 pub mod keys;
 pub mod operators;
+mod printable;
 pub mod privileges;
 pub mod serve;
 pub mod service;
 pub mod trace;
+
+pub use printable::printable;

@@ -4,23 +4,21 @@
 //! the first byte. If something in it is erased while it is made, its end finds that it is not wanted any more; then its
 //! object is taken away, and another one is made.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod out;
 
-use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use std::{io, time::Duration};
+
+use chrono::TimeDelta;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions, write::StreamWriter};
+use zip::ZipWriter;
 
+use self::out::{Out, Pipe};
 use crate::{
     clock::Clock,
-    objects::{self, ObjectKey, Objects, Writer},
+    objects::{self, ObjectKey, Objects},
     records::{
         exports::{self, Item},
         keys, objects as rows,
@@ -62,6 +60,19 @@ pub enum Error {
     Withdrawn,
 }
 
+impl Error {
+    /// True if a file can be read no more, and no other attempt will change that.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Objects(error) => {
+                matches!(error, objects::Error::NotFound | objects::Error::Corrupt)
+            }
+            Self::Keyring(error) => error.is_final(),
+            _ => false,
+        }
+    }
+}
+
 impl From<zip::result::ZipError> for Error {
     fn from(_: zip::result::ZipError) -> Self {
         Self::Zip
@@ -97,22 +108,24 @@ impl Exports {
     /// Makes the exports that are asked for, and ends those whose time is over. Returns how many.
     ///
     /// # Errors
-    /// The first one; that export is made anew another time.
+    /// The first one, after all others were tried: a bucket that fails for one person's file keeps nobody else waiting.
+    /// That export is made anew another time.
     pub async fn work(&self) -> Result<usize, Error> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         let over = exports::expire(&mut conn, now - KEPT, now).await?;
         let tasks = exports::due(&mut conn).await?;
         drop(conn);
-        let mut done = usize::try_from(over).unwrap_or(usize::MAX);
+        let (mut done, mut failed) = (usize::try_from(over).unwrap_or(usize::MAX), None);
         for task in tasks {
             done += 1;
             match self.make(&task).await {
                 Ok(()) | Err(Error::Withdrawn) => {}
-                Err(error) => return Err(error),
+                Err(error @ Error::Database(_)) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(done)
+        failed.map_or(Ok(done), Err)
     }
 
     async fn make(&self, task: &Task) -> Result<(), Error> {
@@ -150,8 +163,18 @@ impl Exports {
             renewed: now,
         };
         let media = self.data(task, &mut file).await?;
+        let mut missing = vec![];
         for (name, object) in media {
-            self.media(&name, &object, &mut file).await?;
+            match self.media(&name, &object, &mut file).await {
+                Err(error) if error.is_final() => missing.push(name),
+                done => done?,
+            }
+        }
+        if !missing.is_empty() {
+            file.begin("missing.txt")?;
+            let list = missing.join("\n");
+            let text = format!("These files could not be read, or not to their end:\n{list}\n");
+            file.put(text.as_bytes()).await?;
         }
         file.finish().await?;
 
@@ -194,38 +217,28 @@ impl Exports {
             if events {
                 file.put(b"],\n\"events\":[").await?;
             }
-            let (mut from, mut first) = ((Uuid::nil(), DateTime::UNIX_EPOCH), true);
-            let mut seen: Vec<Uuid> = vec![];
+            let (mut from, mut first) = (subjects::START, true);
             loop {
                 let found = match events {
                     false => subjects::messages(&mut conn, task, until, from, MANY).await?,
                     true => subjects::events(&mut conn, task, until, from, MANY).await?,
                 };
-                // Those at the very time where the last page ended come again.
+                let Some(last) = found.last() else {
+                    break;
+                };
+                from = last.end();
                 let ids: Vec<Uuid> = found.iter().map(|one| one.id).collect();
-                let new: Vec<Uuid> = ids
-                    .iter()
-                    .filter(|id| !seen.contains(id))
-                    .copied()
-                    .collect();
-                for (item, value) in self.items(&mut conn, &new, events).await? {
+                for (item, value) in self.items(&mut conn, &ids, events).await? {
                     file.put(if first { b"\n" } else { b",\n" }).await?;
                     first = false;
                     let mut value = value;
-                    if let Some(object) = item.original_key {
-                        let name = name(&item.kind, &item.line_id);
+                    if let Some(object) = &item.original_key {
+                        let name = name(&item);
                         value["file"] = json!(name);
-                        media.push((name, object));
+                        media.push((name, object.clone()));
                     }
                     file.put(value.to_string().as_bytes()).await?;
                 }
-                match found.last() {
-                    Some(last) if !new.is_empty() => {
-                        from = (last.conversation_id, last.occurred_at)
-                    }
-                    _ => break,
-                }
-                seen = ids;
             }
         }
         file.put(b"]}\n").await?;
@@ -296,80 +309,6 @@ impl Exports {
     }
 }
 
-/// An export on its way into the bucket.
-struct Out<'a> {
-    exports: &'a Exports,
-    key: ObjectKey,
-    zip: ZipWriter<StreamWriter<Pipe>>,
-    pipe: Pipe,
-    sealer: Sealer,
-    writer: Writer,
-    renewed: DateTime<Utc>,
-}
-
-impl Out<'_> {
-    fn begin(&mut self, name: &str) -> Result<(), Error> {
-        // Media is compressed as it is.
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .large_file(true);
-        Ok(self.zip.start_file(name, options)?)
-    }
-
-    async fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.zip.write_all(bytes)?;
-        self.flush().await
-    }
-
-    async fn flush(&mut self) -> Result<(), Error> {
-        let now = self.exports.clock.now();
-        if now >= self.renewed + RENEW {
-            let mut conn = self.exports.pool.acquire().await?;
-            if !rows::renew(&mut conn, self.key, now + LEASE).await? {
-                return Err(Error::Withdrawn);
-            }
-            self.renewed = now;
-        }
-        let sealed = self.sealer.push(&self.pipe.take())?;
-        match sealed.is_empty() {
-            true => Ok(()),
-            false => Ok(self.writer.write(sealed).await?),
-        }
-    }
-
-    async fn finish(mut self) -> Result<(), Error> {
-        self.zip.finish()?;
-        let rest: Bytes = self.sealer.push(&self.pipe.take())?;
-        if !rest.is_empty() {
-            self.writer.write(rest).await?;
-        }
-        self.writer.write(self.sealer.finish()?).await?;
-        Ok(self.writer.finish().await?)
-    }
-}
-
-/// What the zip has written and nobody has taken yet.
-#[derive(Clone, Default)]
-struct Pipe(Arc<Mutex<Vec<u8>>>);
-
-impl Pipe {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// JSON as it is; what is none, as text; what cannot be opened any more, as nothing.
 fn document(bytes: Option<&[u8]>) -> Value {
     bytes.map_or(Value::Null, |bytes| {
@@ -378,14 +317,65 @@ fn document(bytes: Option<&[u8]>) -> Value {
     })
 }
 
-/// LINE's ids are digits, but nobody has promised it.
-fn name(kind: &str, id: &str) -> String {
-    let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
-    let ending = match kind {
+/// Under LINE's id. LINE's are digits, but nobody has promised it, and who has a channel's secret chooses: any other goes
+/// under our own id, so that no two files have one name, which a zip refuses.
+fn name(item: &Item) -> String {
+    let id = &item.line_id;
+    let is_lines = (1..=40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
+    let id = match is_lines {
+        true => id.clone(),
+        false => item.id.to_string(),
+    };
+    let ending = match &*item.kind {
         "image" => "jpg",
         "video" => "mp4",
         "audio" => "m4a",
         _ => "bin",
     };
     format!("media/{id}.{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    /// Two entries of one name cannot be in a zip, and a channel's secret is enough to choose ids.
+    #[test]
+    fn no_two_files_of_an_export_have_one_name() {
+        let long = "1".repeat(70_000);
+        let ids = [
+            "468789577898262530",
+            "4687-89577898262530",
+            "picture",
+            "",
+            "-",
+            "１",
+            "a",
+            "A",
+            &long,
+        ];
+        let names = (0..).zip(ids).map(|(n, id)| {
+            let item = Item {
+                id: Uuid::from_u128(n),
+                line_id: id.to_owned(),
+                kind: "image".to_owned(),
+                occurred_at: DateTime::UNIX_EPOCH,
+                received_at: DateTime::UNIX_EPOCH,
+                place: "user".to_owned(),
+                source_id: String::new(),
+                original_key: None,
+                content: None,
+            };
+            name(&item).to_ascii_lowercase()
+        });
+        let mut names: Vec<_> = names.collect();
+        assert_eq!(names[0], "media/468789577898262530.jpg");
+        assert!(names.iter().all(|name| name.len() < 100));
+        names.push("media/picture.jpg".to_owned());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ids.len() + 1);
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,7 +49,7 @@ impl Subjects {
         for task in tasks {
             let mut waits = false;
             for events in [false, true] {
-                let mut from = (Uuid::nil(), DateTime::UNIX_EPOCH);
+                let mut from = subjects::START;
                 while let Some(batch) = self.batch(&task, events, from).await? {
                     erased += batch.erased;
                     waits |= batch.held;
@@ -84,7 +83,7 @@ impl Subjects {
         let Some(last) = found.last() else {
             return Ok(None);
         };
-        let next = (last.conversation_id, last.occurred_at);
+        let next = last.end();
         let last = found.len() < MANY;
         let mut places: Vec<Uuid> = found.iter().map(|one| one.conversation_id).collect();
         places.dedup();

@@ -112,6 +112,8 @@ pub async fn add(
     .bind(spellings(new.login))
     .fetch_optional(conn)
     .await
+    // The id that was attested, whatever the database answers with.
+    .map(|added: Option<Uuid>| added.map(|_| row.operator_id))
 }
 
 /// Every operator, disabled ones too, by login.
@@ -133,6 +135,15 @@ pub async fn list(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Ve
     Ok(operators)
 }
 
+impl OperatorRow {
+    /// True if the row is genuine and has one of these logins. SQL only looks it up: the owner of the database decides what
+    /// `=` and `operator` mean there. A password set for one operator was written into another's row, with a right code,
+    /// when the login was compared nowhere else.
+    fn is_meant(&self, logins: &[String], keyring: &Keyring) -> bool {
+        self.is_genuine(keyring.attestation()) && logins.contains(&self.login)
+    }
+}
+
 async fn rows(conn: &mut PgConnection) -> sqlx::Result<Vec<OperatorRow>> {
     sqlx::query_as(concat!("select ", operator_columns!(), " from operator o"))
         .fetch_all(conn)
@@ -152,17 +163,18 @@ pub async fn credentials(
     keyring: &Keyring,
     typed: &str,
 ) -> sqlx::Result<Found<Credentials>> {
+    let spellings = spellings(typed);
     let row: Option<OperatorRow> = sqlx::query_as(concat!(
         "select ",
         operator_columns!(),
         " from operator o where login = any($1) order by array_position($1, login) limit 1"
     ))
-    .bind(spellings(typed))
+    .bind(&spellings)
     .fetch_optional(conn)
     .await?;
     Ok(match row {
         None => Found::No,
-        Some(row) if !row.is_genuine(keyring.attestation()) => Found::Forged,
+        Some(row) if !row.is_meant(&spellings, keyring) => Found::Forged,
         Some(row) if row.disabled_at.is_some() => Found::No,
         Some(row) => Found::Yes(Credentials {
             id: row.operator_id,
@@ -213,18 +225,19 @@ async fn change(
     alter: impl FnOnce(&mut OperatorRow) -> bool,
 ) -> sqlx::Result<Found<Uuid>> {
     let mut tx = conn.begin().await?;
+    let spellings = spellings(typed);
     let row: Option<OperatorRow> = sqlx::query_as(concat!(
         "select ",
         operator_columns!(),
         " from operator o where login = any($1) order by array_position($1, login) limit 1 for update"
     ))
-    .bind(spellings(typed))
+    .bind(&spellings)
     .fetch_optional(&mut *tx)
     .await?;
     let Some(mut row) = row else {
         return Ok(Found::No);
     };
-    if !row.is_genuine(keyring.attestation()) {
+    if !row.is_meant(&spellings, keyring) {
         return Ok(Found::Forged);
     }
     if !alter(&mut row) {
@@ -272,7 +285,12 @@ pub async fn rehash(
     .bind(&verified.password_hash)
     .fetch_optional(&mut *tx)
     .await?;
-    if let Some(mut row) = row.filter(|row| row.is_genuine(keyring.attestation())) {
+    let is_verified = |row: &OperatorRow| {
+        row.is_genuine(keyring.attestation())
+            && (row.operator_id, row.version) == (verified.id, verified.version)
+            && row.password_hash == verified.password_hash
+    };
+    if let Some(mut row) = row.filter(is_verified) {
         password_hash.clone_into(&mut row.password_hash);
         write(&mut tx, keyring, &row).await?;
     }

@@ -57,8 +57,19 @@ pub struct Theirs {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// Where to go on among what is a person's.
-pub type From = (Uuid, DateTime<Utc>);
+/// After what to go on among what is a person's: conversation, time and id. The id decides between equal times, of which
+/// there may be more than a page.
+pub type From = (Uuid, DateTime<Utc>, Uuid);
+
+/// The first page begins here.
+pub const START: From = (Uuid::nil(), DateTime::UNIX_EPOCH, Uuid::nil());
+
+impl Theirs {
+    /// Where the next page begins, if this was the last of one.
+    pub fn end(&self) -> From {
+        (self.conversation_id, self.occurred_at, self.id)
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +167,7 @@ pub async fn to_erase(conn: &mut PgConnection) -> Result<Vec<Task>> {
     .await
 }
 
-/// Up to `limit` messages of a person that were stored by `until`, from `from` on: everything in their own chat, and
+/// Up to `limit` messages of a person that were stored by `until`, after `from`: everything in their own chat, and
 /// what they said elsewhere. Looked for in every group of the channel, so that none is missed.
 pub async fn messages(
     conn: &mut PgConnection,
@@ -172,10 +183,10 @@ pub async fn messages(
              where channel_id = $1 and id >= $3 and (kind <> 'user' or contact_id = $2) order by id
          ) c cross join lateral (
              select m.id, m.message_id, m.conversation_id, m.occurred_at from message m
-             where m.conversation_id = c.id and (c.id > $3 or m.occurred_at >= $4) and (own or m.contact_id = $2)
-                 and m.received_at <= $5
-             order by m.occurred_at limit $6
-         ) m order by m.conversation_id, m.occurred_at limit $6",
+             where m.conversation_id = c.id and (c.id > $3 or (m.occurred_at, m.id) > ($4, $7))
+                 and (own or m.contact_id = $2) and m.received_at <= $5
+             order by m.occurred_at, m.id limit $6
+         ) m order by m.conversation_id, m.occurred_at, m.id limit $6",
         task,
         until,
         from,
@@ -199,10 +210,10 @@ pub async fn events(
              where channel_id = $1 and id >= $3 and (kind <> 'user' or contact_id = $2) order by id
          ) c cross join lateral (
              select v.id, null::text as message_id, v.conversation_id, v.occurred_at from event v
-             where v.conversation_id = c.id and (c.id > $3 or v.occurred_at >= $4) and (own or v.contact_id = $2)
-                 and v.received_at <= $5
-             order by v.occurred_at limit $6
-         ) m order by m.conversation_id, m.occurred_at limit $6",
+             where v.conversation_id = c.id and (c.id > $3 or (v.occurred_at, v.id) > ($4, $7))
+                 and (own or v.contact_id = $2) and v.received_at <= $5
+             order by v.occurred_at, v.id limit $6
+         ) m order by m.conversation_id, m.occurred_at, m.id limit $6",
         task,
         until,
         from,
@@ -216,7 +227,7 @@ async fn theirs(
     sql: &'static str,
     task: &Task,
     until: DateTime<Utc>,
-    (place, at): From,
+    (place, at, id): From,
     limit: i64,
 ) -> Result<Vec<Theirs>> {
     sqlx::query_as(sql)
@@ -226,6 +237,7 @@ async fn theirs(
         .bind(at)
         .bind(until)
         .bind(limit)
+        .bind(id)
         .fetch_all(conn)
         .await
 }

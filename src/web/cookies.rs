@@ -3,6 +3,7 @@
 use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite, time::Duration},
+    http::header,
 };
 
 use super::{
@@ -69,15 +70,31 @@ pub(super) fn known_device(request: &HttpRequest, shared: &Shared) -> Option<Dev
 
 /// The value of the one cookie of this name.
 fn only(request: &HttpRequest, name: &str) -> Option<String> {
-    let cookies = request.cookies().ok()?;
-    let mut values = cookies.iter().filter(|cookie| cookie.name() == name);
-    let value = values.next()?.value().to_owned();
+    let mut values = named(request, name);
+    let value = str::from_utf8(values.next()?).ok()?.to_owned();
     values.next().is_none().then_some(value)
+}
+
+/// The value of the first cookie of this name, for what decides nothing.
+pub(super) fn first<'a>(request: &'a HttpRequest, name: &'a str) -> Option<&'a str> {
+    str::from_utf8(named(request, name).next()?).ok()
+}
+
+/// The values of the cookies of this name, as they were sent.
+///
+/// Names are compared byte for byte. actix decodes `%5F%5FHost-session` and drops Unicode's white space around a name:
+/// browsers ask nothing of such names, so another host of the domain could set a cookie that is `__Host-session` here only.
+/// And it takes none of the cookies where one of them is no UTF-8.
+fn named<'a>(request: &'a HttpRequest, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let headers = request.headers().get_all(header::COOKIE);
+    let pairs = headers.flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
+        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    })
 }
 
 /// True if the browser sent a session's cookie, valid or not.
 pub(super) fn has_session(request: &HttpRequest, shared: &Shared) -> bool {
-    request
-        .cookies()
-        .is_ok_and(|cookies| cookies.iter().any(|cookie| cookie.name() == name(shared)))
+    named(request, name(shared)).next().is_some()
 }

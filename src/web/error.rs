@@ -167,6 +167,10 @@ const FAILED_BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
 
 impl Error {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an error has no clock, and all that hangs on it is how many lines are logged"
+    )]
     fn log(&self, id: &str, status: StatusCode) {
         let (cause, sqlstate) = match self {
             Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),

@@ -116,6 +116,7 @@ impl Browser {
         Asker {
             address: self.address,
             device: self.device.filter(is_of).map(|device| device.id),
+            version: operator.map(|operator| operator.version),
         }
     }
 }

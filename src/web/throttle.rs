@@ -2,7 +2,7 @@
 //!
 //! | who | share |
 //! |---|---|
-//! | a known device (its cookie), or a network that this login signed in from within 30 days | its own: 5 tries, then a wait that doubles from 1 s to 15 min |
+//! | a known device (its cookie), or a network that this login signed in from within 30 days, with the password of today | its own: 5 tries, then a wait that doubles from 1 s to 15 min |
 //! | a stranger | the same for each login and network, and the two limits below |
 //! | all strangers of one network | 10 tries a minute of an IPv4 address, 20 of its /24, 60 of its /16; 20 of an IPv6 /64, 30 of its /56, 60 of its /48, 240 of its /32 |
 //! | all strangers who try one login, from however many networks | [`BURST`] tries, then one each [`REFILL`]: at most 26 in an hour, 164 in a day |
@@ -55,6 +55,9 @@ pub(super) struct Asker {
     pub(super) address: Option<IpAddr>,
     /// The device, if it is known to have signed in with this login.
     pub(super) device: Option<Uuid>,
+    /// The version of the operator's credentials, once the operator is known. A network that signed in with earlier ones,
+    /// a thief's perhaps, is a stranger's.
+    pub(super) version: Option<i32>,
 }
 
 impl Asker {
@@ -83,8 +86,8 @@ struct State {
     networks: HashMap<(u8, IpAddr), Tries>,
     /// When the bucket of all strangers of a login is full again.
     logins: HashMap<Name, DateTime<Utc>>,
-    /// Until when a network is a login's own.
-    own: HashMap<(Name, IpAddr), DateTime<Utc>>,
+    /// Until when a network is a login's own, and which version of the credentials it signed in with.
+    own: HashMap<(Name, IpAddr), (DateTime<Utc>, Option<i32>)>,
 }
 
 /// A login, by the beginning of its SHA-256: what strangers type may be long.
@@ -142,8 +145,9 @@ impl Throttle {
         let (mut state, login) = (self.state(), name(login));
         state.shares.remove(&(login, asker.share()));
         if let Some(address) = asker.outside() {
-            make_room(&mut state.own, |until| (0, *until), now);
-            state.own.insert((login, home(address)), now + OWN_FOR);
+            make_room(&mut state.own, |(until, _)| (0, *until), now);
+            let own = (now + OWN_FOR, asker.version);
+            state.own.insert((login, home(address)), own);
         }
     }
 
@@ -203,7 +207,10 @@ impl State {
             };
         };
         let own = self.own.get(&(login, home(address)));
-        match asker.device.is_some() || own.is_some_and(|until| *until > now) {
+        let is_own = own.is_some_and(|(until, version)| {
+            *until > now && (asker.version.is_none() || asker.version == *version)
+        });
+        match asker.device.is_some() || is_own {
             true => Queue::Known,
             false => Queue::Strangers(Some(wide(address))),
         }

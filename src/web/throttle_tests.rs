@@ -7,7 +7,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 fn from(address: Option<IpAddr>) -> Asker {
     Asker {
         address,
-        device: None,
+        ..Asker::default()
     }
 }
 
@@ -15,6 +15,7 @@ fn device(id: u128, address: Option<IpAddr>) -> Asker {
     Asker {
         address,
         device: Some(Uuid::from_u128(id)),
+        version: None,
     }
 }
 

@@ -309,6 +309,86 @@ async fn a_view_that_answers_with_another_session_opens_nothing() {
     }
 }
 
+/// A view in which the administrator's row, once each, answers to eve's login, id and hash.
+async fn show_the_boss_as_eve(site: &Site) {
+    writes(
+        site,
+        "create sequence lies; grant all on lies to public;
+         create table truth as select id, password_hash from operator where login = 'eve'; grant all on truth to public;
+         create function lie_login(own text) returns text language plpgsql stable as $$ begin
+             if nextval('public.lies') = 1 then return 'eve'; end if; return own; end $$;
+         create function lie_id(own uuid) returns uuid language plpgsql stable as $$ begin
+             if nextval('public.lies') = 1 then return (select id from public.truth); end if; return own; end $$;
+         create function lie_hash(own text) returns text language plpgsql stable as $$ begin
+             if nextval('public.lies') = 2 then return (select password_hash from public.truth); end if; return own;
+             end $$;
+         alter table operator rename to operator_t",
+    )
+    .await;
+}
+
+/// The owner of the database decides which row answers to a login: a new password is written into no other's row, which
+/// would get a right code with it.
+#[tokio::test]
+async fn a_view_that_answers_with_another_operator_gets_no_new_password_into_that_row() {
+    let site = Site::new().await;
+    site.operator("eve", "operator", None).await;
+    site.operator("boss", "admin", None).await;
+    let hers = "a password that eve knows";
+    let hash = web::password::hash(hers).unwrap();
+    let (mut db, keyring) = (site.db().await, &site.keyring);
+    let eve = operators::credentials(&mut db, keyring, "eve").await;
+    let eve = eve.unwrap().yes().unwrap();
+    show_the_boss_as_eve(&site).await;
+    let columns = "role, all_channels, created_at, disabled_at, version, mac from operator_t where login = 'boss'";
+    let unlie = "drop view operator; alter sequence lies restart";
+
+    let view = format!(
+        "create view operator as select id, lie_login(login) as login, password_hash, {columns}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(view))
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let mut fresh = site.db().await;
+    let set = operators::set_password(&mut fresh, keyring, "eve", &hash).await;
+    assert_eq!(set.unwrap(), Found::Forged);
+    writes(&site, unlie).await;
+
+    let view = format!(
+        "create view operator as select id, lie_login(login) as login, password_hash, {columns}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(view))
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let mut fresh = site.db().await;
+    let disabled = operators::disable(&mut fresh, keyring, "eve", site.clock.now()).await;
+    assert_eq!(disabled.unwrap(), Found::Forged);
+    writes(&site, unlie).await;
+
+    let view = format!(
+        "create view operator as select lie_id(id) as id, login, lie_hash(password_hash) as password_hash, {columns}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(view))
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let mut fresh = site.db().await;
+    operators::rehash(&mut fresh, keyring, &eve, &hash)
+        .await
+        .unwrap();
+    writes(
+        &site,
+        "drop view operator; alter table operator_t rename to operator",
+    )
+    .await;
+
+    let sign_in = async |password: &str| site.stranger().sign_in("boss", password).await.status();
+    assert_eq!(sign_in(hers).await, 401);
+    assert_eq!(sign_in(PASSWORD).await, 303, "the row is as it was");
+}
+
 #[tokio::test]
 async fn a_database_that_stretches_time_or_scope_is_not_believed() {
     let site = Site::new().await;

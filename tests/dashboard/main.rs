@@ -12,6 +12,7 @@ mod attested;
 #[path = "../worker/bucket.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod bucket;
+mod cookies;
 mod edge;
 mod encodings;
 mod erasures;

@@ -139,6 +139,40 @@ async fn a_device_is_known_by_its_cookie_until_the_password_is_reset() {
 }
 
 #[tokio::test]
+async fn a_network_is_known_until_the_password_is_reset() {
+    let site = Site::new().await;
+    site.operator("keiko", "operator", None).await;
+    // Somebody who had the password has signed in from there, which is why it is reset.
+    let thief = "192.0.2.7";
+    let answer = sign_in(&site.stranger(), thief, "keiko", PASSWORD).await;
+    assert_eq!(answer.status(), 303);
+    let new = "another long password";
+    site.reset_password("keiko", new).await;
+    for n in 0..20_u32 {
+        let from = format!("{}.{n}.0.1", 20 + n);
+        sign_in(&site.stranger(), &from, "keiko", "guess").await;
+    }
+    let answer = sign_in(&site.stranger(), thief, "keiko", "guess").await;
+    assert_eq!(answer.status(), 429, "a network of the old password");
+    site.clock.advance(Duration::from_secs(600));
+    let office = "198.51.100.7";
+    let answer = sign_in(&site.stranger(), office, "keiko", new).await;
+    assert_eq!(answer.status(), 303);
+    let answer = sign_in(&site.stranger(), thief, "keiko", "guess").await;
+    assert_eq!(
+        answer.status(),
+        401,
+        "the owner's success gives the try back"
+    );
+    let answer = sign_in(&site.stranger(), office, "keiko", "guess").await;
+    assert_eq!(
+        answer.status(),
+        401,
+        "the network of the new password has its own"
+    );
+}
+
+#[tokio::test]
 async fn behind_https_the_device_cookie_is_bound_to_it() {
     let site = Site::seen_at(Some("https://archive.test/")).await;
     site.operator("keiko", "operator", None).await;

@@ -77,7 +77,12 @@ pub async fn order(t: &T, by: Uuid, event: &Event) -> anyhow::Result<Option<Outc
     Ok(Some(outcome))
 }
 
-async fn hold(t: &T, by: Uuid, conversation: Uuid, covers_subject: bool) -> anyhow::Result<Uuid> {
+pub async fn hold(
+    t: &T,
+    by: Uuid,
+    conversation: Uuid,
+    covers_subject: bool,
+) -> anyhow::Result<Uuid> {
     let mut tx = t.pool().begin().await?;
     let new = NewHold {
         conversation_id: conversation,
@@ -420,7 +425,7 @@ async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
 }
 
 /// The files of the one export there is, by name.
-async fn export(t: &T) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+pub async fn export(t: &T) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let zips: Vec<Vec<u8>> = t
         .opened_objects()
         .await?
