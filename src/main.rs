@@ -271,7 +271,7 @@ fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
     reason = "this is what a person asked for, not a log"
 )]
 fn say(line: &str) {
-    println!("{line}");
+    println!("{}", app::failure::for_terminal(line));
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -1,5 +1,7 @@
 //! What is said of an error that ends a command.
 
+use std::borrow::Cow;
+
 use sqlx::migrate::MigrateError;
 
 use super::privileges;
@@ -19,6 +21,19 @@ pub fn in_words(error: &anyhow::Error) -> String {
         }
     }
     privileges::with_real_paths(&words.join(": "))
+}
+
+/// A text without characters that a terminal obeys: names may come from a database that somebody else has written to.
+pub fn for_terminal(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+    if !text.contains(is_obeyed) {
+        return text.into();
+    }
+    let plain = |c: char| match is_obeyed(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(plain).collect()
 }
 
 fn of_database(error: &sqlx::Error) -> String {
@@ -83,6 +98,13 @@ mod tests {
             in_words(&error),
             "the database could not be migrated: the database refused: SQLSTATE 22P02"
         );
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing_to_obey() {
+        assert_eq!(for_terminal("คุณ\t日本\n"), "คุณ\t日本\n");
+        let text = "\u{1b}]0;title\u{7}\r\u{9b}31m";
+        assert_eq!(for_terminal(text), "\\u{1b}]0;title\\u{7}\\r\\u{9b}31m");
     }
 
     #[test]
