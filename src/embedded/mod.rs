@@ -38,7 +38,7 @@ pub use lock::DataDirLock;
 use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use scratch::Scratch;
-pub use way::for_new_file;
+pub use way::new_file;
 pub use wheel::{Build, Wheel};
 
 /// The database every command works on.
