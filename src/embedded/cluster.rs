@@ -1,6 +1,6 @@
 //! A database cluster: its directory, made with `initdb`, its settings, the way to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     Account, EmbeddedError,
@@ -72,10 +72,6 @@ impl Cluster {
         self.base.owner()
     }
 
-    pub(super) fn data(&self) -> PathBuf {
-        self.base.path().join("data")
-    }
-
     /// `initdb` writes beside the place, and a rename makes it real: a crash leaves no half database.
     async fn init(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
         const UNFINISHED: &str = "data.unfinished";
@@ -85,6 +81,8 @@ impl Cluster {
             self.base.path().display()
         ));
         self.base.remove_all(UNFINISHED)?;
+        self.base.make_dir(UNFINISHED)?;
+        let data = self.base.work_dir(UNFINISHED)?;
         let mut initdb = self.owner().command(self.binaries.dir.join("initdb"));
         initdb
             .args(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"])
@@ -95,7 +93,8 @@ impl Cluster {
                 roles::SUPERUSER,
                 "-D",
             ])
-            .arg(self.base.path().join(UNFINISHED));
+            .arg(&data.name)
+            .current_dir(&data.cwd);
         if self.durability == Durability::None {
             initdb.arg("--no-sync");
         }
@@ -123,13 +122,23 @@ impl Cluster {
             Durability::Full => "",
             Durability::None => "fsync = off\nfull_page_writes = off\n",
         };
+        // By names that the server can resolve from its working directory: those in the path can be given to others.
+        let is_inside = self.base.holds("data")?;
+        let socket = match is_inside && self.socket.path() == self.base.path() {
+            true => Path::new(".."),
+            false => self.socket.path(),
+        };
+        let log = match is_inside {
+            true => PathBuf::from("../log"),
+            false => self.log_dir(),
+        };
         // Its directory lets only the service's account pass, and the server asks which account it is.
         let mode = if self.is_shared() { "0777" } else { "0700" };
         let settings = format!(
             "{}{durability}unix_socket_permissions = {mode}\nunix_socket_directories = '{}'\nlog_directory = '{}'\n",
             include_str!("archive.conf"),
-            self.socket.path().display(),
-            self.log_dir().display(),
+            socket.display(),
+            log.display(),
         );
         self.base.make_dir("log")?;
         self.base.write("data/archive.conf", &settings)?;
