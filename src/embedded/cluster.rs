@@ -1,6 +1,9 @@
 //! A database cluster: its directory, made with `initdb`, its settings, the way to it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Account, EmbeddedError,
@@ -14,6 +17,7 @@ use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
+use tokio::time::timeout;
 
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -25,7 +29,15 @@ pub(super) struct Cluster {
     /// The account that the service works as, if it is another than this process's.
     service: Option<Account>,
     durability: Durability,
+    /// How long the server may take to answer what is asked of it at a start.
+    pub(super) answer_timeout: Duration,
 }
+
+/// Making the database takes a second at most. A false server on the socket would keep root waiting for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For each lock in the server: the service's role can hold one that it never lets go.
+const LOCK_TIMEOUT: &str = "5s";
 
 /// Whether what was committed has to outlive the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +73,7 @@ impl Cluster {
             binaries,
             service: service.cloned(),
             durability,
+            answer_timeout: ANSWER_TIMEOUT,
         };
         if version.is_none() {
             cluster.init(say).await?;
@@ -180,8 +193,26 @@ impl Cluster {
     /// instead of PostgreSQL's own: the superuser would run it.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, EmbeddedError> {
         let options = self.connect_options(database, roles::SUPERUSER);
-        PgConnection::connect_with(&options.options([("search_path", "pg_catalog")]))
+        let options = options.options([
+            ("search_path", "pg_catalog"),
+            ("lock_timeout", LOCK_TIMEOUT),
+        ]);
+        PgConnection::connect_with(&options)
             .await
             .map_err(|e| EmbeddedError::refused(&e))
+    }
+
+    /// The outcome of `work` with the server, if it answers in time.
+    pub(super) async fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, EmbeddedError>>,
+    ) -> Result<T, EmbeddedError> {
+        let done = timeout(self.answer_timeout, work).await;
+        done.unwrap_or_else(|_| {
+            let socket = self.socket.path().display();
+            Err(EmbeddedError::Refused(format!(
+                "no answer in time on the socket in {socket}"
+            )))
+        })
     }
 }
