@@ -8,7 +8,10 @@ use super::{database::Database, keys};
 use crate::{
     clock::Clock,
     config::{Credentials, Places},
-    records::{attested::Found, channels},
+    records::{
+        attested::Found,
+        channels::{self, Channel},
+    },
     seal::Keyring,
     web::typed,
 };
@@ -68,21 +71,28 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let database = Database::open(places).await?;
     let mut db = database.connect().await?;
     for channel in channels::list(&mut db).await? {
-        let token = match (channel.has_token, channel.token_refused_at) {
-            (false, _) => "no access token".to_owned(),
-            (true, Some(at)) => format!("access token refused by LINE at {at}"),
-            (true, None) => "access token".to_owned(),
-        };
-        let heard = channel
-            .last_webhook_at
-            .map_or("never".to_owned(), |at| at.to_string());
-        say(&format!(
-            "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
-            channel.slug, channel.name, channel.secrets
-        ));
+        say(&line_of(&channel));
     }
     drop(db);
     database.close().await
+}
+
+/// One line, whatever somebody has written to the database.
+fn line_of(channel: &Channel) -> String {
+    let token = match (channel.has_token, channel.token_refused_at) {
+        (false, _) => "no access token".to_owned(),
+        (true, Some(at)) => format!("access token refused by LINE at {at}"),
+        (true, None) => "access token".to_owned(),
+    };
+    let heard = channel
+        .last_webhook_at
+        .map_or("never".to_owned(), |at| at.to_string());
+    format!(
+        "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
+        channel.slug.escape_debug(),
+        channel.name.escape_debug(),
+        channel.secrets
+    )
 }
 
 /// Adds a secret beside the present ones, or with `finish` drops all but the newest. A given access token replaces the
@@ -204,4 +214,28 @@ fn ask(prompt: &str) -> anyhow::Result<SecretString> {
     let answer = rpassword::prompt_password(prompt)
         .context("nothing to ask on: give LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN")?;
     Ok(SecretString::from(answer.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_of_whatever_name_is_one_line() {
+        let channel = Channel {
+            id: 1,
+            slug: "shop".to_owned(),
+            name: "คุณ\n\u{1b}[2Jother\tname".to_owned(),
+            has_token: false,
+            secrets: 1,
+            token_refused_at: None,
+            last_webhook_at: None,
+        };
+        let line = line_of(&channel);
+        assert!(
+            line.starts_with("shop\tคุณ\\n\\u{1b}[2Jother\\tname\t1"),
+            "{line}"
+        );
+        assert_eq!(line.lines().count(), 1);
+    }
 }

@@ -9,6 +9,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use tokio::time::timeout;
+
 use super::{database_url, privileges};
 use crate::{MIGRATOR, config::Places, embedded::Embedded};
 
@@ -17,6 +19,9 @@ const CONNECTIONS: u32 = 16;
 
 /// A request waits this long for a connection before it is answered with an error page.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A command waits this long for its one connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A database.
 pub struct Database {
@@ -78,7 +83,8 @@ impl Database {
     /// The database cannot be reached.
     pub async fn connect(&self) -> anyhow::Result<PgConnection> {
         // The error's text may hold the address with its password.
-        let connected = self.options.connect().await;
+        let connected = timeout(CONNECT_TIMEOUT, self.options.connect()).await;
+        let connected = connected.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
         connected.map_err(|error| match error {
             sqlx::Error::Tls(_) => anyhow!(
                 "no TLS with the database, or its certificate is not the one that DATABASE_URL demands: a server on \

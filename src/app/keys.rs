@@ -106,17 +106,13 @@ pub async fn secret(places: &Places, db: &mut PgConnection) -> anyhow::Result<Se
 /// The file is there, or cannot be made; or the service's account cannot be told.
 pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let account = privileges::account(places)?;
-    let owner = account
-        .as_ref()
-        .map(|account| (account.uid(), account.gid()));
-    // Root makes no file where another account leads it.
-    let path = &match &account {
-        Some(account) => {
-            embedded::for_new_file(path, account).with_context(|| format!("{}", path.display()))?
-        }
-        None => path.to_owned(),
+    let made = match &account {
+        // Root makes no file where another account leads it.
+        Some(account) => embedded::new_file(path, account, SecretKey::make)
+            .with_context(|| format!("{}", path.display()))?,
+        None => SecretKey::make(path, None),
     };
-    match SecretKey::make(path, owner) {
+    match made {
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already, and was not touched", path.display())
         }

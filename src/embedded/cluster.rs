@@ -1,6 +1,9 @@
 //! A database cluster: its directory, made with `initdb`, its settings, the way to it.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Account, EmbeddedError,
@@ -14,6 +17,7 @@ use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
+use tokio::time::timeout;
 
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -25,7 +29,15 @@ pub(super) struct Cluster {
     /// The account that the service works as, if it is another than this process's.
     service: Option<Account>,
     durability: Durability,
+    /// How long the server may take to answer what is asked of it at a start.
+    pub(super) answer_timeout: Duration,
 }
+
+/// Making the database takes a second at most. A false server on the socket would keep root waiting for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For each lock in the server: the service's role can hold one that it never lets go.
+const LOCK_TIMEOUT: &str = "5s";
 
 /// Whether what was committed has to outlive the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +73,7 @@ impl Cluster {
             binaries,
             service: service.cloned(),
             durability,
+            answer_timeout: ANSWER_TIMEOUT,
         };
         if version.is_none() {
             cluster.init(say).await?;
@@ -72,10 +85,6 @@ impl Cluster {
         self.base.owner()
     }
 
-    pub(super) fn data(&self) -> PathBuf {
-        self.base.path().join("data")
-    }
-
     /// `initdb` writes beside the place, and a rename makes it real: a crash leaves no half database.
     async fn init(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
         const UNFINISHED: &str = "data.unfinished";
@@ -85,6 +94,8 @@ impl Cluster {
             self.base.path().display()
         ));
         self.base.remove_all(UNFINISHED)?;
+        self.base.make_dir(UNFINISHED)?;
+        let data = self.base.work_dir(UNFINISHED)?;
         let mut initdb = self.owner().command(self.binaries.dir.join("initdb"));
         initdb
             .args(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"])
@@ -95,7 +106,8 @@ impl Cluster {
                 roles::SUPERUSER,
                 "-D",
             ])
-            .arg(self.base.path().join(UNFINISHED));
+            .arg(&data.name)
+            .current_dir(&data.cwd);
         if self.durability == Durability::None {
             initdb.arg("--no-sync");
         }
@@ -123,13 +135,23 @@ impl Cluster {
             Durability::Full => "",
             Durability::None => "fsync = off\nfull_page_writes = off\n",
         };
+        // By names that the server can resolve from its working directory: those in the path can be given to others.
+        let is_inside = self.base.holds("data")?;
+        let socket = match is_inside && self.socket.path() == self.base.path() {
+            true => Path::new(".."),
+            false => self.socket.path(),
+        };
+        let log = match is_inside {
+            true => PathBuf::from("../log"),
+            false => self.log_dir(),
+        };
         // Its directory lets only the service's account pass, and the server asks which account it is.
         let mode = if self.is_shared() { "0777" } else { "0700" };
         let settings = format!(
             "{}{durability}unix_socket_permissions = {mode}\nunix_socket_directories = '{}'\nlog_directory = '{}'\n",
             include_str!("archive.conf"),
-            self.socket.path().display(),
-            self.log_dir().display(),
+            socket.display(),
+            log.display(),
         );
         self.base.make_dir("log")?;
         self.base.write("data/archive.conf", &settings)?;
@@ -171,8 +193,26 @@ impl Cluster {
     /// instead of PostgreSQL's own: the superuser would run it.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, EmbeddedError> {
         let options = self.connect_options(database, roles::SUPERUSER);
-        PgConnection::connect_with(&options.options([("search_path", "pg_catalog")]))
+        let options = options.options([
+            ("search_path", "pg_catalog"),
+            ("lock_timeout", LOCK_TIMEOUT),
+        ]);
+        PgConnection::connect_with(&options)
             .await
             .map_err(|e| EmbeddedError::refused(&e))
+    }
+
+    /// The outcome of `work` with the server, if it answers in time.
+    pub(super) async fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, EmbeddedError>>,
+    ) -> Result<T, EmbeddedError> {
+        let done = timeout(self.answer_timeout, work).await;
+        done.unwrap_or_else(|_| {
+            let socket = self.socket.path().display();
+            Err(EmbeddedError::Refused(format!(
+                "no answer in time on the socket in {socket}"
+            )))
+        })
     }
 }

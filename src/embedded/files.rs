@@ -4,12 +4,14 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Stat, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat,
+};
 
 use super::{EmbeddedError, owner::Owner};
 
@@ -101,7 +103,8 @@ impl Files {
 
     /// Removes a directory with all that is in it, or a link, if it is there.
     pub(super) fn remove_all(&self, name: &str) -> Result<(), EmbeddedError> {
-        let path = self.path.join(name);
+        let path = held(&self.handle).unwrap_or_else(|| self.path.clone());
+        let path = path.join(name);
         self.act(name, |dir| {
             match unlinkat(dir, name, AtFlags::empty()) {
                 Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
@@ -127,10 +130,38 @@ impl Files {
         })
     }
 
-    /// Where a directory really is, with every link followed.
-    pub(super) fn canonical(&self, name: &str) -> Result<PathBuf, EmbeddedError> {
+    /// Opens a directory for a program to work in, or the one that a link leads to.
+    pub(super) fn work_dir(&self, name: &str) -> Result<WorkDir, EmbeddedError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = self.act(name, |dir| Ok(openat(dir, name, flags, Mode::empty())?))?;
         let path = self.path.join(name);
-        self.act(name, |_| path.canonicalize())
+        Ok(match held(&handle) {
+            Some(cwd) if self.owner.drops() => WorkDir {
+                cwd,
+                name: "/proc/self/cwd".into(),
+                _handle: handle,
+            },
+            _ => WorkDir {
+                cwd: path.clone(),
+                name: path,
+                _handle: handle,
+            },
+        })
+    }
+
+    /// Whether the directory `name` lies in this one, and is no link to elsewhere.
+    pub(super) fn holds(&self, name: &str) -> Result<bool, EmbeddedError> {
+        self.act(name, |dir| {
+            let above = statat(dir, format!("{name}/.."), AtFlags::empty())?;
+            Ok(id(&above) == id(&fstat(dir)?))
+        })
+    }
+
+    /// Whether the process `pid` works in the directory `name`.
+    pub(super) fn is_cwd_of(&self, pid: u32, name: &str) -> Result<bool, EmbeddedError> {
+        let ours = self.act(name, |dir| Ok(statat(dir, name, AtFlags::empty())?))?;
+        let its = rustix::fs::stat(format!("/proc/{pid}/cwd"));
+        Ok(its.is_ok_and(|its| id(&its) == id(&ours)))
     }
 
     /// The end of the file in a directory that was written to last.
@@ -152,6 +183,31 @@ impl Files {
         });
         found.ok()
     }
+}
+
+/// A directory that a program of PostgreSQL's works in and is told the name of.
+///
+/// Where root starts the program, that name is the program's own working directory. The path could lead to another one by
+/// then: the service's account can exchange the directory `postgres`, for one with settings of its own, and PostgreSQL's
+/// account would run what they say.
+#[derive(Debug)]
+pub(super) struct WorkDir {
+    pub(super) cwd: PathBuf,
+    /// For the program's `-D`.
+    pub(super) name: PathBuf,
+    /// `cwd` leads through it until the program is started.
+    _handle: OwnedFd,
+}
+
+/// A path to an open directory that holds for this process, wherever the directory is moved; none on a system without one.
+fn held(dir: &OwnedFd) -> Option<PathBuf> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    path.exists().then_some(path)
+}
+
+/// What all names of a file have in common.
+fn id(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
 }
 
 /// Opens a directory, through no link at its name.

@@ -31,11 +31,13 @@ pub(super) struct Keeper(Child);
 impl Keeper {
     /// Starts it. This process has to be root still, or PostgreSQL's account.
     pub(super) fn start(cluster: &Cluster) -> Result<Self, EmbeddedError> {
+        let data = cluster.base.work_dir("data")?;
         let mut command = cluster.owner().command("/bin/sh");
         command
             .args(["-c", KEEPER, "sh"])
             .arg(cluster.binaries.dir.join("pg_ctl"))
-            .arg(cluster.data())
+            .arg(&data.name)
+            .current_dir(&data.cwd)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

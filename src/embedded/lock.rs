@@ -3,12 +3,12 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::Path,
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{EmbeddedError, files::Files, place::DataDir};
 
@@ -114,10 +114,25 @@ impl Users {
         self.users.try_lock().is_ok()
     }
 
-    /// Counts this process in. Call it within one's turn.
-    pub(super) fn enter(&self) -> Result<(), EmbeddedError> {
-        let shared = self.users.lock_shared();
-        shared.map_err(EmbeddedError::file(USERS))
+    /// Counts this process in. Call it within one's turn, in which a process that has just stopped the cluster may hold the
+    /// file for itself for a moment. One that holds it for longer is not ours: the service's account could keep root
+    /// waiting.
+    pub(super) async fn enter(&self, patience: Duration) -> Result<(), EmbeddedError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let held = match self.users.try_lock_shared() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(error)) => error,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    io::Error::other("a process holds its lock for itself: end that one")
+                }
+            };
+            return Err(EmbeddedError::file(USERS)(held));
+        }
     }
 
     /// Counts this process out; whether it was the last. Call it within one's turn, within which the cluster may be

@@ -26,7 +26,7 @@ mod server;
 mod way;
 mod wheel;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -38,7 +38,7 @@ pub use lock::DataDirLock;
 use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use scratch::Scratch;
-pub use way::for_new_file;
+pub use way::new_file;
 pub use wheel::{Build, Wheel};
 
 /// The database every command works on.
@@ -46,6 +46,9 @@ const DATABASE: &str = "archive";
 
 /// Where databases go whose data directory the server's user can't enter.
 const ELSEWHERE: &str = "/var/lib/line-chat-archive";
+
+/// How long another process may hold the list of users for itself: it does so for an instant before it ends.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running PostgreSQL that belongs to a data directory, shared by every process that works on it.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl Embedded {
             return Err(EmbeddedError::StillRoots(data.path().into()));
         }
         cluster.start(alone, say).await?;
-        users.enter()?;
+        users.enter(LOCK_PATIENCE).await?;
         let old_users = OldUsers::enter(&cluster.base);
         cluster.make_roles().await?;
         cluster.make_database(DATABASE).await?;

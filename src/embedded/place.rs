@@ -4,12 +4,9 @@
 //! Root makes and hands out directories through open handles alone: a name could be another thing a moment later.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -49,18 +46,19 @@ impl DataDir {
     /// It cannot be made or opened.
     pub fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let opened = || {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o711);
             let (path, owner_above) = match geteuid().is_root() {
+                // Without links from here on: one that is there now was put there since.
                 true => way::walked(path)?,
-                false => (path.to_owned(), 0),
+                false => {
+                    way::make_dirs(path)?;
+                    (path.canonicalize()?, 0)
+                }
             };
             match owner_above {
-                0 => builder.create(&path)?,
+                0 => way::make_dirs(&path)?,
                 // What root made in another account's directory, that account could exchange.
-                uid => way::account(uid)?.act(|| builder.create(&path))?,
+                uid => way::account(uid)?.act(|| way::make_dirs(&path))?,
             }
-            let path = path.canonicalize()?;
             let handle = openat2(
                 CWD,
                 &path,
@@ -221,8 +219,7 @@ fn in_elsewhere(
     let path = elsewhere.join(&name);
     let err = || EmbeddedError::file(elsewhere);
     let opened = || {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o711).create(elsewhere)?;
+        way::make_dirs(elsewhere)?;
         let parent = open(elsewhere, DIRECTORY, Mode::empty())?;
         let stat = fstat(&parent)?;
         match stat.st_uid == 0 && stat.st_mode & 0o022 == 0 {

@@ -17,6 +17,7 @@ pub(super) const SERVICE: &str = "line_chat_archive";
 /// `pg_hba.conf`.
 pub(super) const HBA: &str = "\
 # Written at each start: changes are lost. Accounts are mapped to roles in pg_ident.conf.
+local postgres,template1 line_chat_archive reject
 local all all peer map=archive
 host all all all reject
 ";
@@ -98,16 +99,34 @@ begin
         grant usage, select on sequences to line_chat_archive_app;
 end $$";
 
+/// Takes back the settings of a database and of the service's role, who can change both: a `statement_timeout` of 1 ms, or
+/// no connection allowed, would lock out everybody, the superuser included.
+fn defaults(database: &str) -> String {
+    format!(
+        "alter database {database} with allow_connections true connection limit -1 is_template false;
+         alter database {database} reset all;
+         alter role {SERVICE} reset all;
+         alter role {SERVICE} in database {database} reset all"
+    )
+}
+
 impl Cluster {
     /// Makes the roles.
     pub(super) async fn make_roles(&self) -> Result<(), EmbeddedError> {
-        let mut connection = self.connect().await?;
-        run(&mut connection, ROLES).await?;
-        end(connection).await
+        self.answered(async {
+            let mut connection = self.connect().await?;
+            run(&mut connection, ROLES).await?;
+            end(connection).await
+        })
+        .await
     }
 
     /// Makes a database that belongs to the service's role; if it is there, gives it and all that is in it to that role.
     pub(super) async fn make_database(&self, name: &str) -> Result<(), EmbeddedError> {
+        self.answered(self.make_owned(name)).await
+    }
+
+    async fn make_owned(&self, name: &str) -> Result<(), EmbeddedError> {
         let mut connection = self.connect().await?;
         let owner: Option<String> = sqlx::query_scalar(
             "select pg_get_userbyid(datdba)::text from pg_database where datname = $1",
@@ -134,6 +153,7 @@ impl Cluster {
                 .await?;
             }
         }
+        run(&mut connection, &defaults(&quoted)).await?;
         end(connection).await?;
         let mut connection = self.connect_to(name).await?;
         run(&mut connection, OWN).await?;
@@ -142,9 +162,12 @@ impl Cluster {
 
     /// Reads `pg_hba.conf` and `pg_ident.conf` again: a server that was found running has those of its start.
     pub(super) async fn reload(&self) -> Result<(), EmbeddedError> {
-        let mut connection = self.connect().await?;
-        run(&mut connection, "select pg_reload_conf()").await?;
-        end(connection).await
+        self.answered(async {
+            let mut connection = self.connect().await?;
+            run(&mut connection, "select pg_reload_conf()").await?;
+            end(connection).await
+        })
+        .await
     }
 }
 

@@ -1,13 +1,13 @@
 //! A cluster's server: started, found running, stopped, with `pg_ctl`.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
 use super::{
     EmbeddedError,
     cluster::Cluster,
-    files::Files,
+    files::{Files, WorkDir},
     patience::{last, patiently},
 };
 
@@ -68,12 +68,16 @@ impl Cluster {
         }
         self.socket.read(&format!("{SOCKET}.lock"))?;
         self.base.remove("log/start.log")?;
-        let log = self.log_dir().join("start.log");
-        let mut start = self.pg_ctl("start");
+        let data = self.base.work_dir("data")?;
+        let log = match self.base.holds("data")? {
+            true => "../log".into(),
+            false => self.log_dir(),
+        };
+        let mut start = self.pg_ctl("start", &data);
         // A long recovery is no failure.
         start
             .args(["-w", "-t", "3600", "-l"])
-            .arg(&log)
+            .arg(log.join("start.log"))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let progress =
@@ -102,7 +106,8 @@ impl Cluster {
 
     /// Stops the server: running statements are cancelled, what was committed is on disk.
     pub(super) async fn stop(&self) -> Result<(), EmbeddedError> {
-        let mut stop = self.pg_ctl("stop");
+        let data = self.base.work_dir("data")?;
+        let mut stop = self.pg_ctl("stop", &data);
         stop.args(["-w", "-m", "fast"]);
         let output = stop.output().await.map_err(EmbeddedError::file("pg_ctl"))?;
         if output.status.success() {
@@ -123,8 +128,9 @@ impl Cluster {
         };
         // Another process that works on this cluster may have its server in a container of its own.
         if !alone || !Path::new("/proc/self/cwd").exists() {
+            let data = self.base.work_dir("data")?;
             let status = self
-                .pg_ctl("status")
+                .pg_ctl("status", &data)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status()
@@ -136,20 +142,20 @@ impl Cluster {
             .lines()
             .next()
             .and_then(|pid| pid.trim().parse::<u32>().ok());
-        if let Some(pid) = pid {
-            let data = self.base.canonical("data")?;
-            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data) {
-                return Ok(true);
-            }
+        if let Some(pid) = pid
+            && self.base.is_cwd_of(pid, "data")?
+        {
+            return Ok(true);
         }
         disown(&self.base, PID_FILE)?;
         disown(&self.socket, &format!("{SOCKET}.lock"))?;
         Ok(false)
     }
 
-    fn pg_ctl(&self, verb: &str) -> tokio::process::Command {
+    fn pg_ctl(&self, verb: &str, data: &WorkDir) -> tokio::process::Command {
         let mut command = self.owner().command(self.binaries.dir.join("pg_ctl"));
-        command.args([verb, "-D"]).arg(self.data());
+        command.args([verb, "-D"]).arg(&data.name);
+        command.current_dir(&data.cwd);
         command
     }
 }

@@ -14,6 +14,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{owner::Owner, *};
 
 mod accounts;
+mod hostile;
 mod scratch;
 
 /// Whether this process is root; says so if not.

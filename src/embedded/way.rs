@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     ffi::OsString,
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf, absolute},
 };
 
@@ -64,11 +64,46 @@ pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
     Ok((at, owner))
 }
 
-/// The path of a new file, its directory without links, where root makes it for `account`.
+/// Makes a directory, and those above it, which others may pass through, whatever the umask is: under the 077 of many a
+/// root's shell PostgreSQL's account could not enter the archive.
+pub(super) fn make_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent();
+    if let Some(parent) = parent.filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dirs(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o711).create(path) {
+        // Another process has made it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o711)),
+    }
+}
+
+/// Makes a new file for `account`, where this process is root: `make` gets its path, the directory without links, and the
+/// user and group id to give it to.
+///
+/// In a directory of the account's, or below one, `make` works as the account and gives nothing: the account could put a
+/// link to one of root's in its place meanwhile.
 ///
 /// # Errors
 /// A link on the way that another account than root can change, or a directory of a third account.
-pub fn for_new_file(path: &Path, account: &Account) -> io::Result<PathBuf> {
+pub fn new_file<T: Send>(
+    path: &Path,
+    account: &Account,
+    make: impl FnOnce(&Path, Option<(u32, u32)>) -> T + Send,
+) -> io::Result<T> {
+    let (path, is_roots) = for_new_file(path, account)?;
+    match is_roots {
+        true => Ok(make(&path, Some((account.uid(), account.gid())))),
+        false => account.act(|| Ok(make(&path, None))),
+    }
+}
+
+/// The path of a new file, its directory without links, and whether all directories on the way are root's.
+fn for_new_file(path: &Path, account: &Account) -> io::Result<(PathBuf, bool)> {
     let path = absolute(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("this names no file"));
@@ -79,7 +114,7 @@ pub fn for_new_file(path: &Path, account: &Account) -> io::Result<PathBuf> {
         .iter()
         .all(|uid| [0, account.uid()].contains(uid))
     {
-        true => Ok(way.0.join(name)),
+        true => Ok((way.0.join(name), way.1 == 0 && owner == 0)),
         false => Err(io::Error::other(format!(
             "it lies in a directory of another account than root and {}: name another",
             account.name()
@@ -123,7 +158,7 @@ fn owner_beyond(path: &Path, found: &fs::Metadata, owner: u32) -> io::Result<u32
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -164,10 +199,11 @@ mod tests {
         // The name of a new file is not followed, its directory is.
         let [nobody, daemon] = [65534, 1].map(|uid| account(uid).unwrap());
         for new in [dir.join("ours"), dir.join("theirs"), home.join("key")] {
-            assert_eq!(for_new_file(&new, &nobody).unwrap(), new);
+            assert_eq!(for_new_file(&new, &nobody).unwrap().0, new);
         }
         let new = for_new_file(&dir.join("ours/key"), &nobody).unwrap();
-        assert_eq!(new, etc.join("key"));
+        assert_eq!(new, (etc.join("key"), true));
+        assert!(!for_new_file(&home.join("key"), &nobody).unwrap().1);
         for refused in [home.join("data/key"), dir.join("theirs/key")] {
             let said = for_new_file(&refused, &nobody).unwrap_err().to_string();
             assert!(said.contains("is a link"), "{refused:?}: {said}");

@@ -242,6 +242,36 @@ fn a_relative_data_directory_and_a_relative_key_file_mean_what_they_say() {
 }
 
 #[test]
+fn the_umask_of_the_shell_changes_no_place_and_no_mode() {
+    if !is_root() {
+        return;
+    }
+    for umask in ["077", "000"] {
+        let home = Home::new();
+        let data = home.dir.path().join("above/data");
+        let mut list = Command::new("/bin/sh");
+        list.args(["-c", "umask $1; exec \"$0\" operator list"])
+            .arg(home.program().get_program())
+            .arg(umask)
+            .env("DATA_DIR", &data);
+        let output = list.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{umask}: {said}");
+        for (name, bits) in [
+            ("..", 0o711),
+            (".", 0o711),
+            ("postgres", 0o710),
+            ("postgres/data", 0o700),
+            ("keyring", 0o700),
+            ("secret.key", 0o600),
+        ] {
+            let found = fs::symlink_metadata(data.join(name)).unwrap();
+            assert_eq!(found.mode() & 0o7777, bits, "{umask}: {name}");
+        }
+    }
+}
+
+#[test]
 fn the_demo_gives_up_root_too() {
     if !is_root() {
         return;

@@ -24,6 +24,24 @@ fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {
     assert!(ended.said.contains("there already"), "{}", ended.said);
     assert_eq!(fs::read(&path).unwrap(), key);
 
+    // In the account's own directory root makes it as the account: what that may not do, root does not do for it.
+    if is_root() {
+        let nobody = account("nobody");
+        let own = home.dir.path().join("own");
+        fs::create_dir(&own).unwrap();
+        std::os::unix::fs::chown(&own, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+        let in_own = own.join("key");
+        mode(&own, 0o500);
+        let ended = home.run(&["keys", "new", in_own.to_str().unwrap()]);
+        assert!(!ended.success && !in_own.exists(), "{}", ended.said);
+        mode(&own, 0o700);
+        let ended = home.run(&["keys", "new", in_own.to_str().unwrap()]);
+        assert!(ended.success, "{}", ended.said);
+        let made = fs::metadata(&in_own).unwrap();
+        assert_eq!((made.mode() & 0o7777, made.uid()), (0o600, nobody.uid()));
+        assert_eq!(made.gid(), nobody.gid());
+    }
+
     let link = home.dir.path().join("link.key");
     std::os::unix::fs::symlink(home.treasure().join("new"), &link).unwrap();
     assert!(!home.run(&["keys", "new", link.to_str().unwrap()]).success);
