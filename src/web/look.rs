@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use chrono_tz::Tz;
 
+use super::cookies;
+
 /// Preferences of the browser; they matter to nobody else.
 #[derive(Clone, Copy)]
 pub(super) struct Look {
@@ -19,12 +21,12 @@ impl FromRequest for Look {
     type Future = std::future::Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let cookie = |name| request.cookie(name);
+        let cookie = |name| cookies::values(request, name).next();
         std::future::ready(Ok(Self {
             zone: cookie("zone")
-                .and_then(|zone| zone.value().parse().ok())
+                .and_then(|zone| zone.parse().ok())
                 .unwrap_or(Tz::UTC),
-            theme: match cookie("theme").as_ref().map(|theme| theme.value()) {
+            theme: match cookie("theme") {
                 Some("light") => "light",
                 Some("dark") => "dark",
                 _ => "",
