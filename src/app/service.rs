@@ -198,6 +198,7 @@ impl Service {
             App::new()
                 .wrap(http::unguessable())
                 .wrap(http::compression())
+                .wrap(http::uncompressed_for_strangers())
                 .wrap(web::csrf())
                 .wrap(http::refuse_encoded())
                 .wrap(web::headers(&seen_as))

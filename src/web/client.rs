@@ -72,13 +72,9 @@ impl Proxies {
     }
 
     fn local(&self, peer: IpAddr, said: &[&str]) -> bool {
-        let readable = said
-            .iter()
-            .flat_map(|value| value.split(','))
-            .all(|hop| address(hop).is_some());
-        let believed = |ip: IpAddr| self.trusts(ip);
-        let passed_on = !said.is_empty();
-        (!passed_on || (readable && believed(peer.to_canonical())))
+        let mut hops = said.iter().flat_map(|value| value.split(','));
+        let is_passed_on = !said.is_empty();
+        (!is_passed_on || (self.trusts(peer) && hops.all(|hop| address(hop).is_some())))
             && self.client(peer, said).is_loopback()
     }
 

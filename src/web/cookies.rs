@@ -4,6 +4,7 @@ use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite, time::Duration},
     http::header,
+    web::Data,
 };
 
 use super::{
@@ -52,26 +53,26 @@ pub(super) fn device(shared: &Shared, device: &Device) -> Cookie<'static> {
 
 /// Takes the session's cookie back.
 pub(super) fn removal(shared: &Shared) -> Cookie<'static> {
-    let mut cookie = session(shared, &Token::claimed(""));
+    let mut cookie = cookie(shared, name(shared), String::new());
     cookie.set_max_age(Duration::ZERO);
     cookie
 }
 
-/// The token the browser sent. Two at once are none: one of them may be planted.
+/// The token the browser sent, if this service made it. Two at once are none: one of them may be planted.
 pub(super) fn token(request: &HttpRequest, shared: &Shared) -> Option<Token> {
-    only(request, name(shared)).map(|token| Token::claimed(&token))
+    Token::read(only(request, name(shared))?, shared.keyring.attestation())
 }
 
 /// The device the browser says to be. Two at once are none.
 pub(super) fn known_device(request: &HttpRequest, shared: &Shared) -> Option<Device> {
     let text = only(request, device_name(shared))?;
-    Device::read(&text, shared.keyring.attestation(), shared.clock.now())
+    Device::read(text, shared.keyring.attestation(), shared.clock.now())
 }
 
 /// The value of the one cookie of this name.
-fn only(request: &HttpRequest, name: &str) -> Option<String> {
+fn only<'a>(request: &'a HttpRequest, name: &'a str) -> Option<&'a str> {
     let mut values = named(request, name);
-    let value = str::from_utf8(values.next()?).ok()?.to_owned();
+    let value = str::from_utf8(values.next()?).ok()?;
     values.next().is_none().then_some(value)
 }
 
@@ -94,7 +95,59 @@ fn named<'a>(request: &'a HttpRequest, name: &'a str) -> impl Iterator<Item = &'
     })
 }
 
+/// True if the request comes with a session's cookie that this service made; the session may have ended.
+pub(super) fn is_of_a_session(request: &HttpRequest) -> bool {
+    let shared = request.app_data::<Data<Shared>>();
+    shared.is_some_and(|shared| token(request, shared).is_some())
+}
+
 /// True if the browser sent a session's cookie, valid or not.
 pub(super) fn has_session(request: &HttpRequest, shared: &Shared) -> bool {
     named(request, name(shared)).next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name_and_two_of_a_name_are_none() {
+        for (headers, all, one) in [
+            (&["session=a"][..], &["a"][..], Some("a")),
+            (
+                &["zone=Asia/Tokyo; session=a;theme=dark"],
+                &["a"],
+                Some("a"),
+            ),
+            (&["x=session=b", "session=a"], &["a"], Some("a")),
+            // Names and values are compared as they were sent.
+            (&[" session=a"], &["a"], Some("a")),
+            (&["session =a", "  session=a", "\tsession=a"], &[], None),
+            (&["session=a; session=b"], &["a", "b"], None),
+            (&["session=a", "session=b"], &["a", "b"], None),
+            (&["session=a=b"], &["a=b"], Some("a=b")),
+            (&["session="], &[""], Some("")),
+            (
+                &["my_session=a; sessions=b; %73ession=c; session"],
+                &[],
+                None,
+            ),
+            (&["Session=a"], &[], None),
+            (&[";;=;"], &[], None),
+            (&[], &[], None),
+        ] {
+            let mut request = TestRequest::default();
+            for header in headers {
+                request = request.append_header((header::COOKIE, *header));
+            }
+            let request = request.to_http_request();
+            let found: Vec<_> = named(&request, "session")
+                .map(|value| str::from_utf8(value).unwrap())
+                .collect();
+            assert_eq!(found, all, "{headers:?}");
+            assert_eq!(only(&request, "session"), one, "{headers:?}");
+        }
+    }
 }

@@ -10,9 +10,9 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use askama::Template;
-use chrono::Utc;
 
 use super::security_log::Window;
+use crate::clock::Clock;
 
 /// Everything a page can fail with.
 #[derive(thiserror::Error, Debug)]
@@ -162,9 +162,17 @@ fn wait(seconds: i64) -> String {
     }
 }
 
-/// Failed pages that are logged one by one within a minute: strangers can ask for pages while the database is away.
-const FAILED_BURST: u64 = 60;
+/// Pages of each kind that are logged one by one within a minute: strangers can ask for pages that are refused, and for any
+/// while the database is away.
+const BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
+static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
+
+/// Whether one more is logged, and how many of a minute that is over were not.
+fn logged(kind: &Mutex<Window>) -> (bool, Option<u64>) {
+    let mut window = kind.lock().unwrap_or_else(PoisonError::into_inner);
+    window.count(Clock::system().now(), BURST)
+}
 
 impl Error {
     #[expect(
@@ -176,13 +184,13 @@ impl Error {
             Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),
             Self::Database(sqlstate) => (None, Some(sqlstate)),
             _ => {
-                tracing::debug!(id, status = status.as_u16(), "a page was refused");
+                if tracing::enabled!(tracing::Level::DEBUG) && logged(&REFUSED).0 {
+                    tracing::debug!(id, status = status.as_u16(), "a page was refused");
+                }
                 return;
             }
         };
-        let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-        let (is_logged, more) = failed.count(Utc::now(), FAILED_BURST);
-        drop(failed);
+        let (is_logged, more) = logged(&FAILED);
         if let Some(more) = more {
             tracing::error!(more, "pages failed (more within a minute)");
         }
@@ -244,6 +252,11 @@ impl ResponseError for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use actix_web::body::to_bytes;
 
     use super::*;
@@ -257,6 +270,26 @@ mod tests {
         let html = String::from_utf8_lossy(&body);
         assert!(!html.contains("23505"));
         assert!(html.contains("Nothing in the archive has changed."));
+    }
+
+    #[test]
+    fn refused_pages_fill_no_log() {
+        let lines = Arc::new(AtomicUsize::new(0));
+        let count = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                std::io::sink()
+            })
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..500 {
+                Error::NotFound.error_response();
+            }
+        });
+        let lines = lines.load(Ordering::Relaxed);
+        assert!(lines as u64 <= 2 * BURST, "{lines} lines");
     }
 
     #[test]

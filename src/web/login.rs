@@ -8,8 +8,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Error, Shared, Token, cookies, detached, device::Device, form::Form as Fields, look::Look,
-    password::Verdict, security_log::Event, see_other, throttle::Asker,
+    Error, Shared, Token, cookies, detached, device::Device, form::Form as Fields, gate::Queue,
+    look::Look, password::Verdict, security_log::Event, see_other, throttle::Asker,
 };
 use crate::records::{
     attested::Found,
@@ -48,7 +48,11 @@ const MAX_TYPED: usize = 1000;
 /// Bytes of an address to come back to. The page repeats it, escaped: 30 kB of quotes made a page of 150 kB.
 const MAX_NEXT: usize = 2048;
 
-fn kept(next: String) -> String {
+/// Strangers whose logins are looked up at once. More of them would keep the database's connections from everybody else.
+pub(super) const LOOKUPS: usize = 64;
+
+/// An address to come back to, unless it is too long.
+pub(super) fn kept(next: String) -> String {
     match next.len() <= MAX_NEXT {
         true => next,
         false => String::new(),
@@ -131,14 +135,18 @@ async fn verify(
     let now = shared.clock.now();
     // All spellings of a login are counted as one.
     let name = Login::new(typed).map_or_else(|_| typed.trim().to_lowercase(), Login::into_text);
+    let mut lookup = None;
     if from.device.is_none() {
         let asker = from.asker(None);
         let early = shared.throttle.check(&name, asker, now);
-        early.map_err(Error::TooMany)?;
+        if let Queue::Strangers(_) = early.map_err(Error::TooMany)? {
+            let permit = shared.lookups.try_acquire();
+            lookup = Some(permit.map_err(|_| Error::TooMany(1))?);
+        }
     }
     let mut conn = shared.pool.acquire().await?;
     let found = operators::credentials(&mut conn, &shared.keyring, typed).await?;
-    drop(conn);
+    drop((conn, lookup));
     if found == Found::Forged {
         shared.note(Event::ForgedRow, None, from.address);
     }
@@ -179,7 +187,7 @@ async fn begin(
     next: &str,
 ) -> Result<Option<HttpResponse>, Error> {
     let now = shared.clock.now();
-    let token = Token::random();
+    let token = Token::random(shared.keyring.attestation());
     let who = (operator.id, operator.version);
     let mut conn = shared.pool.acquire().await?;
     if !sessions::begin(&mut conn, &shared.keyring, &token.hash(), who, now).await? {

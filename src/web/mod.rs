@@ -61,6 +61,7 @@ use actix_web::{
     web,
 };
 use sqlx::{PgPool, Postgres, Transaction};
+use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
@@ -87,6 +88,8 @@ pub struct Shared {
     /// Pages show the pictures of stickers, from LINE's host.
     stickers: bool,
     gate: gate::Gate,
+    /// Sign-ins of strangers whose login is being looked up.
+    lookups: Semaphore,
     throttle: throttle::Throttle,
     ends: ends::Ends,
     security: Arc<security_log::SecurityLog>,
@@ -131,6 +134,7 @@ impl Shared {
             ledger_key,
             stickers,
             gate: gate::Gate::default(),
+            lookups: Semaphore::new(login::LOOKUPS),
             throttle: throttle::Throttle::default(),
             ends,
             security,

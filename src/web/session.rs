@@ -8,6 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use super::{
     Error, Shared, cookies, detached,
     ends::SessionEnd,
+    login,
     security_log::{Event, SignedInAs},
 };
 use crate::records::{
@@ -104,7 +105,7 @@ fn nobody(request: &HttpRequest) -> Error {
         // An order is not given again by coming back to its address, which is no page.
         let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
         Error::SignIn(if is_page {
-            request.uri().to_string()
+            login::kept(request.uri().to_string())
         } else {
             "/".to_owned()
         })

@@ -24,7 +24,7 @@ const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Makes the link, in place of an earlier one, and gives its address. Whoever opens it becomes an administrator.
 pub async fn setup_link(shared: &Shared) -> Result<url::Url, Error> {
-    let token = Token::random();
+    let token = Token::random(shared.keyring.attestation());
     let mut conn = shared.pool.acquire().await?;
     let expires_at = shared.clock.now() + LIFETIME;
     sessions::make_setup_link(&mut conn, &shared.keyring, &token.hash(), expires_at).await?;
@@ -76,7 +76,7 @@ pub(super) async fn page(
     let from = shared.proxies.client_of(&request);
     detached(async move {
         let token = query.into_inner().token;
-        let hash = Token::claimed(&token).hash();
+        let hash = hash(&shared, &token)?;
         let mut conn = shared.pool.acquire().await?;
         let now = shared.clock.now();
         let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
@@ -91,6 +91,12 @@ pub(super) async fn page(
         page.response(HttpResponse::Ok())
     })
     .await
+}
+
+/// What the database knows of a link's token. An error, before it is asked, if this service did not make the token.
+fn hash(shared: &Shared, token: &str) -> Result<[u8; 32], Error> {
+    let token = Token::read(token, shared.keyring.attestation());
+    Ok(token.ok_or(Error::NotFound)?.hash())
 }
 
 /// An error unless the link is one that this program made.
@@ -116,7 +122,7 @@ pub(super) async fn make(
     let from = shared.proxies.client_of(&request);
     detached(async move {
         let now = shared.clock.now();
-        let hash = Token::claimed(&token).hash();
+        let hash = hash(&shared, &token)?;
         let mut conn = shared.pool.acquire().await?;
         // Before the password is hashed, so that a stranger can't make us do so.
         let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
@@ -150,7 +156,10 @@ pub(super) async fn make(
         };
         let added = operators::add(&mut tx, &shared.keyring, &new, now).await?;
         let id = added.ok_or(Error::Forbidden)?;
-        let (token, who) = (Token::random(), (id, operators::FIRST_VERSION));
+        let (token, who) = (
+            Token::random(shared.keyring.attestation()),
+            (id, operators::FIRST_VERSION),
+        );
         if !sessions::begin(&mut tx, &shared.keyring, &token.hash(), who, now).await? {
             return Err(Error::Internal("a new operator"));
         }

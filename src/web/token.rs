@@ -1,25 +1,39 @@
 //! Secrets that travel in a cookie or a link: 256 random bits, of which the database knows the SHA-256 only.
+//!
+//! Behind the random bits is a code keyed from the secret key. A text that this service did not make is told by its code,
+//! so strangers who send such texts cost no query: without the code, 4,400 connections with invented cookies kept all
+//! connections to the database, and all slots of the HTTP server, from operators and webhooks.
 
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
+use crate::seal::{Attestation, Facts};
+
+/// Random bytes of a token; the code follows them.
+const RANDOM: usize = 32;
+
 /// A random secret, or what somebody claims to be one.
 pub struct Token(String);
 
 impl Token {
-    /// 256 bits of the operating system's randomness, by way of a seeded generator.
-    pub fn random() -> Self {
-        Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+    /// 256 bits of the operating system's randomness, by way of a seeded generator, and their code.
+    pub fn random(attestation: &Attestation) -> Self {
+        let random = rand::random::<[u8; RANDOM]>();
+        let mac = attestation.mac(&facts(&random));
+        Self(URL_SAFE_NO_PAD.encode([random, mac].concat()))
     }
 
-    /// What somebody sent. Of any length and form; a forged one has a hash nobody knows.
-    pub fn claimed(text: &str) -> Self {
-        Self(text.to_owned())
+    /// What somebody sent, if it was made by [`Token::random`] with this secret key.
+    pub fn read(text: &str, attestation: &Attestation) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (random, mac) = bytes.split_at_checked(RANDOM)?;
+        let is_ours = attestation.verify(&facts(random), mac);
+        is_ours.then(|| Self(text.to_owned()))
     }
 
-    /// The text for the cookie or the link: 43 characters of base64url.
+    /// The text for the cookie or the link: 86 characters of base64url.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -30,6 +44,10 @@ impl Token {
     }
 }
 
+fn facts(random: &[u8]) -> Facts {
+    Facts::of("token").bytes(random)
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(redacted)")
@@ -38,19 +56,42 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::seal::{Cipher, Directory, Keyring, SecretKey};
+
+    fn keyring(dir: &tempfile::TempDir) -> Keyring {
+        let shelf = Directory::open(dir.path()).expect("a directory");
+        Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed)
+    }
 
     #[test]
-    fn tokens_differ_and_are_found_by_their_hash() {
-        let token = Token::random();
-        assert_ne!(token.text(), Token::random().text());
-        assert_eq!(token.text().len(), 43);
-        assert_eq!(token.hash(), Token::claimed(token.text()).hash());
+    fn tokens_differ_and_only_those_of_this_secret_key_are_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (keyring, other) = (keyring(&dir), keyring(&dir));
+        let mine = keyring.attestation();
+        let token = Token::random(mine);
+        assert_ne!(token.text(), Token::random(mine).text());
+        assert_eq!(token.text().len(), 86);
+        let read = |text: &str| Token::read(text, mine).map(|read| read.hash());
+        assert_eq!(read(token.text()), Some(token.hash()));
+        let bytes = URL_SAFE_NO_PAD.decode(token.text()).expect("bytes");
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert_eq!(read(&URL_SAFE_NO_PAD.encode(altered)), None, "byte {at}");
+        }
+        for invented in ["", "x", &token.text()[..43], &token.text()[1..]] {
+            assert_eq!(read(invented), None, "{invented}");
+        }
+        assert_eq!(read(Token::random(other.attestation()).text()), None);
     }
 
     #[test]
     fn debug_does_not_tell_it() {
-        let token = Token::random();
+        let dir = tempfile::tempdir().expect("a directory");
+        let token = Token::random(keyring(&dir).attestation());
         assert!(!format!("{token:?}").contains(token.text()));
     }
 }

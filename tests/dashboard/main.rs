@@ -36,6 +36,7 @@ mod sign_in;
 mod sign_in_limits;
 mod site;
 mod stickers;
+mod strangers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;

@@ -39,7 +39,8 @@ async fn no_session_of_the_old_password_outlives_a_reset_that_it_races_with() {
                 let site = Arc::clone(&site);
                 let who = (old.id, old.version);
                 tokio::spawn(async move {
-                    let (token, now) = (Token::random(), site.clock.now());
+                    let (token, now) =
+                        (Token::random(site.keyring.attestation()), site.clock.now());
                     let mut db = site.service.pool.acquire().await.unwrap();
                     sessions::begin(&mut db, &site.keyring, &token.hash(), who, now)
                         .await
@@ -99,7 +100,7 @@ async fn an_operator_who_is_disabled_while_the_password_is_hashed_gets_no_sessio
         .await
         .unwrap();
     let who = (keiko.id, keiko.version);
-    let hash = Token::random().hash();
+    let hash = Token::random(site.keyring.attestation()).hash();
     let begun = sessions::begin(&mut db, &site.keyring, &hash, who, now).await;
     assert!(!begun.unwrap());
     operators::rehash(&mut db, &site.keyring, &keiko, "old")
@@ -112,7 +113,7 @@ async fn an_operator_who_is_disabled_while_the_password_is_hashed_gets_no_sessio
 #[tokio::test]
 async fn a_setup_link_is_not_used_while_an_operator_is_being_added() {
     let site = Site::new().await;
-    let (token, now) = (Token::random(), site.clock.now());
+    let (token, now) = (Token::random(site.keyring.attestation()), site.clock.now());
     let mut db = site.db().await;
     let later = now + chrono::TimeDelta::hours(1);
     sessions::make_setup_link(&mut db, &site.keyring, &token.hash(), later)

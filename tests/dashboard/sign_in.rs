@@ -27,7 +27,10 @@ async fn a_session_begins_with_the_right_password_and_ends_on_the_server() {
             .contains(r#"value="/conversations?channel=shop""#)
     );
 
-    let planted = format!("session={}", Token::random().text());
+    let planted = format!(
+        "session={}",
+        Token::random(site.keyring.attestation()).text()
+    );
     keiko.cookie = Some(planted.clone());
     let form = [
         ("login", " Keiko "),
@@ -295,7 +298,10 @@ async fn the_setup_link_ends_after_a_day_and_with_the_next_one() {
     let site = Site::new().await;
     let now = site.clock.now();
     let mut db = site.db().await;
-    let (first, second) = (Token::random(), Token::random());
+    let (first, second) = (
+        Token::random(site.keyring.attestation()),
+        Token::random(site.keyring.attestation()),
+    );
     let day = chrono::TimeDelta::days(1);
     sessions::make_setup_link(&mut db, &site.keyring, &first.hash(), now + day)
         .await

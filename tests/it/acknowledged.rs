@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use line_chat_archive::fake_line::SignedBody;
+use line_chat_archive::{fake_line::SignedBody, web::Token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,18 +29,21 @@ async fn clients_that_reset_cost_no_acknowledged_message() {
         const HONEST: usize = 4000;
         let aoi = t.shop.user("Aoi");
         let address = t.service.address;
+        // A session that has ended: its page asks the database.
+        let session = Token::random(t.keyring.attestation());
+        let page = format!("GET /conversations HTTP/1.1\r\nhost: x\r\ncookie: session={}\r\n\r\n", session.text());
         let mut impatient = vec![];
         for lane in 0..16 {
             let bodies: Vec<String> = (0..RESETS / 16)
                 .map(|n| aoi.sends_text(&format!("reset {lane} {n}")).make())
                 .map(|event| request("/webhook/shop", &t.shop.signed(&[event])))
                 .collect();
+            let page = page.clone();
             impatient.push(tokio::spawn(async move {
                 for (n, body) in bodies.iter().enumerate() {
                     let mut stream = TcpStream::connect(address).await?;
                     stream.set_zero_linger()?;
-                    let page = "GET /conversations HTTP/1.1\r\nhost: x\r\ncookie: session=0\r\n\r\n";
-                    stream.write_all(if n % 4 == 0 { page } else { body }.as_bytes()).await?;
+                    stream.write_all(if n % 4 == 0 { &page } else { body }.as_bytes()).await?;
                     // Reset, not closed, at every point of the way: unread, while a transaction begins, while it
                     // commits. Not a wait for anything: the time is the fault.
                     let into = Duration::from_micros((n as u64 * 37) % 61 * 100);

@@ -5,7 +5,7 @@
 //! one that has delivered least for longest. So a webhook of LINE is let in whatever strangers hold.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,9 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{limits::Limits, refusal::Tally};
 use crate::web::client::Proxies;
 
-/// Connections that were told to close and have not yet. Beyond this many a new one is refused, so that the open files stay
-/// within their limit.
-const LEAVING: usize = 256;
+/// Connections that were told to close and have not yet, beyond those that there may be. With more of them a new one is
+/// refused, so that the open files stay within their limit.
+pub(super) const LEAVING: usize = 256;
 
 /// How long a head, a body or an unread answer may take before its connection makes room like one that does nothing.
 const GRACE: Duration = Duration::from_secs(2);
@@ -72,6 +72,12 @@ struct Table {
     /// Those whose first head is not complete: the first is the oldest.
     waiting: BTreeMap<u64, Arc<Seat>>,
     served: HashMap<u64, Arc<Seat>>,
+    /// Of those that are served, the idle ones, and those that send or read slowly, each by the time since when. To look at
+    /// all of them for each new connection cost a flood 150 µs of the lock a connection.
+    idle: BTreeSet<(u64, u64)>,
+    slow: BTreeSet<(u64, u64)>,
+    /// Idle ones of trusted proxies, which send webhooks on them: a proxy does not repeat a POST that was cut.
+    proxied: BTreeSet<(u64, u64)>,
     by_address: HashMap<IpAddr, HashMap<u64, Arc<Seat>>>,
     /// Told to close, and not closed yet.
     leaving: usize,
@@ -131,6 +137,10 @@ impl Admission {
             .filter(|peer| !self.proxies.trusts(*peer))
             .map(counted_as);
         let (now, mut table) = (self.now(), self.table());
+        let open = table.waiting.len() + table.served.len();
+        if open + table.leaving >= self.limits.connections + LEAVING {
+            return Err(Full::Process);
+        }
         if let Some(address) = address
             && !table.make_room_of(address, self.limits.per_address, now)
         {
@@ -190,9 +200,9 @@ impl Table {
     /// and only then one whose head may still be on its way, as LINE's is for one round trip.
     fn make_room(&mut self, now: u64) -> bool {
         let oldest = self.waiting.first_key_value();
-        let oldest = oldest.map(|(id, seat)| (*id, seat.is_young(now)));
+        let oldest = oldest.map(|(id, seat)| (*id, is_young(seat.since(), now)));
         let late = oldest.filter(|(_, young)| !young).map(|(id, _)| id);
-        let served = || first_to_go(&self.served, now);
+        let served = || self.first_served_to_go(now);
         self.evict(late.or_else(served).or(oldest.map(|(id, _)| id)))
     }
 
@@ -202,19 +212,53 @@ impl Table {
             // It was told to close in this moment, and notices when it reads.
             return true;
         };
-        if self.served.len() >= most && !self.evict(first_to_go(&self.served, now)) {
+        if self.served.len() >= most && !self.evict(self.first_served_to_go(now)) {
             self.waiting.insert(id, seat);
             return false;
+        }
+        if let Some(order) = self.order(&seat, seat.activity()) {
+            order.insert((seat.since(), id));
         }
         self.served.insert(id, seat);
         true
     }
 
+    /// Those that are served and do the same, if they make room.
+    fn order(&mut self, seat: &Seat, activity: Activity) -> Option<&mut BTreeSet<(u64, u64)>> {
+        match activity {
+            Activity::Idle if seat.address.is_none() => Some(&mut self.proxied),
+            Activity::Idle => Some(&mut self.idle),
+            Activity::Head | Activity::Body | Activity::Stalled => Some(&mut self.slow),
+            Activity::Busy => None,
+        }
+    }
+
+    /// Notes what a connection does since `now`.
+    fn note(&mut self, id: u64, seat: &Seat, activity: Activity, now: u64) {
+        let is_served = self.served.contains_key(&id);
+        let before = (seat.since(), id);
+        if is_served && let Some(order) = self.order(seat, seat.activity()) {
+            order.remove(&before);
+        }
+        seat.activity.store(activity as u8, Ordering::Relaxed);
+        seat.since.store(now, Ordering::Relaxed);
+        if is_served && let Some(order) = self.order(seat, activity) {
+            order.insert((now, id));
+        }
+    }
+
+    /// As [`first_to_go`], of those that are served; idle ones of proxies come last.
+    fn first_served_to_go(&self, now: u64) -> Option<u64> {
+        let (idle, slow) = (self.idle.first(), self.slow.first());
+        let first = match (idle, slow) {
+            (Some(idle), Some(slow)) if !is_young(slow.0, now) => Some(idle.min(slow)),
+            _ => idle.or(slow).or(self.proxied.first()),
+        };
+        first.map(|(_, id)| *id)
+    }
+
     /// Tells a connection to close; it counts no more.
     fn evict(&mut self, id: Option<u64>) -> bool {
-        if self.leaving >= LEAVING {
-            return false;
-        }
         let Some(seat) = id.and_then(|id| self.remove(id)) else {
             return false;
         };
@@ -225,10 +269,13 @@ impl Table {
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Seat>> {
-        let seat = self
-            .waiting
-            .remove(&id)
-            .or_else(|| self.served.remove(&id))?;
+        let served = self.served.remove(&id);
+        if let Some(seat) = &served
+            && let Some(order) = self.order(seat, seat.activity())
+        {
+            order.remove(&(seat.since(), id));
+        }
+        let seat = served.or_else(|| self.waiting.remove(&id))?;
         if let Some(address) = seat.address
             && let Some(own) = self.by_address.get_mut(&address)
         {
@@ -242,7 +289,8 @@ impl Table {
 }
 
 /// The connection that makes room first: the one that has done nothing for longest, and only then one whose head, body or
-/// answer has been on its way for less than [`GRACE`]. None if all are busy. Looks at each, of which there are thousands at most.
+/// answer has been on its way for less than [`GRACE`]. None if all are busy. Looks at each of an address, of which there
+/// are hundreds at most.
 fn first_to_go(seats: &HashMap<u64, Arc<Seat>>, now: u64) -> Option<u64> {
     let ranked = seats
         .iter()
@@ -250,22 +298,25 @@ fn first_to_go(seats: &HashMap<u64, Arc<Seat>>, now: u64) -> Option<u64> {
     ranked.min().map(|(_, id)| id)
 }
 
+fn is_young(since: u64, now: u64) -> bool {
+    u128::from(now.saturating_sub(since)) < GRACE.as_millis()
+}
+
 impl Seat {
     /// The lowest makes room first; none: it makes no room.
     fn rank(&self, now: u64) -> Option<(bool, u64)> {
-        let since = self.since.load(Ordering::Relaxed);
+        let since = self.since();
         match self.activity() {
             Activity::Idle => Some((false, since)),
             Activity::Head | Activity::Body | Activity::Stalled => {
-                Some((self.is_young(now), since))
+                Some((is_young(since, now), since))
             }
             Activity::Busy => None,
         }
     }
 
-    fn is_young(&self, now: u64) -> bool {
-        let since = self.since.load(Ordering::Relaxed);
-        u128::from(now.saturating_sub(since)) < GRACE.as_millis()
+    fn since(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
     }
 
     fn activity(&self) -> Activity {
@@ -277,11 +328,10 @@ impl Seat {
 impl Slot {
     /// Notes what the connection does from now on.
     pub(super) fn does(&self, activity: Activity) {
-        let before = self.seat.activity.swap(activity as u8, Ordering::Relaxed);
-        if before != activity as u8 {
-            self.seat
-                .since
-                .store(self.admission.now(), Ordering::Relaxed);
+        if self.seat.activity() != activity {
+            let now = self.admission.now();
+            let mut table = self.admission.table();
+            table.note(self.id, &self.seat, activity, now);
         }
     }
 

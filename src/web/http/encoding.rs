@@ -8,6 +8,8 @@ use actix_web::{
     middleware::{Compress, Next, from_fn},
 };
 
+use crate::web::cookies;
+
 /// The most bytes by which an answer is made longer.
 const PADDING: usize = 128;
 
@@ -39,6 +41,28 @@ async fn refuse<B: MessageBody + 'static>(
         return Ok(request.into_response(refused).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Wraps an app, outside of [`compression`], so that strangers are answered as it comes: each answer that is being
+/// compressed holds 350 kB and a thread. 2,000 connections that asked for the stylesheet took 800 MB of memory, and
+/// webhooks 5 s.
+pub fn uncompressed_for_strangers<S, B>()
+-> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(take_no_encoding)
+}
+
+async fn take_no_encoding<B: MessageBody + 'static>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, ActixError> {
+    if !cookies::is_of_a_session(request.request()) {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    next.call(request).await
 }
 
 /// Compresses pages with gzip for clients that take it.

@@ -12,7 +12,7 @@ use actix_web::{
     Error as ActixError, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
-    http::{Method, header},
+    http::{Method, StatusCode, header},
     middleware::{Next, from_fn},
 };
 use bytes::Bytes;
@@ -21,8 +21,11 @@ use tokio::time::Instant;
 use super::{
     admission::{Activity, Slot},
     chunked::{Chunked, Malformed},
-    refusal::Reason,
+    refusal::{self, Reason},
 };
+
+/// Bytes of a request's path and query. A query of 30 kB took 1.7 ms to be taken apart, as long as 18 plain requests.
+const MOST_TARGET: usize = 8 << 10;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +215,17 @@ async fn answer_one<B: MessageBody + 'static>(
         exchange.begin(body, activity_of(&request));
     }
     let ending = Ending(exchange);
-    let answer = match is_stream(&request) {
-        false => next.call(request).await?.map_into_left_body(),
-        // actix would read all that follows as a body without an end.
-        true => {
+    let answer = match refusal_of(&request) {
+        None => next.call(request).await?.map_into_left_body(),
+        Some(status) => {
             if let Some(exchange) = &ending.0 {
                 exchange.last.set(true);
             }
-            let refused = HttpResponse::NotImplemented().force_close().finish();
+            let mut refused = HttpResponse::build(status);
+            for header in refusal::HEADERS {
+                refused.insert_header(header);
+            }
+            let refused = refused.force_close().finish();
             request.into_response(refused).map_into_right_body()
         }
     };
@@ -243,6 +249,19 @@ fn body_of(request: &ServiceRequest) -> BodyLeft {
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.trim().parse().ok());
     BodyLeft::Bytes(length.unwrap_or(0))
+}
+
+/// Why no route is asked.
+fn refusal_of(request: &ServiceRequest) -> Option<StatusCode> {
+    let target = request.uri().path_and_query();
+    if is_stream(request) {
+        // actix would read all that follows as a body without an end.
+        Some(StatusCode::NOT_IMPLEMENTED)
+    } else if target.is_some_and(|target| target.as_str().len() > MOST_TARGET) {
+        Some(StatusCode::URI_TOO_LONG)
+    } else {
+        None
+    }
 }
 
 /// A tunnel or a WebSocket: everything that follows belongs to it. There are none here.

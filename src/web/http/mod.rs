@@ -13,7 +13,7 @@ mod server;
 mod tests;
 
 pub use self::{
-    encoding::{compression, refuse_encoded, unguessable},
+    encoding::{compression, refuse_encoded, uncompressed_for_strangers, unguessable},
     exchange::exchange,
     limits::Limits,
     server::run,

@@ -90,6 +90,20 @@ impl Tally {
     }
 }
 
+/// The headers that every answer has.
+pub(super) const HEADERS: [(&str, &str); 7] = [
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", PERMISSIONS),
+];
+
 /// An answer in bytes, with the headers that every answer has, for a connection that is closed after it.
 pub(super) fn answer(status: &str) -> String {
     let reason = status.split_once(' ').map_or(status, |(_, reason)| reason);
@@ -98,13 +112,12 @@ pub(super) fn answer(status: &str) -> String {
     } else {
         ""
     };
+    let headers = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n"));
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\n{retry}\
-         connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
-         content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nreferrer-policy: same-origin\r\n\
-         cross-origin-opener-policy: same-origin\r\ncross-origin-resource-policy: same-origin\r\n\
-         permissions-policy: {PERMISSIONS}\r\n\r\n{reason}\n",
-        reason.len() + 1
+         connection: close\r\n{}\r\n{reason}\n",
+        reason.len() + 1,
+        headers.concat()
     )
 }
 

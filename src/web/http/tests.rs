@@ -29,6 +29,8 @@ const SOON: Duration = Duration::from_secs(10);
 
 struct Site {
     address: SocketAddr,
+    /// The listening socket, once more.
+    listener: TcpListener,
     handle: ServerHandle,
     /// Requests that reached a handler.
     called: Arc<AtomicUsize>,
@@ -52,6 +54,7 @@ impl Site {
     fn new(limits: Limits) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
+        let again = listener.try_clone().unwrap();
         let called = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (count, held) = (called.clone(), gate.clone());
@@ -66,12 +69,14 @@ impl Site {
                 .route("/early", web::post().to(early))
                 .route("/held", web::get().to(held_back))
                 .route("/large", web::get().to(large))
+                .route("/blocks", web::get().to(block))
         })
         .unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Self {
             address,
+            listener: again,
             handle,
             called,
             gate,
@@ -118,6 +123,15 @@ async fn held_back(count: Count, gate: web::Data<Semaphore>) -> HttpResponse {
     count.fetch_add(1, Ordering::SeqCst);
     gate.acquire().await.unwrap().forget();
     HttpResponse::Ok().body("let go")
+}
+
+/// Keeps the server's thread from all others until `/held` may go on.
+async fn block(count: Count, gate: web::Data<Semaphore>) -> HttpResponse {
+    count.fetch_add(1, Ordering::SeqCst);
+    while gate.available_permits() == 0 {
+        std::thread::yield_now();
+    }
+    HttpResponse::Ok().body("blocked no more")
 }
 
 async fn large(count: Count) -> HttpResponse {

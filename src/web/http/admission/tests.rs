@@ -34,18 +34,46 @@ fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never()
     let slots: Vec<_> = (0..6).map(|n| admission.admit(peer(n)).unwrap()).collect();
     for (slot, (activity, since)) in slots.iter().zip(doing) {
         assert!(slot.serve());
-        slot.does(activity);
-        slot.seat.since.store(since, Ordering::Relaxed);
+        admission.table().note(slot.id, &slot.seat, activity, since);
     }
     let mut table = admission.table();
     // The last two are young: what they are waiting for may still be on its way.
     for gone in [1, 2, 3, 5, 4] {
         let first = first_to_go(&table.served, 40_000);
+        assert_eq!(first, table.first_served_to_go(40_000));
         assert!(table.evict(first));
         assert!(evicted(&slots[gone]), "{:?} goes", doing[gone]);
     }
-    assert_eq!(first_to_go(&table.served, 40_000), None);
+    assert_eq!(table.first_served_to_go(40_000), None);
     assert!(!evicted(&slots[0]));
+}
+
+#[test]
+fn idle_connections_of_a_proxy_make_room_last() {
+    let admission = admission(9, 99);
+    let seated = |peer: Option<IpAddr>, activity| {
+        let slot = admission.admit(peer).unwrap();
+        assert!(slot.serve());
+        admission.table().note(slot.id, &slot.seat, activity, 0);
+        slot
+    };
+    let proxy = Some(IpAddr::from([127, 0, 0, 1]));
+    let proxied = seated(proxy, Activity::Idle);
+    let slow = seated(peer(1), Activity::Body);
+    let idle = seated(peer(1), Activity::Idle);
+    let slow_of_proxy = seated(proxy, Activity::Stalled);
+    let mut table = admission.table();
+    let mut gone = || {
+        let first = table.first_served_to_go(0);
+        assert!(table.evict(first));
+        first.unwrap()
+    };
+    let gone: Vec<_> = (0..4).map(|_| gone()).collect();
+    assert_eq!(
+        gone,
+        [&idle, &slow, &slow_of_proxy, &proxied].map(|slot| slot.id)
+    );
+    assert!(table.idle.is_empty() && table.slow.is_empty() && table.proxied.is_empty());
 }
 
 #[test]
@@ -102,6 +130,31 @@ fn ipv6_is_counted_by_its_64_and_proxies_are_not_counted() {
     assert!(of("2001:db8:1:3::1").is_ok());
     let proxied: Vec<_> = (0..5).map(|_| of("127.0.0.1")).collect();
     assert!(proxied.iter().all(Result::is_ok));
+}
+
+#[test]
+fn connections_that_have_not_closed_yet_keep_no_other_from_being_served() {
+    let limits = Limits {
+        connections: 2000,
+        served: 1000,
+        per_address: 9999,
+        ..Limits::default()
+    };
+    let admission = Arc::new(Admission::new(limits, Proxies::default()));
+    let served = |last| {
+        let slot = admission.admit(peer(last)).unwrap();
+        assert!(slot.serve());
+        slot.does(Activity::Body);
+        slot
+    };
+    let slots: Vec<_> = (0..1000).map(|_| served(1)).collect();
+    // Each is served in place of one that is told to close, and none of those has closed.
+    let more: Vec<_> = (0..600).map(|_| served(2)).collect();
+    assert_eq!(slots.iter().filter(|slot| evicted(slot)).count(), 600);
+    let order = |table: &Table| table.idle.len() + table.slow.len();
+    assert_eq!(order(&admission.table()), 1000);
+    drop((slots, more));
+    assert_eq!(order(&admission.table()), 0);
 }
 
 #[test]

@@ -138,8 +138,24 @@ async fn tunnels_and_websockets_are_refused_at_once() {
     ] {
         let answer = site.ask(request).await;
         assert!(answer.starts_with("HTTP/1.1 501 "), "{request:?}: {answer}");
+        assert!(answer.contains("content-security-policy: "), "{answer}");
     }
     assert_eq!(site.called(), 0);
+}
+
+#[tokio::test]
+async fn a_long_target_is_refused_before_it_is_taken_apart() {
+    let site = Site::new(ample());
+    let ask = async |query: usize| {
+        let query = "a=b&".repeat(query / 4);
+        let request = format!("GET /?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        site.ask(&request).await
+    };
+    let answer = ask(8 << 10).await;
+    assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
+    assert_eq!(site.called(), 0);
+    let answer = ask(8000).await;
+    assert!(answer.starts_with("HTTP/1.1 303 "), "{answer}");
 }
 
 #[tokio::test]

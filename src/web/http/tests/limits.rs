@@ -221,6 +221,51 @@ async fn one_address_has_no_more_than_its_share_and_busy_slots_end_in_503() {
     }
 }
 
+/// How many of the connections to `port` were accepted: before that a socket has no inode.
+fn accepted(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_accepted = |line: &&str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "01" && fields[9] != "0"
+    };
+    table.lines().skip(1).filter(is_accepted).count()
+}
+
+#[tokio::test]
+async fn no_more_connections_are_accepted_than_there_may_be_while_the_threads_are_busy() {
+    let site = Site::new(Limits {
+        connections: 300,
+        per_address: 1000,
+        ..ample()
+    });
+    rustix::net::listen(&site.listener, 4096).unwrap();
+    let mut blocking = site.connect().await;
+    blocking
+        .write_all(b"GET /blocks HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    while site.called() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut waiting = vec![];
+    for _ in 0..900 {
+        waiting.push(site.connect().await);
+    }
+    // The thread that accepts is not the one that is kept busy.
+    let mut seen = 0;
+    while std::mem::replace(&mut seen, accepted(site.address.port())) != seen {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    site.gate.add_permits(1);
+    assert!((300..=556).contains(&seen), "{seen} were accepted");
+    until(&mut blocking, "blocked no more").await;
+    drop(waiting);
+    let answer = site
+        .ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_stop_waits_for_answers_and_for_nobody_else() {
     let site = Site::new(ample());
