@@ -6,9 +6,14 @@
 
 mod out;
 
-use std::{io, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -37,6 +42,8 @@ const KEPT: TimeDelta = TimeDelta::days(7);
 const LEASE: Duration = Duration::from_secs(60);
 /// A lease is renewed when it is this old.
 const RENEW: TimeDelta = TimeDelta::seconds(10);
+/// An export that failed is tried again after this time: each attempt writes all of it.
+const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// Messages read at a time.
 const MANY: i64 = 200;
 
@@ -92,6 +99,8 @@ pub struct Exports {
     clock: Clock,
     keyring: Keyring,
     objects: Objects,
+    /// Requests whose export has failed here, and when it is tried again.
+    failed: Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>,
 }
 
 impl Exports {
@@ -102,14 +111,19 @@ impl Exports {
             clock,
             keyring,
             objects,
+            failed: Arc::default(),
         }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<Uuid, DateTime<Utc>>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the exports that are asked for, and ends those whose time is over. Returns how many.
     ///
     /// # Errors
     /// The first one, after all others were tried: a bucket that fails for one person's file keeps nobody else waiting.
-    /// That export is made anew another time.
+    /// That export is made anew after [`AGAIN`].
     pub async fn work(&self) -> Result<usize, Error> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
@@ -117,12 +131,19 @@ impl Exports {
         let tasks = exports::due(&mut conn).await?;
         drop(conn);
         let (mut done, mut failed) = (usize::try_from(over).unwrap_or(usize::MAX), None);
+        self.failed().retain(|_, again| *again > now);
         for task in tasks {
+            if self.failed().contains_key(&task.id) {
+                continue;
+            }
             done += 1;
             match self.make(&task).await {
                 Ok(()) | Err(Error::Withdrawn) => {}
                 Err(error @ Error::Database(_)) => return Err(error),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    self.failed().insert(task.id, now + AGAIN);
+                    failed = failed.or(Some(error));
+                }
             }
         }
         failed.map_or(Ok(done), Err)
@@ -337,8 +358,6 @@ fn name(item: &Item) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
     use super::*;
 
     /// Two entries of one name cannot be in a zip, and a channel's secret is enough to choose ids.
