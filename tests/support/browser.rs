@@ -310,6 +310,8 @@ async fn driver(program: &Path) -> Result<(Child, u16, PathBuf)> {
         .arg(&home)
         .env("HOME", &home)
         .env("TMPDIR", &home)
+        // Without a UTF-8 locale Chromium cannot save a file with a Japanese name; the zone is that of the tests.
+        .envs([("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
