@@ -1,5 +1,7 @@
 //! Settings: flags of the command line, each with an environment variable of the same name in capitals.
 
+mod console;
+
 use std::{
     net::{AddrParseError, IpAddr, SocketAddr},
     path::PathBuf,
@@ -7,6 +9,8 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use console::public_url;
+pub use console::{access_token, channel_secret};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -143,7 +147,7 @@ pub struct Serve {
 
     /// Address under which people and LINE see the service, for example https://archive.example.com. Default: derived
     /// from LISTEN. With https, cookies are for https only.
-    #[arg(long, env = "PUBLIC_URL")]
+    #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<Url>,
 
     /// Proxies that are believed when they say in X-Forwarded-For who asks: addresses and networks, separated by commas.
@@ -229,13 +233,21 @@ pub struct Credentials {
 
 impl Credentials {
     /// The channel secret, if one is given. An empty one is none: anybody could sign with it.
-    pub fn secret(&self) -> Option<SecretString> {
-        given(self.line_channel_secret.as_ref())
+    ///
+    /// # Errors
+    /// It cannot be one: see [`channel_secret`].
+    pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
+        let secret = given(self.line_channel_secret.as_ref());
+        secret.map(channel_secret).transpose()
     }
 
     /// The channel access token, if one is given.
-    pub fn token(&self) -> Option<SecretString> {
-        given(self.line_channel_access_token.as_ref())
+    ///
+    /// # Errors
+    /// It cannot be one: see [`access_token`].
+    pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
+        let token = given(self.line_channel_access_token.as_ref());
+        token.map(access_token).transpose()
     }
 }
 
@@ -262,9 +274,25 @@ mod tests {
             line_channel_secret: Some(secret.to_owned().into()),
             line_channel_access_token: None,
         };
-        assert!(credentials("").secret().is_none());
-        assert!(credentials(" \n").secret().is_none());
-        let secret = credentials("abc\n").secret().expect("a secret");
-        assert_eq!(secret.expose_secret(), "abc");
+        let secret = |text: &str| credentials(text).secret();
+        assert!(secret("").expect("nothing").is_none());
+        assert!(secret(" \n").expect("nothing").is_none());
+        let given = secret("0123456789abcdef0123456789abcdef\n").expect("a secret");
+        let given = given.expect("a secret");
+        assert_eq!(given.expose_secret(), "0123456789abcdef0123456789abcdef");
+        for (odd, words) in [
+            ("\"0123456789abcdef0123456789abcdef\"", "quotes"),
+            ("1234567890", "channel ID"),
+            (&"x".repeat(172), "access token"),
+            ("0123456789abcdef", "another length"),
+            ("0123456789abcdeg0123456789abcdef", "other characters"),
+        ] {
+            let said = secret(odd).expect_err(odd).to_string();
+            assert!(
+                said.contains(words) && said.contains("Basic settings"),
+                "{said}"
+            );
+            assert!(!said.contains(odd), "the secret itself is not said");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod environment;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -51,7 +53,13 @@ enum Command {
     #[command(subcommand)]
     Keys(Keys),
     /// Look whether everything is set as it has to be: 0 it is, 1 something is bad, 2 it could not be looked at
-    Doctor(Box<Serve>),
+    Doctor {
+        /// Exit with 1 for warnings too, so also where LINE cannot be reached
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        serve: Box<Serve>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -103,9 +111,10 @@ enum Channel {
     /// Add a channel; what the environment does not say is asked for
     Add {
         /// Its place in the webhook address: /webhook/<slug>
+        #[arg(value_parser = |text: &str| in_words(app::channels::slug(text)))]
         slug: String,
         /// What operators call it [default: the slug]
-        #[arg(long)]
+        #[arg(long, value_parser = |text: &str| in_words(app::channels::name(text)))]
         name: Option<String>,
         #[command(flatten)]
         given: Credentials,
@@ -147,6 +156,8 @@ enum Operator {
     List,
     /// Disable an operator and end their sessions
     Disable { login: String },
+    /// Let a disabled operator sign in again
+    Enable { login: String },
     /// Set a new password, read from standard input or asked for, and end their sessions
     ResetPassword { login: String },
 }
@@ -162,6 +173,9 @@ enum Role {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = environment::clean() {
+        return failed(&error);
+    }
     let mut cli = Cli::parse();
     telemetry::start(cli.places.log_format);
     no_core_dump();
@@ -172,7 +186,10 @@ fn main() -> ExitCode {
             export: Some(_), ..
         }) => Ok(()),
         Command::Keys(Keys::New { .. }) => Ok(()),
-        _ => privileges::prepare(&mut cli.places),
+        Command::Serve(_) => privileges::prepare(&mut cli.places),
+        // No other command makes an archive, nor a directory for one.
+        _ => app::database::must_exist(&cli.places)
+            .and_then(|()| privileges::prepare(&mut cli.places)),
     };
     if let Err(error) = prepared {
         return failed(&error);
@@ -214,6 +231,7 @@ async fn run(places: &Places, command: Command) -> ExitCode {
             }
             Operator::List => app::operators::list(places, &say).await,
             Operator::Disable { login } => app::operators::disable(places, &login, &say).await,
+            Operator::Enable { login } => app::operators::enable(places, &login, &say).await,
             Operator::ResetPassword { login } => {
                 app::operators::reset_password(places, &login, &say).await
             }
@@ -237,8 +255,8 @@ async fn run(places: &Places, command: Command) -> ExitCode {
             message_id,
         }) => return looked(app::trace::trace(places, &channel, &message_id, &say).await),
         Command::Keys(Keys::New { file }) => app::keys::new(places, &file, &say),
-        Command::Doctor(serve) => {
-            return looked(app::doctor::doctor(places, &serve, &say).await);
+        Command::Doctor { strict, serve } => {
+            return looked(app::doctor::doctor(places, &serve, strict, &say).await);
         }
     };
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
@@ -272,6 +290,11 @@ fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
 )]
 fn say(line: &str) {
     println!("{}", app::printable(line));
+}
+
+/// An error with its causes, for clap, which prints the first alone.
+fn in_words<T>(read: anyhow::Result<T>) -> Result<T, String> {
+    read.map_err(|error| app::failure::in_words(&error))
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

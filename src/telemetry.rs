@@ -1,7 +1,11 @@
 //! Logs: what happened, with ids; never what a person wrote or is called, never a secret, never an address of theirs. The
 //! one exception: who signs in or is refused at the dashboard is logged with the client's address (`web::security_log`).
 
-use std::{io::stderr, panic};
+use std::{
+    env,
+    io::{IsTerminal, stderr},
+    panic,
+};
 
 use tracing::{Level, Metadata, Subscriber, subscriber::Interest};
 use tracing_log::LogTracer;
@@ -64,8 +68,10 @@ pub fn subscribe(subscriber: impl Subscriber + Send + Sync) {
 /// Starts logging to standard error, panics among it: where, not what. `RUST_LOG` chooses the level; the default is `info`.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colours)
         .with_writer(stderr);
     match format {
         LogFormat::Text => subscribe(log.with_target(false).finish()),

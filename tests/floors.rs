@@ -37,6 +37,7 @@ const ROOMS: &[Room] = &[
     room(5, "app", ALL),
     room(5, "config", ALL),
     room(5, "telemetry", ALL),
+    room(5, "environment", &[]),
     room(
         4,
         "web",

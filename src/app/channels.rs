@@ -4,13 +4,16 @@ use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection};
 
-use super::{database::Database, keys};
+use super::{
+    database::{self, Purpose},
+    keys,
+};
 use crate::{
     clock::Clock,
-    config::{Credentials, Places},
+    config::{Credentials, Places, access_token, channel_secret},
     records::{
         attested::Found,
-        channels::{self, Channel},
+        channels::{self, Channel, Door},
     },
     seal::Keyring,
     web::typed,
@@ -19,10 +22,31 @@ use crate::{
 /// Characters of a channel's name.
 const LONGEST_NAME: usize = 100;
 
-/// Adds a channel. What the environment does not say is asked for.
+/// Reads a new channel's slug: up to 63 of `a-z`, `0-9` and `-`.
 ///
 /// # Errors
-/// The slug is taken or of the wrong form, the name is blank, too long or has hidden characters, no secret is given, or the database cannot be used.
+/// It has another form.
+pub fn slug(text: &str) -> anyhow::Result<String> {
+    let form = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(
+        !text.is_empty() && text.len() <= 63 && !text.starts_with('-') && text.chars().all(form),
+        "a slug has up to 63 of a-z, 0-9 and -, and does not begin with -"
+    );
+    Ok(text.to_owned())
+}
+
+/// Reads a new channel's name.
+///
+/// # Errors
+/// It is blank, longer than 100 characters or has hidden characters.
+pub fn name(text: &str) -> anyhow::Result<String> {
+    Ok(typed::line(text, LONGEST_NAME).context("the name cannot be taken")?)
+}
+
+/// Adds a channel. What the environment does not say is asked for. `slug` and `name` were read by [`slug()`] and [`name()`].
+///
+/// # Errors
+/// The slug is taken, no secret is given, or it is that of another channel, or the database cannot be used.
 pub async fn add(
     places: &Places,
     slug: &str,
@@ -30,27 +54,29 @@ pub async fn add(
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let form = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(
-        !slug.is_empty() && slug.len() <= 63 && !slug.starts_with('-') && slug.chars().all(form),
-        "a slug has up to 63 of a-z, 0-9 and -, and does not begin with -"
-    );
-    let name = match name {
-        Some(name) => typed::line(name, LONGEST_NAME).context("the name cannot be taken")?,
-        None => slug.to_owned(),
+    let name = name.unwrap_or(slug);
+    let secret = match given.secret()? {
+        Some(secret) => secret,
+        None => channel_secret(ask("Channel secret: ")?)?,
     };
-    let secret = secret(given)?;
-    let token = match given.token() {
+    let token = match given.token()? {
         Some(token) => Some(token),
-        None => ask("Channel access token (empty: add it later): ").ok(),
+        // With the secret in the environment nobody may be there to be asked.
+        None => match ask("Channel access token (empty: add it later): ") {
+            Ok(token) if !is_empty(&token) => Some(access_token(token)?),
+            _ => None,
+        },
     };
-    let token = token.filter(|token| !token.expose_secret().is_empty());
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
+    keys::with_attested(places, async |db, keyring| {
     let now = Clock::system().now();
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let mut tx = db.begin().await?;
-    let added = channels::add(&mut tx, &keyring, slug, &name, &secret, token.as_ref(), now).await?;
+    if let Some(other) = who_has(db, keyring, &secret).await? {
+            bail!(
+                "this is the secret of the channel {other}, and each of LINE's channels has its own. If \
+                 LINE_CHANNEL_SECRET is set in this shell, unset it or set the right one"
+            );
+        }
+        let mut tx = db.begin().await?;
+    let added = channels::add(&mut tx, keyring, slug, name, &secret, token.as_ref(), now).await?;
     tx.commit().await?;
     ensure!(
         added.is_some(),
@@ -59,8 +85,9 @@ pub async fn add(
     say(&format!(
         "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
     ));
-    drop(db);
-    database.close().await
+        Ok(())
+    })
+    .await
 }
 
 /// Lists the channels.
@@ -68,13 +95,13 @@ pub async fn add(
 /// # Errors
 /// The database cannot be used.
 pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    for channel in channels::list(&mut db).await? {
-        say(&line_of(&channel));
-    }
-    drop(db);
-    database.close().await
+    database::with(places, Purpose::Change, async |database| {
+        for channel in channels::list(&mut database.connect().await?).await? {
+            say(&line_of(&channel));
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// One line, whatever somebody has written to the database.
@@ -107,32 +134,57 @@ pub async fn rotate_secret(
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let token = given.token();
-    let secret = match given.secret() {
-        _ if finish => None,
-        None if token.is_some() => None,
-        _ => Some(secret(given)?),
-    };
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let id = find(&mut db, &keyring, slug).await?;
-    if let Some(secret) = secret {
-        channels::add_secret(&mut db, &keyring, id, &secret, Clock::system().now()).await?;
-        say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
+    let (mut secret, mut token) = (given.secret()?, given.token()?);
+    if secret.is_none() && token.is_none() && !finish {
+        secret = filled(ask("New channel secret (empty: keep the present ones): ")?)
+            .map(channel_secret)
+            .transpose()?;
+        token = filled(ask(
+            "New channel access token (empty: keep the present one): ",
+        )?)
+        .map(access_token)
+        .transpose()?;
+        ensure!(
+            secret.is_some() || token.is_some(),
+            "neither was given: nothing was changed"
+        );
     }
-    if let Some(token) = token {
-        channels::set_token(&mut db, &keyring, id, &token).await?;
-        say("Access token replaced.");
-    }
-    if finish {
-        let dropped = channels::drop_old_secrets(&mut db, id).await?;
-        say(&format!(
-            "Dropped {dropped}; the newest secret alone is valid."
-        ));
-    }
-    drop(db);
-    database.close().await
+    // With --finish a secret in the environment is most likely the one that was added before.
+    let secret = secret.filter(|_| !finish);
+    keys::with_attested(places, async |db, keyring| {
+        let id = find(db, keyring, slug).await?;
+        if let Some(secret) = secret {
+            match who_has(db, keyring, &secret).await? {
+                Some(other) if other == slug => {
+                    ensure!(
+                        token.is_some(),
+                        "{slug} has this secret already: nothing was changed"
+                    );
+                    say("The channel has this secret already.");
+                }
+                Some(other) => {
+                    bail!("this is the secret of the channel {other}: nothing was changed")
+                }
+                None => {
+                    let now = Clock::system().now();
+                    channels::add_secret(db, keyring, id, &secret, now).await?;
+                    say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
+                }
+            }
+        }
+        if let Some(token) = token {
+            channels::set_token(db, keyring, id, &token).await?;
+            say("Access token replaced.");
+        }
+        if finish {
+            let dropped = channels::drop_old_secrets(db, id).await?;
+            say(&format!(
+                "Dropped {dropped}; the newest secret alone is valid."
+            ));
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Says up to how many MiB a file of a channel is kept; `None`: up to the archive's own limit.
@@ -145,19 +197,18 @@ pub async fn limit(
     mib: Option<u32>,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let id = find(&mut db, &keyring, slug).await?;
-    channels::limit(&mut db, id, mib.map(|mib| i64::from(mib) << 20)).await?;
+    keys::with_attested(places, async |db, keyring| {
+    let id = find(db, keyring, slug).await?;
+    channels::limit(db, id, mib.map(|mib| i64::from(mib) << 20)).await?;
     say(&match mib {
         Some(mib) => format!(
             "Files above {mib} MiB are not fetched from now on. Operators can have one fetched after all, where it is shown."
         ),
         None => "Files are kept up to 2048 MiB.".to_owned(),
     });
-    drop(db);
-    database.close().await
+        Ok(())
+    })
+    .await
 }
 
 /// Removes a channel; its conversations stay readable.
@@ -165,18 +216,17 @@ pub async fn limit(
 /// # Errors
 /// There is no such channel, or the database cannot be used.
 pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let id = find(&mut db, &keyring, slug).await?;
+    keys::with_attested(places, async |db, keyring| {
+    let id = find(db, keyring, slug).await?;
     let mut tx = db.begin().await?;
     channels::remove(&mut tx, id, Clock::system().now()).await?;
     tx.commit().await?;
     say(
         "Removed: its webhooks are refused, its secrets and token deleted. Its conversations stay readable.",
     );
-    drop(db);
-    database.close().await
+        Ok(())
+    })
+    .await
 }
 
 /// The number of a channel that is not removed.
@@ -198,16 +248,27 @@ pub(super) async fn find(
     }
 }
 
-fn secret(given: &Credentials) -> anyhow::Result<SecretString> {
-    let secret = match given.secret() {
-        Some(secret) => secret,
-        None => ask("Channel secret: ")?,
+/// The slug of the channel that has a secret, if one has.
+pub(super) async fn who_has(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    secret: &SecretString,
+) -> anyhow::Result<Option<String>> {
+    let doors = channels::doors(db, keyring).await?;
+    let sought = secret.expose_secret().as_bytes();
+    let has = |door: &Door| {
+        let mut secrets = door.secrets.iter();
+        secrets.any(|secret| secret.expose_secret() == sought)
     };
-    ensure!(
-        !secret.expose_secret().is_empty(),
-        "a channel secret is needed"
-    );
-    Ok(secret)
+    Ok(doors.into_iter().find(has).map(|door| door.slug))
+}
+
+fn is_empty(secret: &SecretString) -> bool {
+    secret.expose_secret().is_empty()
+}
+
+fn filled(secret: SecretString) -> Option<SecretString> {
+    Some(secret).filter(|secret| !is_empty(secret))
 }
 
 fn ask(prompt: &str) -> anyhow::Result<SecretString> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use secrecy::ExposeSecret;
 use sqlx::{
     ConnectOptions, PgConnection, PgPool, Row,
@@ -11,7 +11,7 @@ use sqlx::{
 
 use tokio::time::timeout;
 
-use super::{database_url, privileges};
+use super::{database_url, privileges, signals::until_told_to_end};
 use crate::{MIGRATOR, config::Places, embedded::Embedded};
 
 /// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
@@ -30,30 +30,52 @@ pub struct Database {
     embedded: Option<Embedded>,
 }
 
-impl Database {
-    /// Finds the database, starting the embedded one where no other is configured, and migrates it.
-    ///
-    /// # Errors
-    /// It cannot be reached, or is of a newer version than this program.
-    pub async fn open(places: &Places) -> anyhow::Result<Self> {
-        let database = Self::find(places).await?;
-        let mut db = database.connect().await?;
-        MIGRATOR
-            .run(&mut db)
-            .await
-            .context("the database could not be migrated")?;
-        grant(&mut db)
-            .await
-            .context("the service's role could not be given its rights")?;
-        Ok(database)
-    }
+/// What a command does with an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Makes it where there is none, and brings it to the schema of this version: `serve` alone.
+    Make,
+    /// Brings it to the schema of this version.
+    Change,
+    /// Leaves it as it is.
+    Look,
+}
 
-    /// Finds the database and leaves it as it is, for a command that only looks. Root is given up with this, as `places`
+/// Runs `work` on the archive's database, and stops the embedded PostgreSQL after it if nobody else uses it, also where
+/// `work` fails or the process is told to end meanwhile.
+///
+/// # Errors
+/// There is no archive, it cannot be reached or is of a newer version than this program, or `work` failed.
+pub async fn with<T>(
+    places: &Places,
+    purpose: Purpose,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let told = until_told_to_end()?;
+    let database = Database::find(places, purpose).await?;
+    let done = tokio::select! {
+        done = async {
+            database.prepare(purpose).await?;
+            work(&database).await
+        } => done,
+        () = told => Err(anyhow!("told to end before it was done")),
+    };
+    let closed = database.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+impl Database {
+    /// Finds the database, starting the embedded one where no other is configured. Root is given up with this, as `places`
     /// says: PostgreSQL runs by then.
     ///
     /// # Errors
-    /// No database exists and none could be made, or the account that takes root's place cannot use the archive.
-    pub async fn find(places: &Places) -> anyhow::Result<Self> {
+    /// There is no archive and `purpose` is not to make one, or the account that takes root's place cannot use it.
+    pub async fn find(places: &Places, purpose: Purpose) -> anyhow::Result<Self> {
+        if purpose != Purpose::Make {
+            must_exist(places)?;
+        }
         let say = |line: &str| tracing::info!("{line}");
         let (options, embedded) = match &places.database_url {
             Some(url) => (database_url::parse(url.expose_secret())?, None),
@@ -75,6 +97,35 @@ impl Database {
             return Err(error);
         }
         Ok(database)
+    }
+
+    /// Migrates it, if that is the purpose.
+    ///
+    /// # Errors
+    /// It cannot be reached, is of a newer version than this program, or holds no archive and `purpose` is not to make one.
+    pub async fn prepare(&self, purpose: Purpose) -> anyhow::Result<()> {
+        let mut db = self.connect().await?;
+        if purpose != Purpose::Make {
+            let there: bool =
+                sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+                    .fetch_one(&mut db)
+                    .await?;
+            let place = match self.embedded {
+                Some(_) => "DATA_DIR",
+                None => "the database of DATABASE_URL",
+            };
+            ensure!(there, "there is no archive in {place}: `serve` makes one");
+        }
+        if purpose == Purpose::Look {
+            return Ok(());
+        }
+        MIGRATOR
+            .run(&mut db)
+            .await
+            .context("the database could not be migrated")?;
+        grant(&mut db)
+            .await
+            .context("the service's role could not be given its rights")
     }
 
     /// One connection, for a command that needs no more.
@@ -106,14 +157,30 @@ impl Database {
     }
 }
 
+/// Looks whether `DATA_DIR` holds an archive, without making anything. With a `DATABASE_URL` only the database can tell.
+///
+/// # Errors
+/// It holds none.
+pub fn must_exist(places: &Places) -> anyhow::Result<()> {
+    let dir = &places.data_dir;
+    ensure!(
+        places.database_url.is_some() || Embedded::exists(dir),
+        "there is no archive in {}: set DATA_DIR or DATABASE_URL. `serve` makes one",
+        std::path::absolute(dir)?.display()
+    );
+    Ok(())
+}
+
 /// `migrate`: brings the database to the schema of this version.
 ///
 /// # Errors
 /// The database cannot be used.
 pub async fn migrate(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    say("The database has the schema of this version.");
-    database.close().await
+    with(places, Purpose::Change, async |_| {
+        say("The database has the schema of this version.");
+        Ok(())
+    })
+    .await
 }
 
 /// sqlx logs slow statements at a level of its own.

@@ -5,6 +5,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -16,8 +17,8 @@ use url::Url;
 
 use super::{
     keys,
-    serve::until_told_to_end,
     service::{Parts, Service, bind},
+    signals::until_told_to_end,
 };
 use crate::{
     MIGRATOR,
@@ -51,6 +52,7 @@ pub async fn demo(
     listen: SocketAddr,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<()> {
+    let mut told = pin!(until_told_to_end()?);
     say("Starting a private PostgreSQL …");
     let listener = free(listen)?;
     let scratch = Scratch::start_for(places.service.as_ref(), say).await?;
@@ -105,7 +107,6 @@ pub async fn demo(
         stickers: false,
     })
     .await?;
-    let told = until_told_to_end()?;
     service.work();
     tokyo.webhook_to(&service.webhook_url("shop-tokyo"));
     bangkok.webhook_to(&service.webhook_url("bangkok-desk"));
@@ -120,7 +121,7 @@ pub async fn demo(
         let stop = stop.clone();
         async move { cast::play(&tokyo, &bangkok, PACE, stop).await }
     });
-    told.await;
+    told.as_mut().await;
     stop.cancel();
     let _ = play.await;
     service.stop().await;

@@ -6,7 +6,12 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
-use super::{database::Database, keys, privileges::Output, serve};
+use super::{
+    database::{self, Purpose},
+    keys,
+    privileges::Output,
+    serve,
+};
 use crate::{
     clock::Clock,
     config::Places,
@@ -57,12 +62,10 @@ pub async fn verify(
             )
         }
         None => {
-            let database = Database::find(places).await?;
-            let mut db = database.connect().await?;
-            let verdict = live(places, &mut db, now).await;
-            drop(db);
-            database.close().await?;
-            verdict?
+            database::with(places, Purpose::Look, async |database| {
+                live(places, &mut database.connect().await?, now).await
+            })
+            .await?
         }
     };
     if shown.is_some() && trusted.is_none() {
@@ -110,7 +113,7 @@ async fn live(
     db: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Verdict> {
-    let signer = keys::signer(&keys::secret(places, db).await?);
+    let signer = keys::signer(&keys::secret(places)?);
     let verifier = Verifier::from_vkey(&signer.vkey())?;
     // Copies first, then the database as it was at one moment: what is sealed meanwhile is not taken for a contradiction.
     let mut copies = serve::copies(places).await?;
@@ -224,15 +227,49 @@ pub async fn export(
         None => None,
     };
     let out = Output::open(places, out)?;
-    let database = Database::find(places).await?;
-    let mut db = database.connect().await?;
-    let signer = keys::signer(&keys::secret(places, &mut db).await?);
-    let newest = ledger::newest_checkpoint(&mut db).await?;
+    let read = database::with(places, Purpose::Look, async |database| {
+        read(&mut database.connect().await?, period).await
+    })
+    .await?;
+    let signer = keys::signer(&keys::secret(places)?);
+    export::write(
+        &out.path,
+        &Export {
+            first: read.first,
+            records: &read.records,
+            leaves: &read.leaves,
+            note: &read.newest.note,
+            vkey: &signer.vkey(),
+            checkpointed_at: read.newest.made_at.timestamp_millis(),
+            earlier: earlier.as_deref(),
+        },
+    )?;
+    let path = out.shown;
+    say(&format!(
+        "{} of {} records written to {}. Check: line-chat-archive erasures verify --export {}",
+        read.records.len(),
+        read.leaves.len(),
+        path.display(),
+        path.display()
+    ));
+    Ok(())
+}
+
+/// What an export is made of.
+struct Read {
+    first: u64,
+    records: Vec<Vec<u8>>,
+    leaves: Vec<Hash>,
+    newest: ledger::Checkpoint,
+}
+
+async fn read(db: &mut PgConnection, period: Period) -> anyhow::Result<Read> {
+    let newest = ledger::newest_checkpoint(db).await?;
     let newest = newest.context("nothing is signed yet: the ledger is empty")?;
     let size = u64::try_from(newest.size)?;
     let mut leaves = vec![];
     while (leaves.len() as u64) < size {
-        let more = ledger::leaves(&mut db, leaves.len() as u64).await?;
+        let more = ledger::leaves(db, leaves.len() as u64).await?;
         ensure!(
             !more.is_empty(),
             "the ledger lacks records that are signed: `erasures verify` says which"
@@ -243,38 +280,22 @@ pub async fn export(
     let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
     let from = period.from.map(midnight);
     let until = period.to.and_then(|day| day.succ_opt()).map(midnight);
-    let (first, behind) = ledger::sealed_between(&mut db, from, until).await?;
+    let (first, behind) = ledger::sealed_between(db, from, until).await?;
     let behind = behind.min(size);
     let mut records = vec![];
     while first + (records.len() as u64) < behind {
         let next = first + records.len() as u64;
-        let more = ledger::records(&mut db, next, behind).await?;
+        let more = ledger::records(db, next, behind).await?;
         ensure!(
             !more.is_empty(),
             "the ledger has a gap: `erasures verify` says where"
         );
         records.extend(more);
     }
-    drop(db);
-    database.close().await?;
-    export::write(
-        &out.path,
-        &Export {
-            first,
-            records: &records,
-            leaves: &leaves,
-            note: &newest.note,
-            vkey: &signer.vkey(),
-            checkpointed_at: newest.made_at.timestamp_millis(),
-            earlier: earlier.as_deref(),
-        },
-    )?;
-    let path = out.shown;
-    say(&format!(
-        "{} of {size} records written to {}. Check: line-chat-archive erasures verify --export {}",
-        records.len(),
-        path.display(),
-        path.display()
-    ));
-    Ok(())
+    Ok(Read {
+        first,
+        records,
+        leaves,
+        newest,
+    })
 }

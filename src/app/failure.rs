@@ -6,7 +6,7 @@ use super::privileges;
 
 /// The error and its causes. Of the database's only the SQLSTATE or a plain word: its texts may hold values.
 pub fn in_words(error: &anyhow::Error) -> String {
-    let mut words = Vec::new();
+    let mut words: Vec<String> = Vec::new();
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
             words.push(of_database(error));
@@ -15,7 +15,13 @@ pub fn in_words(error: &anyhow::Error) -> String {
         match cause.downcast_ref::<MigrateError>() {
             // It repeats the text of the database's error, which comes next.
             Some(error) if std::error::Error::source(error).is_some() => {}
-            _ => words.push(cause.to_string()),
+            _ => {
+                // Many errors repeat their cause.
+                let cause = cause.to_string();
+                if !words.last().is_some_and(|said| said.contains(&cause)) {
+                    words.push(cause);
+                }
+            }
         }
     }
     privileges::with_real_paths(&words.join(": "))
@@ -92,5 +98,7 @@ mod tests {
         assert!(!in_words(&error).contains("secret"));
         let ours = anyhow::anyhow!("there is no channel x").context("not removed");
         assert_eq!(in_words(&ours), "not removed: there is no channel x");
+        let twice = anyhow::anyhow!("denied").context("the file: denied");
+        assert_eq!(in_words(&twice), "the file: denied", "no cause twice");
     }
 }

@@ -12,7 +12,10 @@ use sqlx::PgConnection;
 use url::Url;
 use uuid::Uuid;
 
-use super::privileges;
+use super::{
+    database::{self, Purpose},
+    privileges,
+};
 use crate::{
     config::Places,
     embedded,
@@ -24,16 +27,13 @@ use crate::{
 
 /// Opens the keyring that belongs to this database.
 ///
-/// A secret key is made only for an archive that holds nothing yet, and only where the database is the embedded one:
-/// several replicas on one database have to be given the same.
-///
 /// # Errors
 /// There is no secret key, or what is archived is sealed under another one, or the keyring is not that of this
 /// database, or cannot be reached.
 pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyring> {
     let used = keys::newest_in_use(db).await?;
     let path = secret_path(places);
-    let secret = secret(places, db).await?;
+    let secret = secret(places)?;
     let keyring = Keyring::new(&secret, shelf(places).await?, Cipher::Sealed);
     match used {
         None => {}
@@ -77,6 +77,22 @@ pub async fn open_attested(places: &Places, db: &mut PgConnection) -> anyhow::Re
     Ok(keyring)
 }
 
+/// Runs a command that changes or lists what is attested: with the archive's database and its keyring.
+///
+/// # Errors
+/// As [`database::with`] and [`open_attested`].
+pub async fn with_attested<T>(
+    places: &Places,
+    work: impl AsyncFnOnce(&mut PgConnection, &Keyring) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    database::with(places, Purpose::Change, async |database| {
+        let mut db = database.connect().await?;
+        let keyring = open_attested(places, &mut db).await?;
+        work(&mut db, &keyring).await
+    })
+    .await
+}
+
 fn another(path: &Path) -> String {
     let path = path.display();
     format!(
@@ -85,18 +101,27 @@ fn another(path: &Path) -> String {
     )
 }
 
-/// The secret key. See [`open`] for when it is made.
+/// The secret key.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub async fn secret(places: &Places, db: &mut PgConnection) -> anyhow::Result<SecretKey> {
+pub fn secret(places: &Places) -> anyhow::Result<SecretKey> {
     let path = secret_path(places);
-    let may_make = places.database_url.is_none() && keys::newest_in_use(db).await?.is_none();
-    let secret = match may_make {
-        true => SecretKey::load_or_make(&path),
-        false => SecretKey::load(&path),
-    };
-    secret.with_context(|| format!("{}", path.display()))
+    SecretKey::load(&path).with_context(|| path.display().to_string())
+}
+
+/// Makes a secret key for an archive to which none came yet, where the database is the embedded one: several replicas on
+/// one database have to be given the same.
+///
+/// # Errors
+/// It cannot be made.
+pub async fn make_for_new(places: &Places, db: &mut PgConnection) -> anyhow::Result<()> {
+    let is_new = !installation::has_key(db).await? && keys::newest_in_use(db).await?.is_none();
+    if places.database_url.is_none() && is_new {
+        let path = secret_path(places);
+        SecretKey::load_or_make(&path).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// `keys new`: makes a secret key in a file that is not there yet. Where root makes it, it belongs to the account that the

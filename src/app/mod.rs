@@ -13,6 +13,7 @@ mod printable;
 pub mod privileges;
 pub mod serve;
 pub mod service;
+pub mod signals;
 pub mod trace;
 
 pub use printable::printable;

@@ -1,11 +1,11 @@
-//! `operator add | list | disable | reset-password`, and `attest`.
+//! `operator add | list | disable | enable | reset-password`, and `attest`.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{bail, ensure};
 use uuid::Uuid;
 
-use super::{channels, database::Database, keys};
+use super::{channels, keys};
 use crate::{
     clock::Clock,
     config::Places,
@@ -32,27 +32,35 @@ pub async fn add(
 ) -> anyhow::Result<()> {
     Login::new(login)?;
     let hash = password::hash(&password()?)?;
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let mut ids = vec![];
-    for slug in slugs {
-        ids.push(channels::find(&mut db, &keyring, slug).await?);
-    }
-    let new = NewOperator {
-        login,
-        password_hash: &hash,
-        role,
-        channels: (!ids.is_empty()).then_some(&ids[..]),
-    };
-    let added = operators::add(&mut db, &keyring, &new, Clock::system().now()).await?;
-    let Some(id) = added else {
-        bail!("the login {login} is taken");
-    };
-    security_log::by_command("operator added", id);
-    say("Added.");
-    drop(db);
-    database.close().await
+    keys::with_attested(places, async |db, keyring| {
+        let mut ids = vec![];
+        for slug in slugs {
+            ids.push(channels::find(db, keyring, slug).await?);
+        }
+        let new = NewOperator {
+            login,
+            password_hash: &hash,
+            role,
+            channels: (!ids.is_empty()).then_some(&ids[..]),
+        };
+        let added = operators::add(db, keyring, &new, Clock::system().now()).await?;
+        let Some(id) = added else {
+            bail!("the login {login} is taken");
+        };
+        security_log::by_command("operator added", id);
+        let sight = match slugs {
+            [] => "all channels".to_owned(),
+            slugs => slugs.join(", "),
+        };
+        say(&format!("Added {login}: role {role}, sees {sight}. They sign in on the dashboard with this password."));
+        if !operators::any_admin(db).await? {
+            say(
+                "There is no administrator yet: use the link that `serve` prints at its start, or add one with --role admin.",
+            );
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Lists the operators.
@@ -60,28 +68,27 @@ pub async fn add(
 /// # Errors
 /// The database or the secret key cannot be used.
 pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    for operator in operators::list(&mut db, &keyring).await? {
-        let channels = operator
-            .channels
-            .map_or("all channels".to_owned(), |slugs| slugs.join(","));
-        let state = operator
-            .disabled_at
-            .map_or("".to_owned(), |at| format!("\tdisabled at {at}"));
-        let forged = match operator.is_genuine {
-            true => "",
-            false => "\tnot written by this program: cannot sign in",
-        };
-        say(&format!(
-            "{}\t{}\t{channels}{state}{forged}",
-            operator.login.escape_debug(),
-            operator.role.escape_debug()
-        ));
-    }
-    drop(db);
-    database.close().await
+    keys::with_attested(places, async |db, keyring| {
+        for operator in operators::list(db, keyring).await? {
+            let channels = operator
+                .channels
+                .map_or("all channels".to_owned(), |slugs| slugs.join(","));
+            let state = operator
+                .disabled_at
+                .map_or("".to_owned(), |at| format!("\tdisabled at {at}"));
+            let forged = match operator.is_genuine {
+                true => "",
+                false => "\tnot written by this program: cannot sign in",
+            };
+            say(&format!(
+                "{}\t{}\t{channels}{state}{forged}",
+                operator.login.escape_debug(),
+                operator.role.escape_debug()
+            ));
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Disables an operator and ends their sessions.
@@ -89,15 +96,35 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
 /// # Errors
 /// No operator has this login, or the database or the secret key cannot be used.
 pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let done = operators::disable(&mut db, &keyring, login, Clock::system().now()).await?;
-    let id = changed(done, || format!("there is no active operator {login}"))?;
-    security_log::by_command("operator disabled", id);
-    say("Disabled; their sessions have ended.");
-    drop(db);
-    database.close().await
+    keys::with_attested(places, async |db, keyring| {
+        let done = operators::disable(db, keyring, login, Clock::system().now()).await?;
+        let id = changed(done, || format!("there is no active operator {login}"))?;
+        security_log::by_command("operator disabled", id);
+        say("Disabled; their sessions have ended. `operator enable` takes it back.");
+        if !operators::any_admin(db).await? {
+            say(
+                "There is no administrator now: the next start of `serve` prints a link that makes one, or add one with --role \
+                 admin.",
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Lets a disabled operator sign in again, with the password they had.
+///
+/// # Errors
+/// No disabled operator has this login, or the database or the secret key cannot be used.
+pub async fn enable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    keys::with_attested(places, async |db, keyring| {
+        let done = operators::enable(db, keyring, login).await?;
+        let id = changed(done, || format!("there is no disabled operator {login}"))?;
+        security_log::by_command("operator enabled", id);
+        say("Enabled: they can sign in with the password they had. `operator reset-password` gives another.");
+        Ok(())
+    })
+    .await
 }
 
 /// Sets a new password and ends the operator's sessions.
@@ -110,15 +137,19 @@ pub async fn reset_password(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let hash = password::hash(&password()?)?;
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let done = operators::set_password(&mut db, &keyring, login, &hash).await?;
-    let id = changed(done, || format!("there is no operator {login}"))?;
-    security_log::by_command("password reset", id);
-    say("Set; their sessions have ended.");
-    drop(db);
-    database.close().await
+    keys::with_attested(places, async |db, keyring| {
+        let done = operators::set_password(db, keyring, login, &hash).await?;
+        let id = changed(done, || format!("there is no operator {login}"))?;
+        security_log::by_command("password reset", id);
+        say("Set; their sessions have ended.");
+        let operators = operators::list(db, keyring).await?;
+        let them = operators.iter().find(|operator| operator.id == id);
+        if them.is_some_and(|operator| operator.disabled_at.is_some()) {
+            say("They are disabled and cannot sign in until `operator enable`.");
+        }
+        Ok(())
+    })
+    .await
 }
 
 fn changed(done: Found<Uuid>, absent: impl FnOnce() -> String) -> anyhow::Result<Uuid> {
@@ -138,38 +169,36 @@ fn changed(done: Found<Uuid>, absent: impl FnOnce() -> String) -> anyhow::Result
 /// # Errors
 /// There are some and `accept` is false, or the database or the secret key cannot be used.
 pub async fn attest(places: &Places, accept: bool, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let database = Database::open(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let unattested = attest::unattested(&mut db, &keyring).await?;
-    for operator in operators::list(&mut db, &keyring).await? {
-        if !operator.is_genuine {
-            let channels = operator
-                .channels
-                .map_or("all channels".to_owned(), |slugs| slugs.join(","));
-            say(&format!(
-                "operator {}\t{}\t{channels}",
-                operator.login.escape_debug(),
-                operator.role.escape_debug()
-            ));
+    keys::with_attested(places, async |db, keyring| {
+        let unattested = attest::unattested(db, keyring).await?;
+        for operator in operators::list(db, keyring).await? {
+            if !operator.is_genuine {
+                let channels = operator
+                    .channels
+                    .map_or("all channels".to_owned(), |slugs| slugs.join(","));
+                say(&format!(
+                    "operator {}\t{}\t{channels}",
+                    operator.login.escape_debug(),
+                    operator.role.escape_debug()
+                ));
+            }
         }
-    }
-    for slug in &unattested.channels {
-        say(&format!("channel {}", slug.escape_debug()));
-    }
-    if unattested.is_empty() {
-        say("Every operator and channel was written by this program.");
-    } else if accept {
-        attest::accept_all(&mut db, &keyring).await?;
-        say("Accepted as they are in the database.");
-    }
-    drop(db);
-    database.close().await?;
-    ensure!(
-        unattested.is_empty() || accept,
-        "nothing was changed. If you know each of them, accept them with --accept"
-    );
-    Ok(())
+        for slug in &unattested.channels {
+            say(&format!("channel {}", slug.escape_debug()));
+        }
+        if unattested.is_empty() {
+            say("Every operator and channel was written by this program.");
+        } else if accept {
+            attest::accept_all(db, keyring).await?;
+            say("Accepted as they are in the database.");
+        }
+        ensure!(
+            unattested.is_empty() || accept,
+            "nothing was changed. If you know each of them, accept them with --accept"
+        );
+        Ok(())
+    })
+    .await
 }
 
 fn password() -> anyhow::Result<String> {

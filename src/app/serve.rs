@@ -1,12 +1,15 @@
 //! `serve`: the service against real channels.
 
-use anyhow::Context;
+use std::{net::TcpListener, pin::pin};
+
+use anyhow::{Context, anyhow};
 use url::Url;
 
 use super::{
-    database::Database,
+    database::{Database, Purpose},
     keys,
     service::{Parts, Service, bind},
+    signals::until_told_to_end,
 };
 use crate::{
     clock::Clock,
@@ -21,37 +24,76 @@ use crate::{
 /// The channel that is made of `LINE_CHANNEL_SECRET` where there is none yet.
 const FIRST_CHANNEL: &str = "default";
 
-/// Runs the service until it is told to end (SIGINT or SIGTERM). `say` gets what a person has to read.
+/// Runs the service until it is told to end (SIGINT, SIGTERM or SIGHUP). `say` gets what a person has to read.
 ///
 /// # Errors
 /// What keeps it from starting.
 pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let mut told = pin!(until_told_to_end()?);
     let _lock = DataDirLock::take(&places.data_dir)?;
-    let clock = Clock::system();
     // A port below 1024 takes root, which is given up with the database.
     let listener = bind(serve.listen)?;
-    let database = Database::open(places).await?;
+    let database = Database::find(places, Purpose::Make).await?;
+    let begun = tokio::select! {
+        begun = begin(places, serve, &database, listener, say) => begun.map(Some),
+        () = &mut told => Ok(None),
+    };
+    let ended = match begun {
+        Ok(Some(mut service)) => {
+            let ended = tokio::select! {
+                () = told => Ok(()),
+                part = service.broken() => Err(anyhow!("{part} stopped unexpectedly; the service ends too, to be started again")),
+            };
+            tracing::info!("ending");
+            service.stop().await;
+            ended
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let closed = database.close().await;
+    ended?;
+    closed
+}
+
+/// Starts the service and says what there is to know about it.
+async fn begin(
+    places: &Places,
+    serve: &Serve,
+    database: &Database,
+    listener: TcpListener,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Service> {
+    database.prepare(Purpose::Make).await?;
+    let clock = Clock::system();
     let mut db = database.connect().await?;
+    keys::make_for_new(places, &mut db).await?;
     let keyring = keys::open_attested(places, &mut db).await?;
-    let signer = keys::signer(&keys::secret(places, &mut db).await?);
-    if channels::list(&mut db).await?.is_empty()
-        && let Some(secret) = serve.channel.secret()
-    {
-        let token = serve.channel.token();
-        channels::add(
-            &mut db,
-            &keyring,
-            FIRST_CHANNEL,
-            FIRST_CHANNEL,
-            &secret,
-            token.as_ref(),
-            clock.now(),
-        )
-        .await?;
-        say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+    let signer = keys::signer(&keys::secret(places)?);
+    let secret = serve.channel.secret()?;
+    let token = serve.channel.token()?;
+    let mut missing = vec![];
+    match &secret {
+        Some(secret) if channels::list(&mut db).await?.is_empty() => {
+            let (slug, now) = (FIRST_CHANNEL, clock.now());
+            channels::add(&mut db, &keyring, slug, slug, secret, token.as_ref(), now).await?;
+            say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+        }
+        Some(secret)
+            if super::channels::who_has(&mut db, &keyring, secret)
+                .await?
+                .is_none() =>
+        {
+            missing.push(
+                "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, \
+                 `channel add` makes another channel."
+                    .to_owned(),
+            );
+        }
+        _ => {}
     }
     let channels = channels::list(&mut db).await?;
-    let anybody = operators::any(&mut db).await?;
+    let any_admin = operators::any_admin(&mut db).await?;
     let unattested = attest::unattested(&mut db, &keyring).await?;
     drop(db);
 
@@ -76,8 +118,30 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
             service.replayed
         ));
     }
-    let told = until_told_to_end()?;
     service.work();
+    missing.extend(unreachable_for_line(serve));
+    missing.extend(channels.iter().filter(|channel| !channel.has_token).map(|channel| {
+        format!("{0} has no access token, so media and profiles wait: `channel rotate-secret {0}` takes one.", channel.slug)
+    }));
+    if channels.is_empty() {
+        missing.push("There is no channel: `channel add <slug>` adds one.".to_owned());
+    }
+    if !unattested.is_empty() {
+        missing.push(format!(
+            "The database has {} operators and {} channels that this program did not write: see `attest`.",
+            unattested.operators.len(),
+            unattested.channels.len()
+        ));
+    }
+    if !any_admin {
+        let link = web::setup_link(&service.shared)
+            .await
+            .ok()
+            .context("no link could be made")?;
+        missing.push(format!(
+            "There is no administrator. Make one here, once, within a day: {link}"
+        ));
+    }
     say(&format!("Dashboard: {}", service.public_url));
     for channel in &channels {
         let url = service.webhook_url(&channel.slug);
@@ -85,40 +149,29 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
             "Webhook URL of {}, for LINE's console: {url}",
             channel.slug
         ));
-        if !channel.has_token {
-            say(&format!(
-                "  {} has no access token: media and profiles wait for one.",
-                channel.slug
-            ));
+    }
+    if !missing.is_empty() {
+        say("Still to be done:");
+    }
+    for line in &missing {
+        say(&format!("  - {line}"));
+    }
+    Ok(service)
+}
+
+/// Why LINE cannot reach the service under the address that it has, if so.
+fn unreachable_for_line(serve: &Serve) -> Option<String> {
+    let words = match &serve.public_url {
+        None => {
+            "PUBLIC_URL is not set. LINE sends webhooks to https addresses alone: put a TLS proxy in front of LISTEN, and \
+                 set PUBLIC_URL to its address."
         }
-    }
-    if channels.is_empty() {
-        say("No channel yet. Add one: line-chat-archive channel add <slug>");
-    }
-    if !unattested.is_empty() {
-        say(&format!(
-            "The database has {} operators and {} channels that this program did not write: see `line-chat-archive attest`.",
-            unattested.operators.len(),
-            unattested.channels.len()
-        ));
-    }
-    if !anybody {
-        let link = web::setup_link(&service.shared)
-            .await
-            .ok()
-            .context("no link could be made")?;
-        say(&format!(
-            "Nobody can sign in yet. Make the first operator here, once, within a day: {link}"
-        ));
-    }
-    let ended = tokio::select! {
-        () = told => Ok(()),
-        part = service.broken() => Err(anyhow::anyhow!("{part} has ended unasked; the service ends too, to be started again")),
+        Some(url) if url.scheme() != "https" => {
+            "PUBLIC_URL is not https. LINE sends webhooks to https addresses alone."
+        }
+        Some(_) => return None,
     };
-    tracing::info!("ending");
-    service.stop().await;
-    database.close().await?;
-    ended
+    Some(words.to_owned())
 }
 
 /// The bucket of `OBJECTS_URL`, or of the data directory.
@@ -160,21 +213,4 @@ fn objects_url(places: &Places) -> anyhow::Result<Url> {
         return Ok(url.clone());
     }
     in_data_dir(places, "objects")
-}
-
-/// Waits for SIGINT or SIGTERM. They are listened for from this call on, before the wait begins: a supervisor that ends the
-/// service as soon as it has said its address must not kill it, which would leave PostgreSQL running.
-///
-/// # Errors
-/// Signals cannot be listened for.
-pub fn until_told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

@@ -6,7 +6,11 @@ use anyhow::{Context, ensure};
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
-use super::{database::Database, keys, serve::bucket};
+use super::{
+    database::{self, Purpose},
+    keys,
+    serve::bucket,
+};
 use crate::{
     config::Places,
     objects::{self, Objects, Shard},
@@ -62,12 +66,13 @@ pub async fn trace(
     message_id: &str,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    let database = Database::open(places).await?;
-    let objects = bucket(places).await?;
-    let mut db = database.connect().await?;
-    let keyring = keys::open(places, &mut db).await?;
-    let (state, lines) = look(&mut db, &objects, &keyring, slug, message_id).await?;
-    drop(db);
+    let (state, lines) = database::with(places, Purpose::Change, async |database| {
+        let objects = bucket(places).await?;
+        let mut db = database.connect().await?;
+        let keyring = keys::open(places, &mut db).await?;
+        look(&mut db, &objects, &keyring, slug, message_id).await
+    })
+    .await?;
     say(&match state {
         State::NeverMet => "The channel has never met a message of this id.".to_owned(),
         State::Lives => "The message lives: it was neither unsent nor erased.".to_owned(),
@@ -84,7 +89,6 @@ pub async fn trace(
         "Not looked at: the server's files, write-ahead log, replicas and backups, and the logs. Sealed content names nobody; \
          it goes with its row and its key.",
     );
-    database.close().await?;
     let traces = lines.iter().filter(|line| line.found.is_trace()).count();
     say(&match traces {
         0 => "Nothing of the message is found.".to_owned(),

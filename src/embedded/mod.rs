@@ -61,6 +61,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// Whether `data_dir` has a database, or one that this process may not see. Makes nothing.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        place::has_database(data_dir)
+    }
+
     /// Starts the PostgreSQL of `data_dir`, or joins it if it runs: started by another command,
     /// or left running by a crash. Makes the directory, the cluster and the database `archive` if absent, and brings
     /// PostgreSQL itself if the machine has none. `say` gets a line for whatever may take long.
@@ -103,16 +109,14 @@ impl Embedded {
             return Err(EmbeddedError::StillRoots(data.path().into()));
         }
         cluster.start(alone, say).await?;
-        users.enter(LOCK_PATIENCE).await?;
-        let old_users = OldUsers::enter(&cluster.base);
-        cluster.make_roles().await?;
-        cluster.make_database(DATABASE).await?;
-        let keeper = match service {
-            Some(service) => {
-                data.hand_over(service)?;
-                Some(Keeper::start(&cluster)?)
+        let begun = Self::begin(&cluster, &data, &users, service).await;
+        let (old_users, keeper) = match begun {
+            Err(error) if alone => {
+                // The first error is the one to be told.
+                let _ = cluster.stop().await;
+                return Err(error);
             }
-            None => None,
+            begun => begun?,
         };
         drop(turn);
         Ok(Self {
@@ -121,6 +125,24 @@ impl Embedded {
             old_users,
             keeper,
         })
+    }
+
+    /// Makes what a running cluster has to hold, and counts this process as a user of it.
+    async fn begin(
+        cluster: &Cluster,
+        data: &DataDir,
+        users: &Users,
+        service: Option<&Account>,
+    ) -> Result<(OldUsers, Option<Keeper>), EmbeddedError> {
+        users.enter(LOCK_PATIENCE).await?;
+        let old_users = OldUsers::enter(&cluster.base);
+        cluster.make_roles().await?;
+        cluster.make_database(DATABASE).await?;
+        let Some(service) = service else {
+            return Ok((old_users, None));
+        };
+        data.hand_over(service)?;
+        Ok((old_users, Some(Keeper::start(cluster)?)))
     }
 
     /// How the service's role reaches the database `database` ("archive" is the one that is there) on this server.

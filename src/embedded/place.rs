@@ -4,7 +4,7 @@
 //! Root makes and hands out directories through open handles alone: a name could be another thing a moment later.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -138,6 +138,12 @@ impl DataDir {
         });
         opened.map_err(EmbeddedError::file(self.path.join(name)))
     }
+}
+
+/// Whether there is a database in `data_dir`, or one that this process may not see.
+pub(super) fn has_database(data_dir: &Path) -> bool {
+    let version = data_dir.join(NAME).join("data/PG_VERSION");
+    !fs::metadata(version).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The database's own directory in `data`; made if absent. `elsewhere` is where databases go whose `data` PostgreSQL's

@@ -68,6 +68,9 @@ pub enum Error {
     /// It was deleted time and again, and is still there.
     #[error("an object is still there after it was deleted")]
     Remains,
+    /// S3 refuses what is signed at another time than its own.
+    #[error("S3 refuses requests of this machine's clock: set the clock (S3 allows 15 minutes)")]
+    Clock,
     /// S3 failed, or could not be reached.
     #[error("S3 failed to {0}: {1}")]
     Trouble(&'static str, &'static str),

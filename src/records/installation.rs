@@ -13,3 +13,10 @@ pub async fn is_of(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
         .fetch_one(conn)
         .await
 }
+
+/// Whether a secret key came to this archive already.
+pub async fn has_key(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query_scalar("select exists (select from installation)")
+        .fetch_one(conn)
+        .await
+}

@@ -150,11 +150,13 @@ async fn rows(conn: &mut PgConnection) -> sqlx::Result<Vec<OperatorRow>> {
         .await
 }
 
-/// True if anybody was ever added.
-pub async fn any(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select from operator)")
-        .fetch_one(conn)
-        .await
+/// Whether there is an administrator who is not disabled.
+pub async fn any_admin(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from operator where role = 'admin' and disabled_at is null)",
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// The credentials of an operator who is not disabled, by the login as it was typed.
@@ -199,6 +201,16 @@ pub async fn disable(
         is_active
     })
     .await
+}
+
+/// Lets a disabled operator sign in again, with the password they had. [`Found::No`] if there is no disabled operator of
+/// that login.
+pub async fn enable(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    typed: &str,
+) -> sqlx::Result<Found<Uuid>> {
+    change(conn, keyring, typed, |row| row.disabled_at.take().is_some()).await
 }
 
 /// Gives an operator another password and ends their sessions. Gives the operator's id; [`Found::No`] if there is nobody

@@ -299,7 +299,7 @@ pub async fn setup_link_lives(
 ) -> sqlx::Result<Found<()>> {
     let row: Option<(DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
         "select expires_at, mac from setup_link where token_hash = $1 and expires_at > $2
-         and not exists (select from operator)",
+         and not exists (select from operator where role = 'admin' and disabled_at is null)",
     )
     .bind(token_hash)
     .bind(now)
@@ -308,8 +308,8 @@ pub async fn setup_link_lives(
     Ok(setup_link(keyring, token_hash, row, now))
 }
 
-/// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an operator.
-/// A forged one goes too. Nobody is added until the transaction ends: an operator who was being added meanwhile is waited
+/// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an
+/// administrator. A forged one goes too. Nobody is added until the transaction ends: an operator who was being added meanwhile is waited
 /// for, and seen.
 pub async fn use_setup_link(
     conn: &mut PgConnection,
@@ -323,7 +323,8 @@ pub async fn use_setup_link(
         .await?;
     let row: Option<(DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
         "delete from setup_link where token_hash = $1 and expires_at > $2
-         and not exists (select from operator) returning expires_at, mac",
+         and not exists (select from operator where role = 'admin' and disabled_at is null)
+         returning expires_at, mac",
     )
     .bind(token_hash)
     .bind(now)

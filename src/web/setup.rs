@@ -1,4 +1,4 @@
-//! The one-time link that makes the first operator.
+//! The one-time link that makes the first administrator.
 
 use std::net::IpAddr;
 
@@ -107,6 +107,18 @@ fn believed(shared: &Shared, found: Found<()>, from: Option<IpAddr>) -> Result<(
     found.yes().ok_or(Error::NotFound)
 }
 
+/// The form once more, with what is wrong.
+fn refused(look: Look, token: String, login: &str, fault: String) -> Result<HttpResponse, Error> {
+    let page = Page {
+        theme: look.theme,
+        token,
+        login: login.replace(char::is_control, "\u{fffd}"),
+        fault: Some(fault),
+        min_chars: password::MIN_CHARS,
+    };
+    page.response(HttpResponse::UnprocessableEntity())
+}
+
 /// `POST /setup`: makes the operator, ends the link, signs in.
 pub(super) async fn make(
     request: HttpRequest,
@@ -134,16 +146,7 @@ pub(super) async fn make(
         let made = Login::new(&login).map_err(|fault| fault.to_string());
         let (phc, made) = match phc.and_then(|phc| Ok((phc, made?))) {
             Ok(right) => right,
-            Err(fault) => {
-                let page = Page {
-                    theme: look.theme,
-                    token,
-                    login: login.replace(char::is_control, "\u{fffd}"),
-                    fault: Some(fault),
-                    min_chars: password::MIN_CHARS,
-                };
-                return page.response(HttpResponse::UnprocessableEntity());
-            }
+            Err(fault) => return refused(look, token, &login, fault),
         };
         let mut tx = conn.begin().await?;
         let found = sessions::use_setup_link(&mut tx, &shared.keyring, &hash, now).await?;
@@ -155,7 +158,11 @@ pub(super) async fn make(
             channels: None,
         };
         let added = operators::add(&mut tx, &shared.keyring, &new, now).await?;
-        let id = added.ok_or(Error::Forbidden)?;
+        let Some(id) = added else {
+            // Without a commit the link stays.
+            let fault = format!("the login {} is taken", made.as_str());
+            return refused(look, token, &login, fault);
+        };
         let (token, who) = (
             Token::random(shared.keyring.attestation()),
             (id, operators::FIRST_VERSION),

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::ExitCode, sync::Mutex};
 use clap::Parser;
 use line_chat_archive::{
     app::{
-        database::Database,
+        database::{Database, Purpose},
         doctor::{Level, doctor, look},
         keys,
     },
@@ -54,8 +54,10 @@ impl Archive {
         ]);
         let shop = line.channel("Shop");
         shop.webhook_to("https://archive.example.com/webhook/shop");
-        let database = Database::open(&flags.places).await.unwrap();
+        let database = Database::find(&flags.places, Purpose::Make).await.unwrap();
+        database.prepare(Purpose::Make).await.unwrap();
         let mut db = database.connect().await.unwrap();
+        keys::make_for_new(&flags.places, &mut db).await.unwrap();
         let keyring = keys::open(&flags.places, &mut db).await.unwrap();
         let (secret, token) = (shop.secret().into(), shop.access_token().into());
         let now = Clock::system().now();
@@ -106,7 +108,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     let said = Mutex::new(String::new());
     let say = |line: &str| *said.lock().unwrap() += &format!("{line}\n");
     let Flags { places, serve } = &archive.flags;
-    let code = doctor(places, serve, &say).await.unwrap();
+    let code = doctor(places, serve, false, &say).await.unwrap();
     let said = said.into_inner().unwrap();
     assert_eq!(
         format!("{code:?}"),

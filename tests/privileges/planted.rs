@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Home, account, is_root, snapshot};
+use crate::world::{Ended, Home, account, is_root, snapshot};
 
 /// A command that meets something planted ends within this time, whatever it does about it.
 const SECONDS: Duration = Duration::from_secs(15);
@@ -96,7 +96,12 @@ fn in_the_data_directory() -> Vec<(String, String, String)> {
 }
 
 /// Plants each, runs the commands, and looks that nothing of root's has changed.
-fn try_each(home: &Home, who: &str, plants: Vec<(String, String, String)>, commands: &[&[&str]]) {
+fn try_each(
+    home: &Home,
+    who: &str,
+    plants: Vec<(String, String, String)>,
+    commands: &[&dyn Fn() -> Ended],
+) {
     let before = snapshot(&home.treasure());
     let dir = match who {
         "postgres" => "cd postgres",
@@ -105,7 +110,7 @@ fn try_each(home: &Home, who: &str, plants: Vec<(String, String, String)>, comma
     for (what, plant, undo) in plants {
         home.script(who, &format!("{dir}; {plant}"));
         for command in commands {
-            let ended = home.run(command);
+            let ended = command();
             eprintln!("{what}: {} in {:?}", ended.success, ended.took);
             assert_eq!(snapshot(&home.treasure()), before, "{what}: {}", ended.said);
             assert!(
@@ -133,10 +138,10 @@ fn postgresqls_account_cannot_lead_root_out_of_its_directory() {
         return;
     }
     let home = Home::new();
-    let ended = home.run(&["operator", "list"]);
+    let ended = home.make(&[]);
     assert!(ended.success, "{}", ended.said);
     let plants = in_its_own_directory();
-    try_each(&home, "postgres", plants, &[&["operator", "list"]]);
+    try_each(&home, "postgres", plants, &[&|| home.make(&[])]);
 }
 
 #[test]
@@ -145,12 +150,12 @@ fn the_services_account_cannot_lead_root_out_of_the_data_directory() {
         return;
     }
     let home = Home::new();
-    let ended = home.run(&["operator", "list"]);
+    let ended = home.make(&[]);
     assert!(ended.success, "{}", ended.said);
     let plants = in_the_data_directory();
     // `serve` without a port that it may have: it takes its lock and ends.
-    let commands: [&[&str]; 2] = [&["operator", "list"], &["serve", "--listen", "192.0.2.1:1"]];
-    try_each(&home, "nobody", plants, &commands);
+    let no_port = || home.run(&["serve", "--listen", "192.0.2.1:1"]);
+    try_each(&home, "nobody", plants, &[&|| home.make(&[]), &no_port]);
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn root_runs_postgresql_as_no_account_that_a_directory_happens_to_have() {
         return;
     }
     let home = Home::new();
-    assert!(home.run(&["operator", "list"]).success);
+    assert!(home.make(&[]).success);
     let daemon = account("daemon");
     let base = home.data().join("postgres");
     std::os::unix::fs::chown(base, Some(daemon.uid()), Some(daemon.gid())).unwrap();
@@ -178,7 +183,7 @@ fn an_export_gives_away_nothing_that_a_link_leads_to() {
         return;
     }
     let home = Home::new();
-    assert!(home.run(&["operator", "list"]).success);
+    assert!(home.make(&[]).success);
     // An empty directory of root's, and a link to it, and to the one above, in a directory of the service's account.
     std::fs::create_dir_all(home.treasure().join("empty")).unwrap();
     let before = snapshot(&home.treasure());

@@ -10,7 +10,7 @@ fn run_as_names_an_account_that_exists_and_owns_the_directory() {
         return;
     }
     let home = Home::new();
-    let with = |account: &str| home.run(&["--run-as", account, "operator", "list"]);
+    let with = |account: &str| home.make(&["--run-as", account]);
     let ended = with("no-such-account");
     assert!(!ended.success);
     assert!(ended.said.contains("useradd --system"), "{}", ended.said);
@@ -40,7 +40,7 @@ fn a_directory_that_is_used_otherwise_is_not_given_away() {
     let home = Home::new();
     fs::create_dir(home.data()).unwrap();
     fs::write(home.data().join("accounts.ods"), "").unwrap();
-    let ended = home.run(&["operator", "list"]);
+    let ended = home.make(&[]);
     assert!(!ended.success);
     assert!(
         ended.said.contains("a directory of its own"),
@@ -52,14 +52,14 @@ fn a_directory_that_is_used_otherwise_is_not_given_away() {
 
     fs::remove_file(home.data().join("accounts.ods")).unwrap();
     mode(&home.data(), 0o777);
-    let ended = home.run(&["operator", "list"]);
+    let ended = home.make(&[]);
     assert!(!ended.success, "{}", ended.said);
     assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
 
     // The output of a script that starts the service is no other use.
     mode(&home.data(), 0o711);
     fs::write(home.data().join("serve.log"), "").unwrap();
-    let ended = home.run(&["operator", "list"]);
+    let ended = home.make(&[]);
     assert!(ended.success, "{}", ended.said);
     assert_ne!(fs::metadata(home.data()).unwrap().uid(), 0);
 }
@@ -80,7 +80,9 @@ fn a_place_that_the_account_cannot_use_is_named_with_the_remedy() {
     ] {
         let ended = {
             let mut program = home.program();
-            program.env(setting, value).args(["operator", "list"]);
+            program
+                .env(setting, value)
+                .args(["serve", "--listen", "127.0.0.1:0"]);
             let output = program.output().unwrap();
             assert!(!output.status.success(), "{setting}");
             String::from_utf8_lossy(&output.stderr).into_owned()

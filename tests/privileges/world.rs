@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    io::Read,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
@@ -18,7 +19,7 @@ use line_chat_archive::embedded::Account;
 use tempfile::TempDir;
 
 /// A command that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(40);
+pub const LONGEST: Duration = Duration::from_secs(40);
 
 /// Whether this process is root; says so if not.
 pub fn is_root() -> bool {
@@ -92,6 +93,16 @@ impl Home {
         ended(program)
     }
 
+    /// Starts the service, which makes the archive where there is none, and ends it as soon as it runs. `args` stand before
+    /// `serve`.
+    pub fn make(&self, args: &[&str]) -> Ended {
+        let mut program = self.program();
+        program
+            .args(args)
+            .args(["serve", "--listen", "127.0.0.1:0"]);
+        served(program)
+    }
+
     /// Runs a shell script as an account, in the data directory; it has to succeed. `$T` is the treasure.
     pub fn script(&self, name: &str, script: &str) {
         let output = self.try_script(name, script);
@@ -131,6 +142,19 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(pid, signal);
 }
 
+/// The answer to a request for a page, head and body.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 pub fn mode(path: &Path, bits: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
 }
@@ -156,13 +180,40 @@ pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
     found
 }
 
+/// Starts a service, and ends it as soon as it runs.
+pub fn served(program: Command) -> Ended {
+    let start = Instant::now();
+    let mut serve = Running::start(program);
+    while !serve.said().contains("Dashboard: ") {
+        if let Some(status) = serve.child.try_wait().unwrap() {
+            return Ended {
+                success: status.success(),
+                said: serve.said(),
+                took: start.elapsed(),
+            };
+        }
+        assert!(
+            start.elapsed() < LONGEST,
+            "it hangs; it said: {}",
+            serve.said()
+        );
+        sleep(Duration::from_millis(10));
+    }
+    signal(serve.child.id(), rustix::process::Signal::TERM);
+    Ended {
+        success: serve.child.wait().unwrap().success(),
+        said: serve.said(),
+        took: start.elapsed(),
+    }
+}
+
 /// Runs a command to its end, which has to come.
-fn ended(mut command: Command) -> Ended {
+pub fn ended(mut command: Command) -> Ended {
     let start = Instant::now();
     let output = tempfile::NamedTempFile::new().unwrap();
     let mut child = command
-        .stdout(output.reopen().unwrap())
-        .stderr(output.reopen().unwrap())
+        .stdout(appending(&output))
+        .stderr(appending(&output))
         .spawn()
         .unwrap();
     loop {
@@ -187,6 +238,12 @@ fn ended(mut command: Command) -> Ended {
     }
 }
 
+/// The file, opened once more: two outputs do not overwrite each other.
+fn appending(file: &tempfile::NamedTempFile) -> fs::File {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).open(file.path()).unwrap()
+}
+
 /// A process that goes on until it is told to end, or dropped.
 pub struct Running {
     pub child: Child,
@@ -197,8 +254,8 @@ impl Running {
     pub fn start(mut program: Command) -> Self {
         let said = tempfile::NamedTempFile::new().unwrap();
         let child = program
-            .stdout(said.reopen().unwrap())
-            .stderr(said.reopen().unwrap())
+            .stdout(appending(&said))
+            .stderr(appending(&said))
             .spawn()
             .unwrap();
         Self { child, said }

@@ -1,6 +1,7 @@
 //! A channel: that LINE takes its token, and sends its webhooks here.
 
 use sqlx::PgConnection;
+use url::Url;
 
 use super::{Finding, Level};
 use crate::{
@@ -52,7 +53,7 @@ pub(super) async fn look(
                     format!("{slug}: LINE sends no webhooks"),
                     "turn on Use webhook in LINE's console, tab Messaging API",
                 ),
-                Answer::Got(webhook) if webhook.endpoint == expected => {
+                Answer::Got(webhook) if is_same(&webhook.endpoint, &expected) => {
                     Finding::ok(format!("{slug}: LINE sends webhooks here"))
                 }
                 Answer::Got(_) => Finding::new(
@@ -106,10 +107,49 @@ fn unanswered(slug: &str, what: &str) -> Finding {
     )
 }
 
+/// Whether two addresses lead to the same handler: capitals of scheme and host, a usual port and a query do not count.
+fn is_same(one: &str, other: &str) -> bool {
+    let bare = |text: &str| {
+        let mut url = Url::parse(text).ok()?;
+        url.set_query(None);
+        url.set_fragment(None);
+        Some(url)
+    };
+    bare(one).is_some_and(|one| Some(one) == bare(other))
+}
+
 fn webhook_url(serve: &Serve, slug: &str) -> String {
     let base = match &serve.public_url {
         Some(url) => url.to_string(),
         None => format!("http://{}", serve.listen),
     };
     format!("{}/webhook/{slug}", base.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_compared_as_addresses() {
+        let ours = "https://archive.example.com/webhook/shop";
+        for same in [
+            ours,
+            "https://archive.example.com:443/webhook/shop",
+            "HTTPS://Archive.Example.COM/webhook/shop",
+            "https://archive.example.com/webhook/shop?from=line",
+        ] {
+            assert!(is_same(same, ours), "{same}");
+        }
+        for other in [
+            "https://archive.example.com:8443/webhook/shop",
+            "http://archive.example.com/webhook/shop",
+            "https://archive.example.com/webhook/Shop",
+            "https://archive.example.com/webhook/shop/",
+            "archive.example.com/webhook/shop",
+            "",
+        ] {
+            assert!(!is_same(other, ours), "{other}");
+        }
+    }
 }

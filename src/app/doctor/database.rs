@@ -75,11 +75,12 @@ const RULES: &[Rule] = &[
     ),
     rule(Level::Bad, "pgaudit.log_parameter", &["off"], LOGGED),
     rule(Level::Warning, "wal_recycle", &["off"], KEPT),
+    // On is what a restore to the present needs, so it is told and not warned of.
     rule(
-        Level::Warning,
+        Level::Ok,
         "archive_mode",
         &["off"],
-        "archived write-ahead log and backups keep what they hold until you delete them: how long that is, is yours to say",
+        "archived write-ahead log keeps what it holds until you delete it: say how long, in `docs/backups.md`",
     ),
 ];
 
@@ -197,9 +198,9 @@ pub(super) async fn look(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
         let open = ledger.into_iter().filter(|(_, open)| *open);
         findings.push(Finding::none(
             &open.map(|(table, _)| table).collect::<Vec<_>>(),
-            "the role of this connection cannot rewrite the ledger",
+            "the role of the service cannot rewrite the ledger",
             Level::Warning,
-            "the role of this connection may change the ledger",
+            "the role of the service may change the ledger",
             "a change would be seen by whoever verifies it; a role of its own for the service would not have the right",
         ));
     }

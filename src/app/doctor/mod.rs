@@ -9,7 +9,11 @@ use std::process::ExitCode;
 
 use sqlx::PgConnection;
 
-use super::{database::Database, failure, keys, serve::bucket};
+use super::{
+    database::{Database, Purpose, with},
+    failure, keys,
+    serve::bucket,
+};
 use crate::{
     config::{Places, Serve},
     line::client::LineApi,
@@ -60,19 +64,21 @@ impl Finding {
     }
 }
 
-/// Looks at everything and prints a line each. The exit code is 0 if nothing is bad, else 1.
+/// Looks at everything and prints a line each. The exit code is 0 if nothing is bad, else 1; `strict` counts warnings as
+/// bad, so also that LINE could not be asked.
 ///
 /// # Errors
 /// The database cannot be looked at.
 pub async fn doctor(
     places: &Places,
     serve: &Serve,
+    strict: bool,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    let database = Database::find(places).await?;
-    let findings = look(places, serve, &database).await;
-    database.close().await?;
-    let findings = findings?;
+    let findings = with(places, Purpose::Look, async |database| {
+        look(places, serve, database).await
+    })
+    .await?;
     let count = |level| {
         findings
             .iter()
@@ -100,7 +106,8 @@ pub async fn doctor(
         "{} looked at: {bad} bad, {warnings} warnings",
         findings.len()
     ));
-    Ok(ExitCode::from(u8::from(bad > 0)))
+    let fails = bad > 0 || strict && warnings > 0;
+    Ok(ExitCode::from(u8::from(fails)))
 }
 
 /// Looks at everything.

@@ -46,7 +46,20 @@ impl Act {
             ErrorKind::NotFound => Error::NotFound,
             ErrorKind::PermissionDenied => self.refused(),
             ErrorKind::ConfigInvalid => Error::NoBucket,
-            kind => Error::Trouble(self.words(), kind.into_static()),
+            _ if error.to_string().contains(SKEWED) => Error::Clock,
+            kind => Error::Trouble(self.words(), in_words(kind)),
         }
+    }
+}
+
+/// S3's code for a request that was signed too early or too late. The SDK has no kind of error for it: its text is searched,
+/// and goes nowhere.
+pub(super) const SKEWED: &str = "RequestTimeTooSkewed";
+
+fn in_words(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::RateLimited => "it asks for fewer requests",
+        ErrorKind::Unsupported => "it does not know how",
+        _ => "it failed, or could not be reached: check AWS_ENDPOINT, AWS_REGION and the network",
     }
 }

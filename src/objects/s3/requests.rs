@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde::{Deserialize, de::IgnoredAny};
 use url::Url;
 
-use super::{Act, Error, REQUEST, TRIES};
+use super::{Act, Error, REQUEST, TRIES, act::SKEWED};
 
 /// Signs and sends requests. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -253,7 +253,7 @@ fn may_pass(status: StatusCode) -> bool {
 
 fn read<T: for<'de> Deserialize<'de>>(act: Act, body: &str) -> Result<T, Error> {
     quick_xml::de::from_str(body)
-        .map_err(|_| Error::Trouble(act.words(), "its answer is no answer"))
+        .map_err(|_| Error::Trouble(act.words(), "its answer cannot be read"))
 }
 
 fn meaning(act: Act, status: StatusCode, code: &str) -> Error {
@@ -264,6 +264,7 @@ fn meaning(act: Act, status: StatusCode, code: &str) -> Error {
         | "InvalidToken"
         | "ExpiredToken"
         | "AuthorizationHeaderMalformed" => Error::Stranger,
+        SKEWED => Error::Clock,
         _ if status == StatusCode::FORBIDDEN => act.refused(),
         _ if status == StatusCode::NOT_FOUND => Error::NotFound,
         _ if status.is_redirection() => Error::NoBucket,

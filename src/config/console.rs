@@ -1,0 +1,116 @@
+//! The form of what LINE's console gives and takes: secrets, tokens and addresses.
+
+use anyhow::{bail, ensure};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+/// Looks whether a channel secret has the form of LINE's: 32 hexadecimal digits.
+///
+/// # Errors
+/// It has not; the words say what it looks like.
+pub fn channel_secret(secret: SecretString) -> anyhow::Result<SecretString> {
+    let text = secret.expose_secret();
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.len() == 32 && is_hex {
+        return Ok(secret);
+    }
+    let looks_like = if text.contains(['"', '\'', ' ']) {
+        "take quotes and spaces away"
+    } else if text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        "this looks like the channel ID"
+    } else if text.len() > 100 {
+        "this looks like the channel access token"
+    } else {
+        "this is another length, or has other characters"
+    };
+    bail!(
+        "a channel secret has 32 characters of 0-9 and a-f: {looks_like}. It is in the LINE Developers Console, tab Basic \
+         settings"
+    )
+}
+
+/// Looks whether a channel access token can be one: LINE's are longer than its channel secrets, of visible characters.
+///
+/// # Errors
+/// It cannot.
+pub fn access_token(token: SecretString) -> anyhow::Result<SecretString> {
+    let text = token.expose_secret();
+    let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"'".contains(&byte);
+    ensure!(
+        !text.bytes().any(is_odd),
+        "a channel access token has no quotes, spaces or line breaks"
+    );
+    ensure!(
+        text.len() > 32,
+        "this is too short for a channel access token: it is in the LINE Developers Console, tab Messaging API"
+    );
+    Ok(token)
+}
+
+/// Reads `PUBLIC_URL`: `https://` or `http://` and a host, with a port if it is another than usual. The service is the whole
+/// host: webhook addresses, cookies and links are made from it.
+pub(super) fn public_url(text: &str) -> Result<Url, String> {
+    let example = "write it like https://archive.example.com";
+    if !text.contains("://") {
+        return Err(format!("it has no https:// in front: {example}"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("{error}: {example}"))?;
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err(format!(
+            "LINE sends webhooks to https addresses alone: {example}"
+        ));
+    }
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !is_bare || !url.username().is_empty() || url.password().is_some() {
+        return Err(format!(
+            "it has more than a host and a port, and the service answers for a whole host: {example}"
+        ));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_token_is_long_and_has_no_quotes() {
+        let token = |text: &str| access_token(text.to_owned().into());
+        token(&"x/+=".repeat(43)).expect("a token");
+        for odd in [
+            "0123456789abcdef0123456789abcdef",
+            "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'",
+        ] {
+            let said = token(odd).expect_err(odd).to_string();
+            assert!(!said.contains(odd));
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_a_host_that_line_can_reach() {
+        for good in [
+            "https://archive.example.com",
+            "https://archive.example.com/",
+            "https://archive.example.com:8443",
+            "http://localhost:8080",
+        ] {
+            public_url(good).expect(good);
+        }
+        for (odd, words) in [
+            ("archive.example.com", "https:// in front"),
+            ("archive.example.com:443", "https:// in front"),
+            ("ftp://archive.example.com", "https addresses alone"),
+            ("https://example.com/archive", "a whole host"),
+            ("https://example.com/?a=b", "a whole host"),
+            ("https://example.com/#a", "a whole host"),
+            ("https://me:secret@example.com", "a whole host"),
+            ("https://", "empty host"),
+        ] {
+            let said = public_url(odd).expect_err(odd);
+            assert!(
+                said.contains(words) && said.contains("https://archive"),
+                "{odd}: {said}"
+            );
+        }
+    }
+}

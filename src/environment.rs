@@ -1,0 +1,41 @@
+//! The environment of the process, without what has no say.
+
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    process::Command,
+};
+
+use anyhow::Context;
+
+/// Takes away empty variables, which count as unset (compose files make them), and PostgreSQL's `PG…`: an address or an
+/// option in one of them would go with `DATABASE_URL`, or into the embedded PostgreSQL.
+///
+/// The program is executed once more where there is any: a process cannot change its own environment safely while other
+/// threads may read it.
+///
+/// # Errors
+/// It cannot be executed.
+pub fn clean() -> anyhow::Result<()> {
+    let odd: Vec<_> = env::vars_os()
+        .filter(|(name, value)| value.is_empty() || is_postgresqls(name))
+        .map(|(name, _)| name)
+        .collect();
+    if odd.is_empty() {
+        return Ok(());
+    }
+    let mut args = env::args_os();
+    let mut program = Command::new(env::current_exe().context("this program is not found")?);
+    program.arg0(args.next().unwrap_or_default()).args(args);
+    for name in &odd {
+        program.env_remove(name);
+    }
+    Err(program.exec()).context("this program cannot be executed once more")
+}
+
+fn is_postgresqls(name: &OsStr) -> bool {
+    let upper = |byte: &u8| byte.is_ascii_uppercase();
+    let rest = name.as_bytes().strip_prefix(b"PG");
+    rest.is_some_and(|rest| rest.first().is_some_and(upper))
+}

@@ -1,0 +1,121 @@
+//! However a process ends, it leaves no PostgreSQL running and no file that was said to go.
+
+use std::{
+    fs,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    archive,
+    world::{Home, LONGEST, Running, signal},
+};
+
+#[test]
+fn a_start_that_fails_late_stops_postgresql() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    assert!(serve.stop());
+    for (setting, value, words) in [
+        // Found out one after the other, the last when the service already runs.
+        ("LINE_CHANNEL_SECRET", "1234567890", "channel ID"),
+        ("LEDGER_COPIES", "ftp://host/copies", "copies"),
+        ("OBJECTS_URL", "s3://bucket/prefix", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let mut serve = home.program();
+        serve
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env(setting, value);
+        let ended = crate::world::ended(serve);
+        assert!(!ended.success, "{setting}: {}", ended.said);
+        assert!(ended.said.contains(words), "{setting}: {}", ended.said);
+        assert!(
+            !ended.said.contains("Dashboard"),
+            "{setting}: {}",
+            ended.said
+        );
+        assert_eq!(home.postmaster(), None, "{setting}");
+    }
+}
+
+#[test]
+fn every_signal_that_ends_the_service_stops_postgresql() {
+    for kind in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let home = Home::new();
+        let (mut serve, _) = archive(&home);
+        assert!(home.postmaster().is_some());
+        signal(serve.child.id(), kind);
+        assert!(
+            serve.child.wait().unwrap().success(),
+            "{kind:?}: {}",
+            serve.said()
+        );
+        assert_eq!(home.postmaster(), None, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_signal_while_the_service_starts_stops_postgresql() {
+    let home = Home::new();
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    serve.says("making a PostgreSQL");
+    signal(serve.child.id(), Signal::TERM);
+    serve.child.wait().unwrap();
+    assert!(!serve.said().contains("Dashboard"), "{}", serve.said());
+    assert_eq!(home.postmaster(), None, "{}", serve.said());
+}
+
+#[test]
+fn a_hangup_that_was_to_be_ignored_is() {
+    let home = Home::new();
+    let program = home.program();
+    let mut nohup = Command::new("/bin/sh");
+    nohup
+        .args(["-c", r#"trap '' HUP; exec "$@""#, "sh"])
+        .arg(program.get_program())
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env_clear();
+    for (name, value) in program.get_envs() {
+        nohup.envs(value.map(|value| (name, value)));
+    }
+    let mut serve = Running::start(nohup);
+    serve.says("Dashboard: ");
+    signal(serve.child.id(), Signal::HUP);
+    assert!(home.run(&["channel", "list"]).success);
+    assert!(
+        serve.child.try_wait().unwrap().is_none(),
+        "{}",
+        serve.said()
+    );
+    assert!(serve.stop());
+}
+
+#[test]
+fn nothing_of_a_demo_stays_whatever_ends_it() {
+    for kind in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let home = Home::new();
+        let temporary = home.dir.path().join("tmp");
+        fs::create_dir(&temporary).unwrap();
+        crate::world::mode(&temporary, 0o1777);
+        let mut demo = home.program();
+        demo.args(["demo", "--listen", "127.0.0.1:0"])
+            .env("TMPDIR", &temporary);
+        let mut demo = Running::start(demo);
+        demo.says("Dashboard: ");
+        assert!(fs::read_dir(&temporary).unwrap().count() > 0);
+        signal(demo.child.id(), kind);
+        assert!(demo.child.wait().unwrap().success(), "{kind:?}");
+        // PostgreSQL's own end clears its directory away, a moment later.
+        let start = Instant::now();
+        while fs::read_dir(&temporary).unwrap().count() > 0 {
+            let left: Vec<_> = fs::read_dir(&temporary).unwrap().collect();
+            assert!(start.elapsed() < LONGEST, "{kind:?}: {left:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}

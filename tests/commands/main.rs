@@ -1,0 +1,24 @@
+//! The commands as a person types them: what they say, what they make, and what they leave behind.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod absent;
+mod channels;
+mod documented;
+mod ended;
+mod operators;
+mod surroundings;
+#[path = "../privileges/world.rs"]
+#[expect(dead_code, reason = "the tests of privileges use the rest")]
+mod world;
+
+use world::{Home, Running};
+
+/// A running service on a new archive, and the address of its dashboard.
+fn archive(home: &Home) -> (Running, String) {
+    let mut serve = home.program();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Running::start(serve);
+    let dashboard = serve.says("Dashboard: ");
+    (serve, dashboard)
+}
