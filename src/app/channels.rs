@@ -40,7 +40,7 @@ pub fn slug(text: &str) -> anyhow::Result<String> {
 /// # Errors
 /// It is blank, longer than 100 characters or has hidden characters.
 pub fn name(text: &str) -> anyhow::Result<String> {
-    Ok(typed::line(text, LONGEST_NAME).context("the name cannot be taken")?)
+    typed::line(text, LONGEST_NAME).context("the name cannot be taken")
 }
 
 /// Adds a channel. What the environment does not say is asked for. `slug` and `name` were read by [`slug()`] and [`name()`].

@@ -168,17 +168,14 @@ const BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
 static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
 
-/// Whether one more is logged, and how many of a minute that is over were not.
+/// Whether one more is logged, and how many of a minute that is over were not. By the system's clock: an error has no other,
+/// and only the number of lines hangs on it.
 fn logged(kind: &Mutex<Window>) -> (bool, Option<u64>) {
     let mut window = kind.lock().unwrap_or_else(PoisonError::into_inner);
     window.count(Clock::system().now(), BURST)
 }
 
 impl Error {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an error has no clock, and all that hangs on it is how many lines are logged"
-    )]
     fn log(&self, id: &str, status: StatusCode) {
         let (cause, sqlstate) = match self {
             Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),

@@ -207,7 +207,7 @@ async fn every_command_line_of_the_documents_does_what_it_says() {
     let rest = documents.iter().filter(|(name, _)| name != "README.md");
     for (name, lines) in std::iter::once(readme).chain(rest) {
         for line in lines {
-            println!("{name}: {line}");
+            eprintln!("{name}: {line}");
             tokio::task::block_in_place(|| shell.follow(line));
         }
     }
