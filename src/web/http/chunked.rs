@@ -5,11 +5,17 @@
 /// Bytes of extensions and trailers of one body. LINE and its SDKs send none.
 const MOST_OVERHEAD: usize = 4096;
 
+/// Chunks of less than [`SMALL`] bytes in one body: to decode 90 kB in chunks of one byte took 6 ms. A client that flushes
+/// small pieces, or a proxy that passes them on, stays far below.
+const MOST_SMALL: usize = 1024;
+const SMALL: u64 = 64;
+
 /// How far a chunked body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunked {
     state: State,
     overhead: usize,
+    small: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,7 @@ impl Default for Chunked {
                 digits: 0,
             },
             overhead: 0,
+            small: 0,
         }
     }
 }
@@ -101,7 +108,13 @@ impl Chunked {
                 State::Extension { value }
             }
             (State::SizeEnd { value: 0 }, b'\n') => State::Trailer,
-            (State::SizeEnd { value }, b'\n') => State::Data { left: value },
+            (State::SizeEnd { value }, b'\n') => {
+                self.small += usize::from(value < SMALL);
+                if self.small > MOST_SMALL {
+                    return Err(Malformed);
+                }
+                State::Data { left: value }
+            }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size {
                 value: 0,
@@ -189,6 +202,23 @@ mod tests {
             &trailers,
         ] {
             assert_eq!(length(bytes.as_bytes()), Err(Malformed), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_very_many_small_chunks_is_refused() {
+        let body = |size: usize, count: usize| {
+            let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+            format!("{}0\r\n\r\n", chunk.repeat(count))
+        };
+        for (size, count, fine) in [
+            (1, 1024, true),
+            (1, 1025, false),
+            (63, 1025, false),
+            (64, 30_000, true),
+        ] {
+            let taken = Chunked::default().take(body(size, count).as_bytes());
+            assert_eq!(taken.is_ok(), fine, "{count} of {size}");
         }
     }
 }
