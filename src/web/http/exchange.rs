@@ -12,7 +12,7 @@ use actix_web::{
     Error as ActixError, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
-    http::{Method, StatusCode, header},
+    http::{ConnectionType, Method, StatusCode, Version, header},
     middleware::{Next, from_fn},
 };
 use bytes::Bytes;
@@ -214,8 +214,9 @@ async fn answer_one<B: MessageBody + 'static>(
     if let Some(exchange) = &exchange {
         exchange.begin(body, activity_of(&request));
     }
+    let knows_chunks = request.version() >= Version::HTTP_11;
     let ending = Ending(exchange);
-    let answer = match refusal_of(&request) {
+    let mut answer = match refusal_of(&request) {
         None => next.call(request).await?.map_into_left_body(),
         Some(status) => {
             if let Some(exchange) = &ending.0 {
@@ -229,6 +230,15 @@ async fn answer_one<B: MessageBody + 'static>(
             request.into_response(refused).map_into_right_body()
         }
     };
+    if !knows_chunks && answer.response().body().size() == BodySize::Stream {
+        // HTTP/1.0 has no chunks: such a body ends with the connection.
+        let head = answer.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+        if let Some(exchange) = &ending.0 {
+            exchange.last.set(true);
+        }
+    }
     Ok(answer.map_body(|_, body| Answer {
         body: Box::pin(body),
         _ending: ending,

@@ -70,6 +70,7 @@ impl Site {
                 .route("/held", web::get().to(held_back))
                 .route("/large", web::get().to(large))
                 .route("/blocks", web::get().to(block))
+                .route("/pieces", web::get().to(pieces))
         })
         .unwrap();
         let handle = server.handle();
@@ -137,6 +138,13 @@ async fn block(count: Count, gate: web::Data<Semaphore>) -> HttpResponse {
 async fn large(count: Count) -> HttpResponse {
     count.fetch_add(1, Ordering::SeqCst);
     HttpResponse::Ok().body(vec![b'x'; 32 << 20])
+}
+
+/// An answer whose length is not known before.
+async fn pieces(count: Count) -> HttpResponse {
+    count.fetch_add(1, Ordering::SeqCst);
+    let pieces = ["one, ", "two, ", "three"].map(|piece| Ok::<_, actix_web::Error>(piece.into()));
+    HttpResponse::Ok().streaming(futures_util::stream::iter(pieces))
 }
 
 /// All that comes until the connection ends, however it ends.

@@ -184,3 +184,20 @@ async fn a_client_that_has_sent_all_it_will_send_is_answered() {
     site.gate.add_permits(1);
     assert!(all(&mut stream).await.ends_with("let go"));
 }
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_chunks() {
+    let site = Site::new(ample());
+    for keep in ["", "connection: keep-alive\r\n"] {
+        let answer = site
+            .ask(&format!("GET /pieces HTTP/1.0\r\n{keep}\r\n"))
+            .await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+        assert_eq!(body, "one, two, three", "the body ends with the connection");
+    }
+    let answer = site
+        .ask("GET /pieces HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+}
