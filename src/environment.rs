@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    io::{Write, stderr},
     os::unix::{ffi::OsStrExt, process::CommandExt},
     process::Command,
 };
@@ -24,6 +25,17 @@ pub fn clean() -> anyhow::Result<()> {
         .collect();
     if odd.is_empty() {
         return Ok(());
+    }
+    let ignored: Vec<_> = odd.iter().filter(|name| is_postgresqls(name)).collect();
+    if !ignored.is_empty() {
+        // A connection that was meant to be verified would go on without that.
+        let names: Vec<_> = ignored.iter().map(|name| name.to_string_lossy()).collect();
+        let _ = writeln!(
+            stderr(),
+            "{} in the environment {} no effect: write what is meant into DATABASE_URL",
+            names.join(", "),
+            if names.len() == 1 { "has" } else { "have" }
+        );
     }
     let mut args = env::args_os();
     let mut program = Command::new(env::current_exe().context("this program is not found")?);

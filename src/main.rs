@@ -192,7 +192,12 @@ fn main() -> ExitCode {
             .and_then(|()| privileges::prepare(&mut cli.places)),
     };
     if let Err(error) = prepared {
-        return failed(&error);
+        return match &cli.command {
+            // Their 1 means that something was found.
+            Command::Erasures(Erasures::Verify { .. } | Erasures::Trace { .. })
+            | Command::Doctor { .. } => looked(Err(error)),
+            _ => failed(&error),
+        };
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

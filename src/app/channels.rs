@@ -14,6 +14,7 @@ use crate::{
     records::{
         attested::Found,
         channels::{self, Channel, Door},
+        jobs,
     },
     seal::Keyring,
     web::typed,
@@ -69,10 +70,14 @@ pub async fn add(
     };
     keys::with_attested(places, async |db, keyring| {
     let now = Clock::system().now();
-    if let Some(other) = who_has(db, keyring, &secret).await? {
+    let mut others = vec![who_has(db, keyring, Given::Secret(&secret)).await?];
+        if let Some(token) = &token {
+            others.push(who_has(db, keyring, Given::Token(token)).await?);
+        }
+        if let Some(other) = others.into_iter().flatten().next() {
             bail!(
-                "this is the secret of the channel {other}, and each of LINE's channels has its own. If \
-                 LINE_CHANNEL_SECRET is set in this shell, unset it or set the right one"
+                "this is the secret or the access token of the channel {other}, and each of LINE's channels has its own: \
+                 {UNCHANGED}"
             );
         }
         let mut tx = db.begin().await?;
@@ -104,6 +109,15 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     .await
 }
 
+/// The text without what would end its column or line.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// One line, whatever somebody has written to the database.
 fn line_of(channel: &Channel) -> String {
     let token = match (channel.has_token, channel.token_refused_at) {
@@ -116,8 +130,8 @@ fn line_of(channel: &Channel) -> String {
         .map_or("never".to_owned(), |at| at.to_string());
     format!(
         "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
-        channel.slug.escape_debug(),
-        channel.name.escape_debug(),
+        one_line(&channel.slug),
+        one_line(&channel.name),
         channel.secrets
     )
 }
@@ -149,22 +163,22 @@ pub async fn rotate_secret(
             "neither was given: nothing was changed"
         );
     }
-    // With --finish a secret in the environment is most likely the one that was added before.
-    let secret = secret.filter(|_| !finish);
+    if finish {
+        // What the environment has is most likely what was given before, or another channel's.
+        (secret, token) = (None, None);
+    }
     keys::with_attested(places, async |db, keyring| {
         let id = find(db, keyring, slug).await?;
         if let Some(secret) = secret {
-            match who_has(db, keyring, &secret).await? {
+            match who_has(db, keyring, Given::Secret(&secret)).await? {
                 Some(other) if other == slug => {
                     ensure!(
                         token.is_some(),
-                        "{slug} has this secret already: nothing was changed"
+                        "{slug} has this secret already: {UNCHANGED}"
                     );
                     say("The channel has this secret already.");
                 }
-                Some(other) => {
-                    bail!("this is the secret of the channel {other}: nothing was changed")
-                }
+                Some(other) => bail!("this is the secret of the channel {other}: {UNCHANGED}"),
                 None => {
                     let now = Clock::system().now();
                     channels::add_secret(db, keyring, id, &secret, now).await?;
@@ -173,6 +187,12 @@ pub async fn rotate_secret(
             }
         }
         if let Some(token) = token {
+            match who_has(db, keyring, Given::Token(&token)).await? {
+                Some(other) if other != slug => {
+                    bail!("this is the access token of the channel {other}: {UNCHANGED}")
+                }
+                _ => {}
+            }
             channels::set_token(db, keyring, id, &token).await?;
             say("Access token replaced.");
         }
@@ -248,19 +268,45 @@ pub(super) async fn find(
     }
 }
 
-/// The slug of the channel that has a secret, if one has.
+/// What nothing was done with, and how to be asked instead.
+const UNCHANGED: &str = "nothing was changed. If LINE_CHANNEL_SECRET or LINE_CHANNEL_ACCESS_TOKEN is set in this shell, unset \
+                         both to be asked, or set those of this channel";
+
+/// What LINE's console gives.
+#[derive(Clone, Copy)]
+pub(super) enum Given<'a> {
+    Secret(&'a SecretString),
+    Token(&'a SecretString),
+}
+
+/// The slug of the channel that has a secret or an access token, if one has.
 pub(super) async fn who_has(
     db: &mut PgConnection,
     keyring: &Keyring,
-    secret: &SecretString,
+    given: Given<'_>,
 ) -> anyhow::Result<Option<String>> {
-    let doors = channels::doors(db, keyring).await?;
-    let sought = secret.expose_secret().as_bytes();
-    let has = |door: &Door| {
-        let mut secrets = door.secrets.iter();
-        secrets.any(|secret| secret.expose_secret() == sought)
-    };
-    Ok(doors.into_iter().find(has).map(|door| door.slug))
+    match given {
+        Given::Secret(secret) => {
+            let doors = channels::doors(db, keyring).await?;
+            let sought = secret.expose_secret().as_bytes();
+            let has = |door: &Door| {
+                let mut secrets = door.secrets.iter();
+                secrets.any(|secret| secret.expose_secret() == sought)
+            };
+            Ok(doors.into_iter().find(has).map(|door| door.slug))
+        }
+        Given::Token(token) => {
+            for channel in channels::list(db).await? {
+                let found = jobs::token(db, keyring, channel.id).await;
+                // One that cannot be opened is another.
+                let found = found.ok().flatten();
+                if found.is_some_and(|found| found.expose_secret() == token.expose_secret()) {
+                    return Ok(Some(channel.slug));
+                }
+            }
+            Ok(None)
+        }
+    }
 }
 
 fn is_empty(secret: &SecretString) -> bool {

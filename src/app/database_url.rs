@@ -27,10 +27,9 @@ pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     if demands_tls(options.get_ssl_mode()) {
         return Ok(options);
     }
-    // PGSSLMODE counts as a word on it as well.
     ensure!(
-        !names_tls && std::env::var_os("PGSSLMODE").is_none(),
-        "DATABASE_URL (or PGSSLMODE) lets the connection to another machine be unencrypted: the password and all that is \
+        !names_tls,
+        "DATABASE_URL lets the connection to another machine be unencrypted: the password and all that is \
          archived could be read on the way. Write sslmode=verify-full with sslrootcert=FILE, or at least sslmode=require"
     );
     Ok(options.ssl_mode(PgSslMode::Require))

@@ -136,10 +136,15 @@ pub fn give_up_root(places: &Places) -> anyhow::Result<()> {
         };
         if access(there, wanted).is_err() {
             let name = account.name();
-            let (path, there) = (path.display(), there.display());
+            let (is_there, path) = (there == path, path.display());
+            // Never the directory above: that may be anything.
+            let remedy = match is_there {
+                true => format!("give it to that account (chown -R {name} {path})"),
+                false => format!("it does not exist: install -d -o {name} -m 700 {path}"),
+            };
             bail!(
                 "{path} ({setting}) cannot be used by the account {name}, as which the service works when root starts it: \
-                 give it to that account (chown -R {name} {there}), or set RUN_AS to the account that owns it"
+                 {remedy}, or set RUN_AS to the account that owns it"
             );
         }
     }

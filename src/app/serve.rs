@@ -3,9 +3,11 @@
 use std::{net::TcpListener, pin::pin};
 
 use anyhow::{Context, anyhow};
+use sqlx::Connection;
 use url::Url;
 
 use super::{
+    channels::{Given, who_has},
     database::{Database, Purpose},
     keys,
     service::{Parts, Service, bind},
@@ -76,11 +78,21 @@ async fn begin(
     match &secret {
         Some(secret) if channels::list(&mut db).await?.is_empty() => {
             let (slug, now) = (FIRST_CHANNEL, clock.now());
-            channels::add(&mut db, &keyring, slug, slug, secret, token.as_ref(), now).await?;
-            say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+            let mut tx = db.begin().await?;
+            let token = token.as_ref();
+            let made = channels::add(&mut tx, &keyring, slug, slug, secret, token, now).await?;
+            tx.commit().await?;
+            match made {
+                Some(_) => say("Made the channel `default` from LINE_CHANNEL_SECRET."),
+                None => missing.push(
+                    "LINE_CHANNEL_SECRET is not used: a channel `default` was removed, and its name is not given again. \
+                     `channel add` makes one of another name."
+                        .to_owned(),
+                ),
+            }
         }
         Some(secret)
-            if super::channels::who_has(&mut db, &keyring, secret)
+            if who_has(&mut db, &keyring, Given::Secret(secret))
                 .await?
                 .is_none() =>
         {

@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 /// Waits for SIGINT, SIGTERM or SIGHUP. They are listened for from this call on, before the wait begins: a supervisor that
-/// ends the service at any moment must not kill it, which would leave PostgreSQL running. A SIGHUP that the caller had
-/// ignored, as `nohup` does, stays ignored.
+/// ends the service at any moment must not kill it, which would leave PostgreSQL running. A second signal ends the process
+/// at once, whatever it waits for. A SIGHUP that the caller had ignored, as `nohup` does, stays ignored.
 ///
 /// # Errors
 /// Signals cannot be listened for.
@@ -17,12 +20,27 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
         true => None,
         false => Some(signal(SignalKind::hangup())?),
     };
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = received(hangup.as_mut()) => {}
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut tell = Some(tell);
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                () = received(hangup.as_mut()) => {}
+            }
+            match tell.take() {
+                Some(tell) => drop(tell.send(())),
+                None => {
+                    tracing::warn!("told to end a second time: ending at once");
+                    std::process::exit(1);
+                }
+            }
         }
+    });
+    Ok(async move {
+        // It is dropped with the runtime alone.
+        let _ = told.await;
     })
 }
 

@@ -86,7 +86,7 @@ pub async fn word_indexes(db: &mut PgConnection) -> Result<Vec<String>> {
     .await
 }
 
-/// Tables of the ledger, and whether the service's role may change or empty each: `line_chat_archive_app`, where the
+/// Tables of the ledger (but that of records that are not in it yet), and whether the service's role may change or empty each: `line_chat_archive_app`, where the
 /// connection's role may take it on as `serve` does, else the connection's own.
 pub async fn ledger(db: &mut PgConnection) -> Result<Vec<(String, bool)>> {
     sqlx::query_as(
@@ -94,7 +94,7 @@ pub async fn ledger(db: &mut PgConnection) -> Result<Vec<(String, bool)>> {
              (select rolname from pg_roles
               where rolname = 'line_chat_archive_app' and pg_has_role(oid, 'member')), current_user),
              pg_class.oid, 'update, delete, truncate') from pg_class
-         where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname like 'ledger%'
+         where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname like 'ledger%' and relname <> 'ledger_pending'
          order by 1",
     )
     .fetch_all(db)

@@ -88,7 +88,7 @@ pub async fn add(
         version: FIRST_VERSION,
         operator_mac: None,
     };
-    sqlx::query_scalar(
+    let added: Option<Uuid> = sqlx::query_scalar(
         "with added as (
             insert into operator (id, login, password_hash, role, all_channels, created_at, version, mac)
             select $1, $2, $3, $4, $5, $6, $7, $8 where not exists (select from operator where login = any($10))
@@ -110,10 +110,11 @@ pub async fn add(
     .bind(row.mac(keyring.attestation()))
     .bind(&row.scope)
     .bind(spellings(new.login))
-    .fetch_optional(conn)
-    .await
+    .fetch_optional(&mut *conn)
+    .await?;
+    sessions::end_setup_links(conn).await?;
     // The id that was attested, whatever the database answers with.
-    .map(|added: Option<Uuid>| added.map(|_| row.operator_id))
+    Ok(added.map(|_| row.operator_id))
 }
 
 /// Every operator, disabled ones too, by login.
@@ -210,7 +211,9 @@ pub async fn enable(
     keyring: &Keyring,
     typed: &str,
 ) -> sqlx::Result<Found<Uuid>> {
-    change(conn, keyring, typed, |row| row.disabled_at.take().is_some()).await
+    let done = change(conn, keyring, typed, |row| row.disabled_at.take().is_some()).await?;
+    sessions::end_setup_links(conn).await?;
+    Ok(done)
 }
 
 /// Gives an operator another password and ends their sessions. Gives the operator's id; [`Found::No`] if there is nobody

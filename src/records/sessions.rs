@@ -290,7 +290,18 @@ pub async fn make_setup_link(
     Ok(())
 }
 
-/// Whether the setup link may still be used: it has not ended, and there is no operator yet.
+/// Ends every setup link where there is an administrator, so that none lives again when that one is disabled.
+pub(super) async fn end_setup_links(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "delete from setup_link
+         where exists (select from operator where role = 'admin' and disabled_at is null)",
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Whether the setup link may still be used: it has not ended, and there is no administrator.
 pub async fn setup_link_lives(
     conn: &mut PgConnection,
     keyring: &Keyring,

@@ -34,6 +34,7 @@ impl Process {
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
+        keys::make_for_new(&self.places, &mut self.db).await?;
         keys::open(&self.places, &mut self.db).await.map(drop)
     }
 }
@@ -69,6 +70,9 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
     let database = scratch.create_database("codes").await.unwrap();
     let mut process = Process::new(&database).await;
     MIGRATOR.run(&mut process.db).await.unwrap();
+    keys::make_for_new(&process.places, &mut process.db)
+        .await
+        .unwrap();
     let add = async |db: &mut PgConnection, login: &str| {
         let add = "insert into operator (id, login, password_hash, role, all_channels)
              values (gen_random_uuid(), $1, 'x', 'admin', true)";

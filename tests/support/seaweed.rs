@@ -31,6 +31,8 @@ while read -r _; do :; done
 kill -9 $!
 wait
 rm -rf -- "$dir"
+# Its sockets lie there whatever TMPDIR says.
+for port in $PORTS; do rm -f /tmp/seaweedfs-*-"$port".sock; done
 "#;
 
 const WEED: Wheel = Wheel {
@@ -120,6 +122,8 @@ impl Server {
             .map(|listener| Ok(listener.local_addr()?.port()))
             .collect::<io::Result<_>>()?;
         drop(free);
+        let ports_in_words: Vec<String> = ports.iter().map(u16::to_string).collect();
+        let ports_in_words = ports_in_words.join(" ");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", WATCHDOG, "sh"]).arg(&dir).arg(weed);
         command.args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
@@ -142,6 +146,9 @@ impl Server {
         }
         let watchdog = command
             .current_dir(&dir)
+            // Its logs go with the rest.
+            .env("TMPDIR", &dir)
+            .env("PORTS", ports_in_words)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

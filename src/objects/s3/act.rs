@@ -43,10 +43,11 @@ impl Act {
     /// What the error means. Its text stays behind: it holds what S3 answered.
     pub(super) fn failed(self, error: &opendal::Error) -> Error {
         match error.kind() {
+            // It comes as a refusal.
+            _ if error.to_string().contains(SKEWED) => Error::Clock,
             ErrorKind::NotFound => Error::NotFound,
             ErrorKind::PermissionDenied => self.refused(),
             ErrorKind::ConfigInvalid => Error::NoBucket,
-            _ if error.to_string().contains(SKEWED) => Error::Clock,
             kind => Error::Trouble(self.words(), in_words(kind)),
         }
     }
@@ -61,5 +62,19 @@ fn in_words(kind: ErrorKind) -> &'static str {
         ErrorKind::RateLimited => "it asks for fewer requests",
         ErrorKind::Unsupported => "it does not know how",
         _ => "it failed, or could not be reached: check AWS_ENDPOINT, AWS_REGION and the network",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_as_such() {
+        let said = "S3Error { code: \"RequestTimeTooSkewed\", message: \"…\" }";
+        let skewed = opendal::Error::new(ErrorKind::PermissionDenied, said);
+        assert!(matches!(Act::Write.failed(&skewed), Error::Clock));
+        let refused = opendal::Error::new(ErrorKind::PermissionDenied, "AccessDenied");
+        assert!(matches!(Act::Write.failed(&refused), Error::Refused(_)));
     }
 }
