@@ -71,7 +71,7 @@ impl Shell {
         let bin = Path::new(env!("CARGO_BIN_EXE_line-chat-archive"));
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", bin.parent().unwrap().display());
-        // Each channel has a secret of its own, and who types the line would know it.
+        // Each channel has a secret and a token of its own, and who types the line would know them.
         self.secrets += 1;
         let mut shell = Command::new("/bin/sh");
         shell
@@ -85,7 +85,10 @@ impl Shell {
             .env("LINE_API_URL", self.line.url())
             .env("LINE_DATA_API_URL", self.line.url())
             .env("LINE_CHANNEL_SECRET", format!("{:032x}", self.secrets))
-            .env("LINE_CHANNEL_ACCESS_TOKEN", "t".repeat(172))
+            .env(
+                "LINE_CHANNEL_ACCESS_TOKEN",
+                format!("{:0172}", self.secrets),
+            )
             .envs(&self.exported)
             .stdin(Stdio::null());
         shell
@@ -123,6 +126,11 @@ impl Shell {
             let (name, value) = assigned.split_once('=').unwrap();
             return self.export(name, value);
         }
+        if let Some(names) = line.strip_prefix("unset ") {
+            return self
+                .exported
+                .retain(|name, _| !names.split(' ').any(|unset| unset == name));
+        }
         let key = self.home.dir.path().join("line-chat-archive.key");
         let line = line
             .replace("cargo run -- ", "line-chat-archive ")
@@ -152,8 +160,6 @@ impl Shell {
                 assert!(ended.said.contains("looked at"), "{line}: {}", ended.said);
             }
             ["line-chat-archive", ..] => {
-                // Secrets come from the shell that typed the line, not from the one that exported them.
-                self.exported.remove("LINE_CHANNEL_SECRET");
                 let ended = self.run(&line);
                 assert!(ended.success, "{line}: {}", ended.said);
             }

@@ -167,7 +167,15 @@ async fn a_body_of_two_mebibytes_is_taken_and_one_byte_more_is_413() {
         let full = frame.replace(r#""text":"""#, &format!(r#""text":"{}""#, "x".repeat((2 << 20) - frame.len())));
         assert_eq!(full.len(), 2 << 20);
         let signature = sign(&t.shop.secret(), full.as_bytes());
-        assert_eq!(t.shop.deliver_bytes(full.clone(), Some(&signature)).await.status, 200);
+        // What a busy machine has not stored in time is refused, and LINE sends it again.
+        let mut status = 503;
+        for _ in 0..10 {
+            status = t.shop.deliver_bytes(full.clone(), Some(&signature)).await.status;
+            if status != 503 {
+                break;
+            }
+        }
+        assert_eq!(status, 200);
         assert_eq!(stored(t).await?, 1);
         let over = format!("{full} ");
         let answer = raw(t, &format!("POST /webhook/shop HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", over.len())).await?;
