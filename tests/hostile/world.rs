@@ -37,6 +37,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct World {
     pub service: Service,
+    /// Stands still until moved.
+    pub clock: Clock,
     /// Open for as long as it is held.
     _line: FakeLine,
     pub shop: Channel,
@@ -92,7 +94,7 @@ impl World {
             objects: Objects::open(&directory).await?,
             line: LineApi::new(api.clone(), api)?,
             reach: Reach::Anywhere,
-            clock,
+            clock: clock.clone(),
             listener: bind(SocketAddr::from(([127, 0, 0, 1], 0)))?,
             public_url: None,
             proxies: Default::default(),
@@ -102,6 +104,7 @@ impl World {
         shop.webhook_to(&service.webhook_url("shop"));
         Ok(Self {
             service,
+            clock,
             _line: line,
             shop,
             _bucket: bucket,
