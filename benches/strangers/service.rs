@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 use crate::bodies::SECRET;
 
@@ -43,7 +47,8 @@ impl Service {
             _home: home,
         };
         let begun = Instant::now();
-        while TcpStream::connect(address).await.is_err() {
+        // The port is bound long before the archive is made.
+        while !answers(address).await {
             ensure!(
                 begun.elapsed() < Duration::from_secs(60),
                 "it does not start"
@@ -92,6 +97,19 @@ impl Drop for Service {
         terminate(&self.child);
         let _ = self.child.wait();
     }
+}
+
+/// Whether the service answers, and not the kernel alone.
+async fn answers(address: SocketAddr) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await?;
+        stream.read(&mut [0; 16]).await
+    };
+    let answer = timeout(Duration::from_secs(1), ask).await;
+    answer.is_ok_and(|read| read.is_ok_and(|bytes| bytes > 0))
 }
 
 fn terminate(child: &Child) {
