@@ -164,11 +164,18 @@ pub async fn rotate_secret(
         );
     }
     if finish {
-        // What the environment has is most likely what was given before, or another channel's.
+        // A secret in the environment is most likely the one that was given before, or another channel's.
         (secret, token) = (None, None);
     }
     keys::with_attested(places, async |db, keyring| {
         let id = find(db, keyring, slug).await?;
+        // Before anything is changed: the refusal says that nothing was.
+        if let Some(token) = &token {
+            let other = who_has(db, keyring, Given::Token(token)).await?;
+            if let Some(other) = other.filter(|other| other != slug) {
+                bail!("this is the access token of the channel {other}: {UNCHANGED}");
+            }
+        }
         if let Some(secret) = secret {
             match who_has(db, keyring, Given::Secret(&secret)).await? {
                 Some(other) if other == slug => {
@@ -187,12 +194,6 @@ pub async fn rotate_secret(
             }
         }
         if let Some(token) = token {
-            match who_has(db, keyring, Given::Token(&token)).await? {
-                Some(other) if other != slug => {
-                    bail!("this is the access token of the channel {other}: {UNCHANGED}")
-                }
-                _ => {}
-            }
             channels::set_token(db, keyring, id, &token).await?;
             say("Access token replaced.");
         }
@@ -268,11 +269,11 @@ pub(super) async fn find(
     }
 }
 
-/// What nothing was done with, and how to be asked instead.
+/// The end of a refusal.
 const UNCHANGED: &str = "nothing was changed. If LINE_CHANNEL_SECRET or LINE_CHANNEL_ACCESS_TOKEN is set in this shell, unset \
                          both to be asked, or set those of this channel";
 
-/// What LINE's console gives.
+/// A secret or token as LINE's console gives it.
 #[derive(Clone, Copy)]
 pub(super) enum Given<'a> {
     Secret(&'a SecretString),

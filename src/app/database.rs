@@ -33,7 +33,7 @@ pub struct Database {
     embedded: Option<Embedded>,
 }
 
-/// What a command does with an archive.
+/// Whether a command makes, migrates or only reads the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Makes it where there is none, and brings it to the schema of this version: `serve` alone.

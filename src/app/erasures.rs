@@ -255,7 +255,7 @@ pub async fn export(
     Ok(())
 }
 
-/// What an export is made of.
+/// The contents of an export.
 struct Read {
     first: u64,
     records: Vec<Vec<u8>>,

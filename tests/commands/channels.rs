@@ -62,6 +62,30 @@ fn a_secret_belongs_to_one_channel() {
         rotated.said
     );
 
+    // The first channel's token, with a new secret: neither is taken.
+    let third = "0".repeat(32);
+    let add = ["channel", "rotate-secret", "shop-osaka"];
+    assert!(
+        run(
+            &home,
+            &["channel", "rotate-secret", "default"],
+            Some(ONE),
+            Some(&token("d"))
+        )
+        .success
+    );
+    let said = run(&home, &add, Some(&third), Some(&token("d")));
+    assert!(!said.success);
+    for words in ["access token of the channel default", "nothing was changed"] {
+        assert!(said.said.contains(words), "{}", said.said);
+    }
+    let list = home.run(&["channel", "list"]).said;
+    let osaka = list
+        .lines()
+        .find(|line| line.starts_with("shop-osaka"))
+        .unwrap();
+    assert!(osaka.contains("1 secret(s)\tno access token"), "{osaka}");
+
     // The token alone, while the secret is exported too.
     let said = run(
         &home,

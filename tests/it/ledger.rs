@@ -282,7 +282,7 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         for n in [0, 1, 2, 3, 4, 7] {
             assert_eq!(t.traces(&format!("MARK-RESTORE-{n}")).await?, [""; 0]);
         }
-        // What shared a key with the unsent cannot be read out of this backup: README says so.
+        // What shared a key with the unsent cannot be read out of this backup: docs/backups.md says so.
         assert_eq!(t.traces("MARK-RESTORE-5").await?, [""; 0]);
         t.service.sealer.seal().await?;
         assert!(sound(t).await?.len() > before, "the same ledger goes on");

@@ -161,7 +161,7 @@ async fn a_list_of_users_that_another_process_keeps_for_itself_is_not_waited_for
     let users = Users::open(&data).unwrap();
     let refused = users.enter(Duration::from_millis(100)).await.unwrap_err();
     assert!(refused.to_string().contains("end that one"), "{refused}");
-    // What it holds for a moment only is waited for.
+    // A lock that is held for a moment only is waited for.
     let entered = tokio::join!(users.enter(Duration::from_secs(20)), async {
         other.unlock().unwrap();
     });
