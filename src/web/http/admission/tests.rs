@@ -48,32 +48,91 @@ fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never()
     assert!(!evicted(&slots[0]));
 }
 
+/// A connection from `peer` that is served, and does this since `since`.
+fn seated(
+    admission: &Arc<Admission>,
+    peer: Option<IpAddr>,
+    activity: Activity,
+    since: u64,
+) -> Slot {
+    let slot = admission.admit(peer).unwrap();
+    assert!(slot.serve());
+    admission.table().note(slot.id, &slot.seat, activity, since);
+    slot
+}
+
+/// Makes the first of those that are served close. Its id.
+fn evict_one(table: &mut Table, now: u64) -> u64 {
+    let first = table.first_served_to_go(now);
+    assert!(table.evict(first));
+    first.unwrap()
+}
+
 #[test]
-fn idle_connections_of_a_proxy_make_room_last() {
+fn an_idle_connection_makes_room_before_a_body_on_its_way_and_that_of_a_proxy_last_of_those() {
     let admission = admission(9, 99);
-    let seated = |peer: Option<IpAddr>, activity| {
-        let slot = admission.admit(peer).unwrap();
-        assert!(slot.serve());
-        admission.table().note(slot.id, &slot.seat, activity, 0);
-        slot
-    };
     let proxy = Some(IpAddr::from([127, 0, 0, 1]));
-    let proxied = seated(proxy, Activity::Idle);
-    let slow = seated(peer(1), Activity::Body);
-    let idle = seated(peer(1), Activity::Idle);
-    let slow_of_proxy = seated(proxy, Activity::Stalled);
+    let now = 40_000;
+    let idle_of_proxy = seated(&admission, proxy, Activity::Idle, 10_000);
+    let just_idle_of_proxy = seated(&admission, proxy, Activity::Idle, now);
+    let late = seated(&admission, peer(1), Activity::Body, 30_000);
+    let body = seated(&admission, peer(1), Activity::Body, 39_000);
+    let idle = seated(&admission, peer(1), Activity::Idle, 39_500);
+    let answer_of_proxy = seated(&admission, proxy, Activity::Stalled, 39_600);
     let mut table = admission.table();
-    let mut gone = || {
-        let first = table.first_served_to_go(0);
-        assert!(table.evict(first));
-        first.unwrap()
-    };
-    let gone: Vec<_> = (0..4).map(|_| gone()).collect();
-    assert_eq!(
-        gone,
-        [&idle, &slow, &slow_of_proxy, &proxied].map(|slot| slot.id)
-    );
+    let gone: Vec<_> = (0..6).map(|_| evict_one(&mut table, now)).collect();
+    let order = [
+        &late,
+        &idle,
+        &idle_of_proxy,
+        &just_idle_of_proxy,
+        &body,
+        &answer_of_proxy,
+    ];
+    assert_eq!(gone, order.map(|slot| slot.id));
     assert!(table.idle.is_empty() && table.slow.is_empty() && table.proxied.is_empty());
+}
+
+#[test]
+fn bodies_of_strangers_hold_no_slot_of_a_proxy_or_of_a_later_body() {
+    let admission = admission(9, 99);
+    let proxy = Some(IpAddr::from([127, 0, 0, 1]));
+    let idle = seated(&admission, proxy, Activity::Idle, 0);
+    let bodies: Vec<_> = (0..7)
+        .map(|since| seated(&admission, peer(1), Activity::Body, since))
+        .collect();
+    // Their time is over: the proxy's connection stays.
+    let mut table = admission.table();
+    for body in &bodies[..3] {
+        assert_eq!(evict_one(&mut table, 3000), body.id);
+    }
+    drop(table);
+    // Younger ones go in the order in which they began, whoever sends them.
+    let webhook = seated(&admission, peer(2), Activity::Body, 1000);
+    let mut table = admission.table();
+    assert_eq!(evict_one(&mut table, 1000), idle.id);
+    for body in &bodies[3..] {
+        assert_eq!(evict_one(&mut table, 1000), body.id);
+    }
+    assert!(!evicted(&webhook));
+}
+
+#[test]
+fn a_body_that_has_just_begun_outlives_older_silent_connections() {
+    let admission = admission(4, 99);
+    let body = seated(&admission, peer(1), Activity::Body, 500);
+    let silent: Vec<_> = (0..3).map(|_| admission.admit(peer(2)).unwrap()).collect();
+    let mut table = admission.table();
+    for (n, slot) in (0..).zip(&silent) {
+        table.note(slot.id, &slot.seat, Activity::Head, n * 400);
+    }
+    for slot in &silent[..2] {
+        assert!(table.make_room(1500));
+        assert!(evicted(slot) && !evicted(&body));
+    }
+    assert!(table.make_room(1500));
+    assert!(evicted(&body), "it began before the last of them");
+    assert!(!evicted(&silent[2]));
 }
 
 #[test]
