@@ -86,26 +86,8 @@ pub fn start(format: LogFormat) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("a lock").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::web::captured::Log;
 
     #[test]
     fn other_crates_are_silent_at_every_level() {
@@ -125,7 +107,7 @@ mod tests {
             tracing::trace!(target: "line_chat_archive::media", "so may this");
             tracing::trace!("and this");
         });
-        let text = String::from_utf8(log.0.lock().expect("a lock").clone()).expect("a text");
+        let text = log.take();
         assert!(!text.contains("FOREIGN"), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
     }

@@ -5,6 +5,8 @@
 
 mod assets;
 mod attachments;
+#[cfg(test)]
+pub(crate) mod captured;
 mod client;
 mod conversations;
 mod cookies;

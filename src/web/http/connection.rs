@@ -133,7 +133,7 @@ impl Connection {
         let first = self.exchange.slot.activity() == Activity::Head;
         match self.exchange.phase.get() {
             Phase::Head | Phase::Parsing => self.cut(Reason::SlowHead, Some("408 Request Timeout")),
-            Phase::Waiting if first => self.cut(Reason::SlowHead, None),
+            Phase::Waiting if first => self.cut(Reason::Silent, None),
             Phase::Answering => self.cut(Reason::SlowBody, None),
             Phase::Closing | Phase::Waiting => io::ErrorKind::ConnectionAborted.into(),
         }

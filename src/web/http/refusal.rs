@@ -34,9 +34,11 @@ pub(super) enum Reason {
     Unread,
     /// Not HTTP, or requests sent behind a body without a length.
     Malformed,
+    /// No byte of a head came: browsers open spare connections and may not use them. Strangers hold such connections too.
+    Silent,
 }
 
-const REASONS: usize = 8;
+const REASONS: usize = 9;
 
 /// How often each happened since the log was told.
 #[derive(Default)]
@@ -47,13 +49,16 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts one. The first is logged at once, the others together once a minute; addresses are not logged, because
-    /// strangers choose how many there are.
+    /// strangers choose how many there are. A silent connection waits for the line of the others, or for
+    /// [`Tally::log`]: alone it is nothing to warn of.
     pub(super) fn count(&self, reason: Reason) {
         self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
-        self.log();
+        if reason != Reason::Silent {
+            self.log();
+        }
     }
 
-    /// Logs what was counted, if the last line is old enough.
+    /// Logs what was counted, if the last line is old enough: as a warning, but silent connections alone as information.
     pub(super) fn log(&self) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
@@ -61,7 +66,12 @@ impl Tally {
         }
         let counts: [u64; REASONS] =
             std::array::from_fn(|index| self.counts[index].swap(0, Ordering::Relaxed));
-        if counts.iter().all(|count| *count == 0) {
+        let [refused @ .., silent] = counts;
+        if refused.iter().all(|count| *count == 0) {
+            if silent > 0 {
+                // No warning has to wait for this line.
+                tracing::info!(silent, "connections that sent nothing were closed");
+            }
             return;
         }
         *logged = Some(Instant::now());
@@ -75,7 +85,7 @@ impl Tally {
             slow_bodies,
             unread,
             malformed,
-        ] = counts;
+        ] = refused;
         tracing::warn!(
             full,
             by_address,
@@ -85,6 +95,7 @@ impl Tally {
             slow_bodies,
             unread,
             malformed,
+            silent,
             "connections were refused or cut"
         );
     }

@@ -1,5 +1,6 @@
 //! The server from outside, over sockets, with short limits.
 
+mod counted;
 mod framing;
 mod limits;
 
