@@ -17,8 +17,6 @@ use crate::{clock::Clock, live::Live, records::sessions, seal::Keyring};
 
 /// How often the database is asked again when it does not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// How often what was logged too often is counted in the log.
-const SUMMARY: Duration = Duration::from_secs(60);
 
 /// The requests that sessions have open. Clones share.
 #[derive(Clone, Default)]
@@ -82,11 +80,9 @@ impl Ends {
         log: Arc<SecurityLog>,
     ) {
         let mut ended = live.sessions();
-        let mut summary = tokio::time::interval(SUMMARY);
         loop {
             tokio::select! {
                 () = live.closed() => return,
-                _ = summary.tick() => log.summarize(clock.now()),
                 changed = ended.changed() => {
                     if changed.is_err() {
                         return;

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use actix_web::{
@@ -10,6 +10,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use askama::Template;
+use chrono::{DateTime, Utc};
 
 use super::security_log::Window;
 use crate::clock::Clock;
@@ -168,31 +169,61 @@ const BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
 static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
 
+fn window(kind: &'static Mutex<Window>) -> MutexGuard<'static, Window> {
+    kind.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether one more is logged, and how many of a minute that is over were not. By the system's clock: an error has no other,
 /// and only the number of lines hangs on it.
-fn logged(kind: &Mutex<Window>) -> (bool, Option<u64>) {
-    let mut window = kind.lock().unwrap_or_else(PoisonError::into_inner);
-    window.count(Clock::system().now(), BURST)
+fn logged(kind: &'static Mutex<Window>) -> (bool, Option<u64>) {
+    window(kind).count(Clock::system().now(), BURST)
+}
+
+/// Logs how many pages failed or were refused beyond those that were logged, of minutes that are over by `now` on the
+/// system's clock. Without this the count waits for the next page that fails, and is lost if none does.
+pub(super) fn summarize(now: DateTime<Utc>) {
+    let [failed, refused] = [&FAILED, &REFUSED].map(|kind| window(kind).close(now, BURST));
+    if let Some(more) = failed {
+        more_failed(more);
+    }
+    if let Some(more) = refused {
+        more_refused(more);
+    }
+}
+
+fn more_failed(more: u64) {
+    tracing::error!(more, "pages failed (more within a minute)");
+}
+
+fn more_refused(more: u64) {
+    tracing::debug!(more, "pages were refused (more within a minute)");
 }
 
 impl Error {
     fn log(&self, id: &str, status: StatusCode) {
+        let status = status.as_u16();
         let (cause, sqlstate) = match self {
             Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),
             Self::Database(sqlstate) => (None, Some(sqlstate)),
             _ => {
-                if tracing::enabled!(tracing::Level::DEBUG) && logged(&REFUSED).0 {
-                    tracing::debug!(id, status = status.as_u16(), "a page was refused");
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    let (is_logged, more) = logged(&REFUSED);
+                    if let Some(more) = more {
+                        more_refused(more);
+                    }
+                    if is_logged {
+                        tracing::debug!(id, status, "a page was refused");
+                    }
                 }
                 return;
             }
         };
         let (is_logged, more) = logged(&FAILED);
         if let Some(more) = more {
-            tracing::error!(more, "pages failed (more within a minute)");
+            more_failed(more);
         }
         if is_logged {
-            tracing::error!(id, cause, sqlstate, "a page failed");
+            tracing::error!(id, status, cause, sqlstate, "a page failed");
         }
     }
 }
@@ -249,14 +280,10 @@ impl ResponseError for Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-
     use actix_web::body::to_bytes;
+    use chrono::TimeDelta;
 
-    use super::*;
+    use super::{super::captured::Log, *};
 
     #[actix_web::test]
     async fn a_page_tells_no_cause() {
@@ -271,22 +298,34 @@ mod tests {
 
     #[test]
     fn refused_pages_fill_no_log() {
-        let lines = Arc::new(AtomicUsize::new(0));
-        let count = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_writer(move || {
-                count.fetch_add(1, Ordering::Relaxed);
-                std::io::sink()
-            })
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            for _ in 0..500 {
-                Error::NotFound.error_response();
-            }
-        });
-        let lines = lines.load(Ordering::Relaxed);
-        assert!(lines as u64 <= 2 * BURST, "{lines} lines");
+        let (log, _guard) = Log::start();
+        for _ in 0..500 {
+            Error::NotFound.error_response();
+        }
+        let lines = log.take().lines().count() as u64;
+        assert!(lines > 0 && lines <= 2 * BURST, "{lines} lines");
+    }
+
+    #[test]
+    fn pages_that_failed_beyond_those_that_are_logged_are_counted_without_another_failure() {
+        let (log, _guard) = Log::start();
+        for _ in 0..BURST + 5 {
+            Error::Unavailable("database").error_response();
+        }
+        let (text, page) = (log.take(), "a page failed");
+        assert!(text.matches(page).count() as u64 <= BURST, "{text}");
+        assert!(text.contains("status=503"), "{text}");
+        assert!(!text.contains("more="), "the minute is not over: {text}");
+        let later = Clock::system().now() + TimeDelta::seconds(61);
+        summarize(later);
+        let text = log.take();
+        // Another test of this process may have had a page fail too.
+        let more = text.split_once("more=").expect("a count").1;
+        let more = more.split_whitespace().next().map(str::parse::<u64>);
+        let more = more.expect("a count").expect("a number");
+        assert!((5..20).contains(&more), "{text}");
+        summarize(later);
+        assert!(!log.take().contains("pages failed"), "once");
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub struct Shared {
 
 impl Shared {
     /// `public_url` is what people and LINE see: it decides whether cookies are `Secure`. `proxies` are believed when
-    /// they say who asks. Spawns a task that ends with `live`, so there has to be a runtime. `ledger_key` is the public key that the ledger is signed with. `stickers`: pages show pictures of
+    /// they say who asks. Spawns tasks that end with `live`, so there has to be a runtime. `ledger_key` is the public key that the ledger is signed with. `stickers`: pages show pictures of
     /// stickers, from LINE's host.
     #[expect(
         clippy::too_many_arguments,
@@ -125,6 +125,7 @@ impl Shared {
             live.clone(),
             Arc::clone(&security),
         ));
+        tokio::spawn(Arc::clone(&security).keep_summarizing(clock.clone(), live.clone()));
         Self {
             pool,
             clock,

@@ -7,7 +7,8 @@
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use actix_web::{
@@ -21,11 +22,14 @@ use actix_web::{
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{Error, Shared};
+use super::{Error, Shared, error};
+use crate::{clock::Clock, live::Live};
 
 /// Events of one kind that are logged one by one within [`WINDOW`].
 const BURST: u64 = 10;
 const WINDOW: TimeDelta = TimeDelta::seconds(60);
+/// How often the counts of minutes that are over are logged.
+const SUMMARY: Duration = Duration::from_secs(60);
 
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +151,7 @@ impl Window {
     }
 
     /// How many were not logged, if the minute is over; then another begins.
-    fn close(&mut self, now: DateTime<Utc>, burst: u64) -> Option<u64> {
+    pub(super) fn close(&mut self, now: DateTime<Utc>, burst: u64) -> Option<u64> {
         let is_over = self.is_over(now);
         let more = self.count.saturating_sub(burst);
         if is_over {
@@ -184,11 +188,26 @@ impl SecurityLog {
     }
 
     /// Logs the counts of minutes that are over.
-    pub(super) fn summarize(&self, now: DateTime<Utc>) {
+    fn summarize(&self, now: DateTime<Utc>) {
         for event in KINDS {
             let more = self.windows()[event as usize].close(now, event.burst());
             if let Some(more) = more {
                 summary(event, more);
+            }
+        }
+    }
+
+    /// Logs the counts of minutes that are over, of failed pages too, until `live` is closed. A task of its own: it has to
+    /// go on while the database is away, when most pages fail.
+    pub(super) async fn keep_summarizing(self: Arc<Self>, clock: Clock, live: Live) {
+        let mut minute = tokio::time::interval(SUMMARY);
+        loop {
+            tokio::select! {
+                () = live.closed() => return,
+                _ = minute.tick() => {
+                    self.summarize(clock.now());
+                    error::summarize(Clock::system().now());
+                }
             }
         }
     }
