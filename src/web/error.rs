@@ -21,6 +21,10 @@ pub enum Error {
     /// There is no such thing, or the viewer may not know that there is.
     #[error("not found")]
     NotFound,
+    /// A setup link that makes no administrator: used, over, cut or invented. The page is the same for all, so that it tells
+    /// a stranger nothing.
+    #[error("no such setup link")]
+    SetupLink,
     /// The viewer's role does not allow it.
     #[error("forbidden")]
     Forbidden,
@@ -86,6 +90,8 @@ struct Page {
     what: Cow<'static, str>,
     kept: &'static str,
     next: &'static str,
+    /// The words of the button to the conversations. Without a session that page leads to sign-in.
+    way: &'static str,
     id: String,
 }
 
@@ -101,6 +107,15 @@ impl Error {
                 KEPT,
                 "Look for it in the list of conversations. If a colleague sent you the address, ask whether you \
                  should see that channel.",
+            ),
+            Self::SetupLink => (
+                "This link does not work",
+                "This setup link has been used, is no longer valid, or was not copied whole."
+                    .into(),
+                KEPT,
+                "If you have an account, sign in. If this archive has no administrator yet, start \
+                 “line-chat-archive serve” again on its machine: it prints a new link. If it has one, \
+                 “line-chat-archive operator add” makes another account there.",
             ),
             Self::Forbidden => (
                 "Not for this account",
@@ -231,7 +246,7 @@ impl Error {
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::SetupLink => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::SignIn(_) => StatusCode::SEE_OTHER,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
@@ -270,6 +285,10 @@ impl ResponseError for Error {
             what,
             kept,
             next,
+            way: match self {
+                Self::SetupLink | Self::SignedOut => "Sign in",
+                _ => "To the conversations",
+            },
             id,
         };
         response

@@ -96,7 +96,7 @@ pub(super) async fn page(
 /// What the database knows of a link's token. An error, before it is asked, if this service did not make the token.
 fn hash(shared: &Shared, token: &str) -> Result<[u8; 32], Error> {
     let token = Token::read(token, shared.keyring.attestation());
-    Ok(token.ok_or(Error::NotFound)?.hash())
+    Ok(token.ok_or(Error::SetupLink)?.hash())
 }
 
 /// An error unless the link is one that this program made.
@@ -104,7 +104,7 @@ fn believed(shared: &Shared, found: Found<()>, from: Option<IpAddr>) -> Result<(
     if found == Found::Forged {
         shared.note(Event::ForgedRow, None, from);
     }
-    found.yes().ok_or(Error::NotFound)
+    found.yes().ok_or(Error::SetupLink)
 }
 
 /// The form once more, with what is wrong.

@@ -32,6 +32,7 @@ mod pictures;
 mod scope;
 mod security_log;
 mod session_ends;
+mod setup_link;
 mod sign_in;
 mod sign_in_limits;
 mod site;
