@@ -36,6 +36,8 @@ pub struct Channel {
     pub name: String,
     /// When LINE last refused its access token, if it has no other since.
     pub token_refused_at: Option<DateTime<Utc>>,
+    /// It receives nothing more.
+    pub removed: bool,
 }
 
 /// A conversation and what was last in it. The profile, summary and content fields hold what people wrote.
@@ -266,7 +268,8 @@ pub async fn among(
 /// The channels in sight, removed ones too: their conversations stay readable.
 pub async fn channels(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<Channel>> {
     sqlx::query_as(
-        "select id, slug, name, case when removed_at is null then token_refused_at end as token_refused_at
+        "select id, slug, name, case when removed_at is null then token_refused_at end as token_refused_at,
+            removed_at is not null as removed
          from channel where id = any($1) order by slug",
     )
         .bind(ids)

@@ -18,6 +18,8 @@ pub struct Row {
     pub event_id: Option<Uuid>,
     /// What operators call the channel.
     pub channel: String,
+    /// The channel was removed.
+    pub channel_removed: bool,
     /// Why.
     pub cause: String,
     /// Timestamp of the unsend event; else when it was asked for.
@@ -143,7 +145,8 @@ pub async fn page(
     limit: i64,
 ) -> sqlx::Result<Vec<Row>> {
     let mut rows: Vec<Row> = sqlx::query_as(
-        "select e.id, message_id, event_id, channel.name as channel, cause, asked_at, rows_gone_at, rows_erased, objects_found,
+        "select e.id, message_id, event_id, channel.name as channel,
+            channel.removed_at is not null as channel_removed, cause, asked_at, rows_gone_at, rows_erased, objects_found,
             objects_gone_at, keys_found, keys_gone_at,
             c.id as conversation_id, c.kind, source_id, summary, c.contact_id, contact.profile,
             coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles

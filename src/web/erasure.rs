@@ -10,7 +10,7 @@ use super::{
     Error, Shared, detached,
     erasures::{OVERDUE, cause, conversation, message},
     look::Look,
-    names::{self, Name},
+    names::{ChannelName, Name},
     session::Viewer,
     shell::Shell,
     when::{Now, When, took},
@@ -29,7 +29,7 @@ use crate::{
 struct Page {
     shell: Shell,
     id: Uuid,
-    channel: Name,
+    channel: ChannelName,
     message_id: Name,
     conversation: Option<(String, Name)>,
     cause: &'static str,
@@ -90,7 +90,7 @@ pub(super) async fn page(
         let page = Page {
             shell,
             id: row.id,
-            channel: names::plain(&row.channel),
+            channel: ChannelName::new(&row.channel, row.channel_removed),
             message_id: message(&row),
             conversation: conversation(&row),
             cause: cause(&row.cause),

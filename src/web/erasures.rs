@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Error, Shared, cursor, detached,
     look::Look,
-    names::{self, Name},
+    names::{self, ChannelName, Name},
     session::Viewer,
     shell::Shell,
     when::{Now, When, took},
@@ -32,7 +32,8 @@ pub(super) const OVERDUE: TimeDelta = TimeDelta::minutes(15);
 struct Page {
     shell: Shell,
     asked: Asked,
-    channels: Vec<Channel>,
+    /// Slugs and names.
+    channels: Vec<(String, String)>,
     overdue: Vec<Erasure>,
     rows: Vec<Erasure>,
     all: i64,
@@ -48,7 +49,7 @@ struct Page {
 struct Erasure {
     id: Uuid,
     conversation: Option<(String, Name)>,
-    channel: Name,
+    channel: ChannelName,
     message_id: Name,
     cause: &'static str,
     asked: When,
@@ -245,7 +246,13 @@ pub(super) async fn page(
             csv: asked.address("/erasures.csv", None),
             newest: (asked.before.is_some()).then(|| asked.address("/erasures", None)),
             older: oldest.map(|cursor| asked.address("/erasures", Some(cursor::text(cursor)))),
-            channels,
+            channels: channels
+                .into_iter()
+                .map(|channel| {
+                    let name = ChannelName::new(&channel.name, channel.removed).plain();
+                    (channel.slug, name)
+                })
+                .collect(),
             asked,
         };
         Ok(HttpResponse::Ok()
@@ -277,7 +284,7 @@ fn view(row: Row, now: Now) -> Erasure {
     Erasure {
         id: row.id,
         conversation: conversation(&row),
-        channel: names::plain(&row.channel),
+        channel: ChannelName::new(&row.channel, row.channel_removed),
         message_id: message(&row),
         cause: cause(&row.cause),
         asked: now.dated(row.asked_at),

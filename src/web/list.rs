@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Error, cursor,
-    names::{self, Face, Name},
+    names::{self, ChannelName, Face, Name},
     preview::Line,
     when::{Now, When},
 };
@@ -118,7 +118,7 @@ pub(super) struct List {
 /// A choice of channel.
 pub(super) struct Filter {
     pub(super) href: String,
-    pub(super) name: Name,
+    pub(super) name: ChannelName,
     /// The channel's colour.
     pub(super) tone: Option<u8>,
     pub(super) current: bool,
@@ -208,13 +208,13 @@ fn filters(channels: &[Channel], place: &Place, current: Option<Uuid>) -> Vec<Fi
     }
     let all = Filter {
         href: place.moved(current, None, None),
-        name: names::plain("All"),
+        name: ChannelName::new("All", false),
         tone: None,
         current: place.channel.is_none(),
     };
     let each = channels.iter().map(|channel| Filter {
         href: place.moved(current, Some(&channel.slug), None),
-        name: names::plain(&channel.name),
+        name: ChannelName::new(&channel.name, channel.removed),
         tone: Some(names::channel_tone(channel.id)),
         current: place.channel.as_ref() == Some(&channel.slug),
     });
@@ -256,7 +256,7 @@ fn view(
         when: now.listed(row.last_occurred_at.unwrap_or(row.last_at)),
         channel: channel.filter(|_| channels.len() > 1).map(|channel| {
             (
-                names::plain(&channel.name).plain,
+                ChannelName::new(&channel.name, channel.removed).plain(),
                 names::channel_tone(channel.id),
             )
         }),

@@ -23,6 +23,26 @@ impl Name {
     }
 }
 
+/// A channel's name, and whether the channel was removed: what it received stays readable.
+#[derive(Clone)]
+pub(super) struct ChannelName {
+    pub(super) name: Name,
+    pub(super) removed: bool,
+}
+
+impl ChannelName {
+    pub(super) fn new(name: &str, removed: bool) -> Self {
+        let name = Name::of(name);
+        Self { name, removed }
+    }
+
+    /// For attributes, titles and options.
+    pub(super) fn plain(&self) -> String {
+        let mark = if self.removed { " (removed)" } else { "" };
+        format!("{}{mark}", self.name.plain)
+    }
+}
+
 /// A round picture, or initials on a colour that stays the same.
 #[derive(Clone)]
 pub(super) struct Face {

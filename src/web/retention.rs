@@ -9,7 +9,7 @@ use super::{
     Error, Shared, detached,
     form::Form,
     look::Look,
-    names::{self, Name},
+    names::ChannelName,
     see_other,
     session::Viewer,
     shell::Shell,
@@ -30,7 +30,7 @@ struct Page {
 
 struct Channel {
     id: i32,
-    name: Name,
+    name: ChannelName,
     rules: Vec<Rule>,
 }
 
@@ -46,7 +46,7 @@ struct Rule {
 #[template(path = "retention_rule.html")]
 struct Preview {
     shell: Shell,
-    channel: Name,
+    channel: ChannelName,
     rule: Rule,
     before: When,
     months: Vec<Month>,
@@ -76,7 +76,7 @@ pub(super) async fn page(
         let channels = conversations::channels(&mut conn, allowed).await?;
         let channels = channels.into_iter().map(|channel| Channel {
             id: channel.id,
-            name: names::plain(&channel.name),
+            name: ChannelName::new(&channel.name, channel.removed),
             rules: rules
                 .extract_if(.., |rule| rule.channel_id == channel.id)
                 .map(|rule| view(rule, now))
@@ -112,6 +112,7 @@ pub(super) async fn preview(
         let task = task.first().ok_or(Error::NotFound)?;
         let months = retention::preview(&mut conn, task).await?;
         let channels = conversations::channels(&mut conn, &[rule.channel_id]).await?;
+        let channel = channels.first().ok_or(Error::NotFound)?;
         let sum = |of: fn(&Month) -> i64| months.iter().map(of).sum::<i64>();
         let all = Month {
             month: "all".to_owned(),
@@ -123,7 +124,7 @@ pub(super) async fn preview(
         };
         let page = Preview {
             shell: Shell::new(&viewer, &look, "retention"),
-            channel: names::plain(channels.first().map_or("", |channel| &channel.name)),
+            channel: ChannelName::new(&channel.name, channel.removed),
             rule: view(rule, now),
             before: now.date_only(task.before),
             size: size(all.bytes),

@@ -29,6 +29,7 @@ mod logins;
 mod pages;
 mod paging;
 mod pictures;
+mod removed;
 mod scope;
 mod security_log;
 mod session_ends;
