@@ -11,14 +11,14 @@ use crate::site::{Site, Visitor};
 
 /// A route, and the fields of its query or form with a value that is taken. `{…}` in the path is what a row of the world
 /// has for it.
-type Route = (
+pub type Route = (
     &'static str,
     &'static str,
     &'static [(&'static str, &'static str)],
 );
 
 /// Every route of the service; see [`every_route_is_in_the_list`].
-const ROUTES: &[Route] = &[
+pub const ROUTES: &[Route] = &[
     ("GET", "/", &[]),
     ("GET", "/login", &[("next", "/holds")]),
     (
@@ -199,7 +199,7 @@ fn every_route_is_in_the_list() {
 }
 
 /// A site with one row of everything that a path may name, and an administrator.
-async fn world() -> (Site, Visitor) {
+pub async fn world() -> (Site, Visitor) {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
     aoi.sends_image(drawing::photo(1, 60, 40)).await.unwrap();

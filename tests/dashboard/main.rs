@@ -42,3 +42,4 @@ mod strangers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;
+mod touch;
