@@ -127,7 +127,7 @@ async fn find(
 
 fn says(kind: Kind) -> &'static str {
     match kind {
-        Kind::Requested => "asked, and its rows erased",
+        Kind::Requested => "requested, and its rows erased",
         Kind::Purged => "its files confirmed gone",
         Kind::KeysDestroyed => "its keys destroyed",
         Kind::Exported => "exported",
@@ -154,7 +154,7 @@ fn steps(row: &Row, now: Now) -> Vec<Step> {
     };
     vec![
         step(
-            "Asked",
+            "Requested",
             Some(row.asked_at),
             cause(&row.cause).to_owned(),
             "",
@@ -163,10 +163,9 @@ fn steps(row: &Row, now: Now) -> Vec<Step> {
             "Rows gone",
             Some(row.rows_gone_at),
             match row.rows_erased {
-                0 => "it was not in the archive; should it still arrive, it will not be kept"
-                    .to_owned(),
+                0 => "It was not in the archive. If it arrives later, it is not stored.".to_owned(),
                 n => format!(
-                    "{} deleted: message, edits, file records, jobs",
+                    "{} deleted: message, edits, file records, jobs.",
                     count(n, "row", "rows")
                 ),
             },
@@ -176,22 +175,22 @@ fn steps(row: &Row, now: Now) -> Vec<Step> {
             "Files gone",
             row.objects_gone_at,
             match row.objects_found {
-                0 => "there were none".to_owned(),
-                n => format!("{} deleted and seen to be gone", count(n, "file", "files")),
+                0 => "There were none.".to_owned(),
+                n => format!("{} deleted and confirmed gone.", count(n, "file", "files")),
             },
-            "the files are being deleted and looked for again",
+            "The files are being deleted. Then the archive checks that they are gone.",
         ),
         step(
             "Keys destroyed",
             row.keys_gone_at,
             match row.keys_found {
-                0 => "there were none".to_owned(),
+                0 => "There were none.".to_owned(),
                 n => format!(
-                    "{} destroyed: what backups and disks still hold of it is noise",
+                    "{} destroyed: nobody can read what backups and disks still hold of it.",
                     count(n, "key", "keys")
                 ),
             },
-            "what shares a key with it is given another one first",
+            "Messages that share a key with it get another key first.",
         ),
     ]
 }

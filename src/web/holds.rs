@@ -104,8 +104,8 @@ pub(super) async fn page(
                 conversation: (place.id, name),
                 reason: names::plain(&hold.reason),
                 covers: match (hold.covers_subject, hold.covers_unsend) {
-                    (_, true) => "; it covers requests and unsends",
-                    (true, false) => "; it covers requests",
+                    (_, true) => "It covers requests and unsends.",
+                    (true, false) => "It covers requests.",
                     _ => "",
                 },
                 withheld: counts.get(&hold.id).copied().unwrap_or_default(),

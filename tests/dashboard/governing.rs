@@ -52,7 +52,7 @@ async fn a_rule_is_seen_before_it_is_on_and_says_who_did_it() {
         "only beside its preview"
     );
     let preview = keiko.page(&format!("/retention/{id}")).await;
-    assert!(preview.contains("That is 1 messages and 0 other events"));
+    assert!(preview.contains("Due now: 1 messages and 0 other events"));
     assert_eq!(
         keiko
             .post(&format!("/retention/{id}/on"), &[])
@@ -120,7 +120,7 @@ async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
     let page = admin.page("/holds").await;
     assert!(page.contains("case &#60;7&#62;") && page.contains("set by <bdi>admin</bdi>"));
     assert!(
-        page.contains("It does not stop an unsend either, unless it covers unsends"),
+        page.contains("A hold does not stop an unsend, unless it covers unsends."),
         "the rule, in words"
     );
     let order = format!("/messages/{message}/erase");
@@ -129,7 +129,7 @@ async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
         admin
             .page(&order)
             .await
-            .contains("no operator can erase anything in it")
+            .contains("Operators cannot erase anything in it")
     );
     assert_eq!(site.one::<i64>("select count(*) from message").await, 1);
 
@@ -432,7 +432,7 @@ async fn all_of_a_conversation_is_erased_by_order_unless_it_is_held() {
         admin
             .page(&order)
             .await
-            .contains("no operator can erase anything in it")
+            .contains("Operators cannot erase anything in it")
     );
     let hold: Uuid = site.one("select id from hold").await;
     admin.post(&format!("/holds/{hold}/lift"), &[]).await;
