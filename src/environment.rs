@@ -38,12 +38,24 @@ pub fn clean() -> anyhow::Result<()> {
         );
     }
     let mut args = env::args_os();
-    let mut program = Command::new(env::current_exe().context("this program is not found")?);
-    program.arg0(args.next().unwrap_or_default()).args(args);
+    let name = args.next().unwrap_or_default();
+    // Linux tells it by /proc, which a container may lack. The name that it was called by leads to it as well.
+    let path = env::current_exe().unwrap_or_else(|_| name.clone().into());
+    let mut program = Command::new(&path);
+    program.arg0(name).args(args);
     for name in &odd {
         program.env_remove(name);
     }
-    Err(program.exec()).context("this program cannot be executed once more")
+    let error = program.exec();
+    let names: Vec<_> = odd.iter().map(|name| name.to_string_lossy()).collect();
+    Err(error).with_context(|| {
+        format!(
+            "this program cannot be executed once more as {}, which takes {} away from its environment: unset them, or call \
+             the program by its whole path",
+            path.display(),
+            names.join(", ")
+        )
+    })
 }
 
 fn is_postgresqls(name: &OsStr) -> bool {

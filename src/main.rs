@@ -2,7 +2,10 @@
 
 mod environment;
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use line_chat_archive::{
@@ -97,11 +100,13 @@ enum Erasures {
         #[arg(long, value_name = "FILE")]
         since: Option<std::path::PathBuf>,
     },
-    /// Look for a message in every table and the bucket: 0 nothing is found, 1 something is, 2 it could not be looked for
+    /// Look for a message in every table and the bucket: 0 nothing is found, 1 something is, 2 it could not be looked for,
+    /// 3 nothing is found and the channel never met this id
     Trace {
         /// The channel's slug
         channel: String,
-        /// LINE's message id
+        /// LINE's message id, whole
+        #[arg(value_parser = |text: &str| in_words(app::trace::message_id(text)))]
         message_id: String,
     },
 }
@@ -174,7 +179,9 @@ enum Role {
 
 fn main() -> ExitCode {
     if let Err(error) = environment::clean() {
-        return failed(&error);
+        // The log does not run yet.
+        let _ = writeln!(stderr(), "{}", app::failure::in_words(&error));
+        return ExitCode::FAILURE;
     }
     let mut cli = Cli::parse();
     telemetry::start(cli.places.log_format);
@@ -186,7 +193,8 @@ fn main() -> ExitCode {
             export: Some(_), ..
         }) => Ok(()),
         Command::Keys(Keys::New { .. }) => Ok(()),
-        Command::Serve(_) => privileges::prepare(&mut cli.places),
+        Command::Serve(serve) => app::settings::check_form(&cli.places, serve)
+            .and_then(|()| privileges::prepare(&mut cli.places)),
         // No other command makes an archive, nor a directory for one.
         _ => app::database::must_exist(&cli.places)
             .and_then(|()| privileges::prepare(&mut cli.places)),

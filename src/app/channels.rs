@@ -4,21 +4,22 @@ use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection};
 
-use super::{
-    database::{self, Purpose},
-    keys,
-};
+use super::{ask, keys};
 use crate::{
     clock::Clock,
     config::{Credentials, Places, access_token, channel_secret},
     records::{
         attested::Found,
-        channels::{self, Channel, Door},
+        channels::{self, Door},
         jobs,
     },
     seal::Keyring,
     web::typed,
 };
+
+mod list;
+
+pub use list::list;
 
 /// Characters of a channel's name.
 const LONGEST_NAME: usize = 100;
@@ -44,7 +45,8 @@ pub fn name(text: &str) -> anyhow::Result<String> {
     typed::line(text, LONGEST_NAME).context("the name cannot be taken")
 }
 
-/// Adds a channel. What the environment does not say is asked for. `slug` and `name` were read by [`slug()`] and [`name()`].
+/// Adds a channel. What the environment does not say is asked for, or read from standard input: the secret, then the token.
+/// `slug` and `name` were read by [`slug()`] and [`name()`].
 ///
 /// # Errors
 /// The slug is taken, no secret is given, or it is that of another channel, or the database cannot be used.
@@ -56,23 +58,14 @@ pub async fn add(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let name = name.unwrap_or(slug);
-    let secret = match given.secret()? {
-        Some(secret) => secret,
-        None => channel_secret(ask("Channel secret: ")?)?,
-    };
-    let token = match given.token()? {
-        Some(token) => Some(token),
-        // With the secret in the environment nobody may be there to be asked.
-        None => match ask("Channel access token (empty: add it later): ") {
-            Ok(token) if !is_empty(&token) => Some(access_token(token)?),
-            _ => None,
-        },
-    };
+    let (secret, token) = for_new(given)?;
     keys::with_attested(places, async |db, keyring| {
-    let now = Clock::system().now();
-    let mut others = vec![who_has(db, keyring, Given::Secret(&secret)).await?];
+        let now = Clock::system().now();
+        let mut tx = db.begin().await?;
+        channels::lock_secrets(&mut tx).await?;
+        let mut others = vec![who_has(&mut tx, keyring, Given::Secret(&secret)).await?];
         if let Some(token) = &token {
-            others.push(who_has(db, keyring, Given::Token(token)).await?);
+            others.push(who_has(&mut tx, keyring, Given::Token(token)).await?);
         }
         if let Some(other) = others.into_iter().flatten().next() {
             bail!(
@@ -80,61 +73,43 @@ pub async fn add(
                  {UNCHANGED}"
             );
         }
-        let mut tx = db.begin().await?;
-    let added = channels::add(&mut tx, keyring, slug, name, &secret, token.as_ref(), now).await?;
-    tx.commit().await?;
-    ensure!(
-        added.is_some(),
-        "the slug {slug} is taken, or was by a channel that is removed"
-    );
-    say(&format!(
-        "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
-    ));
+        let token = token.as_ref();
+        let added = channels::add(&mut tx, keyring, slug, name, &secret, token, now).await?;
+        tx.commit().await?;
+        ensure!(
+            added.is_some(),
+            "the slug {slug} is taken, or was by a channel that is removed"
+        );
+        say(&format!(
+            "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
+        ));
         Ok(())
     })
     .await
 }
 
-/// Lists the channels.
-///
-/// # Errors
-/// The database cannot be used.
-pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    database::with(places, Purpose::Change, async |database| {
-        for channel in channels::list(&mut database.connect().await?).await? {
-            say(&line_of(&channel));
+/// Secret and token of a new channel. With the secret in the environment and no terminal standard input is not read: it may
+/// be somebody else's, of a loop in a script, say.
+fn for_new(given: &Credentials) -> anyhow::Result<(SecretString, Option<SecretString>)> {
+    let (secret, token) = (given.secret()?, given.token()?);
+    let asks = secret.is_none() || ask::at_terminal();
+    let secret = match secret {
+        Some(secret) => secret,
+        None => {
+            let typed = filled(ask::secret("Channel secret: ")?);
+            channel_secret(typed.with_context(|| format!("no channel secret was given: {HOW}"))?)?
         }
-        Ok(())
-    })
-    .await
+    };
+    let token = match token {
+        None if asks => filled(ask::secret("Channel access token (empty: add it later): ")?),
+        token => token,
+    };
+    Ok((secret, token.map(access_token).transpose()?))
 }
 
-/// The text without what would end its column or line.
-fn one_line(text: &str) -> String {
-    let shown = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(shown).collect()
-}
-
-/// One line, whatever somebody has written to the database.
-fn line_of(channel: &Channel) -> String {
-    let token = match (channel.has_token, channel.token_refused_at) {
-        (false, _) => "no access token".to_owned(),
-        (true, Some(at)) => format!("access token refused by LINE at {at}"),
-        (true, None) => "access token".to_owned(),
-    };
-    let heard = channel
-        .last_webhook_at
-        .map_or("never".to_owned(), |at| at.to_string());
-    format!(
-        "{}\t{}\t{} secret(s)\t{token}\tlast webhook: {heard}",
-        one_line(&channel.slug),
-        one_line(&channel.name),
-        channel.secrets
-    )
-}
+/// How secrets are given.
+const HOW: &str = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, or write them to standard input, the secret as the \
+                   first line and the token as the second";
 
 /// Adds a secret beside the present ones, or with `finish` drops all but the newest. A given access token replaces the
 /// present one; given alone, the secrets stay as they are.
@@ -148,64 +123,76 @@ pub async fn rotate_secret(
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let (mut secret, mut token) = (given.secret()?, given.token()?);
-    if secret.is_none() && token.is_none() && !finish {
-        secret = filled(ask("New channel secret (empty: keep the present ones): ")?)
-            .map(channel_secret)
-            .transpose()?;
-        token = filled(ask(
-            "New channel access token (empty: keep the present one): ",
-        )?)
-        .map(access_token)
-        .transpose()?;
-        ensure!(
-            secret.is_some() || token.is_some(),
-            "neither was given: nothing was changed"
-        );
-    }
-    if finish {
+    let (secret, token) = match finish {
         // A secret in the environment is most likely the one that was given before, or another channel's.
-        (secret, token) = (None, None);
-    }
+        true => (None, None),
+        false => for_rotation(given)?,
+    };
     keys::with_attested(places, async |db, keyring| {
         let id = find(db, keyring, slug).await?;
-        // Before anything is changed: the refusal says that nothing was.
+        let mut tx = db.begin().await?;
+        channels::lock_secrets(&mut tx).await?;
+        let mut said = vec![];
         if let Some(token) = &token {
-            let other = who_has(db, keyring, Given::Token(token)).await?;
+            let other = who_has(&mut tx, keyring, Given::Token(token)).await?;
             if let Some(other) = other.filter(|other| other != slug) {
                 bail!("this is the access token of the channel {other}: {UNCHANGED}");
             }
+            channels::set_token(&mut tx, keyring, id, token).await?;
+            said.push("Access token replaced.".to_owned());
         }
-        if let Some(secret) = secret {
-            match who_has(db, keyring, Given::Secret(&secret)).await? {
+        if let Some(secret) = &secret {
+            match who_has(&mut tx, keyring, Given::Secret(secret)).await? {
                 Some(other) if other == slug => {
                     ensure!(
                         token.is_some(),
                         "{slug} has this secret already: {UNCHANGED}"
                     );
-                    say("The channel has this secret already.");
+                    said.push("The channel has this secret already.".to_owned());
                 }
                 Some(other) => bail!("this is the secret of the channel {other}: {UNCHANGED}"),
                 None => {
                     let now = Clock::system().now();
-                    channels::add_secret(db, keyring, id, &secret, now).await?;
-                    say("Secret added. Old secrets stay valid until `rotate-secret --finish`.");
+                    channels::add_secret(&mut tx, keyring, id, secret, now).await?;
+                    said.push(
+                        "Secret added. Old secrets stay valid until `rotate-secret --finish`."
+                            .to_owned(),
+                    );
                 }
             }
         }
-        if let Some(token) = token {
-            channels::set_token(db, keyring, id, &token).await?;
-            say("Access token replaced.");
-        }
         if finish {
-            let dropped = channels::drop_old_secrets(db, id).await?;
-            say(&format!(
+            let dropped = channels::drop_old_secrets(&mut tx, id).await?;
+            said.push(format!(
                 "Dropped {dropped}; the newest secret alone is valid."
             ));
+        }
+        tx.commit().await?;
+        for line in &said {
+            say(line);
         }
         Ok(())
     })
     .await
+}
+
+/// What is new of a channel's secret and token: what the environment says, else what is typed.
+fn for_rotation(
+    given: &Credentials,
+) -> anyhow::Result<(Option<SecretString>, Option<SecretString>)> {
+    let (secret, token) = (given.secret()?, given.token()?);
+    if secret.is_some() || token.is_some() {
+        return Ok((secret, token));
+    }
+    let secret = ask::secret("New channel secret (empty: keep the present ones): ")?;
+    let secret = filled(secret).map(channel_secret).transpose()?;
+    let token = ask::secret("New channel access token (empty: keep the present one): ")?;
+    let token = filled(token).map(access_token).transpose()?;
+    ensure!(
+        secret.is_some() || token.is_some(),
+        "neither was given, and nothing was changed: {HOW}. An empty line keeps what there is"
+    );
+    Ok((secret, token))
 }
 
 /// Says up to how many MiB a file of a channel is kept; `None`: up to the archive's own limit.
@@ -310,40 +297,6 @@ pub(super) async fn who_has(
     }
 }
 
-fn is_empty(secret: &SecretString) -> bool {
-    secret.expose_secret().is_empty()
-}
-
 fn filled(secret: SecretString) -> Option<SecretString> {
-    Some(secret).filter(|secret| !is_empty(secret))
-}
-
-fn ask(prompt: &str) -> anyhow::Result<SecretString> {
-    let answer = rpassword::prompt_password(prompt)
-        .context("nothing to ask on: give LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN")?;
-    Ok(SecretString::from(answer.trim().to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_channel_of_whatever_name_is_one_line() {
-        let channel = Channel {
-            id: 1,
-            slug: "shop".to_owned(),
-            name: "คุณ\n\u{1b}[2Jother\tname".to_owned(),
-            has_token: false,
-            secrets: 1,
-            token_refused_at: None,
-            last_webhook_at: None,
-        };
-        let line = line_of(&channel);
-        assert!(
-            line.starts_with("shop\tคุณ\\n\\u{1b}[2Jother\\tname\t1"),
-            "{line}"
-        );
-        assert_eq!(line.lines().count(), 1);
-    }
+    Some(secret).filter(|secret| !secret.expose_secret().is_empty())
 }

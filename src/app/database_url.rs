@@ -13,8 +13,10 @@ use url::Url;
 /// It is no such address, names several hosts, or asks for less than `sslmode=require` to another machine.
 pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let odd = || anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database");
-    let names_tls = Url::parse(url).map_err(|_| odd())?;
-    let mut names_tls = names_tls.query_pairs().map(|(name, _)| name);
+    let parsed = Url::parse(url).map_err(|_| odd())?;
+    // What reads it next takes any.
+    ensure!(["postgres", "postgresql"].contains(&parsed.scheme()), odd());
+    let mut names_tls = parsed.query_pairs().map(|(name, _)| name);
     let names_tls = names_tls.any(|name| ["sslmode", "ssl-mode"].contains(&&*name));
     let options: PgConnectOptions = url.parse().map_err(|_| odd())?;
     if stays_here(&options) {
@@ -161,6 +163,7 @@ mod tests {
                 "several hosts",
             ),
             ("host=db.example.com password=hush", "of the form"),
+            ("mysql://u:hush@localhost/archive", "of the form"),
             ("postgres://u:hush@a:5432,b:5432/archive", "of the form"),
             (
                 "postgres://u:hush@db.example.com/archive?sslmode=maybe",

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
@@ -113,18 +113,29 @@ async fn live(
     db: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Verdict> {
-    let signer = keys::signer(&keys::secret(places)?);
-    let verifier = Verifier::from_vkey(&signer.vkey())?;
+    let secret = keys::secret(places)?;
+    let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
     // Copies first, then the database as it was at one moment: what is sealed meanwhile is not taken for a contradiction.
     let mut copies = serve::copies(places).await?;
     copies.push(serve::bucket(places).await?);
-    let copy = Copies::new(copies, verifier.clone()).newest().await?;
+    let copy = Copies::new(copies, verifier.clone()).newest().await;
+    let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
+    if !keys::is_of(&secret, db).await? {
+        // The database alone does not make a key the wrong one: its mark can be exchanged with the rest.
+        return match copy {
+            Ok(Some(_)) => tampered(
+                None,
+                "a copy is signed with this secret key, and the database says that it belongs to another",
+            ),
+            _ => bail!(keys::not_the_ledgers(places)),
+        };
+    }
+    let copy = copy?;
     let db = &mut *db
         .begin_with("begin isolation level repeatable read, read only")
         .await?;
     let size = ledger::size(db).await?;
     let checkpoints = ledger::checkpoints(db).await?;
-    let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
     let mut roots: Vec<(u64, Hash)> = vec![];
     for checkpoint in &checkpoints {
         let Ok(head) = verifier.open(&checkpoint.note) else {
@@ -227,11 +238,16 @@ pub async fn export(
         None => None,
     };
     let out = Output::open(places, out)?;
-    let read = database::with(places, Purpose::Look, async |database| {
-        read(&mut database.connect().await?, period).await
+    let (read, signer) = database::with(places, Purpose::Look, async |database| {
+        let mut db = database.connect().await?;
+        let secret = keys::secret(places)?;
+        ensure!(
+            keys::is_of(&secret, &mut db).await?,
+            keys::not_the_ledgers(places)
+        );
+        Ok((read(&mut db, period).await?, keys::signer(&secret)))
     })
     .await?;
-    let signer = keys::signer(&keys::secret(places)?);
     export::write(
         &out.path,
         &Export {

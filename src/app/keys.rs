@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use sqlx::PgConnection;
 use url::Url;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     database::{self, Purpose},
@@ -48,7 +49,7 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
         },
     }
     // Two that begin on an empty database at once would both find nothing under the other's key.
-    let is_ours = installation::is_of(db, secret.derive("installation").as_slice()).await?;
+    let is_ours = installation::is_of(db, mark(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", another(&path));
     Ok(keyring)
 }
@@ -138,7 +139,7 @@ pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<(
         None => SecretKey::make(path, None),
     };
     match made {
-        Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+        Err(Error::SecretFile(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already, and was not touched", path.display())
         }
         made => made.with_context(|| format!("{}", path.display()))?,
@@ -154,7 +155,8 @@ pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<(
     Ok(())
 }
 
-fn secret_path(places: &Places) -> PathBuf {
+/// `SECRET_KEY_FILE`, or `secret.key` in `DATA_DIR`.
+pub fn secret_path(places: &Places) -> PathBuf {
     match &places.secret_key_file {
         Some(path) => path.clone(),
         None => places.data_dir.join("secret.key"),
@@ -171,22 +173,73 @@ pub fn signer(secret: &SecretKey) -> Signer {
     )
 }
 
+/// Says whether a database belongs to this secret key. One that no key came to yet belongs to any.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn is_of(secret: &SecretKey, db: &mut PgConnection) -> anyhow::Result<bool> {
+    let is_of = installation::belongs_to(db, mark(secret).as_slice()).await?;
+    Ok(is_of.unwrap_or(true))
+}
+
+/// What the database keeps of its secret key.
+fn mark(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
+    secret.derive("installation")
+}
+
+/// What to say of a ledger that another secret key has signed.
+pub fn not_the_ledgers(places: &Places) -> String {
+    format!(
+        "the secret key in {} is not the one that this ledger was signed with, so the ledger was not looked at: check \
+         SECRET_KEY_FILE, and DATA_DIR or DATABASE_URL. If it is the right key, somebody has exchanged the database: check an \
+         export that you had before, with `erasures verify --export`",
+        secret_path(places).display()
+    )
+}
+
 /// `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
 async fn shelf(places: &Places) -> anyhow::Result<Arc<dyn Shelf>> {
     let directory = match &places.keyring_url {
         None => std::path::absolute(places.data_dir.join("keyring"))?,
         Some(url) if url.scheme() == "s3" => {
-            ensure!(
-                places.objects_url.as_ref() != Some(url),
-                "KEYRING_URL must not be the prefix of the objects: who can read one must not find the other there"
-            );
+            check_url(places, url)?;
             let bucket = Objects::open_with(url, &places.s3.access()).await?;
             bucket.check().await.context("KEYRING_URL")?;
             return Ok(Arc::new(Bucket(bucket)));
         }
-        Some(url) => directory(url)?,
+        Some(url) => {
+            check_url(places, url)?;
+            directory(url)?
+        }
     };
     Ok(Arc::new(open_directory(&directory)?))
+}
+
+/// Looks at the form of `KEYRING_URL` and of the secret key's file. Makes nothing and asks nobody.
+///
+/// # Errors
+/// One of them cannot be used. That the file is not there is an error where nobody makes it.
+pub fn check_form(places: &Places) -> anyhow::Result<()> {
+    if let Some(url) = &places.keyring_url {
+        check_url(places, url)?;
+    }
+    let path = secret_path(places);
+    if places.database_url.is_some() || path.exists() {
+        SecretKey::check_form(&path).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn check_url(places: &Places, url: &Url) -> anyhow::Result<()> {
+    let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    ensure!(
+        places.objects_url.as_ref().map(bare) != Some(bare(url)),
+        "KEYRING_URL must not be the place of the objects: who can read one must not find the other there"
+    );
+    match url.scheme() {
+        "s3" => Objects::check_form(url, &places.s3.access()).context("KEYRING_URL"),
+        _ => directory(url).map(drop),
+    }
 }
 
 fn directory(url: &Url) -> anyhow::Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! Assembly: the only place that knows every room. Each command of the command line is a function here.
 
+mod ask;
 pub mod channels;
 pub mod database;
 pub mod database_url;
@@ -13,7 +14,9 @@ mod printable;
 pub mod privileges;
 pub mod serve;
 pub mod service;
+pub mod settings;
 pub mod signals;
+mod table;
 pub mod trace;
 
 pub use printable::printable;

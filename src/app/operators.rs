@@ -1,11 +1,9 @@
 //! `operator add | list | disable | enable | reset-password`, and `attest`.
 
-use std::io::{BufRead, IsTerminal, stdin};
-
 use anyhow::{bail, ensure};
 use uuid::Uuid;
 
-use super::{channels, keys};
+use super::{ask, channels, keys, table::table};
 use crate::{
     clock::Clock,
     config::Places,
@@ -31,7 +29,7 @@ pub async fn add(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     Login::new(login)?;
-    let hash = password::hash(&password()?)?;
+    let hash = password::hash(&ask::new_password()?)?;
     keys::with_attested(places, async |db, keyring| {
         let mut ids = vec![];
         for slug in slugs {
@@ -69,26 +67,36 @@ pub async fn add(
 /// The database or the secret key cannot be used.
 pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     keys::with_attested(places, async |db, keyring| {
-        for operator in operators::list(db, keyring).await? {
-            let channels = operator
-                .channels
-                .map_or("all channels".to_owned(), |slugs| slugs.join(","));
-            let state = operator
-                .disabled_at
-                .map_or("".to_owned(), |at| format!("\tdisabled at {at}"));
-            let forged = match operator.is_genuine {
-                true => "",
-                false => "\tnot written by this program: cannot sign in",
-            };
-            say(&format!(
-                "{}\t{}\t{channels}{state}{forged}",
-                operator.login.escape_debug(),
-                operator.role.escape_debug()
-            ));
+        let rows: Vec<_> = operators::list(db, keyring)
+            .await?
+            .iter()
+            .map(row)
+            .collect();
+        for line in table(["role", "channels", "state", "login"], &rows) {
+            say(&line);
         }
         Ok(())
     })
     .await
+}
+
+fn row(operator: &operators::Operator) -> [String; 4] {
+    let state = match operator.disabled_at {
+        _ if !operator.is_genuine => "not written by this program: cannot sign in".to_owned(),
+        Some(at) => format!("disabled at {}", at.format("%F %H:%M UTC")),
+        None => "active".to_owned(),
+    };
+    [
+        operator.role.escape_debug().to_string(),
+        seen(operator.channels.as_deref()),
+        state,
+        operator.login.escape_debug().to_string(),
+    ]
+}
+
+/// The channels that an operator sees.
+fn seen(channels: Option<&[String]>) -> String {
+    channels.map_or("all channels".to_owned(), |slugs| slugs.join(","))
 }
 
 /// Disables an operator and ends their sessions.
@@ -136,7 +144,7 @@ pub async fn reset_password(
     login: &str,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let hash = password::hash(&password()?)?;
+    let hash = password::hash(&ask::new_password()?)?;
     keys::with_attested(places, async |db, keyring| {
         let done = operators::set_password(db, keyring, login, &hash).await?;
         let id = changed(done, || format!("there is no operator {login}"))?;
@@ -173,13 +181,11 @@ pub async fn attest(places: &Places, accept: bool, say: &dyn Fn(&str)) -> anyhow
         let unattested = attest::unattested(db, keyring).await?;
         for operator in operators::list(db, keyring).await? {
             if !operator.is_genuine {
-                let channels = operator
-                    .channels
-                    .map_or("all channels".to_owned(), |slugs| slugs.join(","));
                 say(&format!(
-                    "operator {}\t{}\t{channels}",
+                    "operator {}\t{}\t{}",
                     operator.login.escape_debug(),
-                    operator.role.escape_debug()
+                    operator.role.escape_debug(),
+                    seen(operator.channels.as_deref())
                 ));
             }
         }
@@ -199,13 +205,4 @@ pub async fn attest(places: &Places, accept: bool, say: &dyn Fn(&str)) -> anyhow
         Ok(())
     })
     .await
-}
-
-fn password() -> anyhow::Result<String> {
-    if stdin().is_terminal() {
-        return Ok(rpassword::prompt_password("Password: ")?);
-    }
-    let mut line = String::new();
-    stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, pin::pin};
 
 use anyhow::{Context, anyhow};
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use url::Url;
 
 use super::{
@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Places, Serve, Switch},
+    config::{Credentials, Places, Serve, Switch},
     embedded::DataDirLock,
     line::client::LineApi,
     objects::Objects,
     records::{attest, channels, operators},
+    seal::Keyring,
     web,
 };
 
@@ -72,38 +73,8 @@ async fn begin(
     keys::make_for_new(places, &mut db).await?;
     let keyring = keys::open_attested(places, &mut db).await?;
     let signer = keys::signer(&keys::secret(places)?);
-    let secret = serve.channel.secret()?;
-    let token = serve.channel.token()?;
     let mut missing = vec![];
-    match &secret {
-        Some(secret) if channels::list(&mut db).await?.is_empty() => {
-            let (slug, now) = (FIRST_CHANNEL, clock.now());
-            let mut tx = db.begin().await?;
-            let token = token.as_ref();
-            let made = channels::add(&mut tx, &keyring, slug, slug, secret, token, now).await?;
-            tx.commit().await?;
-            match made {
-                Some(_) => say("Made the channel `default` from LINE_CHANNEL_SECRET."),
-                None => missing.push(
-                    "LINE_CHANNEL_SECRET is not used: a channel `default` was removed, and its name is not given again. \
-                     `channel add` makes one of another name."
-                        .to_owned(),
-                ),
-            }
-        }
-        Some(secret)
-            if who_has(&mut db, &keyring, Given::Secret(secret))
-                .await?
-                .is_none() =>
-        {
-            missing.push(
-                "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, \
-                 `channel add` makes another channel."
-                    .to_owned(),
-            );
-        }
-        _ => {}
-    }
+    missing.extend(first_channel(&mut db, &keyring, &serve.channel, say).await?);
     let channels = channels::list(&mut db).await?;
     let any_admin = operators::any_admin(&mut db).await?;
     let unattested = attest::unattested(&mut db, &keyring).await?;
@@ -145,6 +116,9 @@ async fn begin(
             unattested.channels.len()
         ));
     }
+    if has_shared_account(places) {
+        missing.push(format!("The service runs as nobody: {SHARED_ACCOUNT}."));
+    }
     if !any_admin {
         let link = web::setup_link(&service.shared)
             .await
@@ -155,6 +129,11 @@ async fn begin(
         ));
     }
     say(&format!("Dashboard: {}", service.public_url));
+    if let Some(account) = &places.service
+        && !has_shared_account(places)
+    {
+        say(&format!("The service runs as {}.", account.name()));
+    }
     for channel in &channels {
         let url = service.webhook_url(&channel.slug);
         say(&format!(
@@ -171,6 +150,37 @@ async fn begin(
     Ok(service)
 }
 
+/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Gives back why the secret is not used, if so.
+async fn first_channel(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    given: &Credentials,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Option<String>> {
+    let (Some(secret), token) = (given.secret()?, given.token()?) else {
+        return Ok(None);
+    };
+    let mut tx = db.begin().await?;
+    // Another replica may start at the same moment, or a channel be added.
+    channels::lock_secrets(&mut tx).await?;
+    if !channels::list(&mut tx).await?.is_empty() {
+        let is_used = who_has(&mut tx, keyring, Given::Secret(&secret)).await?;
+        let words = "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, \
+                     `channel add` makes another channel.";
+        return Ok(is_used.is_none().then(|| words.to_owned()));
+    }
+    let (slug, now) = (FIRST_CHANNEL, Clock::system().now());
+    let made = channels::add(&mut tx, keyring, slug, slug, &secret, token.as_ref(), now).await?;
+    tx.commit().await?;
+    if made.is_some() {
+        say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+        return Ok(None);
+    }
+    let words = "LINE_CHANNEL_SECRET is not used: a channel `default` was removed, and its name is not given again. \
+                 `channel add` makes one of another name.";
+    Ok(Some(words.to_owned()))
+}
+
 /// Why LINE cannot reach the service under the address that it has, if so.
 fn unreachable_for_line(serve: &Serve) -> Option<String> {
     let words = match &serve.public_url {
@@ -184,6 +194,16 @@ fn unreachable_for_line(serve: &Serve) -> Option<String> {
         Some(_) => return None,
     };
     Some(words.to_owned())
+}
+
+/// What is wrong with the account `nobody`.
+pub(super) const SHARED_ACCOUNT: &str = "other programs share this account and could read the keys. docs/setup.md says how to \
+                                         give the service one of its own";
+
+/// Whether the service works as an account that is not its own.
+pub(super) fn has_shared_account(places: &Places) -> bool {
+    let account = places.service.as_ref();
+    account.is_some_and(|account| account.name() == "nobody")
 }
 
 /// The bucket of `OBJECTS_URL`, or of the data directory.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, process::ExitCode};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
@@ -10,6 +10,7 @@ use super::{
     database::{self, Purpose},
     keys,
     serve::bucket,
+    table::table,
 };
 use crate::{
     config::Places,
@@ -56,7 +57,35 @@ impl Found {
     }
 }
 
-/// Looks for a message everywhere and prints a table of it. The exit code is 0 if nothing is found, else 1.
+/// Reads the id of a message: LINE's are digits alone. A part of one has this form too, and is the id of nothing.
+///
+/// # Errors
+/// It has another form; the words say what it looks like.
+pub fn message_id(text: &str) -> anyhow::Result<String> {
+    let is_of = |form: fn(u8) -> bool| !text.is_empty() && text.bytes().all(form);
+    if is_of(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    let is_party = text.len() == 33
+        && text.starts_with(['U', 'C', 'R'])
+        && text.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit());
+    let looks_like = if is_party {
+        "this looks like the id of a user, group or room"
+    } else if text.len() == 26 && is_of(|byte| byte.is_ascii_alphanumeric()) {
+        "this looks like the id of a webhook event"
+    } else if uuid::Uuid::parse_str(text).is_ok() {
+        "this looks like the number of an erasure"
+    } else {
+        "this has other characters"
+    };
+    bail!(
+        "the id of a message is digits alone, for example 468789577898262530: {looks_like}. It stands in the webhook \
+         (message.id), in the erasure and on its receipt"
+    )
+}
+
+/// Looks for a message everywhere and prints a table of it. The exit code is 0 if nothing is found, 1 if something is, and 3
+/// if nothing is and the channel never met the id: it may be mistyped, and that is no proof.
 ///
 /// # Errors
 /// It cannot be looked for: no such channel, no database, no bucket.
@@ -73,8 +102,8 @@ pub async fn trace(
         look(&mut db, &objects, &keyring, slug, message_id).await
     })
     .await?;
-    say(&match state {
-        State::NeverMet => "The channel has never met a message of this id.".to_owned(),
+    say(&match &state {
+        State::NeverMet => format!("The channel {slug} has never met a message of this id."),
         State::Lives => "The message lives: it was neither unsent nor erased.".to_owned(),
         State::Unsent => "The message was unsent.".to_owned(),
         State::Withheld => {
@@ -82,7 +111,7 @@ pub async fn trace(
         }
         State::Erased(cause) => format!("The message was erased; cause: {cause}."),
     });
-    for line in table(&lines) {
+    for line in table(["place", "looked at", "found"], &rows(&lines)) {
         say(&line);
     }
     say(
@@ -90,11 +119,22 @@ pub async fn trace(
          it goes with its row and its key.",
     );
     let traces = lines.iter().filter(|line| line.found.is_trace()).count();
-    say(&match traces {
-        0 => "Nothing of the message is found.".to_owned(),
-        traces => format!("Something is found in {traces} places."),
-    });
-    Ok(ExitCode::from(u8::from(traces > 0)))
+    let (words, code) = match (traces, &state) {
+        (0, State::NeverMet) => (
+            "Nothing is found in the tables, the bucket and the keyring, and there is no record of this id. An id that is \
+             mistyped, that is another channel's or that never came here looks the same: this proves no erasure."
+                .to_owned(),
+            3,
+        ),
+        (0, _) => (
+            "Nothing of the message is found in the tables, the bucket and the keyring; the channel's record of its id stays."
+                .to_owned(),
+            0,
+        ),
+        (traces, _) => (format!("Something is found in {traces} places."), 1),
+    };
+    say(&words);
+    Ok(ExitCode::from(code))
 }
 
 /// Looks for a message in every table, in the bucket and in the keyring.
@@ -108,7 +148,7 @@ pub async fn look(
     slug: &str,
     message_id: &str,
 ) -> anyhow::Result<(State, Vec<Line>)> {
-    ensure!(!message_id.is_empty(), "a message id is needed");
+    let message_id = &*self::message_id(message_id)?;
     let channel = trace::channel(db, slug).await?;
     let channel = channel.with_context(|| format!("there is no channel {slug}"))?;
     let ids = trace::ids(db, channel, message_id).await?;
@@ -205,30 +245,39 @@ fn line(place: &str, looked_at: String, found: Found) -> Line {
     }
 }
 
-fn table(lines: &[Line]) -> Vec<String> {
-    let head = ["place", "looked at", "found"].map(str::to_owned);
-    let rows: Vec<[String; 3]> = lines
-        .iter()
-        .map(|line| {
-            let found = match line.found {
-                Found::Nothing => "-".to_owned(),
-                Found::Some(n) => format!("FOUND {n}"),
-                Found::Record(n) => format!("{n}, the record that stays"),
-                Found::Answers(n) => format!("{n} that answer to it"),
-                Found::Strays(n) => format!("FOUND {n}, perhaps of it"),
-            };
-            [line.place.clone(), line.looked_at.clone(), found]
-        })
-        .collect();
-    let rows = [vec![head], rows].concat();
-    let width = |i: usize| {
-        rows.iter()
-            .map(|row| row[i].len())
-            .max()
-            .unwrap_or_default()
+fn rows(lines: &[Line]) -> Vec<[String; 3]> {
+    let row = |line: &Line| {
+        let found = match line.found {
+            Found::Nothing => "-".to_owned(),
+            Found::Some(n) => format!("FOUND {n}"),
+            Found::Record(n) => format!("{n}, the record that stays"),
+            Found::Answers(n) => format!("{n} that answer to it"),
+            Found::Strays(n) => format!("FOUND {n}, perhaps of it"),
+        };
+        [line.place.clone(), line.looked_at.clone(), found]
     };
-    let (place, looked_at) = (width(0), width(1));
-    rows.iter()
-        .map(|row| format!("{:place$} | {:looked_at$} | {}", row[0], row[1], row[2]))
-        .collect()
+    lines.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_message_is_digits_and_other_ids_are_told_by_what_they_look_like() {
+        assert_eq!(message_id("325708").unwrap(), "325708");
+        for (other, words) in [
+            ("", "other characters"),
+            (" 468789577898262530", "other characters"),
+            ("46878957789826253O", "other characters"),
+            ("U4af4980629af4980629af4980629abcde", "other characters"),
+            ("Udeadbeefdeadbeefdeadbeefdeadbeef", "a user, group or room"),
+            ("01HZX3J9Y8K7M6N5P4Q3R2S1T0", "a webhook event"),
+            ("018f3c5e-7b1a-7c3d-8e4f-1a2b3c4d5e6f", "an erasure"),
+        ] {
+            let said = message_id(other).unwrap_err().to_string();
+            assert!(said.contains(words), "{other}: {said}");
+            assert!(said.contains("digits alone"), "{other}: {said}");
+        }
+    }
 }

@@ -4,7 +4,8 @@ use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-/// Looks whether a channel secret has the form of LINE's: 32 hexadecimal digits.
+/// Looks whether a channel secret has the form of LINE's: 32 hexadecimal digits. LINE's are lower-case; one that was typed in
+/// capitals is the same, but its letters are the key of every signature.
 ///
 /// # Errors
 /// It has not; the words say what it looks like.
@@ -12,7 +13,7 @@ pub fn channel_secret(secret: SecretString) -> anyhow::Result<SecretString> {
     let text = secret.expose_secret();
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if text.len() == 32 && is_hex {
-        return Ok(secret);
+        return Ok(text.to_ascii_lowercase().into());
     }
     let looks_like = if text.contains(['"', '\'', ' ']) {
         "take quotes and spaces away"
@@ -72,6 +73,13 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_secret_in_capitals_is_the_one_that_line_signs_with() {
+        let typed = "0123456789ABCDEFabcdef0123456789".to_owned();
+        let read = channel_secret(typed.into()).expect("a secret");
+        assert_eq!(read.expose_secret(), "0123456789abcdefabcdef0123456789");
+    }
 
     #[test]
     fn an_access_token_is_long_and_has_no_quotes() {

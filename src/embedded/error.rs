@@ -12,6 +12,12 @@ pub enum EmbeddedError {
         /// What was tried, in words.
         tried: String,
     },
+    /// Somebody ended the program that installs it.
+    #[error(
+        "the installation of PostgreSQL was interrupted, and nothing else was tried. Start again to go on, or set \
+         BRING_POSTGRES=no and install it yourself"
+    )]
+    Interrupted,
     /// `POSTGRES_BIN` names a directory that doesn't hold a server this user can run.
     #[error("POSTGRES_BIN is {0}, but there is no working initdb, pg_ctl and postgres in it")]
     NotBinaries(PathBuf),

@@ -31,6 +31,7 @@ use std::{path::Path, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 
 pub use account::{Account, service_account};
+pub use bring::may_bring;
 use cluster::{Cluster, Durability};
 pub use error::EmbeddedError;
 use keeper::Keeper;
@@ -65,6 +66,18 @@ impl Embedded {
     #[must_use]
     pub fn exists(data_dir: &Path) -> bool {
         place::has_database(data_dir)
+    }
+
+    /// Looks whether a database can be made below `dir`: `pg_ctl` hands its path to a shell inside double quotes.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::OddPath`].
+    pub fn check_path(dir: &Path) -> Result<(), EmbeddedError> {
+        let odd = ['"', '\'', '$', '`', '\\', '\n'];
+        match dir.to_string_lossy().contains(odd) {
+            true => Err(EmbeddedError::OddPath(dir.into())),
+            false => Ok(()),
+        }
     }
 
     /// Starts the PostgreSQL of `data_dir`, or joins it if it runs: started by another command,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -33,12 +33,12 @@ pub(super) async fn patiently<T>(
 
 /// Runs a program to its end, saying its newest line of output now and then under the name `name`.
 ///
-/// Gives back whether it succeeded, and the last lines of its output.
+/// Gives back how it ended, and the last lines of its output.
 pub(super) async fn run_told(
     say: &(dyn Fn(&str) + Sync),
     name: &str,
     command: &mut Command,
-) -> io::Result<(bool, String)> {
+) -> io::Result<(ExitStatus, String)> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -57,7 +57,7 @@ pub(super) async fn run_told(
     };
     let status = patiently(say, newest, work).await?;
     let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((status.success(), last(&lines.join("\n"))))
+    Ok((status, last(&lines.join("\n"))))
 }
 
 async fn keep(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<Vec<String>>) {

@@ -28,9 +28,7 @@ use s3::S3;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address names no bucket that can be opened.
-    #[error(
-        "objects are kept at file:///an/absolute/directory or s3://bucket/prefix; this is another kind of address"
-    )]
+    #[error("the address has to be file:///an/absolute/directory or s3://bucket/prefix")]
     Address,
     /// Something that S3 is reached with is missing, or cannot be.
     #[error("{0}")]
@@ -42,7 +40,7 @@ pub enum Error {
     #[error("the bucket gives back other bytes than were written")]
     Corrupt,
     /// The file system refused.
-    #[error("the objects' directory: {0}")]
+    #[error("the bucket's directory: {0}")]
     Io(#[from] io::Error),
     /// S3 knows the access key not, or its secret is another.
     #[error(
@@ -50,7 +48,9 @@ pub enum Error {
     )]
     Stranger,
     /// S3 knows no such bucket.
-    #[error("S3 has no bucket of this name: check OBJECTS_URL, AWS_ENDPOINT and AWS_REGION")]
+    #[error(
+        "S3 has no bucket of this name: check it in OBJECTS_URL, KEYRING_URL or LEDGER_COPIES, and AWS_ENDPOINT and AWS_REGION"
+    )]
     NoBucket,
     /// The access key may not do this.
     #[error("S3 refuses to {0}: give the access key this right")]
@@ -116,6 +116,18 @@ impl Objects {
             place,
             under_way: Arc::default(),
         })
+    }
+
+    /// Looks whether [`Objects::open_with`] could open `url` by its form. Makes nothing and asks nobody.
+    ///
+    /// # Errors
+    /// It is another kind of address, or something that S3 is reached with is missing.
+    pub fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
+        match url.scheme() {
+            "file" => url.to_file_path().map(drop).map_err(|()| Error::Address),
+            "s3" => S3::check_form(url, access),
+            _ => Err(Error::Address),
+        }
     }
 
     /// Begins to write `key`, which must be new. There is no object before [`Writer::finish`] is called.

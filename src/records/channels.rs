@@ -24,14 +24,29 @@ pub struct Channel {
     pub token_refused_at: Option<DateTime<Utc>>,
     /// When a delivery was last stored, to within a minute.
     pub last_webhook_at: Option<DateTime<Utc>>,
+    /// Bytes up to which a file is kept; `None`: the archive's own limit.
+    pub largest_file: Option<i64>,
+    /// When it was removed.
+    pub removed_at: Option<DateTime<Utc>>,
+    /// Its retention rules that are on, in words.
+    pub rules: Option<String>,
 }
 
 /// All channels that are not removed, by slug.
 pub async fn list(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
+    let mut channels = list_all(db).await?;
+    channels.retain(|channel| channel.removed_at.is_none());
+    Ok(channels)
+}
+
+/// All channels by slug, those that were removed last.
+pub async fn list_all(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
     sqlx::query_as(
-        "select id, slug, name, access_token is not null as has_token, token_refused_at, last_webhook_at,
-                (select count(*) from channel_secret s where s.channel_id = channel.id) as secrets
-         from channel where removed_at is null order by slug",
+        "select id, slug, name, access_token is not null as has_token, token_refused_at, last_webhook_at, largest_file,
+                removed_at, (select count(*) from channel_secret s where s.channel_id = channel.id) as secrets,
+                (select string_agg(kind || ' ' || days || ' days', ', ' order by kind) from retention_rule r
+                 where r.channel_id = channel.id and switched_on_at is not null and switched_off_at is null) as rules
+         from channel order by removed_at is not null, slug",
     )
     .fetch_all(db)
     .await
@@ -77,6 +92,15 @@ pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec
             .collect(),
     };
     Ok(rows.into_iter().map(door).collect())
+}
+
+/// Keeps every other transaction that takes this lock waiting until this one ends: it is taken before a look whether another
+/// channel has a secret or a token, and held until the secret is added.
+pub async fn lock_secrets(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(726593046)")
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// Adds a channel with its first secret. `None` if the slug is taken, by a removed channel too: what is in its

@@ -14,6 +14,15 @@ pub async fn is_of(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
         .await
 }
 
+/// Whether this archive's secret key is the one that `check` was derived from; `None` if none came to it yet. Settles
+/// nothing.
+pub async fn belongs_to(conn: &mut PgConnection, check: &[u8]) -> Result<Option<bool>> {
+    sqlx::query_scalar("select secret_check = $1 from installation")
+        .bind(check)
+        .fetch_optional(conn)
+        .await
+}
+
 /// Whether a secret key came to this archive already.
 pub async fn has_key(conn: &mut PgConnection) -> Result<bool> {
     sqlx::query_scalar("select exists (select from installation)")

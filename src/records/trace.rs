@@ -169,9 +169,7 @@ async fn search_table(
                     _ => format!("{name}::text"),
                 };
                 let quote = "'\"quotedMessageId\":\"' || $1 || '\"'";
-                found.push(format!(
-                    "({of_channel}position($1 in replace({text}, {quote}, '')) > 0)"
-                ));
+                found.push(format!("({of_channel}{})", holds_whole(&text, quote, kind)));
                 answers.push(format!("({of_channel}position({quote} in {text}) > 0)"));
                 found.push(format!(
                     "exists (select from unnest($3) id where position(id in {text}) > 0)"
@@ -218,6 +216,20 @@ async fn search_table(
         found,
         answers,
     })
+}
+
+/// The condition that `text` has `$1` as a whole number outside of `quote`: a part of an id is the id of nothing. The pattern
+/// is tried on few rows, because it is slow.
+fn holds_whole(text: &str, quote: &str, kind: &str) -> String {
+    let rest = format!("replace({text}, {quote}, ' ')");
+    let plain = match kind {
+        // A byte that is written as a backslash and three digits, and a backslash itself, are none of the id's digits.
+        "bytea" => format!(r"regexp_replace({rest}, '\\\\|\\[0-7]{{3}}', ' ', 'g')"),
+        _ => rest,
+    };
+    format!(
+        "case when position($1 in {text}) > 0 then {plain} ~ ('(^|[^0-9])' || $1 || '([^0-9]|$)') else false end"
+    )
 }
 
 /// The keys of all objects that have a row.

@@ -52,6 +52,9 @@ pub enum Error {
     /// The keyring cannot be reached.
     #[error("the keyring: {0}")]
     Io(#[from] io::Error),
+    /// The file of the secret key cannot be read or made.
+    #[error("the secret key's file: {0}")]
+    SecretFile(#[source] io::Error),
     /// `SECRET_KEY_FILE` is not what it should be.
     #[error("SECRET_KEY_FILE: {0}")]
     Secret(&'static str),

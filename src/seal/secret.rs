@@ -14,10 +14,30 @@ use zeroize::Zeroizing;
 
 use super::Error;
 
+const ABSENT: &str = "there is no such file. Restore it: without it nothing that is archived can be read. For a new archive, \
+                      make one: line-chat-archive keys new FILE";
+const LENGTH: &str = "it must have exactly 32 bytes";
+const NOT_REGULAR: &str = "it is not a regular file";
+
 /// The secret key. Wraps the keyring and the channels' secrets; other keys are derived from it.
 pub struct SecretKey(Zeroizing<[u8; 32]>);
 
 impl SecretKey {
+    /// Looks whether the file at `path` has the form of a secret key, without reading it: a start looks before it is the
+    /// account that will.
+    ///
+    /// # Errors
+    /// There is no such file, or it is not a regular one of exactly 32 bytes.
+    pub fn check_form(path: &Path) -> Result<(), Error> {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => Err(Error::Secret(NOT_REGULAR)),
+            Ok(found) if found.len() != 32 => Err(Error::Secret(LENGTH)),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Secret(ABSENT)),
+            Err(error) => Err(Error::SecretFile(error)),
+        }
+    }
+
     /// Reads the 32 bytes of `path`.
     ///
     /// # Errors
@@ -31,19 +51,14 @@ impl SecretKey {
             .open(path);
         let file = match opened {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::Secret(
-                    "there is no such file. Restore it: without it nothing that is archived can be read. \
-                     For a new archive, make one: line-chat-archive keys new FILE",
-                ));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Secret(ABSENT)),
+            Err(error) => return Err(Error::SecretFile(error)),
         };
-        closed_to_others(&file.metadata()?)?;
+        closed_to_others(&file.metadata().map_err(Error::SecretFile)?)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(64));
-        file.take(33).read_to_end(&mut bytes)?;
-        let bytes = <[u8; 32]>::try_from(bytes.as_slice())
-            .map_err(|_| Error::Secret("it must have exactly 32 bytes"))?;
+        let read = file.take(33).read_to_end(&mut bytes);
+        read.map_err(Error::SecretFile)?;
+        let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::Secret(LENGTH))?;
         Ok(Self(Zeroizing::new(bytes)))
     }
 
@@ -53,11 +68,13 @@ impl SecretKey {
     /// As [`SecretKey::load`], or the file cannot be made.
     pub fn load_or_make(path: &Path) -> Result<Self, Error> {
         // Looked for first: where the file is there, its directory need not be writable for this process.
-        if path.try_exists()? {
+        if path.try_exists().map_err(Error::SecretFile)? {
             return Self::load(path);
         }
         match Self::make(path, None) {
-            Err(Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            Err(Error::SecretFile(error)) if error.kind() == ErrorKind::AlreadyExists => {
+                Self::load(path)
+            }
             made => made,
         }
     }
@@ -68,21 +85,8 @@ impl SecretKey {
     /// # Errors
     /// The file is there already, or cannot be made.
     pub fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, Error> {
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        // Whole before it has its name: of two processes that start at once, the later reads what the other has made.
-        let mut file = tempfile::Builder::new()
-            .prefix(".secret-key-")
-            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
         let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-        if let Some((uid, gid)) = owner {
-            fchown(file.as_file(), Some(uid), Some(gid))?;
-        }
-        file.write_all(bytes.as_slice())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path).map_err(|error| error.error)?;
-        sync_parent(path)?;
+        write_new(path, bytes.as_slice(), owner).map_err(Error::SecretFile)?;
         Ok(Self(bytes))
     }
 
@@ -109,11 +113,29 @@ impl std::fmt::Debug for SecretKey {
     }
 }
 
+/// Writes a file that is not there yet: whole before it has its name. Of two processes that start at once, the later reads
+/// what the other has made.
+fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .prefix(".secret-key-")
+        .tempfile_in(parent.unwrap_or(Path::new(".")))?;
+    if let Some((uid, gid)) = owner {
+        fchown(file.as_file(), Some(uid), Some(gid))?;
+    }
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_parent(path)
+}
+
 /// The rule that libpq has for private keys: its owner alone, or a file of root's that a group may read.
 fn closed_to_others(file: &fs::Metadata) -> Result<(), Error> {
     let us = rustix::process::geteuid().as_raw();
     if !file.is_file() {
-        return Err(Error::Secret("it is not a regular file"));
+        return Err(Error::Secret(NOT_REGULAR));
     }
     match (file.uid(), file.mode()) {
         (owner, mode) if owner == us && mode & 0o077 == 0 => Ok(()),

@@ -64,6 +64,7 @@ pub(super) struct Form {
     token: String,
     login: String,
     password: String,
+    again: String,
 }
 
 /// `GET /setup?token=…`; looking does not use the link up.
@@ -130,6 +131,7 @@ pub(super) async fn make(
         token,
         login,
         password,
+        again,
     } = form;
     let from = shared.proxies.client_of(&request);
     detached(async move {
@@ -139,6 +141,9 @@ pub(super) async fn make(
         // Before the password is hashed, so that a stranger can't make us do so.
         let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
         believed(&shared, found, from)?;
+        if password != again {
+            return refused(look, token, &login, "the two passwords differ".to_owned());
+        }
         let phc = shared.gate.hash(Queue::Known, password).await;
         let phc = phc
             .ok_or(Error::TooMany(1))?

@@ -1,12 +1,19 @@
 //! Channels: whose secret is whose.
 
-use crate::{
-    archive,
-    world::{Ended, Home, Running},
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
 };
 
-const ONE: &str = "0123456789abcdef0123456789abcdef";
-const TWO: &str = "fedcba9876543210fedcba9876543210";
+use crate::{
+    archive,
+    world::{Ended, Home, Running, ended},
+};
+
+pub const ONE: &str = "0123456789abcdef0123456789abcdef";
+pub const TWO: &str = "fedcba9876543210fedcba9876543210";
 
 fn token(letter: &str) -> String {
     letter.repeat(172)
@@ -18,7 +25,23 @@ fn run(home: &Home, args: &[&str], secret: Option<&str>, token: Option<&str>) ->
         .args(args)
         .envs(secret.map(|secret| ("LINE_CHANNEL_SECRET", secret)))
         .envs(token.map(|token| ("LINE_CHANNEL_ACCESS_TOKEN", token)));
-    crate::world::ended(program)
+    ended(program)
+}
+
+/// Runs a command whose standard input is a pipe.
+fn piped(home: &Home, args: &[&str], input: &str) -> Ended {
+    let typed = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
+    fs::write(typed.path(), input).unwrap();
+    let mut program = home.program();
+    program.args(args).stdin(typed.reopen().unwrap());
+    ended(program)
+}
+
+/// The cells of a channel's line in `channel list`.
+fn cells(list: &str, slug: &str) -> Vec<String> {
+    let lines = list.lines().map(|line| line.split(" | ").map(str::trim));
+    let mut lines = lines.map(|cells| cells.map(str::to_owned).collect::<Vec<_>>());
+    lines.find(|cells| cells[0] == slug).unwrap()
 }
 
 #[test]
@@ -80,11 +103,7 @@ fn a_secret_belongs_to_one_channel() {
         assert!(said.said.contains(words), "{}", said.said);
     }
     let list = home.run(&["channel", "list"]).said;
-    let osaka = list
-        .lines()
-        .find(|line| line.starts_with("shop-osaka"))
-        .unwrap();
-    assert!(osaka.contains("1 secret(s)\tno access token"), "{osaka}");
+    assert_eq!(cells(&list, "shop-osaka")[1..4], ["archived", "1", "none"]);
 
     // The token alone, while the secret is exported too.
     let said = run(
@@ -96,11 +115,7 @@ fn a_secret_belongs_to_one_channel() {
     assert!(said.success, "{}", said.said);
     assert!(said.said.contains("Access token replaced"), "{}", said.said);
     let list = home.run(&["channel", "list"]).said;
-    let osaka = list
-        .lines()
-        .find(|line| line.starts_with("shop-osaka"))
-        .unwrap();
-    assert!(osaka.contains("1 secret(s)\taccess token"), "{osaka}");
+    assert_eq!(cells(&list, "shop-osaka")[1..4], ["archived", "1", "set"]);
     assert!(serve.stop());
 }
 
@@ -182,8 +197,144 @@ fn serve_says_what_is_missing_before_line_can_reach_it() {
         serve
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env("PUBLIC_URL", url);
-        let ended = crate::world::ended(serve);
+        let ended = ended(serve);
         assert!(!ended.success);
         assert!(ended.said.contains(words), "{url}: {}", ended.said);
     }
+}
+
+#[test]
+fn secret_and_token_are_read_from_standard_input_a_line_each() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let both = format!("{ONE}\r\n{}\n", token("a"));
+    let added = piped(&home, &["channel", "add", "both"], &both);
+    assert!(added.success, "{}", added.said);
+    let added = piped(&home, &["channel", "add", "secret-alone"], TWO);
+    assert!(added.success, "{}", added.said);
+    let list = home.run(&["channel", "list"]).said;
+    assert_eq!(cells(&list, "both")[1..4], ["archived", "1", "set"]);
+    assert_eq!(
+        cells(&list, "secret-alone")[1..4],
+        ["archived", "1", "none"]
+    );
+
+    let third = "3".repeat(32);
+    let rotate = ["channel", "rotate-secret", "secret-alone"];
+    let rotated = piped(&home, &rotate, &format!("\n{}\n", token("b")));
+    assert!(
+        rotated.said.contains("Access token replaced"),
+        "{}",
+        rotated.said
+    );
+    assert!(!rotated.said.contains("Secret added"), "{}", rotated.said);
+    let rotated = piped(&home, &rotate, &format!("{third}\n"));
+    assert!(rotated.said.contains("Secret added"), "{}", rotated.said);
+
+    for args in [&["channel", "add", "none"][..], &rotate] {
+        let nothing = piped(&home, args, "");
+        assert!(!nothing.success);
+        for words in [
+            "LINE_CHANNEL_SECRET",
+            "LINE_CHANNEL_ACCESS_TOKEN",
+            "standard input",
+            "first line",
+        ] {
+            assert!(nothing.said.contains(words), "{words}: {}", nothing.said);
+        }
+    }
+    assert!(serve.stop());
+}
+
+#[test]
+fn the_list_has_a_header_the_limits_and_what_was_removed() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    assert!(
+        home.run(&["channel", "list"])
+            .said
+            .contains("There is no channel")
+    );
+    for (slug, secret) in [("shop-a", ONE), ("shop-b", TWO)] {
+        let name = format!("{slug} \u{5e97}");
+        let add = ["channel", "add", slug, "--name", &name];
+        assert!(run(&home, &add, Some(secret), None).success);
+    }
+    assert!(home.run(&["channel", "limit", "shop-b", "200"]).success);
+    assert!(home.run(&["channel", "remove", "shop-a"]).success);
+    let list = home.run(&["channel", "list"]).said;
+    assert_eq!(
+        cells(&list, "slug"),
+        [
+            "slug",
+            "state",
+            "secrets",
+            "access token",
+            "files up to",
+            "messages are kept",
+            "last webhook",
+            "name"
+        ]
+    );
+    assert_eq!(
+        cells(&list, "shop-b"),
+        [
+            "shop-b",
+            "archived",
+            "1",
+            "none",
+            "200 MiB",
+            "for ever",
+            "never",
+            "shop-b \u{5e97}"
+        ]
+    );
+    let removed = cells(&list, "shop-a");
+    assert!(removed[1].starts_with("removed 2"), "{removed:?}");
+    assert!(list.find("shop-b") < list.find("shop-a"), "{list}");
+    assert!(serve.stop());
+}
+
+#[test]
+fn the_log_says_what_to_check_where_a_webhook_is_refused() {
+    let home = Home::new();
+    let (mut serve, dashboard) = archive(&home);
+    assert!(run(&home, &["channel", "add", "shop"], Some(ONE), None).success);
+    let address = dashboard
+        .strip_prefix("http://")
+        .unwrap()
+        .trim_end_matches('/');
+    // A running service knows the channel within a second.
+    while post(address, "/webhook/shop") != 401 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let line = serve.says("webhooks to this channel without a valid signature");
+    for words in [
+        "Basic settings",
+        "channel rotate-secret shop",
+        "doctor",
+        "channel=\"shop\"",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    assert_eq!(post(address, "/webhook/shop"), 401);
+    let said = serve.said();
+    assert_eq!(
+        said.matches("without a valid signature").count(),
+        1,
+        "{said}"
+    );
+    assert!(serve.stop());
+}
+
+/// The status that an unsigned webhook is answered with.
+fn post(address: &str, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }

@@ -150,9 +150,16 @@ impl Shell {
                     "{line}"
                 );
             }
+            // It needs a service that is stopped: tests/privileges/dropped.rs runs it.
+            ["chown", "-R", "--from=nobody", "line-chat-archive:", _] => {}
             ["useradd", ..] => self.add_user(&line),
             ["line-chat-archive", "serve"] => self.serve = Some(self.start(&line)),
             ["line-chat-archive", "demo"] => assert!(self.start(&line).stop(), "{line}"),
+            ["line-chat-archive", "erasures", "trace", ..] => {
+                // No such message came, and that is said.
+                let ended = self.run(&line);
+                assert!(ended.said.contains("looks the same"), "{}", ended.said);
+            }
             ["line-chat-archive", "erasures", ..] => self.retried(&line),
             ["line-chat-archive", "doctor", ..] => {
                 // The pretend LINE knows no channel of this archive, which is bad, and no reason not to look.

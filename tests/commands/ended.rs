@@ -19,25 +19,34 @@ fn a_start_that_fails_late_stops_postgresql() {
     let home = Home::new();
     let (serve, _) = archive(&home);
     assert!(serve.stop());
-    for (setting, value, words) in [
-        // Found out one after the other, the last when the service already runs.
-        ("LINE_CHANNEL_SECRET", "1234567890", "channel ID"),
-        ("LEDGER_COPIES", "ftp://host/copies", "copies"),
-        ("OBJECTS_URL", "s3://bucket/prefix", "AWS_ACCESS_KEY_ID"),
+    let other = home.dir.path().join("other.key");
+    let other = other.to_str().unwrap();
+    assert!(home.run(&["keys", "new", other]).success);
+    let nobody_there = [
+        ("OBJECTS_URL", "s3://bucket/prefix"),
+        ("AWS_ENDPOINT", "http://127.0.0.1:1"),
+        ("AWS_REGION", "here"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "hush"),
+    ];
+    // Found out one after the other, the last when the service already runs.
+    for (settings, words) in [
+        (&[("SECRET_KEY_FILE", other)][..], "another secret key"),
+        (
+            &[("LEDGER_COPIES", "file:///dev/null/copies")],
+            "/dev/null/copies",
+        ),
+        (&nobody_there, "objects cannot be written"),
     ] {
         let mut serve = home.program();
         serve
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .env(setting, value);
+            .envs(settings.iter().copied());
         let ended = crate::world::ended(serve);
-        assert!(!ended.success, "{setting}: {}", ended.said);
-        assert!(ended.said.contains(words), "{setting}: {}", ended.said);
-        assert!(
-            !ended.said.contains("Dashboard"),
-            "{setting}: {}",
-            ended.said
-        );
-        assert_eq!(home.postmaster(), None, "{setting}");
+        assert!(!ended.success, "{settings:?}: {}", ended.said);
+        assert!(ended.said.contains(words), "{settings:?}: {}", ended.said);
+        assert!(!ended.said.contains("Dashboard"), "{settings:?}");
+        assert_eq!(home.postmaster(), None, "{settings:?}");
     }
 }
 

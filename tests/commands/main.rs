@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod absent;
+mod at_once;
 mod channels;
 mod documented;
 mod ended;
+mod erasures;
 mod operators;
+mod script;
+mod settings;
 mod surroundings;
 #[path = "../privileges/world.rs"]
 #[expect(dead_code, reason = "the tests of privileges use the rest")]

@@ -1,6 +1,9 @@
 //! Operators, and the link that makes the first administrator.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use crate::{
     archive,
@@ -16,6 +19,23 @@ fn with_password(home: &Home, args: &[&str]) -> Ended {
         .args(args)
         .stdin(Stdio::from(password.reopen().unwrap()));
     crate::world::ended(program)
+}
+
+/// Runs a command at a terminal, where `typed` is typed.
+fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
+    let input = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
+    fs::write(input.path(), typed).unwrap();
+    let program = home.program();
+    let line = format!("{} {}", program.get_program().display(), args.join(" "));
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &line, "/dev/null"])
+        .env_clear()
+        .stdin(input.reopen().unwrap());
+    for (name, value) in program.get_envs() {
+        terminal.envs(value.map(|value| (name, value)));
+    }
+    crate::world::ended(terminal)
 }
 
 /// The status of a page that is asked for without a session.
@@ -89,5 +109,27 @@ fn who_was_disabled_can_be_enabled_and_a_password_for_them_says_that_it_is_not_e
     );
     let reset = with_password(&home, &["operator", "reset-password", "mika"]);
     assert!(!reset.said.contains("cannot sign in"), "{}", reset.said);
+    assert!(serve.stop());
+}
+
+#[test]
+fn at_a_terminal_a_password_is_asked_for_twice() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let add = ["operator", "add", "mika", "--role", "admin"];
+    let once = "a long enough password\n";
+    let differs = at_terminal(&home, &add, &format!("{once}a long enough passwort\n"));
+    assert!(!differs.success, "{}", differs.said);
+    for words in ["again", "the two passwords differ", "nothing was changed"] {
+        assert!(differs.said.contains(words), "{words}: {}", differs.said);
+    }
+    assert!(!home.run(&["operator", "list"]).said.contains("mika"));
+    let same = at_terminal(&home, &add, &once.repeat(2));
+    assert!(same.success, "{}", same.said);
+    let reset = ["operator", "reset-password", "mika"];
+    assert!(!at_terminal(&home, &reset, &format!("{once}\n")).success);
+    assert!(at_terminal(&home, &reset, &once.repeat(2)).success);
+    // From a pipe a password is one line: nobody mistypes there.
+    assert!(with_password(&home, &reset).success);
     assert!(serve.stop());
 }

@@ -66,6 +66,43 @@ fn empty_variables_are_unset_and_postgresqls_have_no_say() {
 }
 
 #[test]
+fn a_machine_without_proc_finds_the_program_by_its_name() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_line-chat-archive"));
+    let by_name = program.file_name().unwrap().to_str().unwrap();
+    let run = |name: &str, called: &str| {
+        let mut bare = Command::new("unshare");
+        let script = r#"mount -t tmpfs none /proc && exec -a "$1" "$0" --version"#;
+        bare.args(["-m", "/bin/bash", "-c", script, name, called])
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", program.parent().unwrap().display()),
+            )
+            .env("PGHOST", "db.example.com")
+            .current_dir(home.dir.path());
+        ended(bare)
+    };
+    let path = program.to_str().unwrap();
+    for called in [path, by_name] {
+        let found = run(path, called);
+        assert!(found.success, "{called}: {}", found.said);
+        assert!(
+            found.said.contains("line-chat-archive 0."),
+            "{}",
+            found.said
+        );
+    }
+    let lost = run(path, "another-name");
+    assert!(!lost.success);
+    for words in ["another-name", "PGHOST", "unset them", "whole path"] {
+        assert!(lost.said.contains(words), "{words}: {}", lost.said);
+    }
+}
+
+#[test]
 fn what_goes_into_a_pipe_has_no_colours() {
     let home = Home::new();
     let (serve, _) = archive(&home);

@@ -177,6 +177,7 @@ async fn a_made_up_setup_link_makes_nobody() {
         ("token", token.text()),
         ("login", "eve"),
         ("password", PASSWORD),
+        ("again", PASSWORD),
     ];
     assert_eq!(site.stranger().post("/setup", &form).await.status(), 404);
     // A genuine one, of which the hash or the end is exchanged.

@@ -30,7 +30,12 @@ pub const ROUTES: &[Route] = &[
     (
         "POST",
         "/setup",
-        &[("token", "x"), ("login", "a"), ("password", "b")],
+        &[
+            ("token", "x"),
+            ("login", "a"),
+            ("password", "b"),
+            ("again", "b"),
+        ],
     ),
     (
         "GET",

@@ -69,6 +69,7 @@ async fn what_cannot_be_told_by_its_look_is_no_login() {
             ("token", token.as_str()),
             ("login", login),
             ("password", PASSWORD),
+            ("again", PASSWORD),
         ];
         let answer = site.stranger().post("/setup", &form).await;
         assert_eq!(answer.status(), 422, "{login:?}");

@@ -173,6 +173,7 @@ async fn the_setup_link_a_forged_row_and_a_cut_stream_are_logged() {
         ("token", token.as_str()),
         ("login", "aoi"),
         ("password", PASSWORD),
+        ("again", PASSWORD),
     ];
     let made = post(&site.stranger(), from, "/setup", &form, "same-origin").await;
     assert_eq!(made.status(), 303);

@@ -242,11 +242,12 @@ async fn the_setup_link_makes_one_administrator_once() {
     );
     assert_eq!(somebody.status("/setup?token=x").await, 404);
 
-    let form = |password| {
+    let form = |password: String| {
         [
             ("token", token.clone()),
             ("login", "Keiko".to_owned()),
-            ("password", password),
+            ("password", password.clone()),
+            ("again", password),
         ]
     };
     let post = async |password: &str| {
@@ -266,6 +267,16 @@ async fn the_setup_link_makes_one_administrator_once() {
             .unwrap()
             .contains("at least 12 characters")
     );
+    let differs = [
+        ("token", token.as_str()),
+        ("login", "Keiko"),
+        ("password", PASSWORD),
+        ("again", "another long password"),
+    ];
+    let differs = somebody.post("/setup", &differs).await;
+    assert_eq!(differs.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = differs.text().await.unwrap();
+    assert!(page.contains("the two passwords differ"), "{page}");
     assert_eq!(
         somebody.status(&path).await,
         200,
@@ -361,6 +372,7 @@ async fn the_setup_link_ends_with_the_first_administrator_however_they_came() {
         ("token", token.as_str()),
         ("login", "eve"),
         ("password", PASSWORD),
+        ("again", PASSWORD),
     ];
     assert_eq!(site.stranger().post("/setup", &form).await.status(), 404);
 }

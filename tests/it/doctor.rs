@@ -120,6 +120,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         "ok       fsync = on",
         "ok       shop: LINE takes the access token",
         "ok       shop: LINE sends webhooks here",
+        "ok       PUBLIC_URL is https://archive.example.com/",
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
@@ -209,6 +210,24 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
             .found(Level::Warning)
             .await
             .contains(&"shop: LINE says nothing of the access token".to_owned())
+    );
+    let mut unset = serve.clone();
+    unset.public_url = None;
+    let findings = look(places, &unset, &archive.database).await.unwrap();
+    let advice = |what: &str| {
+        let finding = findings.iter().find(|finding| finding.what == what);
+        finding.unwrap().advice.clone()
+    };
+    assert!(
+        advice("shop: LINE says nothing of the access token").contains("connection is refused")
+    );
+    assert!(advice("PUBLIC_URL is not set").contains("the same PUBLIC_URL as `serve`"));
+    unset.public_url = Some("http://archive.example.com".parse().unwrap());
+    let findings = look(places, &unset, &archive.database).await.unwrap();
+    let bad = findings.iter().find(|finding| finding.level == Level::Bad);
+    assert_eq!(
+        bad.unwrap().what,
+        "PUBLIC_URL is http://archive.example.com/"
     );
 
     fs::write(&secret, [7; 32]).unwrap();

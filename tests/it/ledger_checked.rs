@@ -74,6 +74,44 @@ async fn a_record_that_is_missing_in_the_middle_is_named() {
 }
 
 #[tokio::test]
+async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
+    run(async |t| {
+        unsends(t, 2).await?;
+        let places = places(t);
+        app::keys::open(&places, &mut t.owner().await?).await?;
+        let says = verified(t, None).await?;
+        assert!(says.contains("are as they were signed"), "{says}");
+        let ours = app::keys::secret_path(&places);
+        let kept = ours.with_extension("kept");
+        std::fs::rename(&ours, &kept)?;
+        line_chat_archive::seal::SecretKey::make(&ours, None)?;
+        let out = t.bucket.path().join("export");
+        let exported = app::erasures::export(&places, &out, Period::default(), None, &|_| ());
+        for said in [verified(t, None).await.map(drop), exported.await] {
+            let said = format!("{:#}", said.unwrap_err());
+            for words in [
+                "not the one that this ledger was signed with",
+                "SECRET_KEY_FILE",
+            ] {
+                assert!(said.contains(words), "{said}");
+            }
+            for blame in ["forged", "TAMPERED", "broken", "damaged", "differ"] {
+                assert!(!said.contains(blame), "{said}");
+            }
+        }
+        assert!(!out.exists());
+
+        // The right key, and a database that denies it: a copy knows better.
+        std::fs::rename(&kept, &ours)?;
+        forced(t, "update installation set secret_check = sha256('other')").await?;
+        let says = verified(t, None).await?;
+        assert!(says.starts_with("TAMPERED: a copy is signed"), "{says}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_leaf_that_is_none_is_named() {
     run(async |t| {
         unsends(t, 4).await?;

@@ -1,20 +1,33 @@
 //! `erasures trace`: it finds what is there of a message, wherever it is, and nothing of what is gone.
 
+use std::process::ExitCode;
+
 use line_chat_archive::{
-    app::trace::{Found, Line, look},
+    app::{
+        self,
+        trace::{Found, Line, look},
+    },
     fake_line::drawing,
     objects::{ObjectKey, Objects},
     records::trace::State,
 };
 use url::Url;
 
-use crate::harness::{T, run};
+use crate::{
+    harness::{T, run},
+    ledger::places,
+};
 
 /// What `erasures trace` says of a message of the shop.
 pub async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
     let objects = bucket(t).await?;
     let mut db = t.owner().await?;
     look(&mut db, &objects, &t.keyring, "shop", message_id).await
+}
+
+/// The code that the command ends with.
+async fn code(t: &T, message_id: &str) -> anyhow::Result<ExitCode> {
+    app::trace::trace(&places(t), "shop", message_id, &|_| ()).await
 }
 
 /// Does all that follows an unsend, the destruction of keys included, which waits a little for more of them.
@@ -90,7 +103,11 @@ async fn of_an_unsent_photo_only_the_record_stays_and_the_id_in_an_answer() {
             ]
         );
 
+        assert_eq!(code(t, photo.message_id()).await?, ExitCode::from(1));
+
         forget(t).await?;
+        assert_eq!(code(t, photo.message_id()).await?, ExitCode::SUCCESS);
+        assert_eq!(code(t, "900000000000000001").await?, ExitCode::from(3));
         let (_, lines) = trace(t, photo.message_id()).await?;
         assert_eq!(traces(&lines), []);
         assert_eq!(at(&lines, "message_ref"), Found::Record(1));
@@ -127,6 +144,16 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
             ("uuid[]", format!("array['{ours}']::uuid[]")),
             ("text", format!("'{ours}'")),
             ("bytea", format!("uuid_send('{ours}')")),
+            // Beside bytes that are written in digits, and a backslash.
+            (
+                "bytea",
+                format!("'\\000\\377'::bytea || convert_to('{line}', 'UTF8') || '\\001'::bytea"),
+            ),
+            ("bytea", format!("convert_to(chr(92) || '{line}', 'UTF8')")),
+            (
+                "bytea",
+                format!("convert_to('7' || chr(92) || chr(92) || '{line}', 'UTF8')"),
+            ),
             ("varchar", format!("'{}'", id.simple())),
         ];
         let mut db = t.owner().await?;
@@ -182,6 +209,28 @@ async fn an_object_without_a_row_and_another_channels_message_of_the_same_id_are
             [("bucket: objects without a row", Found::Strays(1))]
         );
         bucket.purge(key).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_part_of_an_id_finds_nothing_and_an_id_of_another_form_is_refused() {
+    run(async |t| {
+        let text = t.shop.user("Aoi").sends_text("hello").await?;
+        let id = text.message_id();
+        for part in [&id[..17], &id[1..], &id[4..12], &format!("{id}0")] {
+            let (state, lines) = trace(t, part).await?;
+            assert_eq!((state, traces(&lines)), (State::NeverMet, vec![]), "{part}");
+        }
+        for other in [
+            "",
+            "%",
+            &format!("l{}", &id[1..]),
+            "Udeadbeefdeadbeefdeadbeefdeadbeef",
+        ] {
+            assert!(trace(t, other).await.is_err(), "{other}");
+        }
         Ok(())
     })
     .await;

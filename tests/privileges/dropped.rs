@@ -314,6 +314,50 @@ fn an_export_goes_where_root_says_and_nothing_else_is_given_away() {
 }
 
 #[test]
+fn the_account_is_said_and_can_be_changed_later_as_the_documents_say() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let made = home.make(&["--run-as", "nobody"]);
+    assert!(
+        made.said.contains("The service runs as nobody: "),
+        "{}",
+        made.said
+    );
+    let doctor = home.run(&["doctor"]).said;
+    assert!(
+        doctor.contains("warning  the service runs as nobody"),
+        "{doctor}"
+    );
+    add_operator(&home, "mika");
+
+    let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/setup.md");
+    let setup = fs::read_to_string(setup).unwrap();
+    let line = setup.lines().find(|line| line.starts_with("chown -R"));
+    let line = line.unwrap().replace("line-chat-archive:", "daemon:");
+    let line = line.replace("/srv/line-chat-archive", home.data().to_str().unwrap());
+    home.script("root", &line);
+    let moved = home.make(&[]);
+    assert!(moved.success, "{}", moved.said);
+    assert!(
+        moved.said.contains("The service runs as daemon."),
+        "{}",
+        moved.said
+    );
+    assert!(home.run(&["operator", "list"]).said.contains("mika"));
+    let doctor = home.run(&["doctor"]).said;
+    assert!(
+        doctor.contains("ok       the service runs as daemon"),
+        "{doctor}"
+    );
+    for name in ["", "secret.key", "keyring", "objects"] {
+        let owner = fs::metadata(home.data().join(name)).unwrap().uid();
+        assert_eq!(owner, account("daemon").uid(), "{name}");
+    }
+}
+
+#[test]
 fn an_ordinary_user_runs_an_archive_of_their_own() {
     // Root becomes one for this.
     let home = Home::new();

@@ -24,6 +24,13 @@ fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {
     assert!(ended.said.contains("there already"), "{}", ended.said);
     assert_eq!(fs::read(&path).unwrap(), key);
 
+    let absent = home.dir.path().join("absent/new.key");
+    let absent = absent.to_str().unwrap();
+    let ended = home.run(&["keys", "new", absent]);
+    assert!(!ended.success);
+    assert!(ended.said.contains(absent), "{}", ended.said);
+    assert!(!ended.said.contains("keyring"), "{}", ended.said);
+
     // In the account's own directory root makes it as the account: what that may not do, root does not do for it.
     if is_root() {
         let nobody = account("nobody");

@@ -72,11 +72,14 @@ fn a_place_that_the_account_cannot_use_is_named_with_the_remedy() {
     let home = Home::new();
     let treasure = home.treasure();
     let url = format!("file://{}", treasure.display());
+    let key = treasure.join("key");
+    fs::write(&key, [7; 32]).unwrap();
+    mode(&key, 0o600);
     for (setting, value) in [
         ("OBJECTS_URL", &*url),
         ("KEYRING_URL", &url),
         ("LEDGER_COPIES", &url),
-        ("SECRET_KEY_FILE", treasure.join("closed").to_str().unwrap()),
+        ("SECRET_KEY_FILE", key.to_str().unwrap()),
     ] {
         let ended = {
             let mut program = home.program();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use line_chat_archive::embedded::may_bring;
 
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -55,8 +56,8 @@ fn bring() -> Result<Programs> {
     if !rustix::process::geteuid().is_root() || in_path("apt-get").is_none() {
         bail!("{by_hand}");
     }
-    if env::var_os("BRING_TOOLS").is_some_and(|setting| setting == "no") {
-        bail!("BRING_TOOLS=no refuses to install it; {by_hand}");
+    if !may_bring("BRING_TOOLS") {
+        bail!("BRING_TOOLS refuses to install it; {by_hand}");
     }
     // Past the test runner's capture: this takes a while.
     writeln!(

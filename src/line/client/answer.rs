@@ -1,6 +1,6 @@
 //! What LINE's API can say, by status; the texts of its errors are not contractual.
 
-use std::time::Duration;
+use std::{error::Error, io, time::Duration};
 
 /// LINE's answer to one request.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,9 +31,24 @@ pub enum Trouble {
     /// Nothing came within the time limit.
     Timeout,
     /// No connection, or it broke.
-    Connection,
+    Connection(Break),
     /// An answer that is not what this request is answered with, or too large.
     Unreadable,
+}
+
+/// Where a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// The name of the host was not found.
+    Name,
+    /// The host, or a firewall before it, refused the connection.
+    Refused,
+    /// This machine knows no way to the host.
+    Unreachable,
+    /// The certificate is not to be trusted, or the other end does not speak TLS.
+    Tls,
+    /// Anywhere else.
+    Other,
 }
 
 impl From<&reqwest::Error> for Trouble {
@@ -41,8 +56,33 @@ impl From<&reqwest::Error> for Trouble {
         if error.is_timeout() {
             Self::Timeout
         } else {
-            Self::Connection
+            Self::Connection(Break::of(error).unwrap_or(Break::Other))
         }
+    }
+}
+
+impl Break {
+    /// Looks for what is known among the causes of an error.
+    fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<rustls::Error>() {
+            return Some(Self::Tls);
+        }
+        // A failed look-up has no type of its own.
+        if error.to_string().starts_with("dns error") {
+            return Some(Self::Name);
+        }
+        let io = error.downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => return Some(Self::Refused),
+            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+                return Some(Self::Unreachable);
+            }
+            _ => {}
+        }
+        // What an I/O error wraps is not its source: that is the source of what it wraps.
+        let wrapped = io.and_then(io::Error::get_ref);
+        let wrapped = wrapped.and_then(|error| Self::of(error));
+        wrapped.or_else(|| Self::of(error.source()?))
     }
 }
 
@@ -88,7 +128,41 @@ impl<T> Answer<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use url::Url;
+
     use super::*;
+    use crate::line::client::LineApi;
+
+    /// Why LINE cannot be asked at this address.
+    async fn trouble(host: &str) -> Answer<()> {
+        let host = Url::parse(host).unwrap();
+        let line = LineApi::new(host.clone(), host).unwrap();
+        line.bot_info(&"token".to_owned().into()).await
+    }
+
+    #[tokio::test]
+    async fn a_failed_connection_says_where_it_failed() {
+        let broken = |at| Answer::Trouble(Trouble::Connection(at));
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let closed = port(&TcpListener::bind("127.0.0.1:0").unwrap());
+        let refused = trouble(&format!("https://127.0.0.1:{closed}")).await;
+        assert_eq!(refused, broken(Break::Refused));
+        // No resolver asks anybody for a label of more than 63 letters. TLS has no name for it either.
+        let name = trouble(&format!("http://{}.invalid", "a".repeat(64))).await;
+        assert_eq!(name, broken(Break::Name));
+
+        let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = format!("https://127.0.0.1:{}", port(&plain));
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = plain.accept().unwrap();
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
+        });
+        assert_eq!(trouble(&at).await, broken(Break::Tls));
+        answers.join().unwrap();
+    }
 
     #[test]
     fn only_200_is_content_and_every_refusal_has_its_own_meaning() {

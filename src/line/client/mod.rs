@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-pub use answer::{Answer, Trouble};
+pub use answer::{Answer, Break, Trouble};
 pub use content::Content;
 pub use document::Document;
 

@@ -52,8 +52,19 @@ impl fmt::Debug for S3 {
     }
 }
 
-impl S3 {
-    pub(super) fn open(url: &Url, access: &Access) -> Result<Self, Error> {
+/// What an address and the settings of S3 say, read.
+struct Settings<'a> {
+    bucket: &'a str,
+    prefix: &'a str,
+    id: &'a str,
+    secret: &'a str,
+    token: &'a str,
+    endpoint: Url,
+    region: String,
+}
+
+impl<'a> Settings<'a> {
+    fn read(url: &'a Url, access: &'a Access) -> Result<Self, Error> {
         let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
         let bucket = bucket.ok_or(Error::Address)?;
         let plain = url.username().is_empty()
@@ -72,7 +83,34 @@ impl S3 {
         let secret = shown(access.secret_access_key.as_ref()).ok_or(Error::Access(needed))?;
         let token = shown(access.session_token.as_ref()).unwrap_or_default();
         let (endpoint, region) = endpoint(access)?;
+        Ok(Self {
+            bucket,
+            prefix,
+            id,
+            secret,
+            token,
+            endpoint,
+            region,
+        })
+    }
+}
 
+impl S3 {
+    /// Looks at the address and at what S3 is reached with. Makes nothing and asks nobody.
+    pub(super) fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
+        Settings::read(url, access).map(drop)
+    }
+
+    pub(super) fn open(url: &Url, access: &Access) -> Result<Self, Error> {
+        let Settings {
+            bucket,
+            prefix,
+            id,
+            secret,
+            token,
+            endpoint,
+            region,
+        } = Settings::read(url, access)?;
         let builder = opendal::services::S3::default()
             .bucket(bucket)
             .root(prefix)

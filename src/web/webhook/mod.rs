@@ -93,7 +93,10 @@ pub async fn receive(
             tracing::warn!(
                 channel = door.slug,
                 count,
-                "webhooks without a valid signature were refused"
+                "webhooks to this channel without a valid signature were refused. If LINE sent them, LINE signs with another \
+                 channel secret: compare it in LINE's console, tab Basic settings, and add it with `channel rotate-secret {}`. \
+                 `doctor` says whether LINE reaches this channel. Strangers can send such webhooks too",
+                door.slug
             );
         }
         return HttpResponse::Unauthorized().body("missing or wrong signature");

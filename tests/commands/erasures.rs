@@ -1,0 +1,89 @@
+//! `erasures trace` and `erasures verify`, as a script sees them.
+
+use std::fs;
+
+use crate::{archive, world::Home};
+
+/// The code that a command ends with.
+fn code(home: &Home, args: &[&str]) -> (i32, String) {
+    let mut program = home.program();
+    let output = program.args(args).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(said).unwrap(),
+    )
+}
+
+#[test]
+fn an_id_that_the_archive_never_met_is_no_proof_of_an_erasure() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let mut add = home.program();
+    add.args(["channel", "add", "shop"])
+        .env("LINE_CHANNEL_SECRET", "0123456789abcdef0123456789abcdef");
+    assert!(crate::world::ended(add).success);
+
+    let (met, said) = code(&home, &["erasures", "trace", "shop", "468789577898262530"]);
+    assert_eq!(met, 3, "{said}");
+    for words in [
+        "never met",
+        "the tables, the bucket and the keyring",
+        "mistyped",
+        "looks the same",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    for (id, words) in [
+        ("46878957789826253O", "digits alone"),
+        ("U0123456789abcdef0123456789abcdef", "user, group or room"),
+        ("01HZX3J9Y8K7M6N5P4Q3R2S1T0", "webhook event"),
+    ] {
+        let (refused, said) = code(&home, &["erasures", "trace", "shop", id]);
+        assert_eq!(refused, 2, "{said}");
+        assert!(said.contains(words), "{id}: {said}");
+        assert!(!said.to_lowercase().contains("nothing"), "{id}: {said}");
+    }
+    let (absent, said) = code(
+        &home,
+        &["erasures", "trace", "shop-kyoto", "468789577898262530"],
+    );
+    assert_eq!(absent, 2, "{said}");
+    assert!(serve.stop());
+}
+
+#[test]
+fn a_ledger_is_not_blamed_for_another_secret_key() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let other = home.dir.path().join("other.key");
+    assert!(home.run(&["keys", "new", other.to_str().unwrap()]).success);
+    for command in [
+        &["erasures", "verify"][..],
+        &["erasures", "export", "--out", "exported"],
+    ] {
+        let mut program = home.program();
+        program
+            .args(command)
+            .current_dir(home.dir.path())
+            .env("SECRET_KEY_FILE", &other);
+        let ended = crate::world::ended(program);
+        assert!(!ended.success, "{command:?}: {}", ended.said);
+        for words in [
+            other.to_str().unwrap(),
+            "not the one that this ledger was signed with",
+            "SECRET_KEY_FILE",
+        ] {
+            assert!(ended.said.contains(words), "{command:?}: {}", ended.said);
+        }
+        assert!(
+            !ended.said.contains("TAMPERED"),
+            "{command:?}: {}",
+            ended.said
+        );
+    }
+    let (sound, said) = code(&home, &["erasures", "verify"]);
+    assert_eq!(sound, 0, "{said}");
+    assert!(serve.stop());
+    assert!(fs::exists(other).unwrap());
+}
