@@ -71,8 +71,9 @@ pub(super) struct Admission {
 
 /// One connection, as the others see it.
 struct Seat {
+    /// What it is counted by; none: it comes from a trusted proxy.
     address: Option<IpAddr>,
-    /// Not of a stranger: a trusted proxy's, or one on which a session or a right signature came.
+    /// Not a stranger's: a session or a right signature came on it.
     known: AtomicBool,
     activity: AtomicU8,
     /// Milliseconds since [`Admission::begun`].
@@ -142,7 +143,7 @@ impl Admission {
         table.next += 1;
         let seat = Arc::new(Seat {
             address,
-            known: AtomicBool::new(address.is_none()),
+            known: AtomicBool::new(false),
             activity: AtomicU8::new(Activity::Head as u8),
             since: AtomicU64::new(now),
             evicted: AtomicBool::new(false),

@@ -25,8 +25,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once that have sent a complete request.
     pub served: usize,
-    /// Of these, connections on which neither a session nor a right signature has come, and not of trusted proxies. More of
-    /// them are served only while all of them are being answered.
+    /// Of these, connections on which neither a session nor a right signature has come. More of them are served only while
+    /// all of them are being answered.
     pub strangers: usize,
     /// Connections at once from one address; of IPv6, from one /64. Trusted proxies are exempt.
     pub per_address: usize,

@@ -33,30 +33,36 @@ pub(super) struct Kin {
     /// How many there are.
     pub(super) count: usize,
     pub(super) idle: BTreeSet<Place>,
+    /// Idle ones that go last: of trusted proxies, which send webhooks on them and do not repeat a POST that was cut, and
+    /// those that are known.
+    pub(super) kept: BTreeSet<Place>,
     /// Those that send or read slowly.
     pub(super) slow: BTreeSet<Place>,
 }
 
 impl Kin {
     /// Those that do the same, if they make room.
-    fn order(&mut self, activity: Activity) -> Option<&mut BTreeSet<Place>> {
-        match activity {
+    fn order(&mut self, seat: &Seat) -> Option<&mut BTreeSet<Place>> {
+        match seat.activity() {
+            Activity::Idle if seat.is_known() || seat.address.is_none() => Some(&mut self.kept),
             Activity::Idle => Some(&mut self.idle),
             Activity::Head | Activity::Body | Activity::Stalled => Some(&mut self.slow),
             Activity::Busy => None,
         }
     }
 
-    /// The slow one that began first, if that is long ago.
-    fn late(&self, now: u64) -> Option<&Place> {
-        let first = self.slow.first();
-        first.filter(|(since, _)| !is_young(*since, now))
+    /// The one that has done nothing for longest: an idle one, or one whose head, body or unread answer has taken
+    /// [`GRACE`](super::GRACE) or more.
+    fn at_rest(&self, now: u64) -> Option<Place> {
+        let slow = self.slow.first();
+        let late = slow.filter(|(since, _)| !is_young(*since, now));
+        self.idle.first().into_iter().chain(late).min().copied()
     }
 
-    /// As [`first_to_go`].
+    /// The one that makes room first.
     fn first_to_go(&self, now: u64) -> Option<Place> {
-        let at_rest = self.idle.first().into_iter().chain(self.late(now)).min();
-        at_rest.or(self.slow.first()).copied()
+        let rest = || self.kept.first().or(self.slow.first()).copied();
+        self.at_rest(now).or_else(rest)
     }
 }
 
@@ -117,7 +123,7 @@ impl Table {
     fn enter(&mut self, id: u64, seat: &Seat) {
         let kin = self.kin(seat);
         kin.count += 1;
-        if let Some(order) = kin.order(seat.activity()) {
+        if let Some(order) = kin.order(seat) {
             order.insert((seat.since(), id));
         }
     }
@@ -126,7 +132,7 @@ impl Table {
     fn leave(&mut self, id: u64, seat: &Seat) {
         let kin = self.kin(seat);
         kin.count -= 1;
-        if let Some(order) = kin.order(seat.activity()) {
+        if let Some(order) = kin.order(seat) {
             order.remove(&(seat.since(), id));
         }
     }
@@ -177,14 +183,12 @@ impl Table {
             .copied()
     }
 
-    /// The served connection that has done nothing for longest: an idle one, or one whose head, body or unread answer has
-    /// taken [`GRACE`](super::GRACE) or more. Idle ones that are known come last: a proxy does not repeat a POST that was
-    /// cut.
+    /// As [`Kin::at_rest`], of all; then idle ones that are kept longer, those of strangers first.
     fn at_rest(&self, now: u64) -> Option<Place> {
         let (strangers, known) = (&self.strangers, &self.known);
-        let late = strangers.late(now).into_iter().chain(known.late(now));
-        let first = strangers.idle.first().into_iter().chain(late).min();
-        first.or(known.idle.first()).copied()
+        let both = [strangers.at_rest(now), known.at_rest(now)];
+        let kept = || strangers.kept.first().or(known.kept.first()).copied();
+        both.into_iter().flatten().min().or_else(kept)
     }
 
     /// Tells a connection to close; it counts no more.

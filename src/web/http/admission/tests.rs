@@ -94,7 +94,7 @@ fn an_idle_connection_makes_room_before_a_body_on_its_way_and_that_of_a_proxy_la
     ];
     assert_eq!(gone, order.map(|slot| slot.id));
     for kin in [&table.strangers, &table.known] {
-        assert!(kin.count == 0 && kin.idle.is_empty() && kin.slow.is_empty());
+        assert!([kin.idle.len(), kin.kept.len(), kin.slow.len(), kin.count] == [0; 4]);
     }
 }
 
@@ -156,6 +156,7 @@ fn strangers_beyond_their_share_take_the_places_of_strangers_only() {
         })
         .collect();
     let proxied = seated(&admission, None, Activity::Idle, 0);
+    proxied.vouch();
     let strangers: Vec<_> = (1..=3)
         .map(|since| seated(&admission, peer(2), Activity::Idle, since))
         .collect();
