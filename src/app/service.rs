@@ -26,7 +26,7 @@ use crate::{
     seal::Keyring,
     web::{
         self, Shared, http,
-        webhook::{Doors, Large, Senders, Strangers, Webhook, receive},
+        webhook::{Doors, Large, Senders, Strangers, Webhook, is_of_known_sender, receive},
     },
     worker::Worker,
 };
@@ -203,7 +203,7 @@ impl Service {
                 .wrap(http::refuse_encoded())
                 .wrap(web::headers(&seen_as))
                 .wrap(web::security_events())
-                .wrap(http::exchange())
+                .wrap(http::exchange(is_of_known_sender))
                 .app_data(pages.clone())
                 .app_data(webhook.clone())
                 .route("/webhook/{channel}", actix::post().to(receive))

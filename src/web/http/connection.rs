@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -150,15 +151,15 @@ impl Connection {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads what has come, with room for `most` bytes. Zero: the client sends no more.
+    /// Reads what has come, `most` bytes at most. Zero: the client sends no more.
+    ///
+    /// It is read into the stack: a connection that waits keeps only what has come (4 KiB were kept for each slow head).
     fn poll_hold(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        self.held.reserve(most);
-        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.held);
-        if read.is_pending() && self.held.is_empty() {
-            // A connection that waits keeps no buffer.
-            self.held = BytesMut::new();
-        }
-        read
+        let mut space = [MaybeUninit::uninit(); BODY_READ];
+        let mut read = ReadBuf::uninit(&mut space[..most.min(BODY_READ)]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        self.held.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Looks for the end of a head in what is held: an empty line, whether lines end in CR LF or LF alone (RFC 9112,
@@ -210,6 +211,9 @@ impl Connection {
         let count = self.held.len().min(most).min(buf.remaining());
         buf.put_slice(&self.held[..count]);
         self.held.advance(count);
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
         count
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{
-    Error as ActixError, HttpResponse,
+    Error as ActixError, HttpRequest, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::{ConnectionType, Method, StatusCode, Version, header},
@@ -190,8 +190,11 @@ impl<B: MessageBody> MessageBody for Answer<B> {
     }
 }
 
-/// Wraps an app so that its connections know of each request and answer. It has to be the outermost wrap.
-pub fn exchange<S, B>() -> impl Transform<
+/// Wraps an app so that its connections know of each request and answer. It has to be the outermost wrap. The body of
+/// a request whose sender `is_known` makes room for nobody.
+pub fn exchange<S, B>(
+    is_known: fn(&ServiceRequest) -> bool,
+) -> impl Transform<
     S,
     ServiceRequest,
     Response = ServiceResponse<Answer<EitherBody<B>>>,
@@ -202,17 +205,23 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
     B: MessageBody + 'static,
 {
-    from_fn(answer_one)
+    from_fn(move |request, next| answer_one(request, next, is_known))
 }
 
 async fn answer_one<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
+    is_known: fn(&ServiceRequest) -> bool,
 ) -> Result<ServiceResponse<Answer<EitherBody<B>>>, ActixError> {
     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
     let body = body_of(&request);
     if let Some(exchange) = &exchange {
-        exchange.begin(body, activity_of(&request));
+        // A webhook of a sender whose signatures were right of late is not one to make room.
+        let activity = match is_known(&request) {
+            true => Activity::Busy,
+            false => Activity::Body,
+        };
+        exchange.begin(body, activity);
     }
     let knows_chunks = request.version() >= Version::HTTP_11;
     let ending = Ending(exchange);
@@ -243,6 +252,13 @@ async fn answer_one<B: MessageBody + 'static>(
         body: Box::pin(body),
         _ending: ending,
     }))
+}
+
+/// Notes that a session or a right signature came on the request's connection: it is not a stranger's.
+pub fn vouch(request: &HttpRequest) {
+    if let Some(exchange) = request.conn_data::<Rc<Exchange>>() {
+        exchange.slot.vouch();
+    }
 }
 
 /// How the body ends, as actix will read it: by its length, or by what it says itself. actix has refused what could be
@@ -283,14 +299,4 @@ fn is_stream(request: &ServiceRequest) -> bool {
             let mut parts = to.as_bytes().windows(websocket.len());
             parts.any(|part| part.eq_ignore_ascii_case(websocket))
         })
-}
-
-/// What a connection with a body is doing. A webhook of a sender whose signatures were right of late is not one to make
-/// room.
-fn activity_of(request: &ServiceRequest) -> Activity {
-    if crate::web::webhook::is_of_known_sender(request) {
-        Activity::Busy
-    } else {
-        Activity::Body
-    }
 }

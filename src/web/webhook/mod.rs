@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 
 use self::body::Sender;
 pub use self::{body::Large, doors::Doors, senders::Senders, strangers::Strangers};
-use super::Proxies;
+use super::{Proxies, http::vouch};
 use crate::{
     clock::Clock,
     ingest::{Arrival, Delivery, Ingest, Refused},
@@ -56,7 +56,7 @@ impl Webhook {
 }
 
 /// Whether this is a webhook from an address that signed one of late: it is let in before strangers.
-pub(super) fn is_of_known_sender(request: &ServiceRequest) -> bool {
+pub fn is_of_known_sender(request: &ServiceRequest) -> bool {
     let webhook = request.app_data::<web::Data<Webhook>>();
     request.path().starts_with("/webhook/")
         && webhook.is_some_and(|webhook| {
@@ -101,6 +101,7 @@ pub async fn receive(
         }
         return HttpResponse::Unauthorized().body("missing or wrong signature");
     }
+    vouch(&request);
     if let Some(address) = address {
         webhook.senders.signed(address, webhook.clock.now());
     }
