@@ -150,6 +150,12 @@ impl Shell {
                     "{line}"
                 );
             }
+            ["tar" | "mkdir" | "mv", ..] => {
+                // What is copied must not be in use.
+                assert!(self.serve.take().is_none_or(Running::stop), "{line}");
+                let ended = self.run(&line);
+                assert!(ended.success, "{line}: {}", ended.said);
+            }
             ["useradd", ..] => self.add_user(&line),
             ["line-chat-archive", "serve"] => self.serve = Some(self.start(&line)),
             ["line-chat-archive", "demo"] => assert!(self.start(&line).stop(), "{line}"),
