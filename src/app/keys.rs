@@ -26,6 +26,9 @@ use crate::{
     seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
 };
 
+/// Keys that are looked for where the newest in use is not in the keyring.
+const NEWEST: i64 = 64;
+
 /// Opens the keyring that belongs to this database.
 ///
 /// # Errors
@@ -41,9 +44,10 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
         Some(id) => match keyring.find(id).await {
             Ok(_) => {}
             Err(Error::Unreadable) => bail!(another(&path)),
-            Err(Error::NoKey) => bail!(
-                "the keyring is not the one of this database: check KEYRING_URL, or restore it. Without it nothing that is \
-                 archived can be read"
+            Err(Error::NoKey) => ensure!(
+                is_of_database(&keyring, db).await?,
+                "the keyring is not the one of this database, or an old copy of it: check KEYRING_URL. Without the right one \
+                 nothing that is archived can be read"
             ),
             Err(error) => return Err(error.into()),
         },
@@ -52,6 +56,13 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
     let is_ours = installation::is_of(db, mark(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", another(&path));
     Ok(keyring)
+}
+
+/// Whether the keyring is the database's, though it lacks the newest key in use. A database that was restored may name keys
+/// that were destroyed since; but of those made last a keyring that is not older has some.
+async fn is_of_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
+    let newest = keys::newest(db, NEWEST).await?;
+    Ok(!keyring.find_all(newest).await?.is_empty())
 }
 
 /// As [`open`], and gives codes to the operators and channels of an archive of before there were codes: once for each

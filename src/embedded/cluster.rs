@@ -10,7 +10,7 @@ use super::{
     binaries::Binaries,
     files::Files,
     owner::Owner,
-    patience::{last, patiently},
+    patience::{cause, patiently},
     place, roles,
 };
 use sqlx::{
@@ -110,10 +110,10 @@ impl Cluster {
             .await
             .map_err(EmbeddedError::file("initdb"))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+            let said = cause(&String::from_utf8_lossy(&output.stderr));
             return Err(EmbeddedError::Failed {
                 program: "initdb",
-                said: last(&said),
+                said: format!("{}: {said}", self.base.path().display()),
             });
         }
         let conf = format!("{UNFINISHED}/postgresql.conf");

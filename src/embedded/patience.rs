@@ -71,6 +71,17 @@ async fn keep(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<Vec<String>>) 
     }
 }
 
+/// Why a program of PostgreSQL's failed, in its words; if it does not say, the end of its output.
+pub(super) fn cause(output: &str) -> String {
+    let found = output.lines().find_map(|line| {
+        let (_, why) = line
+            .split_once("FATAL:")
+            .or_else(|| line.split_once("error:"))?;
+        Some(why.trim().to_owned())
+    });
+    found.unwrap_or_else(|| last(output))
+}
+
 /// The last few lines of an output: where programs say what went wrong.
 pub(super) fn last(output: &str) -> String {
     let lines: Vec<_> = output

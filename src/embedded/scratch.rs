@@ -8,6 +8,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, Executor, postgres::PgConnectOptions};
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     sync::OnceCell,
 };
@@ -15,17 +16,19 @@ use tokio::{
 use super::{
     Account, EmbeddedError,
     cluster::{Cluster, Durability},
+    files::Files,
     owner::Owner,
     place,
     roles::{self, quoted},
 };
 
-/// Waits until its input ends, which is when the process that holds the other end is gone, then clears away.
+/// Waits until its input ends, which is when the process that holds the other end is gone, then stops the server by the
+/// `pg_ctl` that it was told of, and clears away.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
-while read -r _; do :; done
-"$1" stop -D "$2/data" -m immediate
-rm -rf -- "$2"
+while IFS= read -r line; do pg_ctl=$line; done
+[ -z "$pg_ctl" ] || "$pg_ctl" stop -D "$1/data" -m immediate
+rm -rf -- "$1"
 "#;
 
 static SHARED: OnceCell<Scratch> = OnceCell::const_new();
@@ -64,9 +67,10 @@ impl Scratch {
         let owner = Owner::for_new()?;
         let name = format!("line-chat-archive-{}", uuid::Uuid::new_v4().simple());
         let base = place::temporary(&name, owner, service)?;
-        // Binaries first: they may have to be brought, and the watchdog needs them.
+        // Before anything is in it: what cannot be made, on a full disk for example, has to go too.
+        let mut watchdog = watch(&base)?;
         let cluster = Cluster::open(base, service, Durability::None, say).await?;
-        let watchdog = watch(&cluster)?;
+        will_run(&mut watchdog, &cluster).await?;
         cluster.start(true, say).await?;
         cluster.make_roles().await?;
         Ok(Self {
@@ -116,15 +120,25 @@ impl Scratch {
     }
 }
 
-fn watch(cluster: &Cluster) -> Result<Child, EmbeddedError> {
-    let mut command: Command = cluster.owner().command("/bin/sh");
+fn watch(base: &Files) -> Result<Child, EmbeddedError> {
+    let mut command: Command = base.owner().command("/bin/sh");
     command
         .args(["-c", WATCHDOG, "sh"])
-        .arg(cluster.binaries.dir.join("pg_ctl"))
-        .arg(cluster.base.path())
+        .arg(base.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    cluster.owner().detach(&mut command);
+    base.owner().detach(&mut command);
     command.spawn().map_err(EmbeddedError::file("/bin/sh"))
+}
+
+/// Tells the watchdog that there will be a server to stop.
+async fn will_run(watchdog: &mut Child, cluster: &Cluster) -> Result<(), EmbeddedError> {
+    let pg_ctl = cluster.binaries.dir.join("pg_ctl");
+    let line = [pg_ctl.as_os_str().as_encoded_bytes(), b"\n"].concat();
+    match &mut watchdog.stdin {
+        Some(input) => input.write_all(&line).await,
+        None => Ok(()),
+    }
+    .map_err(EmbeddedError::file("/bin/sh"))
 }

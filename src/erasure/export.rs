@@ -3,33 +3,33 @@
 //! It is written as it is read, a piece at a time; nothing of it is ever on a disk unsealed. Its object is on record before
 //! the first byte. If something in it is erased while it is made, its end finds that it is not wanted any more; then its
 //! object is taken away, and another one is made.
+//!
+//! One that fails keeps no other waiting. A file counts as missing only after it was looked for twice, where most others
+//! are found: a disk that is away, or the wrong bucket, looks like one that has lost everything.
 
+mod attempts;
+mod content;
 mod out;
 
 use std::{
     collections::HashMap,
-    io,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::StreamExt;
-use serde_json::{Value, json};
+use chrono::TimeDelta;
+use futures_util::{FutureExt, StreamExt};
 use sqlx::PgPool;
 use uuid::Uuid;
 use zip::ZipWriter;
 
+pub use self::attempts::Error;
 use self::out::{Out, Pipe};
 use crate::{
     clock::Clock,
-    objects::{self, ObjectKey, Objects},
-    records::{
-        exports::{self, Item},
-        keys, objects as rows,
-        subjects::{self, Task},
-        timeline,
-    },
+    objects::{ObjectKey, Objects},
+    records::{exports, keys, objects as rows, subjects::Task},
     seal::{
         self, Keyring, Place, key_of,
         stream::{self, Sealer},
@@ -42,55 +42,8 @@ const KEPT: TimeDelta = TimeDelta::days(7);
 const LEASE: Duration = Duration::from_secs(60);
 /// A lease is renewed when it is this old.
 const RENEW: TimeDelta = TimeDelta::seconds(10);
-/// An export that failed is tried again after this time: each attempt writes all of it.
-const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// Messages read at a time.
 const MANY: i64 = 200;
-
-/// What failed on our side. Says nothing of any content.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The bucket.
-    #[error(transparent)]
-    Objects(#[from] objects::Error),
-    /// The keyring.
-    #[error(transparent)]
-    Keyring(#[from] seal::Error),
-    /// The archive could not be put together.
-    #[error("the zip could not be written")]
-    Zip,
-    /// Something in it was erased while it was made.
-    #[error("the export is not wanted any more")]
-    Withdrawn,
-}
-
-impl Error {
-    /// True if a file can be read no more, and no other attempt will change that.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Objects(error) => {
-                matches!(error, objects::Error::NotFound | objects::Error::Corrupt)
-            }
-            Self::Keyring(error) => error.is_final(),
-            _ => false,
-        }
-    }
-}
-
-impl From<zip::result::ZipError> for Error {
-    fn from(_: zip::result::ZipError) -> Self {
-        Self::Zip
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(_: io::Error) -> Self {
-        Self::Zip
-    }
-}
 
 /// Makes exports. Clones share everything.
 #[derive(Clone, Debug)]
@@ -99,8 +52,8 @@ pub struct Exports {
     clock: Clock,
     keyring: Keyring,
     objects: Objects,
-    /// Requests whose export has failed here, and when it is tried again.
-    failed: Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>,
+    /// Of requests whose export failed here: the objects that could not be read.
+    unread: Arc<Mutex<HashMap<Uuid, Vec<String>>>>,
 }
 
 impl Exports {
@@ -111,47 +64,42 @@ impl Exports {
             clock,
             keyring,
             objects,
-            failed: Arc::default(),
+            unread: Arc::default(),
         }
     }
 
-    fn failed(&self) -> MutexGuard<'_, HashMap<Uuid, DateTime<Utc>>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unread(&self) -> MutexGuard<'_, HashMap<Uuid, Vec<String>>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the exports that are asked for, and ends those whose time is over. Returns how many.
+    /// Makes the exports that are due, and ends those whose time is over. Returns how many. One that fails is put off, and
+    /// the log and the page of its request say why.
     ///
     /// # Errors
-    /// The first one, after all others were tried: a bucket that fails for one person's file keeps nobody else waiting.
-    /// That export is made anew after [`AGAIN`].
-    pub async fn work(&self) -> Result<usize, Error> {
+    /// The database cannot be reached.
+    pub async fn work(&self) -> sqlx::Result<usize> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         let over = exports::expire(&mut conn, now - KEPT, now).await?;
-        let tasks = exports::due(&mut conn).await?;
+        let due = exports::due(&mut conn, now).await?;
         drop(conn);
-        let (mut done, mut failed) = (usize::try_from(over).unwrap_or(usize::MAX), None);
-        self.failed().retain(|_, again| *again > now);
-        for task in tasks {
-            if self.failed().contains_key(&task.id) {
-                continue;
-            }
-            done += 1;
-            match self.make(&task).await {
-                Ok(()) | Err(Error::Withdrawn) => {}
-                Err(error @ Error::Database(_)) => return Err(error),
-                Err(error) => {
-                    self.failed().insert(task.id, now + AGAIN);
-                    failed = failed.or(Some(error));
-                }
+        let done = usize::try_from(over).unwrap_or(usize::MAX);
+        let done = done.saturating_add(due.len());
+        for export in due {
+            match self.make(&export.task).await {
+                Ok(()) => drop(self.unread().remove(&export.task.id)),
+                Err(Error::Withdrawn) => {}
+                Err(error) => self.put_off(&export, &error).await?,
             }
         }
-        failed.map_or(Ok(done), Err)
+        Ok(done)
     }
 
     async fn make(&self, task: &Task) -> Result<(), Error> {
         let key = ObjectKey::new();
-        match self.write(task, key).await {
+        // What a panic leaves behind is dropped with the attempt: connections roll back, the object has its row.
+        let written = AssertUnwindSafe(self.write(task, key)).catch_unwind();
+        match written.await.unwrap_or(Err(Error::Panic)) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let mut conn = self.pool.acquire().await?;
@@ -184,14 +132,18 @@ impl Exports {
             renewed: now,
         };
         let media = self.data(task, &mut file).await?;
-        let mut missing = vec![];
+        let (mut missing, mut unread) = (vec![], vec![]);
         for (name, object) in media {
             match self.media(&name, &object, &mut file).await {
-                Err(error) if error.is_final() => missing.push(name),
+                Err(error) if error.is_of_file() => {
+                    missing.push(name);
+                    unread.push(object);
+                }
                 done => done?,
             }
         }
         if !missing.is_empty() {
+            self.believe(task, key, unread).await?;
             file.begin("missing.txt")?;
             let list = missing.join("\n");
             let text = format!("These files could not be read, or not to their end:\n{list}\n");
@@ -210,101 +162,27 @@ impl Exports {
         Ok(())
     }
 
-    /// Writes `data.json`, and says which objects belong under which names.
-    async fn data(&self, task: &Task, file: &mut Out<'_>) -> Result<Vec<(String, String)>, Error> {
+    /// Whether objects that could not be read are missing or damaged for good.
+    ///
+    /// # Errors
+    /// They were not looked for before, or this is not the archive's bucket; or something in the export was erased, these
+    /// perhaps.
+    async fn believe(&self, task: &Task, key: ObjectKey, unread: Vec<String>) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
-        let person = exports::person(&mut conn, &self.keyring, task).await?;
-        let memberships = exports::memberships(&mut conn, task).await?;
-        let mut media = vec![];
-        let picture = person.picture_key.map(|key| {
-            media.push(("media/picture.jpg".to_owned(), key));
-            "media/picture.jpg"
-        });
-        let head = json!({
-            "user_id": person.user_id,
-            "follows": person.follows,
-            "first_seen_at": person.first_seen_at,
-            "profile": document(person.profile.as_deref()),
-            "picture": picture,
-            "memberships": memberships.iter().map(|one| json!({
-                "kind": one.kind, "id": one.source_id, "present": one.present, "since": one.changed_at,
-            })).collect::<Vec<_>>(),
-        });
-        file.begin("data.json")?;
-        file.put(format!("{{\"person\":{head},\n\"messages\":[").as_bytes())
-            .await?;
-        let until = self.clock.now();
-        for events in [false, true] {
-            if events {
-                file.put(b"],\n\"events\":[").await?;
-            }
-            let (mut from, mut first) = (subjects::START, true);
-            loop {
-                let found = match events {
-                    false => subjects::messages(&mut conn, task, until, from, MANY).await?,
-                    true => subjects::events(&mut conn, task, until, from, MANY).await?,
-                };
-                let Some(last) = found.last() else {
-                    break;
-                };
-                from = last.end();
-                let ids: Vec<Uuid> = found.iter().map(|one| one.id).collect();
-                for (item, value) in self.items(&mut conn, &ids, events).await? {
-                    file.put(if first { b"\n" } else { b",\n" }).await?;
-                    first = false;
-                    let mut value = value;
-                    if let Some(object) = &item.original_key {
-                        let name = name(&item);
-                        value["file"] = json!(name);
-                        media.push((name, object.clone()));
-                    }
-                    file.put(value.to_string().as_bytes()).await?;
-                }
-            }
+        if !rows::renew(&mut conn, key, self.clock.now() + LEASE).await? {
+            return Err(Error::Withdrawn);
         }
-        file.put(b"]}\n").await?;
-        Ok(media)
-    }
-
-    async fn items(
-        &self,
-        conn: &mut sqlx::PgConnection,
-        ids: &[Uuid],
-        events: bool,
-    ) -> Result<Vec<(Item, Value)>, Error> {
-        let items = match events {
-            true => exports::events(conn, &self.keyring, ids).await?,
-            false => exports::messages(conn, ids).await?,
-        };
-        let mut revisions = match events {
-            true => vec![],
-            false => timeline::revisions(conn, &self.keyring, ids).await?,
-        };
-        let values = items.into_iter().map(|item| {
-            let said: Vec<Value> = revisions
-                .extract_if(.., |revision| revision.message_id == item.id)
-                .map(|revision| {
-                    json!({
-                        "at": revision.occurred_at,
-                        "edited": revision.edited,
-                        "event": document(revision.content.as_deref()),
-                    })
-                })
-                .collect();
-            let mut value = json!({
-                "id": item.line_id,
-                "kind": item.kind,
-                "at": item.occurred_at,
-                "received_at": item.received_at,
-                "in": { "kind": item.place, "id": item.source_id },
-            });
-            match events {
-                true => value["event"] = document(item.content.as_deref()),
-                false => value["revisions"] = json!(said),
-            }
-            (item, value)
-        });
-        Ok(values.collect())
+        drop(conn);
+        let is_right = self.is_right_bucket(&unread).await?;
+        let before = self.unread().insert(task.id, unread.clone());
+        let before = before.unwrap_or_default();
+        if !is_right {
+            Err(Error::Misplaced)
+        } else if unread.iter().all(|object| before.contains(object)) {
+            Ok(())
+        } else {
+            Err(Error::Unreadable)
+        }
     }
 
     /// Puts one object into the zip. One that is gone by now was erased; the end finds that out.
@@ -327,74 +205,5 @@ impl Exports {
             file.put(&piece?).await?;
         }
         Ok(())
-    }
-}
-
-/// JSON as it is; what is none, as text; what cannot be opened any more, as nothing.
-fn document(bytes: Option<&[u8]>) -> Value {
-    bytes.map_or(Value::Null, |bytes| {
-        serde_json::from_slice(bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
-    })
-}
-
-/// Under LINE's id. LINE's are digits, but nobody has promised it, and who has a channel's secret chooses: any other goes
-/// under our own id, so that no two files have one name, which a zip refuses.
-fn name(item: &Item) -> String {
-    let id = &item.line_id;
-    let is_lines = (1..=40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
-    let id = match is_lines {
-        true => id.clone(),
-        false => item.id.to_string(),
-    };
-    let ending = match &*item.kind {
-        "image" => "jpg",
-        "video" => "mp4",
-        "audio" => "m4a",
-        _ => "bin",
-    };
-    format!("media/{id}.{ending}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two entries of one name cannot be in a zip, and a channel's secret is enough to choose ids.
-    #[test]
-    fn no_two_files_of_an_export_have_one_name() {
-        let long = "1".repeat(70_000);
-        let ids = [
-            "468789577898262530",
-            "4687-89577898262530",
-            "picture",
-            "",
-            "-",
-            "１",
-            "a",
-            "A",
-            &long,
-        ];
-        let names = (0..).zip(ids).map(|(n, id)| {
-            let item = Item {
-                id: Uuid::from_u128(n),
-                line_id: id.to_owned(),
-                kind: "image".to_owned(),
-                occurred_at: DateTime::UNIX_EPOCH,
-                received_at: DateTime::UNIX_EPOCH,
-                place: "user".to_owned(),
-                source_id: String::new(),
-                original_key: None,
-                content: None,
-            };
-            name(&item).to_ascii_lowercase()
-        });
-        let mut names: Vec<_> = names.collect();
-        assert_eq!(names[0], "media/468789577898262530.jpg");
-        assert!(names.iter().all(|name| name.len() < 100));
-        names.push("media/picture.jpg".to_owned());
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), ids.len() + 1);
     }
 }

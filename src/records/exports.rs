@@ -3,6 +3,8 @@
 //! An export holds what can be unsent any moment. So whoever erases something of the person takes its export away in the
 //! same transaction, finished or not, and another one is made.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
@@ -16,16 +18,90 @@ use crate::{
 /// The lock that erasures share from before they look for exports, and that an export takes alone to begin.
 pub const LOCK: i64 = 726_593_043;
 
-/// Requests whose export has to be made, those that a vanished process has begun among them.
-pub async fn due(conn: &mut PgConnection) -> Result<Vec<Task>> {
+/// Attempts of an export, the pauses between which double from one minute: they last for 34 hours together, in which somebody
+/// can mend what is wrong. The erasure that was requested with it waits no longer.
+pub const ATTEMPTS: i32 = 12;
+
+/// Why an attempt failed.
+#[derive(sqlx::Type, Clone, Copy, Debug, PartialEq, Eq)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Failure {
+    /// The database refused something, or could not be reached.
+    Database,
+    /// The object store.
+    Objects,
+    /// Files are missing or damaged.
+    Unreadable,
+    /// Most objects of the archive are not in the bucket.
+    Misplaced,
+    /// The keyring.
+    Keyring,
+    /// Anything else.
+    Other,
+}
+
+/// In words for the page and the log.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Database => "the database failed",
+            Self::Objects => "the object store failed",
+            Self::Unreadable => "some files are missing or damaged",
+            Self::Misplaced => {
+                "most files of this archive are not in the object store: is it the right one, and is its disk there?"
+            }
+            Self::Keyring => "the keyring failed",
+            Self::Other => "it could not be put together",
+        })
+    }
+}
+
+/// An export to be made.
+#[derive(FromRow, Clone, Debug)]
+pub struct Due {
+    /// For whom.
+    #[sqlx(flatten)]
+    pub task: Task,
+    /// Attempts that failed.
+    pub attempts: i32,
+}
+
+/// Exports to be made at `now`, those that a vanished process has begun among them.
+pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Due>> {
     sqlx::query_as(
-        "select id, channel_id, contact_id, erase_asked_at from subject_request
-         where export_state = 'asked' or (export_state = 'running'
-             and not exists (select from object where key = export_key and state = 'writing'))
+        "select id, channel_id, contact_id, erase_asked_at, export_attempts as attempts from subject_request
+         where (export_state = 'asked' or (export_state = 'running'
+                 and not exists (select from object where key = export_key and state = 'writing')))
+             and (export_next_attempt_at is null or export_next_attempt_at <= $1)
          order by asked_at, id",
     )
+    .bind(now)
     .fetch_all(conn)
     .await
+}
+
+/// An attempt failed, and its object is discarded: the next one is due at `again`; `None`: there will be none. Does nothing
+/// where another process makes the export by now.
+pub async fn failed(
+    conn: &mut PgConnection,
+    id: Uuid,
+    attempts: i32,
+    failure: Failure,
+    again: Option<DateTime<Utc>>,
+) -> Result<()> {
+    sqlx::query(
+        "update subject_request set export_state = case when $4::timestamptz is null then 'failed' else 'asked' end,
+             export_key = null, export_attempts = $2, export_failure = $3, export_next_attempt_at = $4
+         where id = $1 and export_state in ('asked', 'running')
+             and not exists (select from object where key = export_key and state = 'writing')",
+    )
+    .bind(id)
+    .bind(attempts)
+    .bind(failure)
+    .bind(again)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Begins an export, in a transaction: what is erased from here on takes it away. `false`: it is not wanted any more.
@@ -54,7 +130,8 @@ pub async fn finish(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let done = sqlx::query(
-        "update subject_request set export_state = 'ready', exported_at = $3
+        "update subject_request set export_state = 'ready', exported_at = $3,
+             export_attempts = 0, export_failure = null, export_next_attempt_at = null
          where id = $1 and export_key = $2 and export_state = 'running'",
     )
     .bind(id)

@@ -199,6 +199,16 @@ pub async fn newest_in_use(conn: &mut PgConnection) -> Result<Option<Uuid>> {
     .await
 }
 
+/// Up to `limit` of the keys that were made last, used or not.
+pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from keyring_key where closed_at is null order by made_at desc limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
 /// A key that is to be destroyed.
 #[derive(sqlx::FromRow, Clone, Copy, Debug)]
 pub struct Closed {

@@ -9,6 +9,7 @@ pub mod erasure_list;
 pub mod erasures;
 pub mod events;
 pub mod exports;
+pub mod failure;
 pub mod gallery;
 pub mod holds;
 pub mod installation;

@@ -243,6 +243,22 @@ pub async fn kept<C: FromIterator<ObjectKey>>(conn: &mut PgConnection, prefix: &
     keys.iter().map(|key| parse(key)).collect()
 }
 
+/// Up to `limit` objects in use, without `aside`. Keys are random, so the first ones are of all times.
+pub async fn sample<C: FromIterator<ObjectKey>>(
+    conn: &mut PgConnection,
+    aside: &[String],
+    limit: i64,
+) -> Result<C> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select key from object where state = 'kept' and key <> all($1) order by key limit $2",
+    )
+    .bind(aside)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    keys.iter().map(|key| parse(key)).collect()
+}
+
 fn parse(key: &str) -> Result<ObjectKey> {
     ObjectKey::parse(key).ok_or_else(|| sqlx::Error::Decode("an object's key is none".into()))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::erasures::Asked;
+use super::{erasures::Asked, exports::Failure};
 
 /// A request, as it is shown.
 #[derive(FromRow, Clone, Debug)]
@@ -15,8 +15,14 @@ pub struct Request {
     pub asked_by: String,
     /// When.
     pub asked_at: DateTime<Utc>,
-    /// `none`, `asked`, `running`, `ready` or `over`.
+    /// `none`, `asked`, `running`, `ready`, `over` or `failed`.
     pub export_state: String,
+    /// Attempts to make the export that failed.
+    pub export_attempts: i32,
+    /// Why the last one did.
+    pub export_failure: Option<Failure>,
+    /// When the next one is due; `None`: at once.
+    pub export_next_attempt_at: Option<DateTime<Utc>>,
     /// When the last export was made.
     pub exported_at: Option<DateTime<Utc>>,
     /// Login of whoever asked for the erasure.
@@ -122,7 +128,10 @@ pub async fn ask(
     let update = match wish {
         Wish::Export => {
             sqlx::query(
-                "update subject_request set export_state = 'asked' where id = $1 and export_state in ('none', 'over')",
+                // One that waits for its next attempt is made at once: what was wrong may have been mended.
+                "update subject_request set export_state = 'asked',
+                     export_attempts = 0, export_failure = null, export_next_attempt_at = null
+                 where id = $1 and export_state in ('none', 'over', 'failed', 'asked')",
             )
             .bind(id)
         }
@@ -144,8 +153,8 @@ pub async fn of(
     contact_id: Uuid,
 ) -> Result<Vec<Request>> {
     sqlx::query_as(
-        "select r.id, a.login as asked_by, asked_at, export_state, exported_at, e.login as erase_asked_by,
-             erase_asked_at, erased_at, messages_erased, events_erased
+        "select r.id, a.login as asked_by, asked_at, export_state, export_attempts, export_failure, export_next_attempt_at,
+             exported_at, e.login as erase_asked_by, erase_asked_at, erased_at, messages_erased, events_erased
          from subject_request r join operator a on a.id = r.asked_by
          left join operator e on e.id = r.erase_asked_by
          where contact_id = $2 and channel_id = any($1) order by asked_at desc, r.id desc",

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::records::{
     conversations,
+    exports::{self, ATTEMPTS},
     subjects::{self, Wish},
 };
 
@@ -37,10 +38,26 @@ struct Request {
     asked: (String, When),
     export: String,
     exported: Option<When>,
+    /// The last attempt to make the export failed.
+    failure: Option<Failed>,
     erase_asked: Option<(String, When)>,
     erased: Option<When>,
     messages: i32,
     events: i32,
+}
+
+impl Request {
+    /// The erasure waits for the export that was asked for before.
+    fn waits(&self) -> bool {
+        matches!(&*self.export, "asked" | "running")
+    }
+}
+
+struct Failed {
+    attempts: i32,
+    why: exports::Failure,
+    /// The next attempt, if there is one.
+    again: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +94,11 @@ pub(super) async fn page(
                     id: request.id,
                     asked: (request.asked_by, now.dated(request.asked_at)),
                     export: request.export_state,
+                    failure: request.export_failure.map(|why| Failed {
+                        attempts: request.export_attempts,
+                        why,
+                        again: request.export_next_attempt_at.map(|at| now.dated(at)),
+                    }),
                     exported: request.exported_at.map(|at| now.dated(at)),
                     erase_asked: request
                         .erase_asked_by

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     erasure::{
-        export::{self, Exports},
+        export::Exports,
         keys::{self, Keys},
         retention::{REST, Retention},
         subject::Subjects,
@@ -67,9 +67,6 @@ pub enum Error {
     /// Keys.
     #[error(transparent)]
     Keys(#[from] keys::Error),
-    /// Exports.
-    #[error(transparent)]
-    Exports(#[from] export::Error),
     /// A job panicked.
     #[error("a job panicked")]
     Panic,
@@ -252,7 +249,7 @@ impl Worker {
             // Cut off, an export is made anew.
             let worked = stop.run_until_cancelled(self.exports.work()).await;
             if let Some(Err(error)) = worked {
-                tracing::warn!(reason = %verdict::reason(&error.into()), "an export could not be made yet");
+                tracing::warn!(reason = %verdict::reason(&error.into()), "exports could not be made yet");
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
         }

@@ -4,9 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Error, Worker};
 use crate::{
-    erasure::{export, keys},
+    erasure::keys,
     media, people,
     records::{
+        failure,
         jobs::{self, Job, Kind, Verdict},
         media as rows,
     },
@@ -93,18 +94,8 @@ pub(super) fn reason(error: &Error) -> Cow<'_, str> {
         Error::Database(error)
         | Error::Media(media::Error::Database(error))
         | Error::People(people::Error::Database(error))
-        | Error::Keys(keys::Error::Database(error))
-        | Error::Exports(export::Error::Database(error)) => sqlstate(error),
+        | Error::Keys(keys::Error::Database(error)) => failure::reason(error),
         other => other.to_string().into(),
-    }
-}
-
-fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
-    match error {
-        sqlx::Error::Database(error) => error.code().unwrap_or("database".into()),
-        sqlx::Error::PoolTimedOut => "no connection was free".into(),
-        sqlx::Error::Io(_) => "no connection".into(),
-        _ => "database".into(),
     }
 }
 

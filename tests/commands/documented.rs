@@ -152,6 +152,12 @@ impl Shell {
             }
             // It needs a service that is stopped: tests/privileges/dropped.rs runs it.
             ["chown", "-R", "--from=nobody", "line-chat-archive:", _] => {}
+            ["tar" | "mkdir" | "mv", ..] => {
+                // What is copied must not be in use.
+                assert!(self.serve.take().is_none_or(Running::stop), "{line}");
+                let ended = self.run(&line);
+                assert!(ended.success, "{line}: {}", ended.said);
+            }
             ["useradd", ..] => self.add_user(&line),
             ["line-chat-archive", "serve"] => self.serve = Some(self.start(&line)),
             ["line-chat-archive", "demo"] => assert!(self.start(&line).stop(), "{line}"),

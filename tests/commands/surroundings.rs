@@ -1,10 +1,18 @@
 //! What the caller's surroundings may and may not change.
 
-use std::{ffi::OsStr, net::TcpListener, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use crate::{
     archive,
-    world::{Ended, Home, Running, ended, is_root, served},
+    world::{Ended, Home, LONGEST, Running, ended, is_root, mode, served, snapshot},
 };
 
 fn serve(home: &Home, data: &Path) -> Command {
@@ -116,26 +124,6 @@ fn what_goes_into_a_pipe_has_no_colours() {
 }
 
 #[test]
-fn locale_zone_and_home_of_the_caller_change_nothing() {
-    let home = Home::new();
-    for (name, value) in [
-        ("LC_ALL", Some("C")),
-        ("LC_ALL", Some("ja_JP.eucJP")),
-        ("TZ", Some("Asia/Tokyo")),
-        ("HOME", None),
-    ] {
-        let mut serve = serve(&home, &home.data());
-        match value {
-            Some(value) => serve.env(name, value),
-            None => serve.env_remove(name),
-        };
-        let ended = served(serve);
-        assert!(ended.success, "{name}: {}", ended.said);
-        assert_eq!(home.postmaster(), None, "{name}");
-    }
-}
-
-#[test]
 fn a_path_may_have_spaces_and_japanese_letters() {
     let home = Home::new();
     let odd = ended(serve(&home, &home.dir.path().join("$HOME's")));
@@ -165,16 +153,6 @@ fn a_path_may_have_spaces_and_japanese_letters() {
 }
 
 #[test]
-fn a_taken_port_is_told_before_anything_is_made() {
-    let home = Home::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let ended = home.run(&["serve", "--listen", &address]);
-    fails_with(&ended, &[&address, "cannot be listened on"]);
-    assert!(!home.data().join("postgres").exists());
-}
-
-#[test]
 fn a_place_that_cannot_be_written_is_named() {
     let home = Home::new();
     for data in ["/proc/archive", "/dev/null/archive"] {
@@ -183,35 +161,199 @@ fn a_place_that_cannot_be_written_is_named() {
     }
 }
 
-#[test]
-fn a_full_disk_is_told_and_leaves_no_postgresql() {
-    if !is_root() {
-        return;
+/// One row of the table in docs/setup.md.
+struct Row {
+    odd: String,
+    args: Vec<String>,
+    says: String,
+}
+
+fn table() -> Vec<Row> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/setup.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("| what is odd |").unwrap();
+    let rows = rest
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [odd, command, says] = cells[..] else {
+            panic!("three cells: {line}")
+        };
+        let code = |cell: &str| cell.split('`').nth(1).unwrap().to_owned();
+        Row {
+            odd: odd.to_owned(),
+            args: code(command).split(' ').map(str::to_owned).collect(),
+            says: code(says),
+        }
+    })
+    .collect()
+}
+
+/// Whether a line of the output has these words, with anything but an end of a line for each `…`.
+fn is_said(said: &str, words: &str) -> bool {
+    said.lines().any(|line| {
+        let mut rest = Some(line);
+        for part in words.split('…') {
+            rest = rest
+                .and_then(|rest| rest.split_once(part))
+                .map(|(_, rest)| rest);
+        }
+        rest.is_some()
+    })
+}
+
+/// Where a row is run.
+struct Scene {
+    home: Home,
+    data: PathBuf,
+    temporary: PathBuf,
+    listen: String,
+    umask: &'static str,
+    variables: Vec<(&'static str, Option<&'static str>)>,
+    _mounted: Option<Mounted>,
+    _taken: Option<TcpListener>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let home = Home::new();
+        let temporary = home.dir.path().join("tmp");
+        fs::create_dir(&temporary).unwrap();
+        mode(&temporary, 0o1777);
+        Self {
+            data: home.data(),
+            home,
+            temporary,
+            listen: "127.0.0.1:0".to_owned(),
+            umask: "022",
+            variables: vec![],
+            _mounted: None,
+            _taken: None,
+        }
     }
-    let home = Home::new();
-    let data = home.data();
-    std::fs::create_dir(&data).unwrap();
-    let mounted = Mounted::tmpfs(&data, "size=8m,mode=711");
-    let ended = ended(serve(&home, &data));
-    fails_with(&ended, &["No space left on device"]);
-    assert_eq!(home.postmaster(), None);
-    drop(mounted);
+
+    /// What is odd; `None`: only root can make it so.
+    fn odd(what: &str) -> Option<Self> {
+        let mut scene = Self::new();
+        match what {
+            "no `LANG`" => scene.variables.push(("LANG", None)),
+            "`LC_ALL=C`" => scene.variables.push(("LC_ALL", Some("C"))),
+            "`LC_ALL=ja_JP.eucJP`" => scene.variables.push(("LC_ALL", Some("ja_JP.eucJP"))),
+            "`TZ=Asia/Tokyo`" => scene.variables.push(("TZ", Some("Asia/Tokyo"))),
+            "no `HOME`" => scene.variables.push(("HOME", None)),
+            "umask 077" => scene.umask = "077",
+            "umask 000" => scene.umask = "000",
+            "`DATA_DIR` with spaces and Japanese letters" => {
+                scene.data = scene.home.dir.path().join("お客様 の archive (1)");
+            }
+            "`DATA_DIR` with a quote or a dollar sign" => {
+                scene.data = scene.home.dir.path().join("$HOME's");
+            }
+            "a taken port" => {
+                let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+                scene.listen = taken.local_addr().unwrap().to_string();
+                scene._taken = Some(taken);
+            }
+            mounted if is_root() => {
+                let at = match mounted.ends_with("`TMPDIR`") {
+                    true => &scene.temporary,
+                    false => &scene.data,
+                };
+                let options = match mounted {
+                    "a full disk" => "size=8m,mode=711",
+                    "a full disk for `TMPDIR`" => "size=8m,mode=1777",
+                    "a read-only `DATA_DIR`" | "a read-only `TMPDIR`" => "ro",
+                    other => panic!("no test knows how to make this: {other}"),
+                };
+                fs::create_dir_all(at).unwrap();
+                scene._mounted = Some(Mounted::tmpfs(at, options));
+            }
+            _ => return None,
+        }
+        Some(scene)
+    }
+
+    fn command(&self, args: &[String]) -> Command {
+        let program = self.home.program();
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", r#"umask "$0"; exec "$@""#, self.umask])
+            .arg(program.get_program())
+            .args(args)
+            .stdin(Stdio::null())
+            .env_clear();
+        for (name, value) in program.get_envs() {
+            shell.envs(value.map(|value| (name, value)));
+        }
+        shell
+            .env("DATA_DIR", &self.data)
+            .env("TMPDIR", &self.temporary);
+        if matches!(&*args[0], "serve" | "demo") {
+            shell.args(["--listen", &self.listen]);
+        }
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell
+    }
+}
+
+#[test]
+fn the_table_of_surroundings_says_what_is_said() {
+    let rows = table();
+    assert!(rows.len() > 12, "{}", rows.len());
+    for Row { odd, args, says } in rows {
+        let Some(scene) = Scene::odd(&odd) else {
+            continue;
+        };
+        let ended = match &*args[0] {
+            "serve" | "demo" => served(scene.command(&args)),
+            _ => ended(scene.command(&args)),
+        };
+        let case = format!("{odd}: {args:?}");
+        assert!(is_said(&ended.said, &says), "{case}: {}", ended.said);
+        assert_eq!(ended.success, says.starts_with("Dashboard"), "{case}");
+        assert!(
+            !scene.data.join("postgres/data/postmaster.pid").exists(),
+            "{case}"
+        );
+        assert!(
+            odd != "a taken port" || !scene.data.join("postgres").exists(),
+            "{case}"
+        );
+        // PostgreSQL's own end clears its directory away, a moment later.
+        let start = Instant::now();
+        while fs::read_dir(&scene.temporary).unwrap().count() > 0 {
+            assert!(start.elapsed() < LONGEST, "{case}: something is left");
+            sleep(Duration::from_millis(20));
+        }
+        if args[0] == "serve" && ended.success {
+            for (path, (_, _, bits, _)) in snapshot(&scene.data) {
+                assert_eq!(bits & 0o006, 0, "{case}: {}", path.display());
+            }
+        }
+    }
 }
 
 /// A file system in memory, until it is dropped.
-struct Mounted<'a>(&'a Path);
+struct Mounted(PathBuf);
 
-impl<'a> Mounted<'a> {
-    fn tmpfs(at: &'a Path, options: &str) -> Self {
+impl Mounted {
+    fn tmpfs(at: &Path, options: &str) -> Self {
         let args = ["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new);
         let done = Command::new("mount").args(args).arg(at).status().unwrap();
         assert!(done.success(), "only root with CAP_SYS_ADMIN can mount");
-        Self(at)
+        Self(at.to_owned())
     }
 }
 
-impl Drop for Mounted<'_> {
+impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -14,6 +14,7 @@ mod corpus;
 mod doctor;
 mod door;
 mod events;
+mod export_attempts;
 mod exports;
 mod harness;
 #[path = "../support/keys.rs"]

@@ -2,12 +2,19 @@
 
 use std::fs;
 
+use chrono::{DateTime, Duration, Utc};
 use clap::Parser;
 use line_chat_archive::{
-    MIGRATOR, app::keys, config::Places, embedded::Scratch, records::operators,
+    MIGRATOR,
+    app::keys,
+    config::Places,
+    embedded::Scratch,
+    records::{keys as rows, operators},
+    seal::Keyring,
 };
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 #[derive(Parser)]
 struct Flags {
@@ -67,6 +74,51 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     let key = |process: &Process| process.home.path().join("secret.key");
     fs::copy(key(first), key(second)).unwrap();
     second.open().await.unwrap();
+}
+
+/// Makes keys, and gives one of them to a conversation.
+async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<Utc>) -> Uuid {
+    let ids = keyring.new_ids();
+    rows::announce(db, &ids, now, now + Duration::minutes(1))
+        .await
+        .unwrap();
+    keyring.make(&ids).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let taken = rows::key_for(&mut tx, keyring, Uuid::now_v7(), 1, now).await;
+    tx.commit().await.unwrap();
+    taken.unwrap().key.id()
+}
+
+/// The restore that the documents describe: the database of yesterday, and the keyring as it is.
+#[tokio::test]
+async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since() {
+    let scratch = Scratch::shared().await.unwrap();
+    let database = scratch.create_database("restored").await.unwrap();
+    let mut process = Process::new(&database).await;
+    MIGRATOR.run(&mut process.db).await.unwrap();
+    keys::make_for_new(&process.places, &mut process.db)
+        .await
+        .unwrap();
+    let keyring = keys::open(&process.places, &mut process.db).await.unwrap();
+    let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));
+    let now = "2026-11-20T09:00:00Z".parse().unwrap();
+    let key = use_a_new_key(&keyring, &mut process.db, now).await;
+    keyring.destroy(&[key]).await.unwrap();
+    process.open().await.unwrap();
+
+    // An old copy of the keyring is not opened, for it would bring back what was destroyed; nor another one.
+    crate::ledger::copy(&path, &aside).unwrap();
+    let later = keys::open(&process.places, &mut process.db).await.unwrap();
+    use_a_new_key(&later, &mut process.db, now + Duration::hours(1)).await;
+    process.open().await.unwrap();
+    for replaced in [true, false] {
+        fs::remove_dir_all(&path).unwrap();
+        if replaced {
+            fs::rename(&aside, &path).unwrap();
+        }
+        let refused = process.open().await.unwrap_err();
+        assert!(refused.to_string().contains("not the one of this database"));
+    }
 }
 
 #[tokio::test]
