@@ -8,7 +8,6 @@ use futures_util::future::LocalBoxFuture;
 use super::{
     Error, Shared, cookies, detached,
     ends::SessionEnd,
-    http::vouch,
     login,
     security_log::{Event, SignedInAs},
 };
@@ -61,7 +60,6 @@ impl FromRequest for Viewer {
             let from = shared.proxies.client_of(&request);
             let session = detached(find(shared, token_hash, by_hand, from)).await?;
             let session = session.ok_or_else(|| nobody(&request))?;
-            vouch(&request);
             request
                 .extensions_mut()
                 .insert(SignedInAs(session.operator_id));

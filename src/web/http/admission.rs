@@ -4,11 +4,8 @@
 //! Strangers can hold slots of both kinds but cannot keep them: when all are taken, a new connection takes the slot of the
 //! one that has delivered least for longest. So a webhook of LINE is let in whatever strangers hold.
 
-mod table;
-#[cfg(test)]
-mod tests;
-
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,7 +17,6 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::table::Table;
 use super::{limits::Limits, refusal::Tally};
 use crate::web::client::Proxies;
 
@@ -69,12 +65,27 @@ pub(super) struct Admission {
     pub(super) tally: Tally,
 }
 
+/// Connections by id; ids grow with time.
+#[derive(Default)]
+struct Table {
+    next: u64,
+    /// Those whose first head is not complete: the first is the oldest.
+    waiting: BTreeMap<u64, Arc<Seat>>,
+    served: HashMap<u64, Arc<Seat>>,
+    /// Of those that are served, the idle ones, and those that send or read slowly, each by the time since when. To look at
+    /// all of them for each new connection cost a flood 150 µs of the lock a connection.
+    idle: BTreeSet<(u64, u64)>,
+    slow: BTreeSet<(u64, u64)>,
+    /// Idle ones of trusted proxies, which send webhooks on them: a proxy does not repeat a POST that was cut.
+    proxied: BTreeSet<(u64, u64)>,
+    by_address: HashMap<IpAddr, HashMap<u64, Arc<Seat>>>,
+    /// Told to close, and not closed yet.
+    leaving: usize,
+}
+
 /// One connection, as the others see it.
 struct Seat {
-    /// What it is counted by; none: it comes from a trusted proxy.
     address: Option<IpAddr>,
-    /// Not a stranger's: a session or a right signature came on it.
-    known: AtomicBool,
     activity: AtomicU8,
     /// Milliseconds since [`Admission::begun`].
     since: AtomicU64,
@@ -143,7 +154,6 @@ impl Admission {
         table.next += 1;
         let seat = Arc::new(Seat {
             address,
-            known: AtomicBool::new(false),
             activity: AtomicU8::new(Activity::Head as u8),
             since: AtomicU64::new(now),
             evicted: AtomicBool::new(false),
@@ -177,6 +187,132 @@ impl Admission {
     }
 }
 
+impl Table {
+    /// Makes room for one more connection of `address`, which may have `most`, at the cost of its own.
+    fn make_room_of(&mut self, address: IpAddr, most: usize, now: u64) -> bool {
+        match self.by_address.get(&address) {
+            Some(own) if own.len() >= most => self.evict(first_to_go(own, now)),
+            _ => true,
+        }
+    }
+
+    /// Makes room for one more connection. The first of these goes:
+    ///
+    /// 1. the oldest that has had time enough for its first head;
+    /// 2. one that is served and [at rest](Self::at_rest);
+    /// 3. of those whose head, body or answer may still be on its way, the one that began first. A body that has just
+    ///    begun must not go before older silent connections: strangers open those faster than a body travels.
+    fn make_room(&mut self, now: u64) -> bool {
+        let oldest = self.waiting.first_key_value();
+        let oldest = oldest.map(|(id, seat)| (seat.since(), *id));
+        let late = oldest.filter(|(since, _)| !is_young(*since, now));
+        let young = || oldest.into_iter().chain(self.slow.first().copied()).min();
+        let first = late.or_else(|| self.at_rest(now)).or_else(young);
+        self.evict(first.map(|(_, id)| id))
+    }
+
+    /// Moves a connection among those that are served, of whom there may be `most`. False: all of those are busy.
+    fn serve(&mut self, id: u64, most: usize, now: u64) -> bool {
+        let Some(seat) = self.waiting.remove(&id) else {
+            // It was told to close in this moment, and notices when it reads.
+            return true;
+        };
+        if self.served.len() >= most && !self.evict(self.first_served_to_go(now)) {
+            self.waiting.insert(id, seat);
+            return false;
+        }
+        if let Some(order) = self.order(&seat, seat.activity()) {
+            order.insert((seat.since(), id));
+        }
+        self.served.insert(id, seat);
+        true
+    }
+
+    /// Those that are served and do the same, if they make room.
+    fn order(&mut self, seat: &Seat, activity: Activity) -> Option<&mut BTreeSet<(u64, u64)>> {
+        match activity {
+            Activity::Idle if seat.address.is_none() => Some(&mut self.proxied),
+            Activity::Idle => Some(&mut self.idle),
+            Activity::Head | Activity::Body | Activity::Stalled => Some(&mut self.slow),
+            Activity::Busy => None,
+        }
+    }
+
+    /// Notes what a connection does since `now`.
+    fn note(&mut self, id: u64, seat: &Seat, activity: Activity, now: u64) {
+        let is_served = self.served.contains_key(&id);
+        let before = (seat.since(), id);
+        if is_served && let Some(order) = self.order(seat, seat.activity()) {
+            order.remove(&before);
+        }
+        seat.activity.store(activity as u8, Ordering::Relaxed);
+        seat.since.store(now, Ordering::Relaxed);
+        if is_served && let Some(order) = self.order(seat, activity) {
+            order.insert((now, id));
+        }
+    }
+
+    /// As [`first_to_go`], of those that are served.
+    ///
+    /// An idle connection of a proxy goes before a body that is on its way. The body is lost for certain, and may be
+    /// a webhook that LINE does not send again. On the idle connection a request is lost only if the proxy sends one at that
+    /// moment.
+    /// Strangers gain no time by this: after [`GRACE`] their bodies are the first to go, and each has a deadline.
+    fn first_served_to_go(&self, now: u64) -> Option<u64> {
+        let first = self.at_rest(now).or(self.slow.first().copied());
+        first.map(|(_, id)| id)
+    }
+
+    /// The served connection that has done nothing for longest: an idle one, or one whose head, body or unread answer has
+    /// taken [`GRACE`] or more. Idle ones of proxies come last: a proxy does not repeat a POST that was cut.
+    fn at_rest(&self, now: u64) -> Option<(u64, u64)> {
+        let slow = self.slow.first();
+        let late = slow.filter(|(since, _)| !is_young(*since, now));
+        let first = self.idle.first().into_iter().chain(late).min();
+        first.or(self.proxied.first()).copied()
+    }
+
+    /// Tells a connection to close; it counts no more.
+    fn evict(&mut self, id: Option<u64>) -> bool {
+        let Some(seat) = id.and_then(|id| self.remove(id)) else {
+            return false;
+        };
+        self.leaving += 1;
+        seat.evicted.store(true, Ordering::Release);
+        seat.waker.wake();
+        true
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Seat>> {
+        let served = self.served.remove(&id);
+        if let Some(seat) = &served
+            && let Some(order) = self.order(seat, seat.activity())
+        {
+            order.remove(&(seat.since(), id));
+        }
+        let seat = served.or_else(|| self.waiting.remove(&id))?;
+        if let Some(address) = seat.address
+            && let Some(own) = self.by_address.get_mut(&address)
+        {
+            own.remove(&id);
+            if own.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+        Some(seat)
+    }
+}
+
+/// The connection that makes room first: the one that has done nothing for longest, and only then one whose head, body or
+/// answer has been on its way for less than [`GRACE`]. None if all are busy. Looks at each of an address, of which there
+/// are hundreds at most.
+fn first_to_go(seats: &HashMap<u64, Arc<Seat>>, now: u64) -> Option<u64> {
+    let ranked = seats
+        .iter()
+        .filter_map(|(id, seat)| Some((seat.rank(now)?, *id)));
+    ranked.min().map(|(_, id)| id)
+}
+
 fn is_young(since: u64, now: u64) -> bool {
     u128::from(now.saturating_sub(since)) < GRACE.as_millis()
 }
@@ -192,10 +328,6 @@ impl Seat {
             }
             Activity::Busy => None,
         }
-    }
-
-    fn is_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
     }
 
     fn since(&self) -> u64 {
@@ -220,18 +352,11 @@ impl Slot {
 
     /// The connection's first head is complete. False: as many as may be are being answered.
     pub(super) fn serve(&self) -> bool {
+        let most = self.admission.limits.served;
         let now = self.admission.now();
         // Its request is about to be parsed.
         self.does(Activity::Busy);
-        let mut table = self.admission.table();
-        table.serve(self.id, &self.admission.limits, now)
-    }
-
-    /// Whoever uses the connection has shown a session or a right signature.
-    pub(super) fn vouch(&self) {
-        if !self.seat.is_known() {
-            self.admission.table().vouch(self.id, &self.seat);
-        }
+        self.admission.table().serve(self.id, most, now)
     }
 
     /// What the connection is doing.
@@ -266,3 +391,6 @@ fn counted_as(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => IpAddr::from((v6.to_bits() >> 64 << 64).to_be_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{
-    Error as ActixError, HttpRequest, HttpResponse,
+    Error as ActixError, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::{ConnectionType, Method, StatusCode, Version, header},
@@ -252,13 +252,6 @@ async fn answer_one<B: MessageBody + 'static>(
         body: Box::pin(body),
         _ending: ending,
     }))
-}
-
-/// Notes that a session or a right signature came on the request's connection: it is not a stranger's.
-pub fn vouch(request: &HttpRequest) {
-    if let Some(exchange) = request.conn_data::<Rc<Exchange>>() {
-        exchange.slot.vouch();
-    }
 }
 
 /// How the body ends, as actix will read it: by its length, or by what it says itself. actix has refused what could be

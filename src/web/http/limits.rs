@@ -8,10 +8,6 @@ const CONNECTIONS: usize = 16_384;
 /// Of these, connections that have sent a complete request: each costs about 25 KiB, of which actix keeps 16 as buffers.
 const SERVED: usize = 4096;
 
-/// Of these, strangers' connections. What 4,000 of them had used was not given back by the C library's allocator: 145 MiB,
-/// minutes after they were gone.
-const STRANGERS: usize = 1024;
-
 /// Connections at once from one address.
 const PER_ADDRESS: usize = 512;
 
@@ -25,9 +21,6 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once that have sent a complete request.
     pub served: usize,
-    /// Of these, connections on which neither a session nor a right signature has come. More of them are served only while
-    /// all of them are being answered.
-    pub strangers: usize,
     /// Connections at once from one address; of IPv6, from one /64. Trusted proxies are exempt.
     pub per_address: usize,
     /// Bytes of a request's head.
@@ -54,11 +47,9 @@ impl Limits {
         // Where few files are allowed, half of them.
         let connections = files.saturating_sub(RESERVED_FILES).max(files / 2);
         let connections = connections.clamp(16, CONNECTIONS);
-        let served = SERVED.min(connections - connections / 4);
         Self {
             connections,
-            served,
-            strangers: STRANGERS.min(served - served / 4),
+            served: SERVED.min(connections - connections / 4),
             per_address: PER_ADDRESS.min(connections / 4),
             ..Self::default()
         }
@@ -70,7 +61,6 @@ impl Default for Limits {
         Self {
             connections: CONNECTIONS,
             served: SERVED,
-            strangers: STRANGERS,
             per_address: PER_ADDRESS,
             head_bytes: 32 << 10,
             head: Duration::from_secs(5),

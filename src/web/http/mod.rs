@@ -14,7 +14,7 @@ mod tests;
 
 pub use self::{
     encoding::{compression, refuse_encoded, uncompressed_for_strangers, unguessable},
-    exchange::{exchange, vouch},
+    exchange::exchange,
     limits::Limits,
     server::run,
 };

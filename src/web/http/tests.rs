@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, dev::ServerHandle, web};
+use actix_web::{App, HttpResponse, dev::ServerHandle, web};
 use futures_util::StreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Limits, exchange, refuse_encoded, run, vouch};
+use super::{Limits, exchange, refuse_encoded, run};
 use crate::web::client::Proxies;
 
 /// Long enough for anything that has to happen, short enough to fail a test.
@@ -66,7 +66,6 @@ impl Site {
                 .app_data(web::Data::from(count.clone()))
                 .app_data(web::Data::from(held.clone()))
                 .route("/", web::get().to(redirect))
-                .route("/vouched", web::get().to(vouched))
                 .route("/echo", web::post().to(echo))
                 .route("/early", web::post().to(early))
                 .route("/held", web::get().to(held_back))
@@ -108,11 +107,6 @@ async fn redirect(count: Count) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header(("location", "/elsewhere"))
         .finish()
-}
-
-async fn vouched(request: HttpRequest) -> HttpResponse {
-    vouch(&request);
-    HttpResponse::NoContent().finish()
 }
 
 async fn echo(count: Count, body: web::Bytes) -> HttpResponse {

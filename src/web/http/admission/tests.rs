@@ -1,9 +1,6 @@
 //! Who is let in, and who makes room.
 
-use super::{
-    table::{Table, first_to_go},
-    *,
-};
+use super::*;
 
 fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
     let limits = Limits {
@@ -93,9 +90,7 @@ fn an_idle_connection_makes_room_before_a_body_on_its_way_and_that_of_a_proxy_la
         &answer_of_proxy,
     ];
     assert_eq!(gone, order.map(|slot| slot.id));
-    for kin in [&table.strangers, &table.known] {
-        assert!([kin.idle.len(), kin.kept.len(), kin.slow.len(), kin.count] == [0; 4]);
-    }
+    assert!(table.idle.is_empty() && table.slow.is_empty() && table.proxied.is_empty());
 }
 
 #[test]
@@ -138,42 +133,6 @@ fn a_body_that_has_just_begun_outlives_older_silent_connections() {
     assert!(table.make_room(1500));
     assert!(evicted(&body), "it began before the last of them");
     assert!(!evicted(&silent[2]));
-}
-
-#[test]
-fn strangers_beyond_their_share_take_the_places_of_strangers_only() {
-    let limits = Limits {
-        served: 10,
-        strangers: 3,
-        ..Limits::default()
-    };
-    let admission = Arc::new(Admission::new(limits, Proxies::default()));
-    let known: Vec<_> = (0..4)
-        .map(|_| {
-            let slot = seated(&admission, peer(1), Activity::Idle, 0);
-            slot.vouch();
-            slot
-        })
-        .collect();
-    let proxied = seated(&admission, None, Activity::Idle, 0);
-    proxied.vouch();
-    let strangers: Vec<_> = (1..=3)
-        .map(|since| seated(&admission, peer(2), Activity::Idle, since))
-        .collect();
-    let more: Vec<_> = (4..=5)
-        .map(|since| seated(&admission, peer(3), Activity::Busy, since))
-        .collect();
-    assert!(evicted(&strangers[0]) && evicted(&strangers[1]));
-    // An idle one becomes known, and leaves its place to a stranger.
-    strangers[2].vouch();
-    let last = seated(&admission, peer(3), Activity::Busy, 6);
-    // All strangers are being answered: one more is let in while there is room.
-    let beyond = seated(&admission, peer(3), Activity::Busy, 7);
-    assert!(!evicted(&strangers[2]) && !evicted(&last) && !evicted(&beyond));
-    assert!(known.iter().chain(&more).all(|slot| !evicted(slot)) && !evicted(&proxied));
-    drop((known, proxied, strangers, more, last, beyond));
-    let table = admission.table();
-    assert_eq!((table.strangers.count, table.known.count), (0, 0));
 }
 
 #[test]
@@ -251,7 +210,7 @@ fn connections_that_have_not_closed_yet_keep_no_other_from_being_served() {
     // Each is served in place of one that is told to close, and none of those has closed.
     let more: Vec<_> = (0..600).map(|_| served(2)).collect();
     assert_eq!(slots.iter().filter(|slot| evicted(slot)).count(), 600);
-    let order = |table: &Table| table.strangers.idle.len() + table.strangers.slow.len();
+    let order = |table: &Table| table.idle.len() + table.slow.len();
     assert_eq!(order(&admission.table()), 1000);
     drop((slots, more));
     assert_eq!(order(&admission.table()), 0);

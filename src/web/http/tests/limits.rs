@@ -194,40 +194,6 @@ async fn slow_connections_make_room_and_busy_ones_are_kept() {
 }
 
 #[tokio::test]
-async fn strangers_make_room_for_strangers_and_who_was_vouched_for_stays() {
-    let site = Site::new(Limits {
-        strangers: 2,
-        ..ample()
-    });
-    let mut known = site.connect().await;
-    known
-        .write_all(b"GET /vouched HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    until(&mut known, "\r\n\r\n").await;
-    let mut idle = vec![];
-    for _ in 0..5 {
-        let mut stream = site.connect().await;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
-        until(&mut stream, "\r\n\r\n").await;
-        idle.push(stream);
-    }
-    for stream in &mut idle[..3] {
-        assert_eq!(all(stream).await, "");
-    }
-    for stream in idle[3..].iter_mut().chain([&mut known]) {
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
-        until(stream, "\r\n\r\n").await;
-    }
-}
-
-#[tokio::test]
 async fn one_address_has_no_more_than_its_share_and_busy_slots_end_in_503() {
     let site = Site::new(Limits {
         per_address: 5,
