@@ -14,7 +14,8 @@ use line_chat_archive::{
     telemetry,
 };
 
-/// Gives memory back to the system after a flood of connections. The C library's allocator kept 145 MiB of 179.
+/// Gives memory back to the system after a flood of connections. The C library's allocator kept 179 MiB, of which 38 were in
+/// use.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -129,9 +129,9 @@ pub async fn rotate_secret(
         false => for_rotation(given)?,
     };
     keys::with_attested(places, async |db, keyring| {
-        let id = find(db, keyring, slug).await?;
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
+        let id = find(&mut tx, keyring, slug).await?;
         let mut said = vec![];
         if let Some(token) = &token {
             let other = who_has(&mut tx, keyring, Given::Token(token)).await?;
@@ -176,7 +176,7 @@ pub async fn rotate_secret(
     .await
 }
 
-/// What is new of a channel's secret and token: what the environment says, else what is typed.
+/// A channel's new secret and token: from the environment, else typed.
 fn for_rotation(
     given: &Credentials,
 ) -> anyhow::Result<(Option<SecretString>, Option<SecretString>)> {
@@ -225,8 +225,10 @@ pub async fn limit(
 /// There is no such channel, or the database cannot be used.
 pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     keys::with_attested(places, async |db, keyring| {
-    let id = find(db, keyring, slug).await?;
     let mut tx = db.begin().await?;
+    // A rotation that has found the channel would give it a secret and a token again.
+    channels::lock_secrets(&mut tx).await?;
+    let id = find(&mut tx, keyring, slug).await?;
     channels::remove(&mut tx, id, Clock::system().now()).await?;
     tx.commit().await?;
     say(

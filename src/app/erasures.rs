@@ -127,7 +127,11 @@ async fn live(
                 None,
                 "a copy is signed with this secret key, and the database says that it belongs to another",
             ),
-            _ => bail!(keys::not_the_ledgers(places)),
+            Ok(None) => bail!(keys::not_the_ledgers(places)),
+            Err(error) => bail!(
+                "{}. And a copy of the ledger could not be read: {error:#}",
+                keys::not_the_ledgers(places)
+            ),
         };
     }
     let copy = copy?;

@@ -225,9 +225,16 @@ pub async fn copies(places: &Places) -> anyhow::Result<Vec<Objects>> {
         None => in_data_dir(places, "keyring")?,
     };
     let mut copies = vec![];
-    for url in std::iter::once(&keyring).chain(&places.ledger_copies) {
+    for (nth, url) in std::iter::once(&keyring)
+        .chain(&places.ledger_copies)
+        .enumerate()
+    {
         let place = Objects::open_with(url, &places.s3.access()).await;
-        copies.push(place.with_context(|| format!("a copy of the ledger at {url}"))?);
+        // The URL itself may hold a secret.
+        copies.push(place.with_context(|| match nth {
+            0 => "the copy of the ledger beside the keyring".to_owned(),
+            nth => format!("LEDGER_COPIES, URL {nth}"),
+        })?);
     }
     Ok(copies)
 }

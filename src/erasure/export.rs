@@ -36,6 +36,8 @@ use crate::{
     },
 };
 
+/// How long an erasure waits for an export that fails, whatever the cause. All attempts take less.
+const HELD_BACK: TimeDelta = TimeDelta::hours(35);
 /// How long an export can be downloaded.
 const KEPT: TimeDelta = TimeDelta::days(7);
 /// An export that was not written to for this long is made anew.
@@ -81,6 +83,7 @@ impl Exports {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         let over = exports::expire(&mut conn, now - KEPT, now).await?;
+        let over = over + exports::give_up(&mut conn, now - HELD_BACK).await?;
         let due = exports::due(&mut conn, now).await?;
         drop(conn);
         let done = usize::try_from(over).unwrap_or(usize::MAX);

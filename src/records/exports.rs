@@ -19,7 +19,7 @@ use crate::{
 pub const LOCK: i64 = 726_593_043;
 
 /// Attempts of an export, the pauses between which double from one minute: they last for 34 hours together, in which somebody
-/// can mend what is wrong. The erasure that was requested with it waits no longer.
+/// can mend what is wrong.
 pub const ATTEMPTS: i32 = 12;
 
 /// Why an attempt failed.
@@ -104,6 +104,19 @@ pub async fn failed(
     Ok(())
 }
 
+/// Gives up the exports that fail and that an erasure requested before `since` waits for, whatever the cause: the bucket
+/// that cannot be written to may be full until something is erased.
+pub async fn give_up(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query(
+        "update subject_request set export_state = 'failed', export_next_attempt_at = null
+         where export_state = 'asked' and export_failure is not null and erased_at is null and erase_asked_at <= $1",
+    )
+    .bind(since)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Begins an export, in a transaction: what is erased from here on takes it away. `false`: it is not wanted any more.
 pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<bool> {
     // Waits for erasures that have looked for exports already and have not found this one.
@@ -112,7 +125,7 @@ pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<
         .execute(&mut *conn)
         .await?;
     let done = sqlx::query(
-        "update subject_request set export_state = 'running', export_key = $2
+        "update subject_request set export_state = 'running', export_key = $2, export_next_attempt_at = null
          where id = $1 and export_state in ('asked', 'running')",
     )
     .bind(id)

@@ -107,10 +107,13 @@ pub async fn ask(
         return Ok(None);
     };
     let open: Option<Uuid> = sqlx::query_scalar(
-        "select id from subject_request where contact_id = $1 and erase_asked_at is null
+        // An export that waits for its next attempt is the one that is meant, also where an erasure waits for it.
+        "select id from subject_request where contact_id = $1
+             and (erase_asked_at is null or ($2 and erased_at is null and export_state = 'asked'))
          order by asked_at desc limit 1",
     )
     .bind(contact_id)
+    .bind(matches!(wish, Wish::Export))
     .fetch_optional(&mut *conn)
     .await?;
     let id = open.unwrap_or_else(Uuid::now_v7);

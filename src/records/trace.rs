@@ -218,8 +218,8 @@ async fn search_table(
     })
 }
 
-/// The condition that `text` has `$1` as a whole number outside of `quote`: a part of an id is the id of nothing. The pattern
-/// is tried on few rows, because it is slow.
+/// The condition that `text` has `$1` as a whole number outside of `quote`: a part of an id is the id of nothing. Digits of an
+/// escaped character (`%20`, `\u0022`) are no part of a number. The pattern is tried on few rows, because it is slow.
 fn holds_whole(text: &str, quote: &str, kind: &str) -> String {
     let rest = format!("replace({text}, {quote}, ' ')");
     let plain = match kind {
@@ -228,7 +228,7 @@ fn holds_whole(text: &str, quote: &str, kind: &str) -> String {
         _ => rest,
     };
     format!(
-        "case when position($1 in {text}) > 0 then {plain} ~ ('(^|[^0-9])' || $1 || '([^0-9]|$)') else false end"
+        "case when position($1 in {text}) > 0 then {plain} ~ ('(^|[^0-9]|%[0-9A-Fa-f]{{2}}|u[0-9A-Fa-f]{{4}})' || $1 || '([^0-9]|$)') else false end"
     )
 }
 

@@ -1,13 +1,13 @@
 //! Two commands at the same moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use line_chat_archive::embedded::Scratch;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use crate::{
     channels::{ONE, TWO},
-    world::{Home, ended},
+    world::{Home, LONGEST, ended},
 };
 
 /// Waits until two others wait for a lock in this database.
@@ -15,7 +15,9 @@ async fn two_wait(db: &mut PgConnection) {
     let waiting =
         "select count(distinct pid) from pg_locks l join pg_database d on d.oid = l.database
                    where not granted and datname = current_database()";
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < LONGEST, "they do not wait");
         let waiting: i64 = sqlx::query_scalar(waiting)
             .fetch_one(&mut *db)
             .await

@@ -103,7 +103,7 @@ fn a_secret_belongs_to_one_channel() {
         assert!(said.said.contains(words), "{}", said.said);
     }
     let list = home.run(&["channel", "list"]).said;
-    assert_eq!(cells(&list, "shop-osaka")[1..4], ["archived", "1", "none"]);
+    assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "none"]);
 
     // The token alone, while the secret is exported too.
     let said = run(
@@ -115,7 +115,7 @@ fn a_secret_belongs_to_one_channel() {
     assert!(said.success, "{}", said.said);
     assert!(said.said.contains("Access token replaced"), "{}", said.said);
     let list = home.run(&["channel", "list"]).said;
-    assert_eq!(cells(&list, "shop-osaka")[1..4], ["archived", "1", "set"]);
+    assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "set"]);
     assert!(serve.stop());
 }
 
@@ -213,11 +213,8 @@ fn secret_and_token_are_read_from_standard_input_a_line_each() {
     let added = piped(&home, &["channel", "add", "secret-alone"], TWO);
     assert!(added.success, "{}", added.said);
     let list = home.run(&["channel", "list"]).said;
-    assert_eq!(cells(&list, "both")[1..4], ["archived", "1", "set"]);
-    assert_eq!(
-        cells(&list, "secret-alone")[1..4],
-        ["archived", "1", "none"]
-    );
+    assert_eq!(cells(&list, "both")[1..4], ["active", "1", "set"]);
+    assert_eq!(cells(&list, "secret-alone")[1..4], ["active", "1", "none"]);
 
     let third = "3".repeat(32);
     let rotate = ["channel", "rotate-secret", "secret-alone"];
@@ -280,11 +277,11 @@ fn the_list_has_a_header_the_limits_and_what_was_removed() {
         cells(&list, "shop-b"),
         [
             "shop-b",
-            "archived",
+            "active",
             "1",
             "none",
             "200 MiB",
-            "for ever",
+            "no limit",
             "never",
             "shop-b \u{5e97}"
         ]

@@ -206,13 +206,14 @@ fn is_said(said: &str, words: &str) -> bool {
 
 /// Where a row is run.
 struct Scene {
+    /// Dropped first: what is mounted lies in `home`.
+    _mounted: Option<Mounted>,
     home: Home,
     data: PathBuf,
     temporary: PathBuf,
     listen: String,
     umask: &'static str,
     variables: Vec<(&'static str, Option<&'static str>)>,
-    _mounted: Option<Mounted>,
     _taken: Option<TcpListener>,
 }
 

@@ -41,6 +41,7 @@ async fn a_setup_link_that_does_not_work_says_what_to_do_and_nothing_of_its_toke
         ("token", &*used),
         ("login", "keiko"),
         ("password", PASSWORD),
+        ("again", PASSWORD),
     ];
     assert_eq!(
         somebody.post("/setup", &form).await.status(),

@@ -143,7 +143,7 @@ async fn an_export_that_was_given_up_can_be_requested_again() {
         t.run_jobs().await?;
         let waiting = request(t, &aoi).await?;
         assert!(waiting.export_next_attempt_at > Some(t.clock.now()));
-        // Whoever mended the cause does not wait for the next attempt.
+        // A person who has mended the cause does not wait for the next attempt.
         wish(t, by, &aoi, Wish::Export).await?;
         t.run_jobs().await?;
         assert_eq!(request(t, &aoi).await?.export_attempts, 1, "counted anew");
@@ -173,6 +173,30 @@ async fn a_database_that_ends_connections_uses_up_no_attempt() {
         at_the_first(t, "null").await?;
         t.run_jobs().await?;
         assert_eq!(shown(t, &aoi).await?, ("ready".to_owned(), 0, None));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_no_export_beyond_35_hours_and_the_button_tries_that_export_at_once() {
+    run(async |t| {
+        let by = operator(t).await?;
+        let [aoi, _] = two_exports(t, by).await?;
+        wish(t, by, &aoi, Wish::Erasure).await?;
+        at_the_first(t, "perform pg_terminate_backend(pg_backend_pid())").await?;
+        t.run_jobs().await?;
+        let waiting = request(t, &aoi).await?;
+        assert!(waiting.export_next_attempt_at > Some(t.clock.now()));
+        wish(t, by, &aoi, Wish::Export).await?;
+        let again = request(t, &aoi).await?;
+        assert_eq!((again.id, again.export_next_attempt_at), (waiting.id, None));
+        t.run_jobs().await?;
+        t.clock.advance(Duration::from_secs(35 * 3600));
+        t.run_jobs().await?;
+        assert_eq!(shown(t, &aoi).await?.0, "failed");
+        settle(t).await?;
+        assert!(request(t, &aoi).await?.erased_at.is_some());
         Ok(())
     })
     .await;

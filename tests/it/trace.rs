@@ -139,6 +139,10 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
                 format!("convert_to('\\\"id\":\"{line}\"', 'UTF8')"),
             ),
             ("jsonb", format!("'{{\"a\": [\"{line}\"]}}'")),
+            // Beside escaped characters whose names end in digits.
+            ("text", format!("'/messages%20{line}'")),
+            ("text", format!(r"'\u0022{line}\u0022'")),
+            ("bytea", format!(r"convert_to('\u0022{line}', 'UTF8')")),
             ("text[]", format!("array['x', '{line}']")),
             ("uuid", format!("'{ours}'")),
             ("uuid[]", format!("array['{ours}']::uuid[]")),

@@ -48,7 +48,7 @@ pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
 fn row(channel: &Channel) -> [String; 8] {
     let (state, is_removed) = match channel.removed_at {
         Some(at) => (format!("removed {}", minute(at)), true),
-        None => ("archived".to_owned(), false),
+        None => ("active".to_owned(), false),
     };
     let unless_removed = |words: String| if is_removed { "-".to_owned() } else { words };
     let token = match (channel.has_token, channel.token_refused_at) {
@@ -68,7 +68,7 @@ fn row(channel: &Channel) -> [String; 8] {
         channel
             .rules
             .clone()
-            .unwrap_or_else(|| "for ever".to_owned()),
+            .unwrap_or_else(|| "no limit".to_owned()),
         channel
             .last_webhook_at
             .map_or_else(|| "never".to_owned(), minute),

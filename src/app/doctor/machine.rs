@@ -54,7 +54,10 @@ fn account(places: &Places) -> Finding {
     let name = account
         .as_ref()
         .map_or("an account without a name", Account::name);
-    let what = format!("the service runs as {name}");
+    let what = match &places.service {
+        Some(_) => format!("the service runs as {name}"),
+        None => format!("this command runs as {name}"),
+    };
     match has_shared_account(places) {
         true => Finding::new(Level::Warning, what, SHARED_ACCOUNT),
         false => Finding::ok(what),
