@@ -226,7 +226,7 @@ async fn shelf(places: &Places) -> anyhow::Result<Arc<dyn Shelf>> {
     Ok(Arc::new(open_directory(&directory)?))
 }
 
-/// Looks at the form of `KEYRING_URL` and of the secret key's file. Makes nothing and asks nobody.
+/// Looks at the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.
 ///
 /// # Errors
 /// One of them cannot be used. That the file is not there is an error where nobody makes it.

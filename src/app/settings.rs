@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Looks whether each setting has a form that can be used. What clap has read already (addresses, `PUBLIC_URL`, networks) is
-/// not looked at again. Makes nothing and asks nobody.
+/// not looked at again. Has no side effects and uses no network.
 ///
 /// # Errors
 /// One of them cannot be used, or `RUN_AS` is no account of this machine.

@@ -118,7 +118,7 @@ impl Objects {
         })
     }
 
-    /// Looks whether [`Objects::open_with`] could open `url` by its form. Makes nothing and asks nobody.
+    /// Looks whether [`Objects::open_with`] could open `url` by its form. Has no side effects and uses no network.
     ///
     /// # Errors
     /// It is another kind of address, or something that S3 is reached with is missing.

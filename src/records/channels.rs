@@ -39,7 +39,7 @@ pub async fn list(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
     Ok(channels)
 }
 
-/// All channels by slug, those that were removed last.
+/// All channels by slug, removed ones at the end.
 pub async fn list_all(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
     sqlx::query_as(
         "select id, slug, name, access_token is not null as has_token, token_refused_at, last_webhook_at, largest_file,

@@ -1,4 +1,4 @@
-//! What is in an export: `data.json`, and the names of the files beside it.
+//! The content of an export: `data.json`, and the names of the files beside it.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -113,7 +113,7 @@ impl Exports {
     }
 }
 
-/// JSON as it is; what is none, as text; what cannot be opened any more, as nothing.
+/// JSON as it is; other content as text; content that cannot be opened any more as null.
 fn document(bytes: Option<&[u8]>) -> Value {
     bytes.map_or(Value::Null, |bytes| {
         serde_json::from_slice(bytes)

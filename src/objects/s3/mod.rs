@@ -96,7 +96,7 @@ impl<'a> Settings<'a> {
 }
 
 impl S3 {
-    /// Looks at the address and at what S3 is reached with. Makes nothing and asks nobody.
+    /// Looks at the address and at what S3 is reached with. Has no side effects and uses no network.
     pub(super) fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
         Settings::read(url, access).map(drop)
     }

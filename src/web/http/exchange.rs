@@ -191,7 +191,7 @@ impl<B: MessageBody> MessageBody for Answer<B> {
 }
 
 /// Wraps an app so that its connections know of each request and answer. It has to be the outermost wrap. The body of
-/// a request whose sender `is_known` makes room for nobody.
+/// a request whose sender `is_known` never makes room.
 pub fn exchange<S, B>(
     is_known: fn(&ServiceRequest) -> bool,
 ) -> impl Transform<
@@ -216,7 +216,7 @@ async fn answer_one<B: MessageBody + 'static>(
     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
     let body = body_of(&request);
     if let Some(exchange) = &exchange {
-        // A webhook of a sender whose signatures were right of late is not one to make room.
+        // A sender whose signatures were right of late is not cut for strangers.
         let activity = match is_known(&request) {
             true => Activity::Busy,
             false => Activity::Body,
