@@ -3,8 +3,9 @@
 mod environment;
 
 use std::{
-    io::{Write, stderr},
+    io::{Write, stderr, stdout},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -87,7 +88,7 @@ enum Erasures {
         #[arg(long, value_name = "DIR|FILE")]
         export: Option<std::path::PathBuf>,
         /// File with the public key that is trusted: `public-key` of an export you had before
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", requires = "export")]
         public_key: Option<std::path::PathBuf>,
     },
     /// Write the ledger into a directory that can be checked without this archive
@@ -216,7 +217,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    runtime.block_on(run(&cli.places, cli.command))
+    let code = runtime.block_on(run(&cli.places, cli.command));
+    match UNWRITTEN.load(Relaxed) {
+        true => ExitCode::from(2),
+        false => code,
+    }
 }
 
 async fn run(places: &Places, command: Command) -> ExitCode {
@@ -302,12 +307,16 @@ fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what a person asked for, not a log"
-)]
+/// Set where standard output could not be written: what was asked for has not been told.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
 fn say(line: &str) {
-    println!("{}", app::printable(line));
+    // A panic here left PostgreSQL running.
+    if let Err(error) = writeln!(stdout(), "{}", app::printable(line))
+        && !UNWRITTEN.swap(true, Relaxed)
+    {
+        failed(&anyhow::Error::new(error).context("standard output cannot be written"));
+    }
 }
 
 /// An error with its causes, for clap, which prints the first alone.
@@ -316,6 +325,12 @@ fn in_words<T>(read: anyhow::Result<T>) -> Result<T, String> {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{}", app::failure::in_words(error));
+    let words = app::failure::in_words(error);
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{words}");
+    } else {
+        // `RUST_LOG` chooses what is logged, not whether a command says why it failed.
+        let _ = writeln!(stderr(), "{words}");
+    }
     ExitCode::FAILURE
 }

@@ -72,6 +72,9 @@ pub fn start(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
+        // A line that cannot be written is lost. Else it is told to standard error, which panics where that is full or gone:
+        // a full disk, or a terminal that was closed, ended the service and left PostgreSQL running.
+        .log_internal_errors(false)
         .with_writer(stderr);
     match format {
         LogFormat::Text => subscribe(log.with_target(false).finish()),

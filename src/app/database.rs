@@ -151,6 +151,13 @@ impl Database {
                 "no TLS with the database, or its certificate is not the one that DATABASE_URL demands: a server on \
                  another machine has to offer TLS"
             ),
+            sqlx::Error::Io(error) => anyhow!(
+                "the database cannot be reached ({}): check DATABASE_URL",
+                error.kind()
+            ),
+            sqlx::Error::PoolTimedOut => {
+                anyhow!("the database does not answer in time: check DATABASE_URL")
+            }
             _ => anyhow!("the database cannot be reached: check DATABASE_URL"),
         })
     }

@@ -51,6 +51,10 @@ pub async fn verify(
         None => None,
     };
     let trusted = trusted.as_deref().map(str::trim_end);
+    if let (Some(path), Some(key)) = (public_key, trusted) {
+        let read = Verifier::from_vkey(key).ok();
+        read.with_context(|| format!("{} is not a public key", path.display()))?;
+    }
     let now = Clock::system().now();
     let verdict = match shown {
         Some(path) if path.is_dir() => export::verify(path, trusted, now.timestamp_millis()),

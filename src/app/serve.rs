@@ -225,18 +225,21 @@ pub async fn copies(places: &Places) -> anyhow::Result<Vec<Objects>> {
         None => in_data_dir(places, "keyring")?,
     };
     let mut copies = vec![];
-    for (nth, url) in std::iter::once(&keyring)
-        .chain(&places.ledger_copies)
-        .enumerate()
-    {
+    for url in std::iter::once(&keyring).chain(&places.ledger_copies) {
         let place = Objects::open_with(url, &places.s3.access()).await;
-        // The URL itself may hold a secret.
-        copies.push(place.with_context(|| match nth {
-            0 => "the copy of the ledger beside the keyring".to_owned(),
-            nth => format!("LEDGER_COPIES, URL {nth}"),
-        })?);
+        copies.push(place.with_context(|| format!("a copy of the ledger at {}", shown(url)))?);
     }
     Ok(copies)
+}
+
+/// A place's URL without the secrets that somebody may have written into it.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs that have no such part.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.to_string()
 }
 
 fn in_data_dir(places: &Places, name: &str) -> anyhow::Result<Url> {

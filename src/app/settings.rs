@@ -3,7 +3,7 @@
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use super::{database_url, keys, privileges};
+use super::{database_url, keys, privileges, serve::shown};
 use crate::{
     config::{Places, Serve},
     embedded::Embedded,
@@ -31,9 +31,9 @@ pub fn check_form(places: &Places, serve: &Serve) -> anyhow::Result<()> {
     if let Some(url) = &places.objects_url {
         Objects::check_form(url, &access).context("OBJECTS_URL")?;
     }
-    for (nth, url) in (1..).zip(&places.ledger_copies) {
-        // The URL itself may hold a secret.
-        Objects::check_form(url, &access).with_context(|| format!("LEDGER_COPIES, URL {nth}"))?;
+    for url in &places.ledger_copies {
+        Objects::check_form(url, &access)
+            .with_context(|| format!("LEDGER_COPIES, {}", shown(url)))?;
     }
     keys::check_form(places)?;
     privileges::account(places).map(drop)

@@ -1,15 +1,21 @@
 //! The signals that end a process.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
+/// Signals within this time are one: a terminal that closes and the shell in it both send one, and so do some supervisors.
+const ONE_ORDER: Duration = Duration::from_secs(1);
+
 /// Waits for SIGINT, SIGTERM or SIGHUP. They are listened for from this call on, before the wait begins: a supervisor that
 /// ends the service at any moment must not kill it, which would leave PostgreSQL running. A second signal ends the process
-/// at once, whatever it waits for. A SIGHUP that the caller had ignored, as `nohup` does, stays ignored.
+/// at once, whatever it waits for, if it comes later than [`ONE_ORDER`]. A SIGHUP that the caller had ignored, as `nohup` does, stays ignored.
 ///
 /// # Errors
 /// Signals cannot be listened for.
@@ -23,6 +29,7 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
         let mut tell = Some(tell);
+        let mut first = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -30,7 +37,11 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
                 () = received(hangup.as_mut()) => {}
             }
             match tell.take() {
-                Some(tell) => drop(tell.send(())),
+                Some(tell) => {
+                    first = Some(Instant::now());
+                    let _ = tell.send(());
+                }
+                None if first.is_some_and(|first| first.elapsed() < ONE_ORDER) => {}
                 None => {
                     tracing::warn!("told to end a second time: ending at once");
                     std::process::exit(1);

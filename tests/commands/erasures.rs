@@ -87,6 +87,20 @@ fn a_ledger_is_not_blamed_for_another_secret_key() {
             ended.said
         );
     }
+    let no_key = home.dir.path().join("no-key");
+    fs::write(&no_key, "garbage").unwrap();
+    let no_key = no_key.to_str().unwrap();
+    let shown = [
+        "erasures",
+        "verify",
+        "--export",
+        "exported",
+        "--public-key",
+        no_key,
+    ];
+    let (unread, said) = code(&home, &shown);
+    assert_eq!(unread, 2, "{said}");
+    assert!(said.contains("is not a public key"), "{said}");
     let (sound, said) = code(&home, &["erasures", "verify"]);
     assert_eq!(sound, 0, "{said}");
     assert!(serve.stop());

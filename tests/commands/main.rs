@@ -12,6 +12,7 @@ mod operators;
 mod script;
 mod settings;
 mod surroundings;
+mod unwritable;
 #[path = "../privileges/world.rs"]
 #[expect(dead_code, reason = "the tests of privileges use the rest")]
 mod world;

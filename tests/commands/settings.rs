@@ -68,11 +68,11 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
         ),
         (
             &[("LEDGER_COPIES", "file:///srv/copies,ftp://host/copies")],
-            "LEDGER_COPIES, URL 2",
+            "LEDGER_COPIES, ftp://host/copies",
         ),
         (
             &[("LEDGER_COPIES", "s3://id:hush@bucket")],
-            "LEDGER_COPIES, URL 1",
+            "LEDGER_COPIES, s3://bucket",
         ),
         (&[("SECRET_KEY_FILE", short)], "32 bytes"),
         (&[("SECRET_KEY_FILE", "/dev/null")], "regular file"),
