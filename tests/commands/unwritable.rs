@@ -40,13 +40,7 @@ fn a_log_that_cannot_be_written_ends_nothing_and_leaves_nothing_running() {
     let home = Home::new();
     let mut serve = serve_with(&home, "2");
     let dashboard = serve.says("Dashboard: http://");
-    let address = dashboard
-        .split("http://")
-        .nth(1)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap();
+    let (address, _) = dashboard.split_once('/').unwrap();
     // Each of them is worth a line in the log.
     for path in ["/setup?token=x", "/live", "/nothing-here"] {
         assert!(get(address, path).starts_with("HTTP/1.1 "), "{path}");
