@@ -131,11 +131,8 @@ async fn live(
                 None,
                 "a copy is signed with this secret key, and the database says that it belongs to another",
             ),
-            Ok(None) => bail!(keys::not_the_ledgers(places)),
-            Err(error) => bail!(
-                "{}. And a copy of the ledger could not be read: {error:#}",
-                keys::not_the_ledgers(places)
-            ),
+            // A copy that another key has signed is an error here too.
+            _ => bail!(keys::not_the_ledgers(places)),
         };
     }
     let copy = copy?;

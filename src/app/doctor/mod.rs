@@ -144,7 +144,7 @@ fn public_url(serve: &Serve) -> Finding {
     match &serve.public_url {
         Some(url) if url.scheme() == "https" => Finding::ok(format!("PUBLIC_URL is {url}")),
         Some(url) => Finding::new(
-            Level::Warning,
+            Level::Bad,
             format!("PUBLIC_URL is {url}"),
             "LINE sends webhooks to https addresses alone",
         ),
