@@ -108,11 +108,12 @@ pub(super) async fn bring(
     Ok(tried.join("; "))
 }
 
-/// Whether somebody has ended a program: by SIGHUP, SIGINT or SIGTERM to it, or to a shell's child, which the shell tells by
-/// 128 and the signal's number.
+/// Whether a signal has ended a program: it, or a shell's child, which the shell tells by 128 and the signal's number.
 fn was_interrupted(status: ExitStatus) -> bool {
-    let by_shell = status.code().map(|code| code - 128);
-    matches!(status.signal().or(by_shell), Some(1 | 2 | 15))
+    status.signal().is_some()
+        || [129, 130, 143]
+            .iter()
+            .any(|code| status.code() == Some(*code))
 }
 
 /// The command that installs the server, its name and the package. Nothing is run for this: `sudo` least of all, before it
