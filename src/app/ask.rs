@@ -1,4 +1,4 @@
-//! What a command asks for: at a terminal, where it is not shown, else from standard input, a line each.
+//! Reads secrets and passwords: at a terminal without echo, else from standard input, one line each.
 
 use std::io::{BufRead, IsTerminal, stdin};
 

@@ -14,7 +14,7 @@ use url::Url;
 pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let odd = || anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database");
     let parsed = Url::parse(url).map_err(|_| odd())?;
-    // What reads it next takes any.
+    // The parser below accepts any scheme.
     ensure!(["postgres", "postgresql"].contains(&parsed.scheme()), odd());
     let mut names_tls = parsed.query_pairs().map(|(name, _)| name);
     let names_tls = names_tls.any(|name| ["sslmode", "ssl-mode"].contains(&&*name));

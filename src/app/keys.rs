@@ -193,12 +193,12 @@ pub async fn is_of(secret: &SecretKey, db: &mut PgConnection) -> anyhow::Result<
     Ok(is_of.unwrap_or(true))
 }
 
-/// What the database keeps of its secret key.
+/// The value by which the database recognises its secret key.
 fn mark(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
     secret.derive("installation")
 }
 
-/// What to say of a ledger that another secret key has signed.
+/// The message for a ledger that was signed with another secret key.
 pub fn not_the_ledgers(places: &Places) -> String {
     format!(
         "the secret key in {} is not the one that this ledger was signed with, so the ledger was not looked at: check \

@@ -150,7 +150,7 @@ async fn begin(
     Ok(service)
 }
 
-/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Gives back why the secret is not used, if so.
+/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Returns the reason if the secret is not used.
 async fn first_channel(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -196,7 +196,7 @@ fn unreachable_for_line(serve: &Serve) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// What is wrong with the account `nobody`.
+/// The warning about the account `nobody`.
 pub(super) const SHARED_ACCOUNT: &str = "other programs share this account and could read the keys. docs/setup.md says how to \
                                          give the service one of its own";
 

@@ -15,7 +15,8 @@ const ONE_ORDER: Duration = Duration::from_secs(1);
 
 /// Waits for SIGINT, SIGTERM or SIGHUP. They are listened for from this call on, before the wait begins: a supervisor that
 /// ends the service at any moment must not kill it, which would leave PostgreSQL running. A second signal ends the process
-/// at once, whatever it waits for, if it comes later than [`ONE_ORDER`]. A SIGHUP that the caller had ignored, as `nohup` does, stays ignored.
+/// at once, whatever it waits for, if it comes later than [`ONE_ORDER`]. A SIGHUP that the caller had ignored, as `nohup`
+/// does, stays ignored.
 ///
 /// # Errors
 /// Signals cannot be listened for.

@@ -100,7 +100,7 @@ impl Exports {
 
     async fn make(&self, task: &Task) -> Result<(), Error> {
         let key = ObjectKey::new();
-        // What a panic leaves behind is dropped with the attempt: connections roll back, the object has its row.
+        // After a panic the attempt is dropped: its connections roll back, and the object is found by its row.
         let written = AssertUnwindSafe(self.write(task, key)).catch_unwind();
         match written.await.unwrap_or(Err(Error::Panic)) {
             Ok(()) => Ok(()),

@@ -1,4 +1,4 @@
-//! What an error of the database means, without its text, which may hold what a person wrote.
+//! Classifies database errors. Their text is left out, because it may hold what a person wrote.
 
 use std::borrow::Cow;
 

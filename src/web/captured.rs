@@ -1,4 +1,4 @@
-//! What a test has logged.
+//! Captures the log of a test.
 
 use std::{
     io::{self, Write},

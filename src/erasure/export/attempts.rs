@@ -19,7 +19,7 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 /// Other objects that are looked for where one is not found.
 const SAMPLE: i64 = 20;
 
-/// What failed on our side. Says nothing of any content.
+/// Errors of one attempt. Their texts hold no content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database.

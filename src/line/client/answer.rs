@@ -79,7 +79,7 @@ impl Break {
             }
             _ => {}
         }
-        // What an I/O error wraps is not its source: that is the source of what it wraps.
+        // `source` of an I/O error skips the error it wraps, and returns that one's source.
         let wrapped = io.and_then(io::Error::get_ref);
         let wrapped = wrapped.and_then(|error| Self::of(error));
         wrapped.or_else(|| Self::of(error.source()?))

@@ -52,7 +52,7 @@ impl fmt::Debug for S3 {
     }
 }
 
-/// What an address and the settings of S3 say, read.
+/// The parts of an S3 address and its settings, with their forms checked.
 struct Settings<'a> {
     bucket: &'a str,
     prefix: &'a str,
