@@ -43,13 +43,7 @@ pub async fn verify(
     public_key: Option<&Path>,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    let trusted = match public_key {
-        Some(path) => {
-            let key = std::fs::read_to_string(path);
-            Some(key.with_context(|| format!("{}", path.display()))?)
-        }
-        None => None,
-    };
+    let trusted = public_key.map(read_text).transpose()?;
     let trusted = trusted.as_deref().map(str::trim_end);
     if let (Some(path), Some(key)) = (public_key, trusted) {
         let read = Verifier::from_vkey(key).ok();
@@ -58,13 +52,7 @@ pub async fn verify(
     let now = Clock::system().now();
     let verdict = match shown {
         Some(path) if path.is_dir() => export::verify(path, trusted, now.timestamp_millis()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path);
-            receipt::verify(
-                &text.with_context(|| format!("{}", path.display()))?,
-                trusted,
-            )
-        }
+        Some(path) => receipt::verify(&read_text(path)?, trusted),
         None => {
             database::with(places, Purpose::Look, async |database| {
                 live(places, &mut database.connect().await?, now).await
@@ -78,6 +66,11 @@ pub async fn verify(
         );
     }
     Ok(tell(verdict, say))
+}
+
+/// A file that somebody named, whole.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
 }
 
 fn tell(verdict: Verdict, say: &dyn Fn(&str)) -> ExitCode {
@@ -228,7 +221,8 @@ pub struct Period {
 /// Writes the ledger, or what was sealed in a period, into a directory that can be checked without us.
 ///
 /// # Errors
-/// There is nothing to export, the ledger is not sound, or the directory cannot be written.
+/// There is nothing to export, the period ends before it begins, `since` is no checkpoint of this ledger, the ledger is not
+/// sound, or the directory has files in it or cannot be written.
 pub async fn export(
     places: &Places,
     out: &Path,
@@ -236,12 +230,10 @@ pub async fn export(
     since: Option<&Path>,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let earlier = match since {
-        Some(path) => {
-            Some(std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?)
-        }
-        None => None,
-    };
+    if let (Some(from), Some(to)) = (period.from, period.to) {
+        ensure!(from <= to, "--from {from} is after --to {to}");
+    }
+    let earlier = since.map(read_text).transpose()?;
     let out = Output::open(places, out)?;
     let (read, signer) = database::with(places, Purpose::Look, async |database| {
         let mut db = database.connect().await?;
@@ -250,10 +242,17 @@ pub async fn export(
             keys::is_of(&secret, &mut db).await?,
             keys::not_the_ledgers(places)
         );
-        Ok((read(&mut db, period).await?, keys::signer(&secret)))
+        let signer = keys::signer(&secret);
+        if let (Some(path), Some(note)) = (since, &earlier) {
+            let checkpoint = Verifier::from_vkey(&signer.vkey())?.open(note);
+            checkpoint.with_context(|| {
+                format!("{} is not a checkpoint of this ledger", path.display())
+            })?;
+        }
+        Ok((read(&mut db, period).await?, signer))
     })
     .await?;
-    export::write(
+    let written = export::write(
         &out.path,
         &Export {
             first: read.first,
@@ -264,8 +263,9 @@ pub async fn export(
             checkpointed_at: read.newest.made_at.timestamp_millis(),
             earlier: earlier.as_deref(),
         },
-    )?;
+    );
     let path = out.shown;
+    written.with_context(|| format!("{}", path.display()))?;
     say(&format!(
         "{} of {} records written to {}. Check: line-chat-archive erasures verify --export {}",
         read.records.len(),

@@ -1,7 +1,7 @@
 //! Giving up root: a command that root runs starts PostgreSQL and binds the port, and goes on as the service's account.
 
 use std::{
-    fs,
+    fs, io,
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::fs::MetadataExt,
@@ -210,11 +210,19 @@ impl Output {
     /// Makes a directory for the service's account, before root is given up; for any other process it is just the path.
     ///
     /// # Errors
-    /// The directory cannot be made, or is there and another account's: root gives away only what it has just made, and
-    /// follows no symbolic link, which a lesser account may have planted.
+    /// The directory cannot be made, or has files in it, or is there and another account's: root gives away only what it has
+    /// just made, and follows no symbolic link, which a lesser account may have planted.
     pub fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
         let shown = absolute(path)?;
+        let at = || format!("{}", shown.display());
         let Some(account) = &places.service else {
+            let is_free = fs::read_dir(&shown).map(|mut entries| entries.next().is_none());
+            match is_free {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(at);
+                }
+                is_free => ensure!(is_free.unwrap_or(true), in_use(&shown)),
+            }
             let path = shown.clone();
             return Ok(Self {
                 shown,
@@ -222,7 +230,6 @@ impl Output {
                 _handle: None,
             });
         };
-        let at = || format!("{}", shown.display());
         let parent = shown.parent().context("a directory has to be named")?;
         let name = shown.file_name().context("a directory has to be named")?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -241,6 +248,7 @@ impl Output {
         let found = fstat(&handle).with_context(at)?;
         if found.st_uid != account.uid() {
             let is_ours = made && found.st_uid == 0 && found.st_mode & 0o7777 == 0o700;
+            // Somebody who puts a file into it meanwhile must not be given more of them.
             ensure!(
                 is_ours && is_empty(&handle).with_context(at)?,
                 "{} does not belong to {}: name a directory that is not there yet",
@@ -250,12 +258,19 @@ impl Output {
             let (uid, gid) = (Uid::from_raw(account.uid()), Gid::from_raw(account.gid()));
             fchown(&handle, Some(uid), Some(gid)).with_context(at)?;
         }
+        ensure!(is_empty(&handle).with_context(at)?, in_use(&shown));
         Ok(Self {
             path: format!("{OPEN}{}", handle.as_raw_fd()).into(),
             shown,
             _handle: Some(handle),
         })
     }
+}
+
+/// The refusal of a directory whose files would be written over.
+fn in_use(path: &Path) -> String {
+    let path = path.display();
+    format!("{path} has files in it: name a directory that is empty or not there yet")
 }
 
 fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {

@@ -1,8 +1,11 @@
 //! `erasures trace` and `erasures verify`, as a script sees them.
 
-use std::fs;
+use std::{fs, time::Instant};
 
-use crate::{archive, world::Home};
+use crate::{
+    archive,
+    world::{Home, LONGEST, snapshot},
+};
 
 /// The code that a command ends with.
 fn code(home: &Home, args: &[&str]) -> (i32, String) {
@@ -49,6 +52,56 @@ fn an_id_that_the_archive_never_met_is_no_proof_of_an_erasure() {
         &["erasures", "trace", "shop-kyoto", "468789577898262530"],
     );
     assert_eq!(absent, 2, "{said}");
+    assert!(serve.stop());
+}
+
+#[test]
+fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let export = |args: &[&str]| {
+        let mut program = home.program();
+        program
+            .args(["erasures", "export", "--out"])
+            .args(args)
+            .current_dir(home.dir.path());
+        crate::world::ended(program)
+    };
+    // The ledger is signed within seconds.
+    let begun = Instant::now();
+    while !export(&["first"]).success {
+        assert!(begun.elapsed() < LONGEST);
+    }
+    let first = snapshot(&home.dir.path().join("first"));
+    let own = home.dir.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("checkpoint"), "an auditor's").unwrap();
+    fs::write(home.dir.path().join("garbage"), "no checkpoint").unwrap();
+    for (args, words) in [
+        (&["first"][..], "first has files in it"),
+        // Of root's own directories nothing is given away.
+        (&["own"], "own "),
+        (
+            &["new", "--since", "garbage"],
+            "garbage is not a checkpoint of this ledger",
+        ),
+        (&["new", "--since", "absent"], "absent: No such file"),
+        (
+            &["new", "--from", "2026-11-02", "--to", "2026-11-01"],
+            "--from 2026-11-02 is after --to 2026-11-01",
+        ),
+    ] {
+        let ended = export(args);
+        assert!(!ended.success, "{args:?}");
+        assert!(ended.said.contains(words), "{args:?}: {}", ended.said);
+    }
+    assert_eq!(snapshot(&home.dir.path().join("first")), first);
+    assert_eq!(
+        fs::read_to_string(own.join("checkpoint")).unwrap(),
+        "an auditor's"
+    );
+    let ended = export(&["new", "--since", "first/checkpoint"]);
+    assert!(ended.success, "{}", ended.said);
     assert!(serve.stop());
 }
 
