@@ -1,9 +1,10 @@
 //! Reads secrets and passwords: at a terminal without echo, else from standard input, one line each.
 
-use std::io::{BufRead, IsTerminal, stdin};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether there is somebody to ask.
 pub fn at_terminal() -> bool {
@@ -39,7 +40,17 @@ pub fn new_password() -> anyhow::Result<String> {
 }
 
 fn typed(prompt: &str) -> anyhow::Result<String> {
-    rpassword::prompt_password(prompt).context("the terminal cannot be asked")
+    // rpassword makes a signal of Ctrl-C before it gives the terminal its echo back, so the signal must not end the process.
+    let _interrupt = signal(SignalKind::interrupt()).context("signals cannot be listened for")?;
+    let typed = rpassword::prompt_password(prompt);
+    if let Err(error) = &typed
+        && [ErrorKind::Interrupted, ErrorKind::UnexpectedEof].contains(&error.kind())
+    {
+        // The next words begin a line of their own.
+        let _ = writeln!(stderr());
+        bail!("nothing was typed, and nothing was changed");
+    }
+    typed.context("the terminal cannot be asked")
 }
 
 fn line() -> anyhow::Result<String> {

@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    io::Write,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::{
     archive,
-    world::{Ended, Home},
+    world::{Ended, Home, LONGEST, Running},
 };
 
 /// Runs a command that reads a password.
@@ -109,6 +111,41 @@ fn who_was_disabled_can_be_enabled_and_a_password_for_them_says_that_it_is_not_e
     );
     let reset = with_password(&home, &["operator", "reset-password", "mika"]);
     assert!(!reset.said.contains("cannot sign in"), "{}", reset.said);
+    assert!(serve.stop());
+}
+
+#[test]
+fn who_gives_up_at_a_prompt_gets_the_terminal_back_as_it_was() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    for key in ["\u{3}", "\u{4}"] {
+        let program = home.program();
+        let path = program.get_program().display();
+        let line = format!("{path} operator add mika --role admin; echo ended with $?; stty -a");
+        let mut terminal = Command::new("script");
+        terminal
+            .args(["-qec", &line, "/dev/null"])
+            .env_clear()
+            .stdin(Stdio::piped());
+        for (name, value) in program.get_envs() {
+            terminal.envs(value.map(|value| (name, value)));
+        }
+        let mut terminal = Running::start(terminal);
+        let begun = Instant::now();
+        while !terminal.said().contains("Password: ") {
+            assert!(begun.elapsed() < LONGEST, "{}", terminal.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut typing = terminal.child.stdin.take().unwrap();
+        typing.write_all(key.as_bytes()).unwrap();
+        let settings = terminal.says(" iexten ");
+        drop(typing);
+        let said = terminal.said();
+        for words in ["nothing was changed", "ended with 1"] {
+            assert!(said.contains(words), "{key:?}: {said}");
+        }
+        assert!(settings.starts_with("echo "), "{key:?}: {said}");
+    }
     assert!(serve.stop());
 }
 
