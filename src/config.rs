@@ -1,13 +1,12 @@
 //! Settings: flags of the command line, each with an environment variable of the same name in capitals.
 
+mod addresses;
 mod console;
 
-use std::{
-    net::{AddrParseError, IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+pub use addresses::listen;
+use addresses::{api, endpoint, network, place};
 use clap::{Args, ValueEnum};
 use console::public_url;
 pub use console::{access_token, channel_secret};
@@ -34,12 +33,12 @@ pub struct Places {
 
     /// Where objects (photos, videos, files) are kept: file:///directory or s3://bucket/prefix. Default: `objects` in
     /// DATA_DIR.
-    #[arg(long, env = "OBJECTS_URL", global = true)]
+    #[arg(long, env = "OBJECTS_URL", value_parser = place, global = true)]
     pub objects_url: Option<Url>,
 
     /// Where the keyring is kept: file:///directory or s3://bucket/prefix, never that of the objects. Default: `keyring`
     /// in DATA_DIR.
-    #[arg(long, env = "KEYRING_URL", global = true)]
+    #[arg(long, env = "KEYRING_URL", value_parser = place, global = true)]
     pub keyring_url: Option<Url>,
 
     /// 32 bytes that wrap the keyring and the channels' secrets. Default: `secret.key` in DATA_DIR, made if absent for a
@@ -54,7 +53,13 @@ pub struct Places {
     /// Further places for copies of the ledger, beside that in the object store: file:///directory or s3://bucket/prefix,
     /// several with commas.
     /// Best on another machine, or where nobody can delete.
-    #[arg(long, env = "LEDGER_COPIES", value_delimiter = ',', global = true)]
+    #[arg(
+        long,
+        env = "LEDGER_COPIES",
+        value_delimiter = ',',
+        value_parser = place,
+        global = true
+    )]
     pub ledger_copies: Vec<Url>,
 
     /// Account that the service works as when root starts it: a name, or a user id. `root` stays root. Default: the owner of
@@ -107,7 +112,7 @@ pub struct S3 {
     pub aws_region: Option<String>,
 
     /// Address of an S3 service that is not Amazon's, for example https://s3.example.com
-    #[arg(long, env = "AWS_ENDPOINT", global = true)]
+    #[arg(long, env = "AWS_ENDPOINT", value_parser = endpoint, global = true)]
     pub aws_endpoint: Option<Url>,
 
     /// How S3 encrypts what it keeps: none (as the bucket says), s3, or kms:<key id>.
@@ -142,7 +147,7 @@ pub enum LogFormat {
 #[derive(Args, Debug, Clone)]
 pub struct Serve {
     /// Address to listen on. TLS is the business of the proxy in front.
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LISTEN", value_parser = listen, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
     /// Address under which people and LINE see the service, for example https://archive.example.com. Default: derived
@@ -162,13 +167,19 @@ pub struct Serve {
     pub trusted_proxies: Vec<IpNet>,
 
     /// LINE's API host.
-    #[arg(long, env = "LINE_API_URL", default_value = "https://api.line.me")]
+    #[arg(
+        long,
+        env = "LINE_API_URL",
+        value_parser = api,
+        default_value = "https://api.line.me"
+    )]
     pub line_api_url: Url,
 
     /// LINE's host for content and previews.
     #[arg(
         long,
         env = "LINE_DATA_API_URL",
+        value_parser = api,
         default_value = "https://api-data.line.me"
     )]
     pub line_data_api_url: Url,
@@ -249,13 +260,6 @@ impl Credentials {
         let token = given(self.line_channel_access_token.as_ref());
         token.map(access_token).transpose()
     }
-}
-
-/// A network, or one address.
-fn network(text: &str) -> Result<IpNet, AddrParseError> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
 }
 
 /// Without the line break that comes with a file; nothing if nothing is left.

@@ -11,7 +11,8 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use line_chat_archive::{
     app::{self, privileges},
-    config::{Credentials, Places, Serve},
+    config::{Credentials, Places, Serve, listen},
+    media::LARGEST_MIB,
     telemetry,
 };
 
@@ -35,7 +36,7 @@ enum Command {
     /// Run with everything embedded and a pretend LINE Platform that keeps writing, sending and unsending
     Demo {
         /// Address to listen on; if it is taken, a free port is found
-        #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
+        #[arg(long, env = "LISTEN", value_parser = listen, default_value = "127.0.0.1:8080")]
         listen: std::net::SocketAddr,
     },
     /// Run the service
@@ -145,7 +146,7 @@ enum Channel {
     Limit {
         slug: String,
         /// MiB of one file
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=2048))]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(LARGEST_MIB)))]
         mib: Option<u32>,
     },
     /// Refuse a channel's webhooks from now on; its conversations stay

@@ -8,6 +8,7 @@ use super::{ask, keys};
 use crate::{
     clock::Clock,
     config::{Credentials, Places, access_token, channel_secret},
+    media::LARGEST_MIB,
     records::{
         attested::Found,
         channels::{self, Door},
@@ -128,6 +129,11 @@ pub async fn rotate_secret(
         true => (None, None),
         false => for_rotation(given)?,
     };
+    if finish && (given.secret()?.is_some() || given.token()?.is_some()) {
+        say(
+            "With --finish no secret and no token is taken: those in the environment were not used.",
+        );
+    }
     keys::with_attested(places, async |db, keyring| {
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
@@ -135,11 +141,25 @@ pub async fn rotate_secret(
         let mut said = vec![];
         if let Some(token) = &token {
             let other = who_has(&mut tx, keyring, Given::Token(token)).await?;
-            if let Some(other) = other.filter(|other| other != slug) {
-                bail!("this is the access token of the channel {other}: {UNCHANGED}");
+            match other {
+                Some(other) if other == slug => {
+                    ensure!(
+                        secret.is_some(),
+                        "{slug} has this access token already: {UNCHANGED}"
+                    );
+                    said.push("The channel has this access token already.".to_owned());
+                }
+                Some(other) => {
+                    bail!("this is the access token of the channel {other}: {UNCHANGED}")
+                }
+                None => {
+                    channels::set_token(&mut tx, keyring, id, token).await?;
+                    said.push("Access token replaced.".to_owned());
+                }
             }
-            channels::set_token(&mut tx, keyring, id, token).await?;
-            said.push("Access token replaced.".to_owned());
+            if secret.is_none() {
+                said.push("The channel's secrets stay as they are.".to_owned());
+            }
         }
         if let Some(secret) = &secret {
             match who_has(&mut tx, keyring, Given::Secret(secret)).await? {
@@ -212,7 +232,7 @@ pub async fn limit(
         Some(mib) => format!(
             "Files above {mib} MiB are not fetched from now on. Operators can have one fetched after all, where it is shown."
         ),
-        None => "Files are kept up to 2048 MiB.".to_owned(),
+        None => format!("Files are kept up to {LARGEST_MIB} MiB."),
     });
         Ok(())
     })
@@ -250,7 +270,17 @@ pub(super) async fn find(
 ) -> anyhow::Result<i32> {
     match channels::find(db, keyring, slug).await? {
         Found::Yes(id) => Ok(id),
-        Found::No => bail!("there is no channel {slug}"),
+        Found::No => {
+            let mut channels = channels::list_all(db).await?.into_iter();
+            let removed = channels.find_map(|one| one.removed_at.filter(|_| one.slug == slug));
+            match removed {
+                Some(at) => bail!(
+                    "the channel {slug} was removed at {}: its conversations can be read, and nothing else",
+                    at.format("%F %H:%M UTC")
+                ),
+                None => bail!("there is no channel {slug}: `channel list` lists them"),
+            }
+        }
         Found::Forged => bail!(
             "the database's row of channel {slug} was not written by this program. If you restored a backup of an \
              earlier version, see `line-chat-archive attest`; else somebody has written to the database"

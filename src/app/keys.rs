@@ -53,7 +53,7 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
         },
     }
     // Two that begin on an empty database at once would both find nothing under the other's key.
-    let is_ours = installation::is_of(db, mark(&secret).as_slice()).await?;
+    let is_ours = installation::claim(db, mark(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", another(&path));
     Ok(keyring)
 }
@@ -236,7 +236,18 @@ pub fn check_form(places: &Places) -> anyhow::Result<()> {
     }
     let path = secret_path(places);
     if places.database_url.is_some() || path.exists() {
-        SecretKey::check_form(&path).with_context(|| path.display().to_string())?;
+        return SecretKey::check_form(&path).with_context(|| path.display().to_string());
+    }
+    // It will be made there. DATA_DIR itself is made with the archive.
+    if places.secret_key_file.is_some()
+        && let Some(above) = std::path::absolute(&path)?.parent()
+    {
+        ensure!(
+            above.is_dir(),
+            "{}: there is no directory {}, so no secret key can be made in it",
+            path.display(),
+            above.display()
+        );
     }
     Ok(())
 }

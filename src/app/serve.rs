@@ -33,9 +33,9 @@ const FIRST_CHANNEL: &str = "default";
 /// What keeps it from starting.
 pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let mut told = pin!(until_told_to_end()?);
-    let _lock = DataDirLock::take(&places.data_dir)?;
-    // A port below 1024 takes root, which is given up with the database.
+    // A port below 1024 takes root, which is given up with the database. Bound before anything is made.
     let listener = bind(serve.listen)?;
+    let _lock = DataDirLock::take(&places.data_dir)?;
     let database = Database::find(places, Purpose::Make).await?;
     let begun = tokio::select! {
         begun = begin(places, serve, &database, listener, say) => begun.map(Some),
@@ -150,35 +150,53 @@ async fn begin(
     Ok(service)
 }
 
-/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Returns the reason if the secret is not used.
+/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Returns the words for what is given and not used.
 async fn first_channel(
     db: &mut PgConnection,
     keyring: &Keyring,
     given: &Credentials,
     say: &dyn Fn(&str),
-) -> anyhow::Result<Option<String>> {
-    let (Some(secret), token) = (given.secret()?, given.token()?) else {
-        return Ok(None);
-    };
+) -> anyhow::Result<Vec<String>> {
+    let (secret, token) = (given.secret()?, given.token()?);
     let mut tx = db.begin().await?;
     // Another replica may start at the same moment, or a channel be added.
     channels::lock_secrets(&mut tx).await?;
-    if !channels::list(&mut tx).await?.is_empty() {
-        let is_used = who_has(&mut tx, keyring, Given::Secret(&secret)).await?;
-        let words = "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, \
-                     `channel add` makes another channel.";
-        return Ok(is_used.is_none().then(|| words.to_owned()));
+    let is_first = channels::list(&mut tx).await?.is_empty();
+    if let Some(secret) = secret.as_ref().filter(|_| is_first) {
+        let (slug, now) = (FIRST_CHANNEL, Clock::system().now());
+        let made = channels::add(&mut tx, keyring, slug, slug, secret, token.as_ref(), now).await?;
+        tx.commit().await?;
+        if made.is_some() {
+            say("Made the channel `default` from LINE_CHANNEL_SECRET.");
+            return Ok(vec![]);
+        }
+        let words = "LINE_CHANNEL_SECRET is not used: a channel `default` was removed, and its name is not given again. \
+                     `channel add` makes one of another name.";
+        return Ok(vec![words.to_owned()]);
     }
-    let (slug, now) = (FIRST_CHANNEL, Clock::system().now());
-    let made = channels::add(&mut tx, keyring, slug, slug, &secret, token.as_ref(), now).await?;
-    tx.commit().await?;
-    if made.is_some() {
-        say("Made the channel `default` from LINE_CHANNEL_SECRET.");
-        return Ok(None);
+    let mut unused = vec![];
+    if let Some(secret) = &secret
+        && who_has(&mut tx, keyring, Given::Secret(secret))
+            .await?
+            .is_none()
+    {
+        unused.push(
+            "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, `channel \
+             add` makes another channel."
+                .to_owned(),
+        );
     }
-    let words = "LINE_CHANNEL_SECRET is not used: a channel `default` was removed, and its name is not given again. \
-                 `channel add` makes one of another name.";
-    Ok(Some(words.to_owned()))
+    if let Some(token) = &token
+        && who_has(&mut tx, keyring, Given::Token(token))
+            .await?
+            .is_none()
+    {
+        unused.push(
+            "LINE_CHANNEL_ACCESS_TOKEN is not used: no channel has this token. `channel rotate-secret` gives it to one."
+                .to_owned(),
+        );
+    }
+    Ok(unused)
 }
 
 /// Why LINE cannot reach the service under the address that it has, if so.

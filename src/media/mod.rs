@@ -31,6 +31,7 @@ use crate::{
 pub use decode::Unreadable;
 use external::External;
 pub use external::Reach;
+pub use original::LARGEST_MIB;
 pub use purge::MANY;
 pub use reconcile::Mended;
 pub use thumbnail::{Previews, previews};

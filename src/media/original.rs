@@ -19,8 +19,9 @@ use crate::{
     },
 };
 
-/// LINE documents no limit; this one keeps a single file from filling the bucket.
-const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
+/// Largest file that is kept, in MiB. LINE documents no limit; this one keeps a single file from filling the bucket.
+pub const LARGEST_MIB: u32 = 2048;
+const LARGEST: u64 = (LARGEST_MIB as u64) << 20;
 
 /// How often one attempt goes on with a transfer that broke off.
 const RESUMES: u32 = 20;

@@ -2,8 +2,9 @@
 
 use sqlx::{PgConnection, Result};
 
-/// Says whether this archive has the secret key that `check` was derived from; the first that asks settles it.
-pub async fn is_of(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
+/// Says whether this archive's secret key is the one that `check` was derived from, and makes it that where none came to it
+/// yet.
+pub async fn claim(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
     sqlx::query("insert into installation (secret_check) values ($1) on conflict do nothing")
         .bind(check)
         .execute(&mut *conn)

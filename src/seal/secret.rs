@@ -121,7 +121,9 @@ fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result
         .filter(|parent| !parent.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
         .prefix(".secret-key-")
-        .tempfile_in(parent.unwrap_or(Path::new(".")))?;
+        .tempfile_in(parent.unwrap_or(Path::new(".")))
+        // Its text names the temporary file, which nobody knows.
+        .map_err(|error| error.kind())?;
     if let Some((uid, gid)) = owner {
         fchown(file.as_file(), Some(uid), Some(gid))?;
     }

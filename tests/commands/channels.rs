@@ -105,6 +105,21 @@ fn a_secret_belongs_to_one_channel() {
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "none"]);
 
+    // A command that does not use what is in the environment says so.
+    let finish = ["channel", "rotate-secret", "shop-osaka", "--finish"];
+    let said = run(&home, &finish, Some(&third), None);
+    assert!(
+        said.success && said.said.contains("were not used"),
+        "{}",
+        said.said
+    );
+    let said = run(&home, &finish, None, None);
+    assert!(
+        said.success && !said.said.contains("not used"),
+        "{}",
+        said.said
+    );
+
     // The token alone, while the secret is exported too.
     let said = run(
         &home,
@@ -116,25 +131,46 @@ fn a_secret_belongs_to_one_channel() {
     assert!(said.said.contains("Access token replaced"), "{}", said.said);
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "set"]);
+
+    // The token alone: the same one, and another.
+    let rotate = ["channel", "rotate-secret", "shop-osaka"];
+    let said = run(&home, &rotate, None, Some(&token("t")));
+    assert!(!said.success);
+    assert!(
+        said.said.contains("has this access token already"),
+        "{}",
+        said.said
+    );
+    let said = run(&home, &rotate, None, Some(&token("u")));
+    assert!(said.success, "{}", said.said);
+    assert!(
+        said.said.contains("secrets stay as they are"),
+        "{}",
+        said.said
+    );
     assert!(serve.stop());
 }
 
 #[test]
-fn serve_says_that_it_does_not_use_another_secret_than_the_stored_one() {
+fn serve_says_that_it_does_not_use_another_secret_or_token_than_the_stored_one() {
     let home = Home::new();
-    for (secret, says) in [(ONE, false), (ONE, false), (TWO, true)] {
+    for (secret, letter, unused) in [
+        (Some(ONE), "a", [false, false]),
+        (Some(ONE), "a", [false, false]),
+        (Some(TWO), "a", [true, false]),
+        (None, "b", [false, true]),
+    ] {
         let mut serve = home.program();
         serve
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("LINE_CHANNEL_SECRET", secret);
+            .env("LINE_CHANNEL_ACCESS_TOKEN", token(letter))
+            .envs(secret.map(|secret| ("LINE_CHANNEL_SECRET", secret)));
         let mut serve = Running::start(serve);
         serve.says("no administrator. Make one here");
         let said = serve.said();
-        assert_eq!(
-            said.contains("LINE_CHANNEL_SECRET is not used"),
-            says,
-            "{said}"
-        );
+        let names = ["LINE_CHANNEL_SECRET", "LINE_CHANNEL_ACCESS_TOKEN"];
+        let says = names.map(|name| said.contains(&format!("{name} is not used")));
+        assert_eq!(says, unused, "{said}");
         assert!(serve.stop());
     }
 }
@@ -259,6 +295,13 @@ fn the_list_has_a_header_the_limits_and_what_was_removed() {
     }
     assert!(home.run(&["channel", "limit", "shop-b", "200"]).success);
     assert!(home.run(&["channel", "remove", "shop-a"]).success);
+    let again = home.run(&["channel", "remove", "shop-a"]);
+    assert!(!again.success);
+    assert!(
+        again.said.contains("shop-a was removed at 2"),
+        "{}",
+        again.said
+    );
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(
         cells(&list, "slug"),
@@ -302,7 +345,7 @@ fn the_log_says_what_to_check_where_a_webhook_is_refused() {
         .unwrap()
         .trim_end_matches('/');
     // A running service knows the channel within a second.
-    while post(address, "/webhook/shop") != 401 {
+    while unsigned(address) != 401 {
         std::thread::sleep(Duration::from_millis(20));
     }
     let line = serve.says("webhooks to this channel without a valid signature");
@@ -314,7 +357,7 @@ fn the_log_says_what_to_check_where_a_webhook_is_refused() {
     ] {
         assert!(line.contains(words), "{words}: {line}");
     }
-    assert_eq!(post(address, "/webhook/shop"), 401);
+    assert_eq!(unsigned(address), 401);
     let said = serve.said();
     assert_eq!(
         said.matches("without a valid signature").count(),
@@ -325,13 +368,21 @@ fn the_log_says_what_to_check_where_a_webhook_is_refused() {
 }
 
 /// The status that an unsigned webhook is answered with.
-fn post(address: &str, path: &str) -> u16 {
+fn unsigned(address: &str) -> u16 {
+    let answer = post(address, "/webhook/shop", "Accept: */*", "{}");
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The answer to a body that is sent with one header of its own, head and body.
+pub fn post(address: &str, path: &str, header: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }

@@ -38,12 +38,18 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
         ),
         (&[("LINE_API_URL", "ftp://api.line.me")], "LINE_API_URL"),
         (&[("LISTEN", "localhost:http")], "LISTEN"),
-        (&[("LISTEN", "8080")], "LISTEN"),
+        (&[("LISTEN", "8080")], "like 127.0.0.1:8080"),
+        (
+            &[("LINE_API_URL", "api.line.me")],
+            "like https://api.line.me",
+        ),
+        (&[("OBJECTS_URL", "/srv/objects")], "file:///an/absolute"),
         (
             &[("PUBLIC_URL", "archive.example.com")],
             "https:// in front",
         ),
         (&[("TRUSTED_PROXIES", "10.0.0.0/99")], "TRUSTED_PROXIES"),
+        (&[("TRUSTED_PROXIES", "proxy.example.com")], "10.0.0.0/8"),
         (&[("OBJECTS_URL", "ftp://host/objects")], "OBJECTS_URL"),
         (&[("OBJECTS_URL", "file://host/objects")], "OBJECTS_URL"),
         (&s3, "AWS_SECRET_ACCESS_KEY"),
@@ -76,6 +82,10 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
         ),
         (&[("SECRET_KEY_FILE", short)], "32 bytes"),
         (&[("SECRET_KEY_FILE", "/dev/null")], "regular file"),
+        (
+            &[("SECRET_KEY_FILE", absent)],
+            "/no/such.key: there is no directory /no,",
+        ),
         (&[other_account, ("SECRET_KEY_FILE", absent)], absent),
         (
             &[("DATABASE_URL", "mysql://u:hush@host/archive")],

@@ -8,11 +8,9 @@ use crate::{
         table::table,
     },
     config::Places,
+    media::LARGEST_MIB,
     records::channels::{self, Channel},
 };
-
-/// Largest file of a channel without a limit of its own, in MiB.
-const LARGEST_FILE: i64 = 2048;
 
 const HEADER: [&str; 8] = [
     "slug",
@@ -58,7 +56,8 @@ fn row(channel: &Channel) -> [String; 8] {
     };
     let largest = channel
         .largest_file
-        .map_or(LARGEST_FILE, |bytes| bytes >> 20);
+        .map_or(i64::MAX, |bytes| bytes >> 20)
+        .min(i64::from(LARGEST_MIB));
     let row = [
         channel.slug.clone(),
         state,
