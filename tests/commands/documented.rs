@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
@@ -10,7 +11,10 @@ use std::{
 
 use line_chat_archive::fake_line::FakeLine;
 
-use crate::world::{Ended, Home, LONGEST, Running, ended};
+use crate::{
+    channels::post,
+    world::{Ended, Home, LONGEST, Running, ended},
+};
 
 /// A document's name and its command lines, in their order.
 fn documents() -> Vec<(String, Vec<String>)> {
@@ -54,6 +58,8 @@ struct Shell {
     exported: BTreeMap<String, String>,
     secrets: u32,
     serve: Option<Running>,
+    /// Where the service listens.
+    address: String,
 }
 
 impl Shell {
@@ -64,6 +70,7 @@ impl Shell {
             exported: BTreeMap::new(),
             secrets: 0,
             serve: None,
+            address: free_address(),
         }
     }
 
@@ -81,7 +88,7 @@ impl Shell {
             .env("PATH", path)
             .env("HOME", self.home.dir.path())
             .env("DATA_DIR", self.home.data())
-            .env("LISTEN", "127.0.0.1:0")
+            .env("LISTEN", &self.address)
             .env("LINE_API_URL", self.line.url())
             .env("LINE_DATA_API_URL", self.line.url())
             .env("LINE_CHANNEL_SECRET", format!("{:032x}", self.secrets))
@@ -152,12 +159,21 @@ impl Shell {
             }
             // It needs a service that is stopped: tests/privileges/dropped.rs runs it.
             ["chown", "-R", "--from=nobody", "line-chat-archive:", _] => {}
-            ["tar" | "mkdir" | "mv", ..] => {
+            ["tar" | "mkdir" | "mv" | "chown", ..] => {
                 // What is copied must not be in use.
                 assert!(self.serve.take().is_none_or(Running::stop), "{line}");
                 let ended = self.run(&line);
                 assert!(ended.success, "{line}: {}", ended.said);
             }
+            ["printf" | "openssl", ..] => {
+                let ended = self.run(&line);
+                assert!(
+                    ended.success && ended.said.is_empty(),
+                    "{line}: {}",
+                    ended.said
+                );
+            }
+            ["curl", ..] => self.send(&line),
             ["useradd", ..] => self.add_user(&line),
             ["line-chat-archive", "serve"] => self.serve = Some(self.start(&line)),
             ["line-chat-archive", "demo"] => assert!(self.start(&line).stop(), "{line}"),
@@ -192,6 +208,30 @@ impl Shell {
         }
     }
 
+    /// Sends the signed webhook with curl, or as curl would where there is none, until the service knows its channel.
+    fn send(&self, line: &str) {
+        let line = line.replace("127.0.0.1:8080", &self.address);
+        let dir = self.home.dir.path();
+        let has_curl = Command::new("curl").arg("--version").output().is_ok();
+        let start = Instant::now();
+        loop {
+            let answer = if has_curl {
+                let mut curl = Command::new("/bin/sh");
+                curl.args(["-ec", &line]).current_dir(dir);
+                ended(curl).said
+            } else {
+                let body = fs::read_to_string(dir.join("webhook.json")).unwrap();
+                let signature = fs::read_to_string(dir.join("signature")).unwrap();
+                let header = format!("X-Line-Signature: {}", signature.trim());
+                post(&self.address, "/webhook/default", &header, &body)
+            };
+            if answer.contains("HTTP/1.1 200") {
+                return;
+            }
+            assert!(start.elapsed() < LONGEST, "{line}: {answer}");
+        }
+    }
+
     /// Adds the account to the files of a directory instead of those of this machine.
     fn add_user(&mut self, line: &str) {
         if !rustix::process::geteuid().is_root() {
@@ -210,6 +250,12 @@ impl Shell {
         let passwd = fs::read_to_string(etc.join("passwd")).unwrap();
         assert!(passwd.starts_with("line-chat-archive:"), "{passwd}");
     }
+}
+
+/// An address that nothing listens on now. PUBLIC_URL hides the one that a service would choose.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
