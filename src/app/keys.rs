@@ -238,9 +238,11 @@ pub fn check_form(places: &Places) -> anyhow::Result<()> {
     if places.database_url.is_some() || path.exists() {
         return SecretKey::check_form(&path).with_context(|| path.display().to_string());
     }
-    // It will be made there. DATA_DIR itself is made with the archive.
+    // It will be made there. DATA_DIR, and so a path through it, is made with the archive.
+    let data = std::path::absolute(&places.data_dir)?;
     if places.secret_key_file.is_some()
         && let Some(above) = std::path::absolute(&path)?.parent()
+        && !above.starts_with(data)
     {
         ensure!(
             above.is_dir(),
