@@ -371,7 +371,7 @@ fn an_ordinary_user_runs_an_archive_of_their_own() {
             &["serve", "--listen", "127.0.0.1:0"][..],
             &["operator", "list"],
         ] {
-            let mut program = home.program();
+            let mut program = home.program_of_all();
             program.args(args).env("HOME", home.dir.path());
             if is_root() {
                 use std::os::unix::process::CommandExt;

@@ -77,7 +77,21 @@ impl Home {
 
     /// The binary, with this archive and no other setting.
     pub fn program(&self) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_line-chat-archive"));
+        self.program_at(Path::new(env!("CARGO_BIN_EXE_line-chat-archive")))
+    }
+
+    /// The same from a copy that every account may run: the build may be below `/root`.
+    pub fn program_of_all(&self) -> Command {
+        let copy = self.dir.path().join("line-chat-archive");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_line-chat-archive"), &copy).unwrap();
+            mode(&copy, 0o755);
+        }
+        self.program_at(&copy)
+    }
+
+    fn program_at(&self, path: &Path) -> Command {
+        let mut program = Command::new(path);
         let kept = ["PATH", "HOME", "TMPDIR"];
         program
             .env_clear()
