@@ -29,10 +29,12 @@ use sqlx::ConnectOptions;
 use tempfile::TempDir;
 use url::Url;
 
-/// What this process logs, at a level far below that of a service that is run.
-static LOG: LazyLock<TempDir> = LazyLock::new(|| {
-    let directory = TempDir::new().expect("a directory");
-    let log = File::create(directory.path().join("service.log")).expect("a log");
+/// What this process logs, at a level far below that of a service that is run. It lies in the build's directory, where the
+/// next run writes over it: nothing removes a temporary directory that a static owns.
+static LOG: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("residue");
+    fs::create_dir_all(&directory).expect("a directory");
+    let log = File::create(directory.join("service.log")).expect("a log");
     tracing_subscriber::fmt()
         .with_env_filter("debug,line_chat_archive=trace,sqlx=trace")
         .with_writer(Mutex::new(log))
@@ -159,6 +161,5 @@ impl World {
 
 /// Where this process's log is.
 pub fn log() -> PathBuf {
-    let log: &Path = LOG.path();
-    log.to_owned()
+    LOG.clone()
 }
