@@ -1,6 +1,6 @@
 //! A cluster's server: started, found running, stopped, with `pg_ctl`.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -111,6 +111,7 @@ impl Cluster {
         stop.args(["-w", "-m", "fast"]);
         let output = stop.output().await.map_err(EmbeddedError::file("pg_ctl"))?;
         if output.status.success() {
+            self.remove_socket_dir();
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
@@ -118,6 +119,14 @@ impl Cluster {
             program: "pg_ctl stop",
             said: last(&said),
         })
+    }
+
+    /// Removes the directory of the socket where that is not the cluster's own: it is made again at each start. One that cannot
+    /// be removed is empty, and used again.
+    fn remove_socket_dir(&self) {
+        if self.socket.path() != self.base.path() {
+            let _ = fs::remove_dir(self.socket.path());
+        }
     }
 
     /// Whether this cluster's server runs. Where the system can tell, its word counts more than that of the pid file,

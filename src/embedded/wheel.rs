@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
@@ -218,7 +219,11 @@ pub(super) fn cache() -> Option<PathBuf> {
     } else if let Some(cache) = named("XDG_CACHE_HOME") {
         cache.into()
     } else {
-        PathBuf::from(named("HOME")?).join(".cache")
+        // A supervisor may not set HOME.
+        let account = || User::from_uid(geteuid()).ok().flatten();
+        let home = named("HOME").map(PathBuf::from);
+        home.or_else(|| account().map(|account| account.dir))?
+            .join(".cache")
     };
     Some(parent.join("line-chat-archive"))
 }

@@ -36,6 +36,9 @@ pub(super) struct NotPublic;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        if is_loopback(name.as_str()) {
+            return Box::pin(async { Err(NotPublic.into()) });
+        }
         let found = (self.0)(name.as_str().to_owned());
         Box::pin(async move {
             let found = found.await?.into_iter();
@@ -49,5 +52,34 @@ impl Resolve for PublicOnly {
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
+    }
+}
+
+/// Whether a name is loopback by definition (RFC 6761, 6.3). A machine without `/etc/hosts` would ask a name server for it.
+fn is_loopback(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next();
+    last.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_a_loopback_name() {
+        let asked: Lookup = Arc::new(|name| Box::pin(async { Err(io::Error::other(name)) }));
+        let resolver = PublicOnly(asked);
+        for (name, is_asked) in [
+            ("localhost", false),
+            ("LocalHost.", false),
+            ("x.localhost", false),
+            ("localhost.example.com", true),
+            ("notlocalhost", true),
+        ] {
+            let found = resolver.resolve(name.parse().unwrap()).await;
+            let error = found.err().expect("no address");
+            assert_eq!(error.is::<NotPublic>(), !is_asked, "{name}");
+        }
     }
 }
