@@ -1,4 +1,4 @@
-//! Time as a value, so that a test can move it. Everything that decides by the time asks a [`Clock`].
+//! Time as a value, so that a test can move it. All code that decides by the time reads a [`Clock`].
 
 use std::{
     sync::{
@@ -10,7 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// Where the time comes from: the machine, or a test's hand. Clones share the same hand.
+/// The source of the time: the machine, or a manual clock that a test advances. Clones of a manual clock share its
+/// time.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -27,14 +28,14 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `start` until it is advanced.
+    /// A manual clock that shows `start` until it is advanced.
     pub fn manual(start: DateTime<Utc>) -> Self {
         Self(Source::Manual(Arc::new(AtomicI64::new(
             start.timestamp_micros(),
         ))))
     }
 
-    /// The time, to the microsecond, as PostgreSQL keeps it.
+    /// The present time in whole microseconds, the precision of PostgreSQL's timestamps.
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that may ask")]

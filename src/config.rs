@@ -20,9 +20,9 @@ use crate::{
     objects::{Access, Encryption},
 };
 
-/// Where everything is. The same for every command.
+/// Where the archive's data is. The same for every command.
 #[derive(Args, Debug, Clone)]
-pub struct Places {
+pub struct StorageConfig {
     /// Directory of the embedded PostgreSQL and of the objects.
     #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
@@ -36,23 +36,22 @@ pub struct Places {
     #[arg(long, env = "OBJECTS_URL", value_parser = place, global = true)]
     pub objects_url: Option<Url>,
 
-    /// Where the keyring is kept: file:///directory or s3://bucket/prefix, never that of the objects. Default: `keyring`
-    /// in DATA_DIR.
+    /// Where the keyring is kept: file:///directory or s3://bucket/prefix; never the same place as the objects.
+    /// Default: `keyring` in DATA_DIR.
     #[arg(long, env = "KEYRING_URL", value_parser = place, global = true)]
     pub keyring_url: Option<Url>,
 
-    /// 32 bytes that wrap the keyring and the channels' secrets. Default: `secret.key` in DATA_DIR, made if absent for a
-    /// new archive on the embedded PostgreSQL.
+    /// File with the secret key: 32 bytes that encrypt the keyring and the channels' secrets. Default: `secret.key` in
+    /// DATA_DIR, made if absent for a new archive on the embedded PostgreSQL.
     #[arg(long, env = "SECRET_KEY_FILE", global = true)]
     pub secret_key_file: Option<PathBuf>,
 
-    /// How S3 is reached, for an OBJECTS_URL with s3://.
+    /// Access to S3, for addresses with s3://.
     #[command(flatten)]
     pub s3: S3,
 
-    /// Further places for copies of the ledger, beside that in the object store: file:///directory or s3://bucket/prefix,
-    /// several with commas.
-    /// Best on another machine, or where nobody can delete.
+    /// Further places for copies of the ledger, in addition to the object store: file:///directory or
+    /// s3://bucket/prefix, separated by commas. Best on another machine, or where nobody can delete.
     #[arg(
         long,
         env = "LEDGER_COPIES",
@@ -62,21 +61,22 @@ pub struct Places {
     )]
     pub ledger_copies: Vec<Url>,
 
-    /// Account that the service works as when root starts it: a name, or a user id. `root` stays root. Default: the owner of
-    /// DATA_DIR; where that is root, `line-chat-archive` if there is such an account, else `nobody`.
+    /// Account that the service runs as when root starts it: a name or a user id. `root` stays root. Default: the owner
+    /// of DATA_DIR; if that is root, `line-chat-archive` if there is such an account, else `nobody`.
     #[arg(long, env = "RUN_AS", global = true)]
     pub run_as: Option<String>,
 
-    /// The account to go on as once root is not needed any more, found from RUN_AS by `app::privileges`; `None` stays what
-    /// this process is.
+    /// The account to switch to when root is not needed any more; `app::privileges` finds it from RUN_AS. `None`: keep
+    /// the account of this process.
     #[arg(skip)]
     pub service: Option<Account>,
 
-    /// DATA_DIR held open, where `service` reaches it by this alone and `data_dir` is a path through it.
+    /// Open handle of DATA_DIR, if `service` can reach the directory only through it; `data_dir` is then a path through
+    /// it.
     #[arg(skip)]
     pub held: Option<Arc<DataDir>>,
 
-    /// Form of the log on standard error.
+    /// Format of the log on standard error.
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -87,14 +87,14 @@ pub struct Places {
     pub log_format: LogFormat,
 }
 
-/// How S3 is reached.
+/// Access to S3.
 #[derive(Args, Debug, Clone)]
 pub struct S3 {
-    /// Name of the access key.
+    /// Access key ID.
     #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true, global = true)]
     pub aws_access_key_id: Option<SecretString>,
 
-    /// Secret of the access key.
+    /// Secret access key.
     #[arg(
         long,
         env = "AWS_SECRET_ACCESS_KEY",
@@ -103,7 +103,7 @@ pub struct S3 {
     )]
     pub aws_secret_access_key: Option<SecretString>,
 
-    /// Session token, with a temporary access key.
+    /// Session token of a temporary access key.
     #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true, global = true)]
     pub aws_session_token: Option<SecretString>,
 
@@ -115,13 +115,13 @@ pub struct S3 {
     #[arg(long, env = "AWS_ENDPOINT", value_parser = endpoint, global = true)]
     pub aws_endpoint: Option<Url>,
 
-    /// How S3 encrypts what it keeps: none (as the bucket says), s3, or kms:<key id>.
+    /// Server-side encryption in S3: none (the bucket's default), s3, or kms:<key id>.
     #[arg(long, env = "OBJECTS_SSE", default_value = "none", global = true)]
     pub objects_sse: Encryption,
 }
 
 impl S3 {
-    /// The same, for whoever opens a bucket.
+    /// These settings in the form that opens a bucket.
     pub fn access(&self) -> Access {
         Access {
             endpoint: self.aws_endpoint.clone(),
@@ -134,29 +134,29 @@ impl S3 {
     }
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How the service listens, and what it talks to.
+/// The addresses of the service, and the hosts that it connects to.
 #[derive(Args, Debug, Clone)]
 pub struct Serve {
-    /// Address to listen on. TLS is the business of the proxy in front.
+    /// Address to listen on. The service has no TLS: put a proxy in front.
     #[arg(long, env = "LISTEN", value_parser = listen, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Address under which people and LINE see the service, for example https://archive.example.com. Default: derived
+    /// Address under which people and LINE reach the service, for example https://archive.example.com. Default: derived
     /// from LISTEN. With https, cookies are for https only.
     #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<Url>,
 
-    /// Proxies that are believed when they say in X-Forwarded-For who asks: addresses and networks, separated by commas.
-    /// Guessing of passwords is slowed down by the asker's network.
+    /// Proxies whose X-Forwarded-For header is trusted: addresses and networks, separated by commas. The rate limit
+    /// against guessing passwords is per client network.
     #[arg(
         long,
         env = "TRUSTED_PROXIES",
@@ -184,38 +184,38 @@ pub struct Serve {
     )]
     pub line_data_api_url: Url,
 
-    /// What may be fetched that is not on LINE's API hosts. Pictures of people come from LINE's own hosts, files that an
-    /// app of the sender's has placed elsewhere from any public https address.
+    /// Content to fetch from outside of LINE's API hosts. Pictures of people come from LINE's own hosts; files that a
+    /// sender's app has stored elsewhere come from any public https address.
     #[arg(long, env = "EXTERNAL_CONTENT", value_enum, default_value = "on")]
     pub external_content: ExternalContent,
 
-    /// Whether pages show the pictures of stickers. Browsers fetch them from LINE's host of stickers, which learns when an
-    /// operator looks at which one; LINE does not promise that they are there.
+    /// Whether pages show pictures of stickers. Browsers fetch them from LINE's host for stickers, which learns when an
+    /// operator looks at which sticker. LINE does not promise that the pictures are there.
     #[arg(long, env = "STICKER_CDN", value_enum, default_value = "off")]
     pub sticker_cdn: Switch,
 
-    /// Secrets for a first channel.
+    /// Secret and access token of a first channel.
     #[command(flatten)]
     pub channel: Credentials,
 }
 
-/// Something that is on or off.
+/// A setting that is on or off.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
-    /// It is done.
+    /// Enabled.
     On,
-    /// It is not.
+    /// Disabled.
     Off,
 }
 
-/// How much of what is not on LINE's API hosts is fetched.
+/// Which content outside of LINE's API hosts is fetched.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExternalContent {
-    /// Pictures of people, and files that senders' apps have placed elsewhere.
+    /// Pictures of people, and files that senders' apps have stored elsewhere.
     On,
     /// Pictures of people only.
     Line,
-    /// Neither: nothing but LINE's API is asked.
+    /// Neither: only LINE's API is used.
     Off,
 }
 
@@ -229,24 +229,25 @@ impl From<ExternalContent> for Reach {
     }
 }
 
-/// What LINE's console gives for a channel.
+/// Secret and access token of a channel, from LINE's console.
 #[derive(Args, Debug, Clone)]
 pub struct Credentials {
-    /// Channel secret, from the channel's Basic settings tab. `serve` makes the channel `default` of it if there is
+    /// Channel secret, from the channel's Basic settings tab. `serve` makes the channel `default` from it if there is
     /// no channel yet.
     #[arg(long, env = "LINE_CHANNEL_SECRET", hide_env_values = true)]
     pub line_channel_secret: Option<SecretString>,
 
-    /// Channel access token, from the channel's Messaging API tab. Without one, media and profiles wait.
+    /// Channel access token, from the channel's Messaging API tab. Until there is one, media and profiles are not
+    /// fetched.
     #[arg(long, env = "LINE_CHANNEL_ACCESS_TOKEN", hide_env_values = true)]
     pub line_channel_access_token: Option<SecretString>,
 }
 
 impl Credentials {
-    /// The channel secret, if one is given. An empty one is none: anybody could sign with it.
+    /// The channel secret, if one is given. An empty one counts as not given: anybody could sign with it.
     ///
     /// # Errors
-    /// It cannot be one: see [`channel_secret`].
+    /// It does not have the form of a channel secret: see [`channel_secret`].
     pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
         let secret = given(self.line_channel_secret.as_ref());
         secret.map(channel_secret).transpose()
@@ -255,14 +256,14 @@ impl Credentials {
     /// The channel access token, if one is given.
     ///
     /// # Errors
-    /// It cannot be one: see [`access_token`].
+    /// It does not have the form of an access token: see [`access_token`].
     pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
         let token = given(self.line_channel_access_token.as_ref());
         token.map(access_token).transpose()
     }
 }
 
-/// Without the line break that comes with a file; nothing if nothing is left.
+/// The value without white space at its ends, such as the line break of a file; `None` if nothing is left.
 fn given(value: Option<&SecretString>) -> Option<SecretString> {
     let trimmed = value?.expose_secret().trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned().into())

@@ -1,4 +1,4 @@
-//! The environment of the process, without what has no say.
+//! Removes variables from the process's environment that must have no effect.
 
 use std::{
     env,
@@ -10,14 +10,14 @@ use std::{
 
 use anyhow::Context;
 
-/// Takes away empty variables, which count as unset (compose files make them), and PostgreSQL's `PG…`: an address or an
-/// option in one of them would go with `DATABASE_URL`, or into the embedded PostgreSQL.
+/// Removes empty variables, which count as unset (compose files make them), and PostgreSQL's `PG…` variables: an
+/// address or an option in one of them would be mixed with `DATABASE_URL`, or would reach the embedded PostgreSQL.
 ///
-/// The program is executed once more where there is any: a process cannot change its own environment safely while other
-/// threads may read it.
+/// If there is such a variable, the program executes itself again without it: a process cannot change its own
+/// environment safely while other threads may read it.
 ///
 /// # Errors
-/// It cannot be executed.
+/// The program cannot be executed again.
 pub fn clean() -> anyhow::Result<()> {
     let odd: Vec<_> = env::vars_os()
         .filter(|(name, value)| value.is_empty() || is_postgresqls(name))
@@ -28,7 +28,7 @@ pub fn clean() -> anyhow::Result<()> {
     }
     let ignored: Vec<_> = odd.iter().filter(|name| is_postgresqls(name)).collect();
     if !ignored.is_empty() {
-        // A connection that was meant to be verified would go on without that.
+        // Warn: a connection that such a variable was meant to protect by verification would continue without it.
         let names: Vec<_> = ignored.iter().map(|name| name.to_string_lossy()).collect();
         let _ = writeln!(
             stderr(),
@@ -39,7 +39,8 @@ pub fn clean() -> anyhow::Result<()> {
     }
     let mut args = env::args_os();
     let name = args.next().unwrap_or_default();
-    // Linux tells it by /proc, which a container may lack. The name that it was called by leads to it as well.
+    // On Linux `current_exe` reads /proc, which a container may lack. The name that the program was called by leads to
+    // it as well.
     let path = env::current_exe().unwrap_or_else(|_| name.clone().into());
     let mut program = Command::new(&path);
     program.arg0(name).args(args);

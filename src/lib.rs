@@ -1,6 +1,7 @@
-//! An archive for the chats of LINE Official Accounts: what was acknowledged is kept, what was unsent is gone.
+//! An archive for the chats of LINE Official Accounts: every acknowledged message is kept, every unsent one is erased.
 //!
-//! `ARCHITECTURE.md` shows the rooms and the way of a message through them; `tests/floors.rs` keeps the floors apart.
+//! `ARCHITECTURE.md` describes the modules, their layers and the path of a message; `tests/floors.rs` enforces which
+//! module may import which.
 
 pub mod app;
 pub mod clock;
@@ -21,5 +22,5 @@ pub mod telemetry;
 pub mod web;
 pub mod worker;
 
-/// The database's schema. One static, because each use of the macro would compile it in again.
+/// The migrations of the database schema. One static, because each use of the macro would embed them again.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

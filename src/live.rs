@@ -1,7 +1,7 @@
-//! What changed, told to every open page: one connection listens to the database for all of them.
+//! Notifies every open page of changes: one database connection listens for all of them.
 //!
-//! A change is a list of conversation ids, never content; whoever hears of one reads again. Nothing is replayed:
-//! each change moves a mark, and a page that holds an older mark reads everything again.
+//! A change is a list of conversation ids, never content; a page that receives one reads the database again. Changes
+//! are not replayed: each one advances a mark, and a page with an older mark reads everything again.
 
 use std::{
     fmt,
@@ -18,37 +18,38 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The channel of `NOTIFY`. Payload: conversation ids in text, separated by commas, or `*` for "anything".
+/// The `NOTIFY` channel for changes. Payload: conversation ids as text, separated by commas, or `*` for "anything".
 pub const CHANNEL: &str = "archive";
 
-/// The channel of `NOTIFY` that says that sessions ended. The payload says nothing: who listens looks which.
+/// The `NOTIFY` channel for ended sessions. The payload is empty: the listener queries which sessions ended.
 pub const SESSIONS: &str = "archive_sessions";
 
-/// Changes a slow listener may fall behind before it is told to read everything again.
+/// How many changes a slow receiver may fall behind before it has to read everything again.
 const BACKLOG: usize = 256;
-/// The waits between attempts to reach the database again.
+/// Back-off between attempts to connect to the database again: doubled from `FIRST_WAIT` up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// What changed.
+/// A change in the database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// These conversations.
+    /// These conversations changed.
     Conversations(Vec<Uuid>),
-    /// Perhaps anything: changes may have been missed.
+    /// Anything may have changed: notifications may have been missed.
     Anything,
 }
 
-/// Where the changes stand: one further with each change.
+/// A position in the sequence of changes; each change advances it by one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
-    /// Differs between processes, so that no mark of another one is taken for ours.
+    /// Random for each process, so that a mark of another process never equals one of this process.
     boot: [u8; 16],
     count: u64,
 }
 
-/// What browsers see: a hash, and `0` until the database is heard. The count would tell an operator how often something
-/// changes in channels that are out of sight.
+/// The form that browsers see: a hash, then `-0` until the connection has listened for the first time, `-1` after that.
+/// The hash hides the count, which would tell an operator how often something changes in channels outside of their
+/// scope.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hash = Sha256::new()
@@ -61,7 +62,7 @@ impl fmt::Display for Mark {
     }
 }
 
-/// The listener, and the place to hear it. Clones share it; it ends with the last of them, or when closed.
+/// A handle to the task that listens. Clones share the task; it ends with the last clone, or with [`Live::close`].
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
@@ -79,8 +80,8 @@ impl Drop for Inner {
 }
 
 impl Live {
-    /// Begins to listen on a connection of its own, made with the pool's options. Never fails: while the database
-    /// can't be reached it tries again, and says [`Change::Anything`] once it listens.
+    /// Starts the task, which listens on its own connection, made with the pool's options. Never fails: while the
+    /// database cannot be reached the task retries with back-off, and it sends [`Change::Anything`] once it listens.
     pub fn start(pool: &PgPool) -> Self {
         let own = PgPoolOptions::new()
             .max_connections(1)
@@ -128,28 +129,29 @@ impl Live {
         Self(inner)
     }
 
-    /// Hears every change from the mark on.
+    /// The present mark, and a receiver of every change after it.
     pub fn subscribe(&self) -> (Mark, broadcast::Receiver<(Mark, Change)>) {
         let mark = self.0.mark();
         (*mark, self.0.sender.subscribe())
     }
 
-    /// Where the changes stand. Taken before a page is read, it tells later whether the page may be stale.
+    /// The present mark. A page takes it before it reads the database: if the mark differs later, the page may be
+    /// stale.
     pub fn mark(&self) -> Mark {
         *self.0.mark()
     }
 
-    /// Changes when sessions ended, in this process or another, or may have while the database was not heard.
+    /// Notified when sessions ended, in this process or another, or may have ended while no connection listened.
     pub fn sessions(&self) -> watch::Receiver<()> {
         self.0.sessions.subscribe()
     }
 
-    /// Ends the listening and every stream that waits for [`Live::closed`].
+    /// Ends the task, and every stream that waits for [`Live::closed`].
     pub fn close(&self) {
         self.0.closed.cancel();
     }
 
-    /// Returns once [`Live::close`] was called.
+    /// Waits until [`Live::close`] is called.
     pub async fn closed(&self) {
         self.0.closed.cancelled().await;
     }
@@ -160,18 +162,18 @@ impl Inner {
         self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the mark and tells, in one step as seen by [`Live::subscribe`].
+    /// Advances the mark and sends the change, in one step as seen by [`Live::subscribe`]: both hold the mark's lock.
     fn tell(&self, change: Change) {
         let mut mark = self.mark();
         mark.count += 1;
-        // An error says that nobody listens, which is no error.
+        // `send` fails only if there is no receiver, which is not an error here.
         let _ = self.sender.send((*mark, change));
     }
 }
 
 async fn listen(own: &PgPool) -> sqlx::Result<PgListener> {
     let mut listener = PgListener::connect_with(own).await?;
-    // A lost connection ends the loop above, which then tells that changes may have been missed.
+    // A lost connection ends the inner loop in `start`, which then connects again and sends `Change::Anything`.
     listener.eager_reconnect(false);
     listener.listen_all([CHANNEL, SESSIONS]).await?;
     Ok(listener)

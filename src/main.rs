@@ -11,13 +11,13 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use line_chat_archive::{
     app::{self, privileges},
-    config::{Credentials, Places, Serve, listen},
+    config::{Credentials, Serve, StorageConfig, listen},
     media::LARGEST_MIB,
     telemetry,
 };
 
-/// Gives memory back to the system after a flood of connections. The C library's allocator kept 179 MiB, of which 38 were in
-/// use.
+/// mimalloc returns memory to the system after a flood of connections. The C library's allocator kept 179 MiB, of which
+/// 38 MiB were in use.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -26,22 +26,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version, about)]
 struct Cli {
     #[command(flatten)]
-    places: Places,
+    storage: StorageConfig,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run with everything embedded and a pretend LINE Platform that keeps writing, sending and unsending
+    /// Run a demo: everything embedded, with a fake LINE Platform that keeps writing, sending and unsending
     Demo {
-        /// Address to listen on; if it is taken, a free port is found
+        /// Address to listen on; if it is in use, a free port is used
         #[arg(long, env = "LISTEN", value_parser = listen, default_value = "127.0.0.1:8080")]
         listen: std::net::SocketAddr,
     },
     /// Run the service
     Serve(Box<Serve>),
-    /// Bring the database to the schema of this version, and end
+    /// Migrate the database to the schema of this version, and exit
     Migrate,
     /// Channels: LINE Official Accounts that are archived
     #[command(subcommand)]
@@ -49,22 +49,22 @@ enum Command {
     /// Operators: people who may sign in to the dashboard
     #[command(subcommand)]
     Operator(Operator),
-    /// List operators and channels that this program did not write: after a restore of a version without row codes, or
+    /// List operators and channels whose rows this program did not write: after a restore of a version without MACs, or
     /// because somebody has written to the database
     Attest {
-        /// Believe them as they are in the database
+        /// Accept them as they are in the database
         #[arg(long)]
         accept: bool,
     },
-    /// Erasures: what was unsent
+    /// Erasures: verify or export their ledger, or search for remains of a message
     #[command(subcommand)]
     Erasures(Erasures),
     /// The secret key
     #[command(subcommand)]
     Keys(Keys),
-    /// Look whether everything is set as it has to be: 0 it is, 1 something is bad, 2 it could not be looked at
+    /// Check the installation and its settings. Exit code: 0 fine, 1 something is bad, 2 the check failed
     Doctor {
-        /// Exit with 1 for warnings too, so also where LINE cannot be reached
+        /// Exit with 1 for warnings too, for example if LINE cannot be reached
         #[arg(long)]
         strict: bool,
         #[command(flatten)]
@@ -74,45 +74,45 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Keys {
-    /// Make a secret key, for SECRET_KEY_FILE, in a file that is not there yet
+    /// Make a secret key, for SECRET_KEY_FILE, in a new file
     New {
-        /// The file
+        /// Path of the new file
         file: std::path::PathBuf,
     },
 }
 
 #[derive(Subcommand)]
 enum Erasures {
-    /// Check the ledger: 0 sound, 1 tampered, 2 unreadable, 3 stale
+    /// Verify the ledger. Exit code: 0 sound, 1 tampered, 2 unreadable, 3 stale
     Verify {
-        /// An export's directory, or a receipt, to check wholly offline instead of the database
+        /// Directory of an export, or file of a receipt, to verify offline instead of the database
         #[arg(long, value_name = "DIR|FILE")]
         export: Option<std::path::PathBuf>,
-        /// File with the public key that is trusted: `public-key` of an export you had before
+        /// File with the trusted public key: `public-key` of an earlier export
         #[arg(long, value_name = "FILE", requires = "export")]
         public_key: Option<std::path::PathBuf>,
     },
-    /// Write the ledger into a directory that can be checked without this archive
+    /// Write the ledger into a directory that can be verified without this archive
     Export {
-        /// The directory
+        /// Directory to write to: a new or an empty one
         #[arg(long)]
         out: std::path::PathBuf,
-        /// Only what was sealed from this day on (UTC, YYYY-MM-DD)
+        /// Only records that were sealed on or after this day (UTC, YYYY-MM-DD)
         #[arg(long)]
         from: Option<chrono::NaiveDate>,
-        /// Only what was sealed up to this day
+        /// Only records that were sealed on or before this day
         #[arg(long)]
         to: Option<chrono::NaiveDate>,
-        /// A checkpoint you kept from before: the export then shows that the ledger has only grown since
+        /// File with an earlier checkpoint: the export then proves that the ledger has only grown since
         #[arg(long, value_name = "FILE")]
         since: Option<std::path::PathBuf>,
     },
-    /// Look for a message in every table and the bucket: 0 nothing is found, 1 something is, 2 it could not be looked for,
-    /// 3 nothing is found and the channel never met this id
+    /// Search all tables, the object store and the keyring for a message. Exit code: 0 nothing found, 1 something
+    /// found, 2 the search failed, 3 nothing found and the channel never received this id
     Trace {
         /// The channel's slug
         channel: String,
-        /// LINE's message id, whole
+        /// LINE's message id, complete
         #[arg(value_parser = |text: &str| in_words(app::trace::message_id(text)))]
         message_id: String,
     },
@@ -120,12 +120,12 @@ enum Erasures {
 
 #[derive(Subcommand)]
 enum Channel {
-    /// Add a channel; what the environment does not say is asked for
+    /// Add a channel; asks for the credentials that the environment does not contain
     Add {
-        /// Its place in the webhook address: /webhook/<slug>
+        /// Its name in the webhook address: /webhook/<slug>
         #[arg(value_parser = |text: &str| in_words(app::channels::slug(text)))]
         slug: String,
-        /// What operators call it [default: the slug]
+        /// Name that operators see [default: the slug]
         #[arg(long, value_parser = |text: &str| in_words(app::channels::name(text)))]
         name: Option<String>,
         #[command(flatten)]
@@ -133,23 +133,23 @@ enum Channel {
     },
     /// List the channels
     List,
-    /// Add a channel secret beside the present ones, so that none of LINE's webhooks is refused while it changes
+    /// Add a channel secret beside the present ones, so that no webhook is refused during the change
     RotateSecret {
         slug: String,
-        /// Drop all secrets but the newest
+        /// Delete all secrets but the newest
         #[arg(long)]
         finish: bool,
         #[command(flatten)]
         given: Credentials,
     },
-    /// Say up to which size a channel's files are kept; without a size, up to 2048 MiB
+    /// Set the largest size up to which a channel's files are stored; without a size, 2048 MiB
     Limit {
         slug: String,
-        /// MiB of one file
+        /// Largest size of one file in MiB
         #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(LARGEST_MIB)))]
         mib: Option<u32>,
     },
-    /// Refuse a channel's webhooks from now on; its conversations stay
+    /// Remove a channel: its webhooks are refused from now on, its conversations stay
     Remove { slug: String },
 }
 
@@ -180,35 +180,35 @@ enum Role {
     Operator,
     /// Reads conversations and audits erasures
     Compliance,
-    /// Everything
+    /// Can do everything
     Admin,
 }
 
 fn main() -> ExitCode {
     if let Err(error) = environment::clean() {
-        // The log does not run yet.
+        // The log is not started yet.
         let _ = writeln!(stderr(), "{}", app::failure::in_words(&error));
         return ExitCode::FAILURE;
     }
     let mut cli = Cli::parse();
-    telemetry::start(cli.places.log_format);
+    telemetry::start(cli.storage.log_format);
     no_core_dump();
     let prepared = match &cli.command {
-        Command::Demo { .. } => privileges::prepare_demo(&mut cli.places),
-        // It reads what it is shown, and needs no archive.
+        Command::Demo { .. } => privileges::prepare_demo(&mut cli.storage),
+        // This command reads only the files that it is given, and needs no archive.
         Command::Erasures(Erasures::Verify {
             export: Some(_), ..
         }) => Ok(()),
         Command::Keys(Keys::New { .. }) => Ok(()),
-        Command::Serve(serve) => app::settings::check_form(&cli.places, serve)
-            .and_then(|()| privileges::prepare(&mut cli.places)),
+        Command::Serve(serve) => app::settings::check_form(&cli.storage, serve)
+            .and_then(|()| privileges::prepare(&mut cli.storage)),
         // No other command makes an archive, nor a directory for one.
-        _ => app::database::must_exist(&cli.places)
-            .and_then(|()| privileges::prepare(&mut cli.places)),
+        _ => app::database::must_exist(&cli.storage)
+            .and_then(|()| privileges::prepare(&mut cli.storage)),
     };
     if let Err(error) = prepared {
         return match &cli.command {
-            // Their 1 means that something was found.
+            // For these commands exit code 1 means that something was found.
             Command::Erasures(Erasures::Verify { .. } | Erasures::Trace { .. })
             | Command::Doctor { .. } => looked(Err(error)),
             _ => failed(&error),
@@ -218,30 +218,30 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let code = runtime.block_on(run(&cli.places, cli.command));
+    let code = runtime.block_on(run(&cli.storage, cli.command));
     match UNWRITTEN.load(Relaxed) {
         true => ExitCode::from(2),
         false => code,
     }
 }
 
-async fn run(places: &Places, command: Command) -> ExitCode {
+async fn run(storage: &StorageConfig, command: Command) -> ExitCode {
     let done = match command {
-        Command::Demo { listen } => app::demo::demo(places, listen, &say).await,
-        Command::Serve(serve) => app::serve::serve(places, &serve, &say).await,
-        Command::Migrate => app::database::migrate(places, &say).await,
+        Command::Demo { listen } => app::demo::demo(storage, listen, &say).await,
+        Command::Serve(serve) => app::serve::serve(storage, &serve, &say).await,
+        Command::Migrate => app::database::migrate(storage, &say).await,
         Command::Channel(command) => match command {
             Channel::Add { slug, name, given } => {
-                app::channels::add(places, &slug, name.as_deref(), &given, &say).await
+                app::channels::add(storage, &slug, name.as_deref(), &given, &say).await
             }
-            Channel::List => app::channels::list(places, &say).await,
+            Channel::List => app::channels::list(storage, &say).await,
             Channel::RotateSecret {
                 slug,
                 finish,
                 given,
-            } => app::channels::rotate_secret(places, &slug, finish, &given, &say).await,
-            Channel::Limit { slug, mib } => app::channels::limit(places, &slug, mib, &say).await,
-            Channel::Remove { slug } => app::channels::remove(places, &slug, &say).await,
+            } => app::channels::rotate_secret(storage, &slug, finish, &given, &say).await,
+            Channel::Limit { slug, mib } => app::channels::limit(storage, &slug, mib, &say).await,
+            Channel::Remove { slug } => app::channels::remove(storage, &slug, &say).await,
         },
         Command::Operator(command) => match command {
             Operator::Add {
@@ -251,19 +251,19 @@ async fn run(places: &Places, command: Command) -> ExitCode {
             } => {
                 let role = role.to_possible_value();
                 let role = role.as_ref().map_or("", |value| value.get_name());
-                app::operators::add(places, &login, role, &channels, &say).await
+                app::operators::add(storage, &login, role, &channels, &say).await
             }
-            Operator::List => app::operators::list(places, &say).await,
-            Operator::Disable { login } => app::operators::disable(places, &login, &say).await,
-            Operator::Enable { login } => app::operators::enable(places, &login, &say).await,
+            Operator::List => app::operators::list(storage, &say).await,
+            Operator::Disable { login } => app::operators::disable(storage, &login, &say).await,
+            Operator::Enable { login } => app::operators::enable(storage, &login, &say).await,
             Operator::ResetPassword { login } => {
-                app::operators::reset_password(places, &login, &say).await
+                app::operators::reset_password(storage, &login, &say).await
             }
         },
-        Command::Attest { accept } => app::operators::attest(places, accept, &say).await,
+        Command::Attest { accept } => app::operators::attest(storage, accept, &say).await,
         Command::Erasures(Erasures::Verify { export, public_key }) => {
             let (export, public_key) = (export.as_deref(), public_key.as_deref());
-            return looked(app::erasures::verify(places, export, public_key, &say).await);
+            return looked(app::erasures::verify(storage, export, public_key, &say).await);
         }
         Command::Erasures(Erasures::Export {
             out,
@@ -272,21 +272,21 @@ async fn run(places: &Places, command: Command) -> ExitCode {
             since,
         }) => {
             let period = app::erasures::Period { from, to };
-            app::erasures::export(places, &out, period, since.as_deref(), &say).await
+            app::erasures::export(storage, &out, period, since.as_deref(), &say).await
         }
         Command::Erasures(Erasures::Trace {
             channel,
             message_id,
-        }) => return looked(app::trace::trace(places, &channel, &message_id, &say).await),
-        Command::Keys(Keys::New { file }) => app::keys::new(places, &file, &say),
+        }) => return looked(app::trace::trace(storage, &channel, &message_id, &say).await),
+        Command::Keys(Keys::New { file }) => app::keys::new(storage, &file, &say),
         Command::Doctor { strict, serve } => {
-            return looked(app::doctor::doctor(places, &serve, strict, &say).await);
+            return looked(app::doctor::doctor(storage, &serve, strict, &say).await);
         }
     };
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
-/// A core dump would hold keys, and what people wrote.
+/// Switches off core dumps: one would contain keys and what people wrote.
 fn no_core_dump() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit {
@@ -300,7 +300,7 @@ fn no_core_dump() {
     }
 }
 
-/// The code of a command that looks for something; 2 where it could not look.
+/// Exit code of a command that searches or checks; 2 if it could not do so.
 fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
     found.unwrap_or_else(|error| {
         failed(&error);
@@ -308,11 +308,11 @@ fn looked(found: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Set where standard output could not be written: what was asked for has not been told.
+/// Set if standard output could not be written: the command's answer is incomplete.
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 fn say(line: &str) {
-    // A panic here left PostgreSQL running.
+    // No `println!`: its panic on a write error left PostgreSQL running.
     if let Err(error) = writeln!(stdout(), "{}", app::printable(line))
         && !UNWRITTEN.swap(true, Relaxed)
     {
@@ -320,7 +320,7 @@ fn say(line: &str) {
     }
 }
 
-/// An error with its causes, for clap, which prints the first alone.
+/// Formats an error with its causes for clap, which prints only the first one.
 fn in_words<T>(read: anyhow::Result<T>) -> Result<T, String> {
     read.map_err(|error| app::failure::in_words(&error))
 }

@@ -1,5 +1,6 @@
-//! Logs: what happened, with ids; never what a person wrote or is called, never a secret, never an address of theirs. The
-//! one exception: who signs in or is refused at the dashboard is logged with the client's address (`web::security_log`).
+//! The log. It contains what happened, with ids, but never the content of a message, the name or the address of a
+//! person, or a secret. The one exception: sign-ins and refusals at the dashboard are logged with the client's address
+//! (`web::security_log`).
 
 use std::{
     env,
@@ -18,18 +19,19 @@ use crate::config::LogFormat;
 
 /// Crates that may log, and up to which level, whatever `RUST_LOG` says.
 ///
-/// All others are silent, at every level. They log what they are given, and senders choose much of that: the TLS verifier
+/// All others are silent, at every level. They log their inputs, and senders choose many of these: the TLS verifier
 /// logs the name of a host whose certificate is bad as an error, hyper and reqwest log hosts and addresses while they
-/// connect, sqlx logs statements and the server's notices, and what signs requests to S3 logs the secret key it signs with
-/// (reqsign-core 3.3.2, `api.rs`). A list of crates to silence would miss the next dependency. What they fail with is logged
-/// here as a kind, where it is handled.
+/// connect, and sqlx logs statements and the server's notices. The crate that signs requests to S3 logs the secret key
+/// that it signs with (reqsign-core 3.3.2, `api.rs`). A list of crates to silence would miss the next dependency.
+/// Errors of these crates are logged by this crate, as a kind, where it handles them.
 const MAY_LOG: [(&str, Level); 2] = [
     (env!("CARGO_CRATE_NAME"), Level::TRACE),
-    // Sockets that cannot be accepted from. Its `info` tells the listening address, which the service says itself.
+    // Logs connections that cannot be accepted. At `info` it logs the listening address, which the service prints
+    // itself.
     ("actix_server", Level::WARN),
 ];
 
-/// Lets through what [`MAY_LOG`] names, and nothing else.
+/// Filter that lets through the crates and levels of [`MAY_LOG`], and nothing else.
 struct MayLog;
 
 impl MayLog {
@@ -58,29 +60,31 @@ impl<S: Subscriber> Layer<S> for MayLog {
     }
 }
 
-/// Everything that is logged in this process, by crates that may log, goes to `subscriber` from now on; a second one, in
-/// tests, finds the first in place.
+/// Sends everything that crates of `MAY_LOG` log in this process to `subscriber` from now on. A second call, as in
+/// tests, leaves the first subscriber in place.
 pub fn subscribe(subscriber: impl Subscriber + Send + Sync) {
     let _ = LogTracer::init();
     let _ = tracing::subscriber::set_global_default(subscriber.with(MayLog));
 }
 
-/// Starts logging to standard error, panics among it: where, not what. `RUST_LOG` chooses the level; the default is `info`.
+/// Starts logging to standard error. Of a panic it logs the location, not the message. `RUST_LOG` chooses the level;
+/// the default is `info`.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        // A line that cannot be written is lost. Else it is told to standard error, which panics where that is full or gone:
-        // a full disk, or a terminal that was closed, ended the service and left PostgreSQL running.
+        // A line that cannot be written is lost. Otherwise the error would be written to standard error, which panics
+        // if that is full or closed: a full disk, or a terminal that was closed, ended the service and left PostgreSQL
+        // running.
         .log_internal_errors(false)
         .with_writer(stderr);
     match format {
         LogFormat::Text => subscribe(log.with_target(false).finish()),
         LogFormat::Json => subscribe(log.json().finish()),
     }
-    // What a panic says may hold what a person wrote: a slice of a text, a value that could not be read.
+    // The message of a panic may contain what a person wrote: a slice of a text, a value that could not be read.
     panic::set_hook(Box::new(|panic| match panic.location() {
         Some(at) => tracing::error!("a panic at {}:{}:{}", at.file(), at.line(), at.column()),
         None => tracing::error!("a panic"),

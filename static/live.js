@@ -1,6 +1,6 @@
 'use strict';
-// Pages that live: the server says that something changed, the page is read again, and what differs is mended in place.
-// Markup is never made from strings: the browser reads the page as an inert document.
+// Live pages: when the server reports a change, the script reads the page again and patches the differences in place.
+// Markup is never made from strings: the browser parses the page as an inert document.
 (() => {
   const PAUSE = 500; // at most two refreshes a second
   let shown = location.pathname + location.search;
@@ -26,7 +26,7 @@
     });
   }
 
-  // ---- mending
+  // ---- patching
 
   function remove(node) {
     for (const media of node.querySelectorAll?.('video, audio') ?? []) {
@@ -71,7 +71,7 @@
         if (next.nodeName === 'LI') next.classList.add('fresh');
         continue;
       }
-      // What stands before it and has no name of its own goes; what has one is moved when its turn comes.
+      // Nodes without an id that stand before the match are removed; nodes with an id are moved when their turn comes.
       while (at && at !== match && !at.id) {
         const gone = at;
         at = at.nextSibling;
@@ -89,7 +89,8 @@
     }
   }
 
-  // Keeps what is being read where it is, unless the newest is being read: then the page follows.
+  // Keeps the entry that is being read at its position on the screen. If the newest entry is in sight, the page follows
+  // new ones.
   function holding(work) {
     const box = document.getElementById('scroll');
     const top = box?.getBoundingClientRect().top;
@@ -125,7 +126,7 @@
         const page = await read(shown, false);
         if (mine === turn) show(page);
       } catch (status) {
-        // Signed out, or no longer in sight: the server shows what to do.
+        // Signed out, or the page is not allowed or not found any more: the server's answer says what to do.
         if (status === 401 || status === 403 || status === 404) return location.reload();
         setTimeout(refresh, 3000);
       }
@@ -140,7 +141,7 @@
     clearTimeout(later);
     source = new EventSource(`/live?since=${encodeURIComponent(document.body.dataset.live)}`);
     source.addEventListener('changed', refresh);
-    // Another tab has taken the place: this one comes back when it is looked at.
+    // Another tab took this stream's slot. A visible tab resumes after 15 seconds, a hidden one when it is shown again.
     source.addEventListener('yield', () => {
       source.close();
       if (!document.hidden) later = setTimeout(resume, 15000);
@@ -194,7 +195,7 @@
     go(next.href, true);
   });
 
-  // A page that the browser had put aside may show what was unsent since: it is covered until it is read again.
+  // A page from the back/forward cache may show a message that was unsent since: it is covered until it is read again.
   addEventListener('pageshow', (event) => {
     if (!event.persisted) return;
     document.documentElement.dataset.covered = '';

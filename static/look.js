@@ -1,5 +1,5 @@
 'use strict';
-// The browser's time zone and theme, told to the server in cookies, so that a page comes right from the start.
+// Tells the server the browser's time zone and theme in cookies, so that pages are right from the start.
 (() => {
   const keep = (name, value) => {
     const secure = location.protocol === 'https:' ? '; Secure' : '';
@@ -24,7 +24,7 @@
     });
   }
 
-  // The account's menu closes when one looks elsewhere.
+  // A click outside of the account menu closes it.
   const menu = document.querySelector('details.me');
   document.addEventListener('click', (event) => {
     if (menu?.open && !menu.contains(event.target)) menu.open = false;

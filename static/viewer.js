@@ -43,7 +43,7 @@
     left.disabled = place <= 0;
     right.disabled = place >= all.length - 1;
     if (!dialog.open) dialog.showModal();
-    // A button that is disabled loses the focus, and the dialog its keys.
+    // A button that becomes disabled loses the focus, and the dialog then gets no key events.
     if (!dialog.contains(document.activeElement) || document.activeElement.disabled) close.focus();
   }
 
@@ -78,7 +78,7 @@
     image.hidden = true;
     words.hidden = false;
   });
-  // An unsent photo leaves at once.
+  // If its photo is unsent, the viewer closes at once.
   document.addEventListener('shown', () => {
     if (dialog.open && find() < 0) dialog.close();
   });

@@ -1,4 +1,4 @@
-//! The browser driver itself: it clicks through a page, and it notices what a page does wrong.
+//! Tests of the browser driver itself: it clicks through a page, and it reports the faults of a page.
 
 mod support;
 
@@ -26,7 +26,7 @@ document.forms[0].addEventListener('submit', event => {
                        document.querySelector('.word').textContent = said; }, 200);
 });";
 
-/// Everything that a page of ours must not do.
+/// A page with everything that a page of this service must not do.
 const BAD_PAGE: &str = r#"<!doctype html>
 <link rel="icon" href="data:,">
 <script src="/bad.js" defer></script>
@@ -35,7 +35,7 @@ const BAD_PAGE: &str = r#"<!doctype html>
 
 const BAD_JS: &str = "console.error('it broke'); undefined.property;";
 
-/// Serves the pages under a strict policy, on a port of their own; gives the address.
+/// Serves the pages with a strict policy on a free port; returns the address.
 fn serve() -> Result<String> {
     async fn answer(request: actix_web::HttpRequest) -> HttpResponse {
         let (kind, body) = match request.path() {

@@ -1,5 +1,5 @@
-//! Keeps the floors apart: a room imports only what `ROOMS` lets it, and a file stays small.
-//! `ARCHITECTURE.md` tells why the rooms are as they are; a new room is entered here.
+//! Enforces the architecture's layers: a room (a top-level module) imports only what `ROOMS` allows, and a file stays
+//! small. `ARCHITECTURE.md` gives the reasons; a new room has to be added here.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -17,7 +17,7 @@ use imports::imports;
 struct Room {
     name: &'static str,
     floor: u8,
-    /// A room, or a path within one where only that is meant.
+    /// Rooms, or paths within a room if only that part may be imported.
     may_import: &'static [&'static str],
 }
 
@@ -29,9 +29,9 @@ const fn room(floor: u8, name: &'static str, may_import: &'static [&'static str]
     }
 }
 
-/// Top floors first. An import leads downward.
+/// Top floors first. A room imports only rooms on lower floors.
 const ROOMS: &[Room] = &[
-    // Assembly: the only place that knows everybody.
+    // Assembly: the rooms that may import every other room.
     room(5, "main", ALL),
     room(5, "lib", ALL),
     room(5, "app", ALL),
@@ -57,7 +57,7 @@ const ROOMS: &[Room] = &[
             "line::signature",
         ],
     ),
-    // `line::client`, `objects` and the keyring only to hand them on to the verbs.
+    // `line::client`, `objects` and the keyring only to pass them on to the functions that do the work.
     room(
         3,
         "worker",
@@ -112,13 +112,13 @@ const ROOMS: &[Room] = &[
     room(0, "live", &[]),
     room(0, "clock", &[]),
     room(0, "embedded", &[]),
-    // Beside the house: its own JSON and its own HMAC, so that our bug can't be its bug.
+    // Imports nothing of the archive: its own JSON and HMAC code cannot share a mistake with it.
     room(0, "fake_line", &[]),
 ];
 
 const ALL: &[&str] = &["*"];
 
-/// Files that may be longer, and why.
+/// Files that may be longer than `LONGEST` lines, and why.
 const LONG: &[(&str, &str)] = &[(
     "fake_line/tests.rs",
     "scenes of the whole pretend platform in a row, to be divided",
@@ -129,7 +129,7 @@ fn find(name: &str) -> Option<&'static Room> {
     ROOMS.iter().find(|room| room.name == name)
 }
 
-/// What is wrong with the imports of the file at `path` (within `src`).
+/// The errors in the imports of the file at `path` (relative to `src`).
 fn objections(path: &Path, source: &str) -> Vec<String> {
     let module = module_of(path);
     let at = path.display();
@@ -168,7 +168,7 @@ fn objections(path: &Path, source: &str) -> Vec<String> {
     objections
 }
 
-/// Tests of a room may use what is below it, the pretend LINE, a scratch database and its schema.
+/// A room's tests may also use the rooms below it, the fake LINE platform, a scratch database and its schema.
 fn test_may(room: &Room, to: &str) -> bool {
     ["fake_line", "embedded", "MIGRATOR"].contains(&to)
         || find(to).is_some_and(|other| other.floor < room.floor)

@@ -1,5 +1,6 @@
-//! A very large video through the service as it is run, a process of its own: it comes whole, is sought in, and goes with
-//! its unsend, and the service stays small. 64 MiB of it; `LARGE=2048 cargo test --test large` makes that 2 GiB.
+//! A very large video, and the service as a process of its own, as in operation: the video arrives complete, can be
+//! read in ranges, and is deleted after its unsend, and the service's memory stays small. The video has 64 MiB;
+//! `LARGE=2048 cargo test --test large` makes that 2 GiB.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,21 +23,21 @@ use reqwest::{Client, header, redirect::Policy};
 
 const PASSWORD: &str = "a long enough password";
 
-/// How much a service may take, whatever it fetches.
+/// The limit of the service's memory in bytes, whatever it fetches.
 const MOST: u64 = 200 << 20;
 
 struct Service(Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It stops the database that it has started.
+        // SIGTERM: the service stops the database that it has started.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
 }
 
 impl Service {
-    /// The most memory it ever had, where the system says so.
+    /// The peak of its memory in bytes, if the system reports it.
     fn memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
         let line = status
@@ -66,7 +67,7 @@ fn objects(data: &Path) -> u64 {
     size(&data.join("objects"))
 }
 
-/// What is given, as soon as it is.
+/// Waits until `look` returns a value, and returns it.
 async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let patience = Instant::now();
     loop {
@@ -85,7 +86,7 @@ async fn a_very_large_video_is_kept_sought_and_erased_in_little_memory() {
     for n in 0..(mib as u64) << 17 {
         video.extend_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     }
-    // Told by its first bytes, so that a player is given it.
+    // The first bytes of an MP4 file, so that the page shows a player for it.
     video[..12].copy_from_slice(b"\0\0\0\x18ftypmp42");
     let video = bytes::Bytes::from(video);
 
@@ -193,7 +194,7 @@ async fn a_very_large_video_is_kept_sought_and_erased_in_little_memory() {
     aoi.unsends(&sent).await.unwrap();
     assert_eq!(part(&path, "bytes=0-9".to_owned()).await.status(), 404);
     soon("its objects are gone", async || {
-        // The ledger's copies lie there too.
+        // The copies of the ledger are there too, so the directory is not empty.
         (objects(&data) < 1 << 20).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! What every migration owes: a comment on each table and column, and no statistics on content.
+//! Rules for every migration: a comment on each table and column, and no statistics on content.
 
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use line_chat_archive::{MIGRATOR, embedded::Scratch};
 use sqlx::{Connection, Executor, PgConnection};
 
-/// `bytea` columns that may have statistics: what they hold says nothing about anybody.
+/// The `bytea` columns that may have statistics, because their values contain no content of messages.
 const NO_CONTENT: &[(&str, &str)] = &[
     ("session.token_hash", "SHA-256 of 256 random bits"),
     ("setup_link.token_hash", "SHA-256 of a random token"),
@@ -22,7 +22,7 @@ const NO_CONTENT: &[(&str, &str)] = &[
     ("checkpoint.root", "SHA-256 over such records"),
 ];
 
-/// A database of its own with every migration run, in this test's own cluster.
+/// A new database with every migration run, in this test binary's own PostgreSQL.
 async fn migrated(name: &str) -> PgConnection {
     let scratch = Scratch::shared().await.expect("a scratch cluster");
     let options = scratch.create_database(name).await.expect("a database");
@@ -33,7 +33,7 @@ async fn migrated(name: &str) -> PgConnection {
     connection
 }
 
-/// Tables, and columns as `table.column`, without a comment.
+/// The tables and columns (as `table.column`) without a comment.
 async fn uncommented(connection: &mut PgConnection) -> Vec<String> {
     let sql = "
         select c.relname || coalesce('.' || a.attname, '')
@@ -54,7 +54,7 @@ async fn uncommented(connection: &mut PgConnection) -> Vec<String> {
         .expect("a list")
 }
 
-/// `bytea` columns whose values `analyze` would copy into the catalogue.
+/// The `bytea` columns whose values `analyze` would copy into the catalogue.
 async fn with_statistics(connection: &mut PgConnection) -> BTreeSet<String> {
     let sql = "
         select c.relname || '.' || a.attname
@@ -76,7 +76,7 @@ async fn every_table_and_column_says_what_it_is() {
     let mut connection = migrated("commented").await;
     assert_eq!(uncommented(&mut connection).await, Vec::<String>::new());
 
-    // The check notices both kinds of silence.
+    // The check finds a missing comment on a table and one on a column.
     connection
         .execute("create table mute (word text); comment on column mute.word is 'said'; create table half (word text); comment on table half is 'said'")
         .await

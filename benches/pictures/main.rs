@@ -1,5 +1,5 @@
-//! How fast webhooks are answered while files are fetched and made small: alone, beside photos, and beside files made to do
-//! harm. `docs/benchmarks.md` says how to read what it prints.
+//! Measures how fast webhooks are answered while files are fetched and previews are made: alone, next to photos, and
+//! next to hostile files. `docs/benchmarks.md` explains the output.
 
 #[path = "../webhooks/bodies.rs"]
 #[expect(dead_code, reason = "a part of what the benchmarks share")]
@@ -38,22 +38,22 @@ use sqlx::{Connection, PgConnection};
 use bodies::{Feed, Requests, Senders};
 use files::{Hostile, Sent};
 
-/// Measures how fast webhooks are answered beside files.
+/// Measures how fast webhooks are answered next to files.
 #[derive(Parser)]
 struct Arguments {
-    /// Webhooks a second, of text messages
+    /// Webhooks a second, with text messages
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// How long each measurement takes
+    /// Duration of each measurement in seconds
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// Where database and files are made; has to be on a disk
+    /// Parent directory of the database and the files; has to be on a disk
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// Be the service
+    /// Run as the service
     #[arg(long, hide = true)]
     serve: bool,
-    /// Said by `cargo bench`
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -140,17 +140,17 @@ async fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What is sent.
+/// A file to send.
 enum Sending {
-    /// A file that is no picture.
+    /// A file that is not a picture.
     File(Bytes),
-    /// A photo.
+    /// A photo of 12 megapixels.
     Photo(Bytes),
-    /// What pretends to be one thing and is another; its own preview, where it has one.
+    /// A file whose content is not what it pretends to be; as a picture or a video it is also its own preview.
     Hostile(Hostile),
 }
 
-/// Sends files evenly over `within`, from a thread of its own.
+/// Sends files at a steady rate over `within`, from its own thread.
 fn send(
     shop: &Channel,
     name: &str,
@@ -189,7 +189,7 @@ fn draft(person: &User, file: Sending) -> Draft {
     draft.served_as(hostile.declared)
 }
 
-/// The service, in a process of its own.
+/// The service, in its own process.
 struct Service {
     child: Child,
     address: SocketAddr,
@@ -229,7 +229,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Forgets the highest mark of its memory.
+    /// Resets the peak of its memory.
     fn mark(&mut self) -> Result<()> {
         Ok(fs::write(
             format!("/proc/{}/clear_refs", self.child.id()),
@@ -237,7 +237,7 @@ impl Service {
         )?)
     }
 
-    /// The most memory it took at once since then, in bytes.
+    /// The peak of its memory since the last reset, in bytes.
     fn peak(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let mark = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

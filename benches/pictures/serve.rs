@@ -1,4 +1,4 @@
-//! The archive in a process of its own, with a channel for texts and one for files.
+//! The archive in its own process, with one channel for texts and one for files.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -21,9 +21,9 @@ use url::Url;
 
 use crate::bodies::SECRET;
 
-/// Serves until it is killed. Everything it needs comes from the environment.
+/// Serves until it is killed. All settings come from the environment.
 pub fn serve() -> Result<()> {
-    // As `serve` does: what runs beside the doors has threads of its own.
+    // As in `serve`, a runtime with its own threads for everything other than HTTP requests.
     tokio::runtime::Runtime::new()?.block_on(async move {
         let listen: SocketAddr = std::env::var("LISTEN")?.parse()?;
         let home = std::env::var("DATA_DIR")?;
@@ -31,9 +31,9 @@ pub fn serve() -> Result<()> {
         let database = PgConnectOptions::new().disable_statement_logging();
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
-        let shelf = Directory::open(&home.join("keyring"))?;
+        let key_store = Directory::open(&home.join("keyring"))?;
         let secret = SecretKey::random();
-        let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
+        let keyring = Keyring::new(&secret, Arc::new(key_store), Cipher::Sealed);
         let clock = Clock::system();
         let (shop, token) = (std::env::var("SHOP_SECRET")?, std::env::var("SHOP_TOKEN")?);
         for (slug, secret, token) in [

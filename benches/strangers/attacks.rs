@@ -1,4 +1,4 @@
-//! The attacks of strangers, all at once, each for as long as the service lets it.
+//! The attacks of strangers, all at the same time, each for as long as the service allows it.
 
 use std::{
     fmt,
@@ -25,10 +25,10 @@ const BOMBS: usize = 200;
 const BOMB_BYTES: usize = 60_000_000;
 const FAILED_SIGN_INS: usize = 1000;
 const UNREAD: usize = 100;
-/// Between two bytes of a slow connection.
+/// The pause between two bytes of a slow connection.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// Counts of the attacks and their answers.
+/// The numbers of attacks and of their answers.
 #[derive(Default)]
 pub struct Tally {
     slow: AtomicUsize,
@@ -55,7 +55,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Begins all attacks.
+/// Starts all attacks.
 pub fn begin(set: &mut JoinSet<()>, to: SocketAddr, slow: usize, tally: Arc<Tally>) {
     for nth in 0..slow {
         set.spawn(hold(to, nth, tally.clone()));
@@ -72,14 +72,14 @@ pub fn begin(set: &mut JoinSet<()>, to: SocketAddr, slow: usize, tally: Arc<Tall
     }
 }
 
-/// One webhook. The time from when it was due to its 200, or nothing if it was answered otherwise.
+/// Sends one webhook. Returns the time from `due` to its 200, or `None` for any other answer.
 pub async fn webhook(to: SocketAddr, request: Vec<u8>, due: Instant) -> Option<Duration> {
     let answer = timeout(Duration::from_secs(10), ask(to, &request)).await;
     let answer = answer.ok()?.ok()?;
     (answer == 200).then(|| due.elapsed())
 }
 
-/// The status of the answer.
+/// Sends a request on a new connection; returns the status of the answer.
 async fn ask(to: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(to).await?;
     stream.write_all(request).await?;
@@ -92,7 +92,7 @@ async fn ask(to: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
         .unwrap_or(0))
 }
 
-/// Holds a connection by dripping, in one of three ways; opens another when it is cut.
+/// Holds a connection open by sending bytes slowly, in one of three ways; opens another when it is cut.
 async fn hold(to: SocketAddr, nth: usize, tally: Arc<Tally>) {
     let (begin, drop): (&[u8], &[u8]) = match nth % 3 {
         0 => (b"GET / HT", b"T"),
@@ -105,7 +105,7 @@ async fn hold(to: SocketAddr, nth: usize, tally: Arc<Tally>) {
             b"1\r\nx\r\n",
         ),
     };
-    // Not all in the same moment.
+    // Spreads the first connections over three seconds.
     sleep(Duration::from_millis((nth % 1000) as u64 * 3)).await;
     loop {
         let Ok(mut stream) = TcpStream::connect(to).await else {
@@ -151,14 +151,14 @@ async fn throw(to: SocketAddr, bomb: Arc<Vec<u8>>, tally: Arc<Tally>) {
     }
 }
 
-/// Tries passwords, each time of another login and from another network, as a proxy would say.
+/// Guesses passwords, each time for another login and, by `X-Forwarded-For`, from another network.
 async fn guess(to: SocketAddr, guesser: usize, tally: Arc<Tally>) {
     for nth in 0.. {
         if tally.sign_ins.load(Relaxed) >= FAILED_SIGN_INS {
             return;
         }
         let form = format!("login={LOGIN}{guesser}-{nth}&password=guess-number-{nth}");
-        // Networks wide enough that none is refused before a password is looked at.
+        // Enough networks that none reaches its rate limit before its password is checked.
         let (wide, narrow) = (20 * guesser + nth % 20, nth % 250);
         let request = format!(
             "POST /login HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 10.{wide}.{narrow}.1\r\n\
@@ -174,7 +174,7 @@ async fn guess(to: SocketAddr, guesser: usize, tally: Arc<Tally>) {
     }
 }
 
-/// Sends requests without end and reads no answer.
+/// Sends pipelined requests without end, and reads no answer.
 async fn leave_unread(to: SocketAddr, tally: Arc<Tally>) {
     let requests = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
     loop {

@@ -1,5 +1,6 @@
-//! Measures the door beside strangers: 8,000 slow connections, gzip bombs, failed sign-ins and unread pipelines at once,
-//! while signed webhooks come, each on a connection of its own. Fails where the door, or its memory, leaves the bounds below.
+//! Measures the webhook endpoint next to strangers: 8,000 slow connections, gzip bombs, failed sign-ins and unread
+//! pipelines at the same time, while signed webhooks come, each on its own connection. Fails if the latency, the number
+//! of refusals or the memory exceeds its limit.
 
 mod attacks;
 #[path = "../webhooks/bodies.rs"]
@@ -21,25 +22,25 @@ use attacks::Tally;
 use bodies::{Feed, Requests, Senders};
 use service::Service;
 
-/// Webhooks a second.
+/// The number of webhooks a second.
 const RATE: u32 = 200;
 
-/// Measures the door beside strangers.
+/// Measures the webhook endpoint next to attacks.
 #[derive(Parser)]
 struct Arguments {
-    /// How long the attack lasts
+    /// Duration of the attack in seconds
     #[arg(long, default_value_t = 40)]
     seconds: u32,
-    /// Connections that are held by dripping bytes
+    /// Number of connections that are held open by sending bytes slowly
     #[arg(long, default_value_t = 8000)]
     slow: usize,
-    /// How long the service may rest before its memory is looked at again
+    /// Seconds for which the service may rest before its memory is measured again
     #[arg(long, default_value_t = 60)]
     rest: u64,
-    /// Where database and files are made; has to be on a disk
+    /// Parent directory of the database and the files; has to be on a disk
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// Said by `cargo bench`
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -75,7 +76,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         arguments.slow,
         tally.clone(),
     );
-    // All of them are there before the first webhook is measured.
+    // All attacks run before the first webhook is measured.
     sleep(Duration::from_secs(5)).await;
     let beside = measure(
         &service,
@@ -121,7 +122,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     service.stop()
 }
 
-/// Latencies and refusals of the webhooks.
+/// The latencies and refusals of the webhooks.
 #[derive(Default)]
 struct Outcome {
     refused: usize,
@@ -136,7 +137,7 @@ impl Outcome {
     }
 }
 
-/// Sends webhooks evenly, each on a connection of its own, and waits for all answers.
+/// Sends webhooks at a steady rate, each on its own connection, and waits for all answers.
 async fn measure(service: &Service, feed: Feed<'_>, within: Duration) -> Result<Outcome> {
     let (begun, count) = (Instant::now(), (RATE as f64 * within.as_secs_f64()) as u32);
     let mut asked = JoinSet::new();

@@ -1,4 +1,4 @@
-//! The release binary, run as people run it.
+//! The release binary, run as in operation.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::bodies::SECRET;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_line-chat-archive");
 
-/// The login that strangers try to guess the password of.
+/// The login whose password strangers try to guess.
 pub const LOGIN: &str = "mika";
 
 /// A running `serve` on the embedded database, with one channel and one operator.
@@ -47,7 +47,7 @@ impl Service {
             _home: home,
         };
         let begun = Instant::now();
-        // The port is bound long before the archive is made.
+        // The port is bound long before the archive is created.
         while !answers(address).await {
             ensure!(
                 begun.elapsed() < Duration::from_secs(60),
@@ -75,7 +75,7 @@ impl Service {
         }
     }
 
-    /// MiB of memory in use, shared pages of the binary included.
+    /// The memory in use in MiB, including shared pages of the binary.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -83,7 +83,7 @@ impl Service {
         Ok(kib.context("VmRSS")?.parse::<u64>()? / 1024)
     }
 
-    /// Ends it as a supervisor would.
+    /// Stops it with SIGTERM, as a supervisor does.
     pub fn stop(mut self) -> Result<()> {
         terminate(&self.child);
         ensure!(self.child.wait()?.success(), "it did not end well");
@@ -93,13 +93,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // PostgreSQL is stopped only by a service that ends by itself.
+        // PostgreSQL is stopped only by a service that ends normally.
         terminate(&self.child);
         let _ = self.child.wait();
     }
 }
 
-/// Whether the service answers, and not the kernel alone.
+/// Whether the service itself answers, and not only the kernel.
 async fn answers(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -129,7 +129,7 @@ fn command(home: &Path, verb: &str) -> Command {
     command
 }
 
-/// Lets this process hold the connections of all strangers.
+/// Raises this process's limit of open files, for the connections of all strangers.
 pub fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;

@@ -1,5 +1,5 @@
-//! Thumbnails a second, and what each method takes of memory: ours beside plain `image` and `vipsthumbnail`, on the same
-//! photos of 12 megapixels, made on the spot. `docs/benchmarks.md` says how to read what it prints.
+//! Measures thumbnails a second and the memory of each method: the archive's, plain `image` and `vipsthumbnail`, on the
+//! same generated photos of 12 megapixels. `docs/benchmarks.md` explains the output.
 
 mod photos;
 
@@ -20,27 +20,27 @@ use line_chat_archive::media::previews;
 /// Measures thumbnails a second of several methods on the same photos.
 #[derive(Parser)]
 struct Arguments {
-    /// Photos, of 12 megapixels each; every method takes all of them, one after the other
+    /// Number of photos, of 12 megapixels each; every method takes all of them, one after the other
     #[arg(long, default_value_t = 40)]
     photos: u32,
     /// Only these methods
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Method::ALL)]
     only: Vec<Method>,
-    /// Be this method, on the photos in this directory
+    /// Run as this method, on the photos in this directory
     #[arg(long, hide = true, num_args = 2)]
     be: Vec<String>,
-    /// Said by `cargo bench`
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// What the archive does: both sizes, the colours, upright
+    /// The archive's method: both sizes, the colours, the right orientation
     Ours,
-    /// `image`: decoded whole, resized with Lanczos3
+    /// `image`: whole picture decoded, resized with Lanczos3
     Lanczos,
-    /// `image`: decoded whole, its own fast sampler
+    /// `image`: whole picture decoded, resized with its own fast sampler
     Sampled,
     /// `vipsthumbnail`, one process for all, one thread
     Vips,
@@ -94,7 +94,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One method in a process of its own. `None`: it is not installed.
+/// Runs one method in its own process. `None`: it is not installed.
 fn measure(method: Method, directory: &Path, photos: usize) -> Result<Option<String>> {
     let mut command = match method {
         Method::Vips => {
@@ -130,8 +130,8 @@ fn measure(method: Method, directory: &Path, photos: usize) -> Result<Option<Str
     )))
 }
 
-/// Waits for a process. Its processor time in seconds, and the most KiB it had in memory: Linux knows both as long as
-/// it lives, so what it did in the last few milliseconds is not in them.
+/// Waits for a process. Returns its processor time in seconds, and the peak of its memory in KiB. Linux reports both
+/// only while the process lives, so its last few milliseconds are not included.
 fn watch(mut child: Child) -> Result<(f64, f64)> {
     let (id, mut cpu, mut peak) = (child.id(), 0.0, 0.0_f64);
     loop {
@@ -164,7 +164,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Makes the previews of all photos, and nothing else.
+/// Makes the previews of all photos, and does nothing else.
 fn be(method: Method, directory: &Path) -> Result<()> {
     for file in files(directory)? {
         let bytes = fs::read(file)?;
@@ -185,7 +185,7 @@ fn be(method: Method, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The larger size of the photo, the smaller one of that, each as JPEG: bytes of both.
+/// Makes the larger size of the photo, and the smaller one from that, each as JPEG. Returns the bytes of both.
 fn plain(bytes: &[u8], resize: impl Fn(&DynamicImage, u32, u32) -> DynamicImage) -> Result<usize> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let large = resize(&reader.decode()?, 640, 720);

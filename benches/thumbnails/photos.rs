@@ -1,4 +1,4 @@
-//! Photos of nothing: clouds of seven sizes with the grain of a sensor, which cost a decoder what real ones do.
+//! Generated photos: clouds of seven sizes with the grain of a sensor, which cost a decoder as much as real photos.
 
 use anyhow::Result;
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
 const WIDTH: u32 = 4000;
 const HEIGHT: u32 = 3000;
 
-/// A JPEG of 4000 by 3000 pixels; another one for each `seed`.
+/// A JPEG of 4000 by 3000 pixels; each `seed` gives another one.
 pub fn photo(seed: u32) -> Result<Vec<u8>> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut random = || {

@@ -1,4 +1,4 @@
-//! The apps, each in a process of its own with a database of its own on the same PostgreSQL.
+//! The apps, each in its own process with its own database on the same PostgreSQL.
 
 use std::{
     fs::File,
@@ -22,27 +22,27 @@ use crate::{
     load, peers,
 };
 
-/// One table, one row an event: what the peers keep.
+/// The peers' table, with one row for each event.
 const PEER_TABLE: &str = "create table webhook_event (
     webhook_event_id text primary key, destination text not null, user_id text not null,
     occurred_at bigint not null, received_at timestamptz not null default now(), payload jsonb not null)";
 
-/// Who is measured.
+/// The apps to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum App {
-    /// line-chat-archive; everybody who writes was met before
+    /// line-chat-archive; every sender is known already
     Ours,
-    /// line-chat-archive; everybody who writes is new
+    /// line-chat-archive; every sender is new
     New,
-    /// line-chat-archive within this program, as it is
+    /// line-chat-archive within this program, with its encryption
     Sealed,
-    /// The same with a cipher that does nothing
+    /// line-chat-archive within this program, with a cipher that does nothing
     Null,
-    /// actix-web, sqlx: one INSERT an event
+    /// actix-web, sqlx: one INSERT for each event
     Naive,
-    /// express, @line/bot-sdk, pg: one INSERT an event, 2 processes
+    /// express, @line/bot-sdk, pg: one INSERT for each event, 2 processes
     Node,
-    /// FastAPI, line-bot-sdk, asyncpg: one INSERT an event, 2 processes
+    /// FastAPI, line-bot-sdk, asyncpg: one INSERT for each event, 2 processes
     Python,
 }
 
@@ -77,7 +77,7 @@ impl App {
         matches!(self, App::Naive | App::Node | App::Python)
     }
 
-    /// Is everybody to be met before the clock starts?
+    /// Whether all senders have to be known before the clock starts.
     pub fn knows_everybody(self) -> bool {
         matches!(self, App::Ours | App::Sealed | App::Null)
     }
@@ -110,17 +110,17 @@ impl App {
     }
 }
 
-/// An app that answers.
+/// An app that answers requests.
 pub struct Running {
     app: App,
     process: Child,
     database: PgConnection,
     name: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// Its first process.
+    /// The id of its first process.
     pub id: u32,
-    /// Events it has acknowledged.
+    /// The number of events that it has acknowledged.
     pub acknowledged: u64,
 }
 
@@ -147,7 +147,7 @@ impl Running {
             command.arg(&port);
         }
         if rustix::process::geteuid().is_root() {
-            // The database knows no other account than this one.
+            // The database accepts only this account.
             command.env("RUN_AS", "root");
         }
         let process = command
@@ -192,7 +192,7 @@ impl Running {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        // A second process of the app may take a moment longer.
+        // A second process of the app may need a moment longer.
         sleep(Duration::from_millis(if self.app.is_peer() {
             1000
         } else {
@@ -202,7 +202,7 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the app and removes its database. Gives the number of events it has stored.
+    /// Ends the app and removes its database. Returns the number of events that it has stored.
     pub async fn stop(mut self, ground: &Ground) -> Result<i64> {
         if let Some(id) = rustix::process::Pid::from_raw(i32::try_from(self.id)?) {
             rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
@@ -213,7 +213,7 @@ impl Running {
         {
             self.process.kill().await?;
         }
-        // Ours keeps a message and its content apart: what lacks one of them is not stored.
+        // The archive keeps a message and its content in different tables: a message without one of them is not stored.
         let count = if self.app.is_peer() {
             "select count(*) from webhook_event"
         } else {

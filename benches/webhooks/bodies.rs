@@ -1,4 +1,4 @@
-//! What is sent: webhook requests as LINE makes them, written and signed before any clock starts.
+//! The requests: webhooks as LINE sends them, written and signed before any clock starts.
 
 use std::{cell::Cell, ops::Range};
 
@@ -7,14 +7,14 @@ use hmac::{Hmac, KeyInit, Mac};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::Sha256;
 
-/// The one channel of every app.
+/// The secret of the only channel of every app.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// Where every app listens for it.
+/// The path of this channel's webhook endpoint in every app.
 pub const PATH: &str = "/webhook/default";
-/// People who write.
+/// The number of people who write.
 pub const PEOPLE: usize = 50_000;
 
-/// Autumn 2025; eight webhooks a millisecond.
+/// A time in autumn 2025; each millisecond has eight webhooks.
 const BEGIN: u64 = 1_760_000_000_000;
 const BASE32: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const BASE62: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -33,25 +33,26 @@ const TEXTS: [&str; 12] = [
     "好的,谢谢你",
 ];
 
-/// Whose messages they are.
+/// Which people send the messages.
 #[derive(Clone, Copy)]
 pub enum Senders {
-    /// Anyone of [`PEOPLE`], again and again.
+    /// A random one of [`PEOPLE`] for each message.
     Drawn,
-    /// One after the other, from this one on, each once.
+    /// One after the other, starting with this one, each once.
     InTurn(usize),
 }
 
-/// Requests, ready to be written to a socket.
+/// Signed requests, as bytes for a socket.
 pub struct Requests {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Events in each.
+    /// The number of events in each request.
     pub events: usize,
 }
 
 impl Requests {
-    /// Writes and signs them. Each `series` (0 to 9) has ids of its own and is later than the one before.
+    /// Writes and signs `count` requests. Each `series` (0 to 9) has its own ids, and later times than the previous
+    /// one.
     pub fn write(series: u64, count: usize, events: usize, senders: Senders) -> Self {
         let mut rng = StdRng::seed_from_u64(series);
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));
@@ -78,7 +79,7 @@ impl Requests {
         }
     }
 
-    /// For each of these requests with one message each, the request that unsends it.
+    /// For each of these requests with one message, the request that unsends the message.
     pub fn unsends(&self) -> Self {
         let mut rng = StdRng::seed_from_u64(8);
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(self.count()));
@@ -104,7 +105,7 @@ impl Requests {
         }
     }
 
-    /// How many there are.
+    /// The number of requests.
     pub fn count(&self) -> usize {
         self.ends.len()
     }
@@ -118,7 +119,7 @@ impl Requests {
     }
 }
 
-/// A request that was signed with another secret: nobody may answer 200.
+/// A request that was signed with another secret: no app may answer 200.
 pub fn forged() -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(9);
     let event = text_message(&mut rng, 9, 0, 0);
@@ -127,14 +128,14 @@ pub fn forged() -> Vec<u8> {
     request_of(&body, "another secret")
 }
 
-/// Hands requests out, each once.
+/// Hands out each request once.
 pub struct Feed<'a> {
     requests: &'a Requests,
     left: Cell<(usize, usize)>,
 }
 
 impl<'a> Feed<'a> {
-    /// Of these, those in `range`.
+    /// A feed of the requests in `range`.
     pub fn of(requests: &'a Requests, range: Range<usize>) -> Self {
         Self {
             requests,
@@ -142,17 +143,17 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// All of them.
+    /// A feed of all requests.
     pub fn all(requests: &'a Requests) -> Self {
         Self::of(requests, 0..requests.count())
     }
 
-    /// Events in each.
+    /// The number of events in each request.
     pub fn events(&self) -> usize {
         self.requests.events
     }
 
-    /// The next one.
+    /// The next request; `None` if all were handed out.
     pub fn take(&self) -> Option<&'a [u8]> {
         let (next, end) = self.left.get();
         self.left.set((next + 1, end));
@@ -202,7 +203,7 @@ fn token(rng: &mut StdRng, of: &[u8], length: usize) -> String {
     (0..length).map(letter).collect()
 }
 
-/// The first ten letters of a ULID: 48 bits of milliseconds.
+/// The first ten characters of a ULID: 48 bits of milliseconds.
 fn ulid_time(millis: u64) -> String {
     let letter = |nth| char::from(BASE32[(millis >> (45 - 5 * nth)) as usize & 31]);
     (0..10).map(letter).collect()

@@ -1,4 +1,4 @@
-//! The one PostgreSQL that every app writes to: durable, as it comes, on a disk.
+//! The PostgreSQL that every app writes to: durable, with its default settings, on a disk.
 
 use std::{
     io::Write,
@@ -13,21 +13,21 @@ use tempfile::TempDir;
 
 use crate::usage;
 
-/// Often memory: nothing is learned about a disk there.
+/// The magic number of tmpfs, which is in memory and so says nothing about a disk.
 const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
-/// A PostgreSQL of our own, thrown away at the end.
+/// A PostgreSQL of this benchmark, which is deleted at the end.
 pub struct Ground {
     embedded: Embedded,
     directory: TempDir,
-    /// The server's first process.
+    /// The id of the server's first process.
     pub postmaster: u32,
-    /// `server_version`.
+    /// PostgreSQL's `server_version`.
     pub version: String,
 }
 
 impl Ground {
-    /// Starts it in a new directory in `parent`.
+    /// Starts PostgreSQL in a new directory in `parent`.
     pub async fn start(parent: &Path) -> Result<Self> {
         let directory = TempDir::with_prefix_in("bench-webhooks-", parent)?;
         let say = |line: &str| eprintln!("{line}");
@@ -37,7 +37,7 @@ impl Ground {
             sqlx::query_as("select pg_backend_pid(), current_setting('server_version')")
                 .fetch_one(&mut db)
                 .await?;
-        // As long as the backend is there to be asked.
+        // While the backend is connected, its parent can be looked up.
         let postmaster = usage::parent(u32::try_from(backend)?);
         db.close().await?;
         Ok(Self {
@@ -48,7 +48,7 @@ impl Ground {
         })
     }
 
-    /// Makes an empty database and says how to reach it.
+    /// Creates an empty database, and returns the options to connect to it.
     pub async fn database(&self, name: &str) -> Result<PgConnectOptions> {
         let options = self.embedded.connect_options(name);
         let owner = options.get_username();
@@ -57,28 +57,28 @@ impl Ground {
         Ok(options)
     }
 
-    /// Removes a database, whoever is connected.
+    /// Removes a database, and disconnects everybody from it.
     pub async fn drop_database(&self, name: &str) -> Result<()> {
         self.run(&format!("drop database {name} with (force)"))
             .await
     }
 
-    /// Brings everything to disk, so that no app pays for what another has written.
+    /// Runs a checkpoint, so that no app pays for the writes of another.
     pub async fn settle(&self) -> Result<()> {
         self.run("checkpoint").await
     }
 
-    /// A directory for files of an app.
+    /// The directory for files of the apps.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Stops the server.
+    /// Stops PostgreSQL.
     pub async fn stop(self) -> Result<()> {
         Ok(self.embedded.stop().await?)
     }
 
-    /// How long the disk takes to make 8 KiB durable, in milliseconds: the median of a hundred.
+    /// The time in which the disk makes 8 KiB durable, in milliseconds: the median of a hundred writes.
     pub fn sync_time(&self) -> Result<f64> {
         let mut file = tempfile::tempfile_in(self.directory())?;
         let mut times: Vec<Duration> = (0..100)
@@ -92,7 +92,7 @@ impl Ground {
         Ok(times.get(50).context("no times")?.as_secs_f64() * 1000.0)
     }
 
-    /// True if the directory is in memory.
+    /// Whether the directory is in memory.
     pub fn in_memory(&self) -> Result<bool> {
         Ok(rustix::fs::statfs(self.directory())?.f_type == TMPFS)
     }

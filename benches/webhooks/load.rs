@@ -1,4 +1,4 @@
-//! The sender: HTTP/1.1 with keep-alive, all connections in one thread.
+//! The load generator: HTTP/1.1 with keep-alive, all connections in one thread.
 
 use std::{
     cell::RefCell,
@@ -16,26 +16,26 @@ use tokio::{
 
 use crate::bodies::Feed;
 
-/// What came of a stretch of requests.
+/// The result of a series of requests.
 #[derive(Default)]
 pub struct Outcome {
-    /// Requests answered 200.
+    /// The number of requests that were answered 200.
     pub acknowledged: u64,
-    /// Requests answered otherwise.
+    /// The number of requests that were answered otherwise.
     pub refused: u64,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub took: Duration,
-    /// Microseconds to each answer, in growing order.
+    /// The microseconds to each answer, in ascending order.
     latencies: Vec<u32>,
 }
 
 impl Outcome {
-    /// Requests acknowledged a second.
+    /// The number of acknowledged requests a second.
     pub fn rate(&self) -> f64 {
         self.acknowledged as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
-    /// The latency that this part (0 to 1) of the answers does not exceed, in milliseconds.
+    /// The latency in milliseconds that the share `part` (0 to 1) of the answers does not exceed.
     pub fn quantile(&self, part: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         let micros = self.latencies.get((last as f64 * part).round() as usize);
@@ -59,7 +59,7 @@ impl Outcome {
     }
 }
 
-/// As fast as the answers come: each connection sends when it was answered, for so long or until the feed is empty.
+/// A closed loop: each connection sends its next request after an answer, until `within` is over or the feed is empty.
 pub async fn closed(
     address: SocketAddr,
     connections: usize,
@@ -83,7 +83,7 @@ pub async fn closed(
     Ok(outcome.into_inner().finish(begun))
 }
 
-/// At a steady rate, whether the answers keep up or not; latency counts from when a request was due.
+/// A steady rate, whether the answers keep up or not; the latency counts from the time at which a request was due.
 pub async fn steady(
     address: SocketAddr,
     connections: usize,
@@ -94,7 +94,7 @@ pub async fn steady(
     let opened = try_join_all((0..connections).map(|_| Connection::open(address))).await?;
     let (clock, due) = mpsc::unbounded_channel();
     let begun = Instant::now();
-    // A thread, because tokio's timers count whole milliseconds.
+    // A thread of its own, because tokio's timers count whole milliseconds.
     let pace = std::thread::spawn(move || {
         for nth in 0.. {
             let at = begun + nth * Duration::from_secs(1) / rate;
@@ -124,7 +124,7 @@ pub async fn steady(
     Ok(outcome.into_inner().finish(begun))
 }
 
-/// The status of the answer to one request on a connection of its own.
+/// Sends one request on a new connection; returns the status of the answer.
 pub async fn once(address: SocketAddr, request: &[u8]) -> Result<u16> {
     Connection::open(address).await?.ask(request).await
 }
@@ -144,7 +144,7 @@ impl Connection {
         })
     }
 
-    /// Sends a request and gives the answer's status once all of it is there.
+    /// Sends a request, reads the whole answer, and returns its status.
     async fn ask(&mut self, request: &[u8]) -> Result<u16> {
         self.stream.write_all(request).await?;
         self.answer.clear();
@@ -162,7 +162,7 @@ impl Connection {
     }
 }
 
-/// Status and length of the body.
+/// The status, and the length of the body.
 fn read_head(head: &[u8]) -> Result<(u16, usize)> {
     let head = std::str::from_utf8(head)?;
     let status = head.get(9..12).context("no status")?.parse()?;

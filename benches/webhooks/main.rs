@@ -1,5 +1,5 @@
-//! Webhooks a second: the whole archive beside the handlers that LINE's samples suggest, turn and turn about on one
-//! PostgreSQL. `docs/benchmarks.md` says how to read what it prints.
+//! Measures webhooks a second: the whole archive next to the handlers that LINE's samples suggest, in turn on one
+//! PostgreSQL. `docs/benchmarks.md` explains the output.
 
 mod apps;
 mod bodies;
@@ -25,10 +25,10 @@ use measures::Bench;
 /// Measures webhooks a second of several apps on one PostgreSQL.
 #[derive(Parser)]
 struct Arguments {
-    /// How often each app takes its turn
+    /// Number of turns for each app
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long each measurement takes, after a second to warm up
+    /// Duration of each measurement in seconds, after a second to warm up
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
     /// Only these apps
@@ -37,35 +37,35 @@ struct Arguments {
     /// Only these measurements
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::ALL)]
     measure: Vec<Measure>,
-    /// One round, short and small: to see that all works
+    /// One round, short and small, to check that everything works
     #[arg(long)]
     quick: bool,
-    /// Only load this app for 30 seconds, for a profiler to look at
+    /// Only load this app for 30 seconds, for a profiler
     #[arg(long, value_enum, value_name = "APP")]
     profile: Option<App>,
-    /// Where the database is made; has to be on a disk
+    /// Parent directory of the database; has to be on a disk
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// Be this app
+    /// Run as this app
     #[arg(long, value_enum, hide = true)]
     serve: Option<App>,
-    /// Said by `cargo bench`
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What is measured.
+/// The measurements.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Measure {
-    /// Ours beside the small handlers
+    /// The archive next to the small handlers
     Compare,
-    /// Ours beside ours with a cipher that does nothing
+    /// The archive next to the archive with a cipher that does nothing
     Sealing,
-    /// Ours at a steady rate
+    /// The archive at a steady rate
     Steady,
-    /// The same while messages are unsent
+    /// The archive at a steady rate while messages are unsent
     Erasing,
-    /// Ours for long
+    /// The archive for a long time
     Soak,
 }
 

@@ -1,4 +1,5 @@
-//! The handler one writes first, in Rust: verify, one INSERT an event through a pool of 20, 200.
+//! A simple handler in Rust, as one would write it first: verify the signature, one INSERT for each event through a
+//! pool of 20 connections, answer 200.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
@@ -34,7 +35,7 @@ struct Source<'a> {
     user_id: &'a str,
 }
 
-/// Serves until it is killed. Port and database come from the environment, as for every app.
+/// Serves until it is killed. The port and the database come from the environment, as for every app.
 pub fn serve() -> Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     actix_web::rt::System::new().block_on(async move {

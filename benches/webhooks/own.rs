@@ -1,5 +1,5 @@
-//! The archive within the benchmark's own process, sealing what it keeps or not: both of the same build, so that their
-//! ratio is the cost of sealing and nothing else.
+//! The archive in the benchmark's own program, with or without encryption: both of the same build, so that their ratio
+//! is the cost of the encryption and nothing else.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::bodies::SECRET;
 
 const SLUG: &str = "default";
 
-/// Serves until it is killed. Address, directory and database come from the environment.
+/// Serves until it is killed. The address, the directory and the database come from the environment.
 pub fn serve(cipher: Cipher) -> Result<()> {
     actix_web::rt::System::new().block_on(async move {
         let listen: SocketAddr = std::env::var("LISTEN")?.parse()?;
@@ -33,9 +33,9 @@ pub fn serve(cipher: Cipher) -> Result<()> {
         let database = PgConnectOptions::new().disable_statement_logging();
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
-        let shelf = Directory::open(&directory.join("keyring"))?;
+        let key_store = Directory::open(&directory.join("keyring"))?;
         let secret = SecretKey::random();
-        let keyring = Keyring::new(&secret, Arc::new(shelf), cipher);
+        let keyring = Keyring::new(&secret, Arc::new(key_store), cipher);
         let clock = Clock::system();
         channels::add(
             &mut db,

@@ -1,4 +1,4 @@
-//! Gets the packages of the peers that are not Rust, under `target/bench-peers`.
+//! Installs the packages of the peers that are not written in Rust, under `target/bench-peers`.
 
 use std::{
     fs,
@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::apps::App;
 
-/// Where a peer runs: its source and its packages.
+/// The directory in which a peer runs: its source and its packages.
 pub fn directory(app: App) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/bench-peers")
         .join(app.key())
 }
 
-/// Brings the peer's packages, those of before if they are still there, and says which versions they are.
+/// Installs the peer's packages, or reuses the installed ones. Returns their versions; `None` for an app in Rust.
 ///
 /// # Errors
-/// Its language is not on this machine, or the packages cannot be had; the words are for people.
+/// If the peer's language is not installed, or the packages cannot be installed. The message is written for people.
 pub fn prepare(app: App) -> Result<Option<String>> {
     let version = match app {
         App::Node => node(&source_in_place(app)?)?,
@@ -55,7 +55,7 @@ fn node(directory: &Path) -> Result<String> {
         "npm",
         &["ls", "--depth=0", "--parseable", "--long"],
     )?;
-    // Lines of path:name@version, the first of which is the folder itself.
+    // Lines of path:name@version; the first one is the folder itself.
     let named: Vec<&str> = packages
         .lines()
         .skip(1)
@@ -83,7 +83,7 @@ fn python(directory: &Path) -> Result<String> {
 }
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<String> {
-    // A program of the directory's own is named by its path there.
+    // A path to a program is relative to the directory.
     let path = if program.contains('/') {
         directory.join(program)
     } else {

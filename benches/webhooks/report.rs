@@ -1,18 +1,18 @@
-//! Numbers become Markdown.
+//! Writes the results as Markdown.
 
 use std::fs;
 
 use crate::{apps::App, ground::Ground, load::Outcome, usage::Spent};
 
-/// One measurement.
+/// The result of one measurement.
 pub struct Sample {
-    /// Who.
+    /// The app that was measured.
     pub app: App,
-    /// Connections at the same time.
+    /// The number of connections at the same time.
     pub connections: usize,
-    /// Events in each webhook.
+    /// The number of events in each webhook.
     pub events: usize,
-    /// Webhooks a second.
+    /// The number of acknowledged webhooks a second.
     pub rate: f64,
     p50: f64,
     p99: f64,
@@ -23,7 +23,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of a stretch of requests, in which so much was `spent` and after which the app took so much `memory`.
+    /// The sample of a series of requests that cost `spent`, after which the app used `memory` MiB.
     pub fn of(
         app: App,
         connections: usize,
@@ -48,7 +48,7 @@ impl Sample {
     }
 }
 
-/// The machine, the disk, the versions.
+/// The machine, the disk and the versions, as a Markdown list.
 pub fn facts(ground: &Ground, peers: &[String]) -> anyhow::Result<String> {
     let cores = std::thread::available_parallelism()?;
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -71,7 +71,7 @@ pub fn facts(ground: &Ground, peers: &[String]) -> anyhow::Result<String> {
     Ok(lines.iter().map(|line| format!("- {line}\n")).collect())
 }
 
-/// The table of all samples: a row for each app at each number of connections and events.
+/// The table of all samples: a row for each app, number of connections and number of events.
 pub fn table(samples: &[Sample]) -> String {
     let mut shapes: Vec<(usize, usize)> = vec![];
     let mut apps: Vec<App> = vec![];
@@ -115,7 +115,7 @@ pub fn table(samples: &[Sample]) -> String {
     table
 }
 
-/// The median of a few measurements, and how far they are apart.
+/// The median of a few measurements, and their range.
 struct Spread {
     median: f64,
     least: f64,

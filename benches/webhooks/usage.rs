@@ -1,23 +1,23 @@
-//! What processes take of the machine, from `/proc`; nothing where there is none.
+//! The resources that processes use, from `/proc`; zero where there is no `/proc`.
 
 use std::{collections::HashMap, fs};
 
-/// Linux counts processor time for programs in hundredths of a second.
+/// Linux reports processor time in hundredths of a second.
 const TICK: f64 = 0.01;
 
-/// Seconds of processor time up to now.
+/// Seconds of processor time since the start of the processes or of the machine.
 #[derive(Clone, Copy, Default)]
 pub struct Spent {
-    /// By the app and all its processes.
+    /// The app and all its processes.
     pub app: f64,
-    /// By PostgreSQL.
+    /// PostgreSQL.
     pub postgres: f64,
-    /// By everybody else but us.
+    /// All other processes except this one.
     pub others: f64,
 }
 
 impl Spent {
-    /// Up to now, by the process `app` and by PostgreSQL's `postmaster`, each with what it has started.
+    /// The time until now, of the process `app` and of PostgreSQL's `postmaster`, each with its descendants.
     pub fn now(app: u32, postmaster: u32) -> Self {
         let processes = processes();
         let of = |root| {
@@ -37,7 +37,7 @@ impl Spent {
         }
     }
 
-    /// What was spent since `earlier`.
+    /// The time that was spent since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             app: self.app - earlier.app,
@@ -47,7 +47,7 @@ impl Spent {
     }
 }
 
-/// MiB in memory of a process and all it has started; what they share is counted once.
+/// The memory of a process and of all processes that it started, in MiB; shared pages are counted once.
 pub fn memory(root: u32) -> f64 {
     let kib = |process: &Process| -> Option<f64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id)).ok()?;
@@ -61,7 +61,7 @@ pub fn memory(root: u32) -> f64 {
         / 1024.0
 }
 
-/// The parent of a process.
+/// The parent of a process; `None` if the process is gone.
 pub fn parent(of: u32) -> Option<u32> {
     Some(processes().get(&of)?.parent)
 }
@@ -69,7 +69,7 @@ pub fn parent(of: u32) -> Option<u32> {
 struct Process {
     id: u32,
     parent: u32,
-    /// Of its own and of its children that have ended.
+    /// Its own time and that of its children that have ended.
     seconds: f64,
     seconds_alone: f64,
 }
@@ -82,7 +82,7 @@ fn processes() -> HashMap<u32, Process> {
         .collect()
 }
 
-/// Fields of `/proc/<id>/stat` after the name: 1 parent, 11 and 12 own time, 13 and 14 that of ended children.
+/// Fields of `/proc/<id>/stat` after the name: 1 is the parent, 11 and 12 own time, 13 and 14 that of ended children.
 fn read(id: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -103,7 +103,7 @@ fn family(processes: &HashMap<u32, Process>, root: u32) -> Vec<&Process> {
     processes.values().filter(descends).collect()
 }
 
-/// Seconds that all processors together were busy: user, nice, system, irq, softirq of `/proc/stat`.
+/// The seconds that all processors were busy: user, nice, system, irq and softirq of `/proc/stat`.
 fn busy() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let fields = stat.lines().next().unwrap_or_default().split_whitespace();

@@ -6,15 +6,15 @@ use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether there is somebody to ask.
+/// True if standard input is a terminal, so that a person can be asked.
 pub fn at_terminal() -> bool {
     stdin().is_terminal()
 }
 
-/// A secret; empty if nothing was typed, or standard input has ended.
+/// Reads a secret. It is empty if nothing was typed, or standard input has ended.
 ///
 /// # Errors
-/// It cannot be read.
+/// The terminal or standard input cannot be read, or the prompt was interrupted.
 pub fn secret(prompt: &str) -> anyhow::Result<SecretString> {
     let answer = match at_terminal() {
         true => typed(prompt)?,
@@ -23,10 +23,10 @@ pub fn secret(prompt: &str) -> anyhow::Result<SecretString> {
     Ok(answer.trim().to_owned().into())
 }
 
-/// A new password. At a terminal it is asked for twice, because nobody sees what was typed.
+/// Reads a new password. At a terminal it is asked for twice, because the terminal does not show the typed characters.
 ///
 /// # Errors
-/// It cannot be read, or was not typed the same way twice.
+/// The terminal or standard input cannot be read, or the two inputs differ.
 pub fn new_password() -> anyhow::Result<String> {
     if !at_terminal() {
         return line();
@@ -40,13 +40,14 @@ pub fn new_password() -> anyhow::Result<String> {
 }
 
 fn typed(prompt: &str) -> anyhow::Result<String> {
-    // rpassword makes a signal of Ctrl-C before it gives the terminal its echo back, so the signal must not end the process.
+    // On Ctrl-C rpassword raises a signal before it restores the terminal's echo, so the signal must not end the
+    // process.
     let _interrupt = signal(SignalKind::interrupt()).context("signals cannot be listened for")?;
     let typed = rpassword::prompt_password(prompt);
     if let Err(error) = &typed
         && [ErrorKind::Interrupted, ErrorKind::UnexpectedEof].contains(&error.kind())
     {
-        // The next words begin a line of their own.
+        // The error message begins on a new line.
         let _ = writeln!(stderr());
         bail!("nothing was typed, and nothing was changed");
     }

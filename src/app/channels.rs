@@ -7,11 +7,11 @@ use sqlx::{Connection, PgConnection};
 use super::{ask, keys};
 use crate::{
     clock::Clock,
-    config::{Credentials, Places, access_token, channel_secret},
+    config::{Credentials, StorageConfig, access_token, channel_secret},
     media::LARGEST_MIB,
     records::{
         attested::Found,
-        channels::{self, Door},
+        channels::{self, ChannelSecrets},
         jobs,
     },
     seal::Keyring,
@@ -22,10 +22,10 @@ mod list;
 
 pub use list::list;
 
-/// Characters of a channel's name.
+/// Longest name of a channel, in characters.
 const LONGEST_NAME: usize = 100;
 
-/// Reads a new channel's slug: up to 63 of `a-z`, `0-9` and `-`.
+/// Parses a new channel's slug: 1 to 63 of `a-z`, `0-9` and `-`, not beginning with `-`.
 ///
 /// # Errors
 /// It has another form.
@@ -38,7 +38,7 @@ pub fn slug(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-/// Reads a new channel's name.
+/// Parses a new channel's name: one line of 1 to 100 characters.
 ///
 /// # Errors
 /// It is blank, longer than 100 characters or has hidden characters.
@@ -46,13 +46,14 @@ pub fn name(text: &str) -> anyhow::Result<String> {
     typed::line(text, LONGEST_NAME).context("the name cannot be taken")
 }
 
-/// Adds a channel. What the environment does not say is asked for, or read from standard input: the secret, then the token.
-/// `slug` and `name` were read by [`slug()`] and [`name()`].
+/// Adds a channel. Credentials that the environment does not contain are asked for, or read from standard input: first
+/// the secret, then the token. `slug` and `name` have been parsed by [`slug()`] and [`name()`].
 ///
 /// # Errors
-/// The slug is taken, no secret is given, or it is that of another channel, or the database cannot be used.
+/// The slug is taken, no secret is given, the secret or the token is that of another channel, or the database cannot be
+/// used.
 pub async fn add(
-    places: &Places,
+    storage: &StorageConfig,
     slug: &str,
     name: Option<&str>,
     given: &Credentials,
@@ -60,7 +61,7 @@ pub async fn add(
 ) -> anyhow::Result<()> {
     let name = name.unwrap_or(slug);
     let (secret, token) = for_new(given)?;
-    keys::with_attested(places, async |db, keyring| {
+    keys::with_attested(storage, async |db, keyring| {
         let now = Clock::system().now();
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
@@ -89,8 +90,8 @@ pub async fn add(
     .await
 }
 
-/// Secret and token of a new channel. With the secret in the environment and no terminal standard input is not read: it may
-/// be somebody else's, of a loop in a script, say.
+/// Secret and token of a new channel. If the secret is in the environment and there is no terminal, standard input is
+/// not read: it may be meant for another program, for example in a loop of a script.
 fn for_new(given: &Credentials) -> anyhow::Result<(SecretString, Option<SecretString>)> {
     let (secret, token) = (given.secret()?, given.token()?);
     let asks = secret.is_none() || ask::at_terminal();
@@ -108,24 +109,25 @@ fn for_new(given: &Credentials) -> anyhow::Result<(SecretString, Option<SecretSt
     Ok((secret, token.map(access_token).transpose()?))
 }
 
-/// How secrets are given.
+/// How to give secrets; part of error messages.
 const HOW: &str = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, or write them to standard input, the secret as the \
                    first line and the token as the second";
 
-/// Adds a secret beside the present ones, or with `finish` drops all but the newest. A given access token replaces the
-/// present one; given alone, the secrets stay as they are.
+/// Adds a channel secret beside the present ones, or with `finish` deletes all but the newest. A given access token
+/// replaces the present one. If only a token is given, the secrets stay as they are.
 ///
 /// # Errors
-/// There is no such channel, nothing is given, or the database cannot be used.
+/// There is no such channel, nothing is given, the secret or the token is that of another channel, or the database
+/// cannot be used.
 pub async fn rotate_secret(
-    places: &Places,
+    storage: &StorageConfig,
     slug: &str,
     finish: bool,
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let (secret, token) = match finish {
-        // A secret in the environment is most likely the one that was given before, or another channel's.
+        // A secret in the environment is most likely an old one or another channel's, so it is not used.
         true => (None, None),
         false => for_rotation(given)?,
     };
@@ -134,7 +136,7 @@ pub async fn rotate_secret(
             "With --finish no secret and no token is taken: those in the environment were not used.",
         );
     }
-    keys::with_attested(places, async |db, keyring| {
+    keys::with_attested(storage, async |db, keyring| {
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
         let id = find(&mut tx, keyring, slug).await?;
@@ -196,7 +198,7 @@ pub async fn rotate_secret(
     .await
 }
 
-/// A channel's new secret and token: from the environment, else typed.
+/// A channel's new secret and token: from the environment, else from the terminal or standard input.
 fn for_rotation(
     given: &Credentials,
 ) -> anyhow::Result<(Option<SecretString>, Option<SecretString>)> {
@@ -215,17 +217,17 @@ fn for_rotation(
     Ok((secret, token))
 }
 
-/// Says up to how many MiB a file of a channel is kept; `None`: up to the archive's own limit.
+/// Sets the largest size, in MiB, up to which a channel's files are stored; `None`: the archive's own limit.
 ///
 /// # Errors
 /// There is no such channel, or the database cannot be used.
 pub async fn limit(
-    places: &Places,
+    storage: &StorageConfig,
     slug: &str,
     mib: Option<u32>,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+    keys::with_attested(storage, async |db, keyring| {
     let id = find(db, keyring, slug).await?;
     channels::limit(db, id, mib.map(|mib| i64::from(mib) << 20)).await?;
     say(&match mib {
@@ -243,10 +245,10 @@ pub async fn limit(
 ///
 /// # Errors
 /// There is no such channel, or the database cannot be used.
-pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+pub async fn remove(storage: &StorageConfig, slug: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    keys::with_attested(storage, async |db, keyring| {
     let mut tx = db.begin().await?;
-    // A rotation that has found the channel would give it a secret and a token again.
+    // Without this lock a rotation that has already found the channel could give it a secret and a token again.
     channels::lock_secrets(&mut tx).await?;
     let id = find(&mut tx, keyring, slug).await?;
     channels::remove(&mut tx, id, Clock::system().now()).await?;
@@ -259,7 +261,7 @@ pub async fn remove(places: &Places, slug: &str, say: &dyn Fn(&str)) -> anyhow::
     .await
 }
 
-/// The number of a channel that is not removed.
+/// The database id of a channel that is not removed.
 ///
 /// # Errors
 /// No channel has this slug, or its row was not written by this program.
@@ -288,18 +290,18 @@ pub(super) async fn find(
     }
 }
 
-/// The end of a refusal.
+/// End of the error messages about credentials that a channel has already.
 const UNCHANGED: &str = "nothing was changed. If LINE_CHANNEL_SECRET or LINE_CHANNEL_ACCESS_TOKEN is set in this shell, unset \
                          both to be asked, or set those of this channel";
 
-/// A secret or token as LINE's console gives it.
+/// A channel secret or an access token, as LINE's console shows it.
 #[derive(Clone, Copy)]
 pub(super) enum Given<'a> {
     Secret(&'a SecretString),
     Token(&'a SecretString),
 }
 
-/// The slug of the channel that has a secret or an access token, if one has.
+/// The slug of the channel that has this secret or access token; `None` if no channel has it.
 pub(super) async fn who_has(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -307,18 +309,18 @@ pub(super) async fn who_has(
 ) -> anyhow::Result<Option<String>> {
     match given {
         Given::Secret(secret) => {
-            let doors = channels::doors(db, keyring).await?;
+            let all = channels::all_secrets(db, keyring).await?;
             let sought = secret.expose_secret().as_bytes();
-            let has = |door: &Door| {
-                let mut secrets = door.secrets.iter();
+            let has = |channel: &ChannelSecrets| {
+                let mut secrets = channel.secrets.iter();
                 secrets.any(|secret| secret.expose_secret() == sought)
             };
-            Ok(doors.into_iter().find(has).map(|door| door.slug))
+            Ok(all.into_iter().find(has).map(|channel| channel.slug))
         }
         Given::Token(token) => {
             for channel in channels::list(db).await? {
                 let found = jobs::token(db, keyring, channel.id).await;
-                // One that cannot be opened is another.
+                // A token that cannot be opened counts as another one.
                 let found = found.ok().flatten();
                 if found.is_some_and(|found| found.expose_secret() == token.expose_secret()) {
                     return Ok(Some(channel.slug));

@@ -1,4 +1,4 @@
-//! The database a command works on: the one it was told of, or the private one in the data directory.
+//! The database that a command works on: the one of `DATABASE_URL`, or the embedded PostgreSQL in the data directory.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use tokio::time::timeout;
 use super::{database_url, privileges, signals::until_told_to_end};
 use crate::{
     MIGRATOR,
-    config::Places,
+    config::StorageConfig,
     embedded::{Embedded, EmbeddedError},
 };
 
-/// Connections of the dashboard and the worker together; the committer and the live listener have one each beside.
+/// Connections that the dashboard and the worker share. The lanes of the committer and the live listener have their
+/// own.
 const CONNECTIONS: u32 = 16;
 
-/// A request waits this long for a connection before it is answered with an error page.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection before it is answered with an error page.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A command waits this long for its one connection.
+/// How long a command waits for its one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A database.
+/// The archive's database, and the embedded server if this process uses it.
 pub struct Database {
     /// How to connect to it.
     pub options: PgConnectOptions,
@@ -36,26 +37,27 @@ pub struct Database {
 /// Whether a command makes, migrates or only reads the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Makes it where there is none, and brings it to the schema of this version: `serve` alone.
+    /// Makes the archive if there is none, and migrates it to the schema of this version: for `serve` only.
     Make,
-    /// Brings it to the schema of this version.
+    /// Migrates the archive to the schema of this version.
     Change,
-    /// Leaves it as it is.
+    /// Changes nothing.
     Look,
 }
 
-/// Runs `work` on the archive's database, and stops the embedded PostgreSQL after it if nobody else uses it, also where
-/// `work` fails or the process is told to end meanwhile.
+/// Runs `work` on the archive's database. Afterwards it stops the embedded PostgreSQL if no other process uses it, also
+/// if `work` fails or a signal ends the process meanwhile.
 ///
 /// # Errors
-/// There is no archive, it cannot be reached or is of a newer version than this program, or `work` failed.
+/// There is no archive, it cannot be reached, it is of a newer version than this program, `work` failed, or a signal
+/// came before it was done.
 pub async fn with<T>(
-    places: &Places,
+    storage: &StorageConfig,
     purpose: Purpose,
     work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let told = until_told_to_end()?;
-    let database = Database::find(places, purpose).await?;
+    let database = Database::find(storage, purpose).await?;
     let done = tokio::select! {
         done = async {
             database.prepare(purpose).await?;
@@ -70,31 +72,33 @@ pub async fn with<T>(
 }
 
 impl Database {
-    /// Finds the database, starting the embedded one where no other is configured. Root is given up with this, as `places`
-    /// says: PostgreSQL runs by then.
+    /// Finds the database, and starts the embedded PostgreSQL if no other is configured. When PostgreSQL runs, it gives
+    /// up root ([`privileges::give_up_root`]).
     ///
     /// # Errors
-    /// There is no archive and `purpose` is not to make one, or the account that takes root's place cannot use it.
-    pub async fn find(places: &Places, purpose: Purpose) -> anyhow::Result<Self> {
+    /// There is no archive and `purpose` is not [`Purpose::Make`], the embedded PostgreSQL cannot be started, or root
+    /// cannot be given up.
+    pub async fn find(storage: &StorageConfig, purpose: Purpose) -> anyhow::Result<Self> {
         if purpose != Purpose::Make {
-            must_exist(places)?;
+            must_exist(storage)?;
         }
         let say = |line: &str| tracing::info!("{line}");
-        let (options, embedded) = match &places.database_url {
+        let (options, embedded) = match &storage.database_url {
             Some(url) => (database_url::parse(url.expose_secret())?, None),
             None => {
-                let embedded = match &places.service {
-                    Some(service) => Embedded::start_for(&places.data_dir, service, &say).await,
-                    None => Embedded::start(&places.data_dir, &say).await,
+                let embedded = match &storage.service {
+                    Some(service) => Embedded::start_for(&storage.data_dir, service, &say).await,
+                    None => Embedded::start(&storage.data_dir, &say).await,
                 };
                 let embedded = embedded.map_err(|error| match error {
-                    // `demo` could not use one.
+                    // The error itself does not mention DATABASE_URL, because `demo` has the same error and cannot use
+                    // it.
                     EmbeddedError::NoServer { .. } => {
                         anyhow!("{error}, or DATABASE_URL to a PostgreSQL of your own")
                     }
                     error => error.into(),
                 })?;
-                privileges::warn_of_shared(places, embedded.account());
+                privileges::warn_of_shared(storage, embedded.account());
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };
@@ -102,17 +106,18 @@ impl Database {
             options: quiet(options),
             embedded,
         };
-        if let Err(error) = privileges::give_up_root(places) {
+        if let Err(error) = privileges::give_up_root(storage) {
             database.close().await?;
             return Err(error);
         }
         Ok(database)
     }
 
-    /// Migrates it, if that is the purpose.
+    /// Migrates the database, unless `purpose` is [`Purpose::Look`].
     ///
     /// # Errors
-    /// It cannot be reached, is of a newer version than this program, or holds no archive and `purpose` is not to make one.
+    /// The database cannot be reached, is of a newer version than this program, or holds no archive and `purpose` is
+    /// not [`Purpose::Make`].
     pub async fn prepare(&self, purpose: Purpose) -> anyhow::Result<()> {
         let mut db = self.connect().await?;
         if purpose != Purpose::Make {
@@ -138,12 +143,12 @@ impl Database {
             .context("the service's role could not be given its rights")
     }
 
-    /// One connection, for a command that needs no more.
+    /// Opens one connection, for a command that needs only one.
     ///
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(&self) -> anyhow::Result<PgConnection> {
-        // The error's text may hold the address with its password.
+        // The error's text is not passed on: it may contain the address with the password.
         let connected = timeout(CONNECT_TIMEOUT, self.options.connect()).await;
         let connected = connected.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
         connected.map_err(|error| match error {
@@ -162,10 +167,10 @@ impl Database {
         })
     }
 
-    /// Stops the embedded PostgreSQL if nobody else uses it.
+    /// Stops the embedded PostgreSQL if no other process uses it.
     ///
     /// # Errors
-    /// It does not stop.
+    /// PostgreSQL cannot be stopped.
     pub async fn close(self) -> anyhow::Result<()> {
         if let Some(embedded) = self.embedded {
             embedded.stop().await?;
@@ -174,44 +179,45 @@ impl Database {
     }
 }
 
-/// Looks whether `DATA_DIR` holds an archive, without making anything. With a `DATABASE_URL` only the database can tell.
+/// Checks that `DATA_DIR` holds an archive, and makes nothing. With a `DATABASE_URL` it checks nothing: only the
+/// database can tell.
 ///
 /// # Errors
-/// It holds none.
-pub fn must_exist(places: &Places) -> anyhow::Result<()> {
-    let dir = &places.data_dir;
+/// `DATA_DIR` holds no archive.
+pub fn must_exist(storage: &StorageConfig) -> anyhow::Result<()> {
+    let dir = &storage.data_dir;
     ensure!(
-        places.database_url.is_some() || Embedded::exists(dir),
+        storage.database_url.is_some() || Embedded::exists(dir),
         "there is no archive in {}: set DATA_DIR or DATABASE_URL. `serve` makes one",
         std::path::absolute(dir)?.display()
     );
     Ok(())
 }
 
-/// `migrate`: brings the database to the schema of this version.
+/// `migrate`: migrates the database to the schema of this version.
 ///
 /// # Errors
 /// The database cannot be used.
-pub async fn migrate(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    with(places, Purpose::Change, async |_| {
+pub async fn migrate(storage: &StorageConfig, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    with(storage, Purpose::Change, async |_| {
         say("The database has the schema of this version.");
         Ok(())
     })
     .await
 }
 
-/// sqlx logs slow statements at a level of its own.
+/// Switches off the logging of statements: sqlx logs slow ones at a level of its own.
 fn quiet(options: PgConnectOptions) -> PgConnectOptions {
     options.disable_statement_logging()
 }
 
-/// The role that the service works as, where the migrations could make it: the ledger can be added to by it and not be
-/// changed.
+/// The role that the service works as, if the migrations could make it. It can insert into the ledger, but not change
+/// it.
 pub const ROLE: &str = "line_chat_archive_app";
 
-/// Gives the role its rights on tables that another role has made since, as far as this one may.
+/// Grants [`ROLE`] its rights on tables that another role has made since, as far as the current role may do this.
 async fn grant(db: &mut PgConnection) -> sqlx::Result<()> {
-    // One transaction: there is no moment in which the ledger could be changed.
+    // One transaction, so that there is no moment in which the role could change the ledger.
     sqlx::raw_sql(
         "do $$ begin
              -- Two processes that start at once would change the same rows of the catalog (XX000).
@@ -229,7 +235,8 @@ async fn grant(db: &mut PgConnection) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// The same database for the service: as the role that cannot change the ledger, where there is one that may be taken.
+/// Options for the service: they switch to [`ROLE`], which cannot change the ledger, if that role exists and the
+/// current role is a member of it.
 ///
 /// # Errors
 /// The database cannot be reached.
@@ -247,24 +254,25 @@ pub async fn restricted(options: PgConnectOptions) -> sqlx::Result<PgConnectOpti
     })
 }
 
-/// A pool whose connections are never handed out inside somebody else's transaction.
+/// A pool that never hands out a connection inside the open transaction of an earlier borrower.
 ///
-/// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning
-/// it is dropped; what the next borrower writes is then acknowledged and never committed. Handlers that are not dropped
-/// are the first guard, this is the second. In a transaction of its own a statement is as old as its transaction.
+/// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning the
+/// transaction is dropped. The writes of the next borrower are then acknowledged and never committed. The first guard
+/// is that handlers are not dropped; this is the second. It compares the start of the statement with the start of its
+/// transaction: outside of an open transaction they are equal.
 pub fn pool(options: PgConnectOptions) -> PgPool {
-    // A replica that dies inside a transaction must not hold its rows until the network notices.
+    // If a replica dies inside a transaction, its row locks must not last until the network notices.
     let options = options.options([
         ("idle_in_transaction_session_timeout", "10s"),
         ("lock_timeout", "10s"),
-        // A key is destroyed right after the commit that has given its documents to another one: that commit has to be
-        // on the disk. And who seals has to see what was committed before it took its lock.
+        // A key is destroyed right after the commit that has moved its documents to another key: that commit has to be
+        // on disk. And a process that seals has to see everything that was committed before it took its lock.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
     ]);
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .before_acquire(|connection, _| {
             Box::pin(async move {
                 let asked = "select now() = statement_timestamp()";
@@ -331,7 +339,8 @@ mod tests {
         assert_eq!(kept, 3, "what was acknowledged is there");
     }
 
-    /// What a web server does to its handlers when clients reset their connections, without the web server.
+    /// Does to transactions, without a web server, what a web server does to its handlers when clients reset
+    /// connections.
     #[tokio::test(flavor = "multi_thread")]
     async fn transactions_dropped_while_they_begin_cost_no_acknowledged_row() {
         let scratch = Scratch::shared().await.expect("a cluster");
@@ -357,7 +366,7 @@ mod tests {
             for begun in dropped {
                 begun.await.expect("no panic");
             }
-            // The server's queue of connections may be full of those that were dropped.
+            // PostgreSQL's queue of new connections may be full of dropped ones.
             acknowledged += loop {
                 match pool.execute("insert into kept values (1)").await {
                     Ok(_) => break 1,

@@ -1,4 +1,4 @@
-//! `DATABASE_URL`: where PostgreSQL is, and that what goes there over a network is encrypted.
+//! Parses `DATABASE_URL`, and requires TLS for a connection over a network.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,11 +6,11 @@ use anyhow::{anyhow, ensure};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-/// Reads `DATABASE_URL`. To a server on another machine TLS is demanded: without a word on it `sslmode=require` holds, where
-/// PostgreSQL's own default (`prefer`) goes on in the clear with anybody who says that there is no TLS.
+/// Parses `DATABASE_URL`. A server on another machine has to use TLS: the default is `sslmode=require`, while
+/// PostgreSQL's own default (`prefer`) continues unencrypted with any server that says it has no TLS.
 ///
 /// # Errors
-/// It is no such address, names several hosts, or asks for less than `sslmode=require` to another machine.
+/// It is not such an address, names several hosts, or allows less than `sslmode=require` for another machine.
 pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let odd = || anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database");
     let parsed = Url::parse(url).map_err(|_| odd())?;

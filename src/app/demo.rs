@@ -1,7 +1,8 @@
-//! `demo`: everything embedded, with a pretend LINE Platform that keeps writing, sending and unsending.
+//! `demo`: runs the service with an embedded PostgreSQL and a fake LINE Platform, whose users keep writing, sending
+//! files and unsending.
 //!
-//! Nothing of it stays: the database and the files are made in the directory for temporary files and go with the
-//! process, because the pretend people do not outlive it either.
+//! The database and the files are made in the directory for temporary files and are deleted when the process ends,
+//! because the fake users do not outlive it either.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     MIGRATOR,
     clock::Clock,
-    config::Places,
+    config::StorageConfig,
     embedded::Scratch,
     fake_line::{Channel, FakeLine, cast},
     line::client::LineApi,
@@ -40,27 +41,27 @@ use crate::{
 const LOGIN: &str = "demo";
 const PASSWORD: &str = "demo-password";
 
-/// Something happens about this often.
+/// Average time between two actions of the fake users.
 const PACE: Duration = Duration::from_secs(3);
 
-/// Runs the demo until it is told to end.
+/// Runs the demo until a signal ends it.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// The demo cannot start: for example, there is no PostgreSQL and it cannot be installed, or the files cannot be made.
 pub async fn demo(
-    places: &Places,
+    storage: &StorageConfig,
     listen: SocketAddr,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<()> {
     let mut told = pin!(until_told_to_end()?);
     say("Starting a private PostgreSQL …");
     let listener = free(listen)?;
-    let scratch = Scratch::start_for(places.service.as_ref(), say).await?;
+    let scratch = Scratch::start_for(storage.service.as_ref(), say).await?;
     let database = scratch
         .service_database("demo")
         .await?
         .disable_statement_logging();
-    if let Some(account) = &places.service {
+    if let Some(account) = &storage.service {
         account.become_for_good()?;
     }
     let mut db = database.connect().await?;
@@ -70,7 +71,7 @@ pub async fn demo(
     let line = FakeLine::start()?;
     let tokyo = line.channel("Shop Tokyo");
     let bangkok = line.channel("Bangkok desk");
-    // The directory for temporary files may be root's alone.
+    // The directory for temporary files may be open to root only, and root was given up above.
     let files = tempfile::TempDir::with_prefix("line-chat-archive-")
         .or_else(|_| tempfile::TempDir::with_prefix_in("line-chat-archive-", "/tmp"))?;
     let shelf = Directory::open(&files.path().join("keyring"))?;
@@ -150,7 +151,7 @@ async fn add_channel(
     Ok(())
 }
 
-/// A listener at the address itself if it is free, else on a free port of the same host.
+/// Listens on `listen`, or on a free port of the same host if that fails.
 fn free(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     bind(listen).or_else(|_| bind(SocketAddr::new(listen.ip(), 0)))
 }

@@ -1,4 +1,4 @@
-//! `erasures verify | export`: the ledger, checked and handed out.
+//! `erasures verify | export`: verifies the ledger, and exports it for an auditor.
 
 use std::{path::Path, process::ExitCode};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::Places,
+    config::StorageConfig,
     erasure::copies::Copies,
     ledger::{
         Hash, Verdict, Verifier,
@@ -25,20 +25,21 @@ use crate::{
     records::ledger,
 };
 
-/// A checkpoint is signed daily even if nothing was erased.
-const STALE: TimeDelta = TimeDelta::hours(26);
-/// News is signed within a minute.
-const LATE: TimeDelta = TimeDelta::minutes(10);
+/// Age of the newest checkpoint above which the ledger is stale: one is signed daily even if nothing was erased.
+const CHECKPOINT_MAX_AGE: TimeDelta = TimeDelta::hours(26);
+/// Age of an unsigned record above which the ledger is stale: new records are signed within a minute.
+const SIGNING_LIMIT: TimeDelta = TimeDelta::minutes(10);
 
-/// Verifies the ledger in the database, or (`shown`) an export's directory or a receipt's file, wholly offline. Says what
-/// was found; the exit code is 0 sound, 1 tampered, 2 unreadable, 3 stale.
+/// Verifies the ledger in the database, or, if `shown` is given, the directory of an export or the file of a receipt,
+/// without network and database. Prints the verdict; the exit code is 0 sound, 1 tampered, 2 unreadable, 3 stale.
 ///
-/// `public_key` is a file with the key that is trusted. Without it an export is checked against the key it brings itself.
+/// `public_key` is a file with the trusted public key. Without it an export or a receipt is checked against the key
+/// that it contains itself.
 ///
 /// # Errors
-/// It cannot be read.
+/// The ledger, the export, the receipt or the public key cannot be read, or the secret key is not that of the ledger.
 pub async fn verify(
-    places: &Places,
+    storage: &StorageConfig,
     shown: Option<&Path>,
     public_key: Option<&Path>,
     say: &dyn Fn(&str),
@@ -54,8 +55,8 @@ pub async fn verify(
         Some(path) if path.is_dir() => export::verify(path, trusted, now.timestamp_millis()),
         Some(path) => receipt::verify(&read_text(path)?, trusted),
         None => {
-            database::with(places, Purpose::Look, async |database| {
-                live(places, &mut database.connect().await?, now).await
+            database::with(storage, Purpose::Look, async |database| {
+                live(storage, &mut database.connect().await?, now).await
             })
             .await?
         }
@@ -68,7 +69,7 @@ pub async fn verify(
     Ok(tell(verdict, say))
 }
 
-/// A file that somebody named, whole.
+/// Reads a whole file; an error contains its path.
 fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
 }
@@ -103,29 +104,31 @@ fn tell(verdict: Verdict, say: &dyn Fn(&str)) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The ledger in the database: every leaf is its record's, every checkpoint ever signed is a root of this tree, and no
-/// copy knows more.
+/// Verifies the ledger in the database: every leaf is the hash of its record, every checkpoint ever signed has a root
+/// of this tree, and no copy has more records.
 async fn live(
-    places: &Places,
+    storage: &StorageConfig,
     db: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Verdict> {
-    let secret = keys::secret(places)?;
+    let secret = keys::secret(storage)?;
     let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
-    // Copies first, then the database as it was at one moment: what is sealed meanwhile is not taken for a contradiction.
-    let mut copies = serve::copies(places).await?;
-    copies.push(serve::bucket(places).await?);
+    // Read the copies first, then one snapshot of the database: a record that is sealed in between does not look like a
+    // contradiction.
+    let mut copies = serve::copies(storage).await?;
+    copies.push(serve::bucket(storage).await?);
     let copy = Copies::new(copies, verifier.clone()).newest().await;
     let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
     if !keys::is_of(&secret, db).await? {
-        // The database alone does not make a key the wrong one: its mark can be exchanged with the rest.
+        // The database's mark alone does not prove that the secret key is the wrong one: the mark can be exchanged
+        // together with the rest of the database.
         return match copy {
             Ok(Some(_)) => tampered(
                 None,
                 "a copy is signed with this secret key, and the database says that it belongs to another",
             ),
-            // A copy that another key has signed is an error here too.
-            _ => bail!(keys::not_the_ledgers(places)),
+            // A copy that is signed with another key is an error here too.
+            _ => bail!(keys::not_the_ledgers(storage)),
         };
     }
     let copy = copy?;
@@ -195,8 +198,8 @@ async fn live(
     }
     let last = checkpoints.iter().map(|one| one.made_at).max();
     let waiting = ledger::pending_since(db).await?;
-    let stale = last.is_none_or(|at| now - at > STALE) && (size > 0 || last.is_some());
-    if stale || waiting.is_some_and(|since| now - since > LATE) {
+    let stale = last.is_none_or(|at| now - at > CHECKPOINT_MAX_AGE) && (size > 0 || last.is_some());
+    if stale || waiting.is_some_and(|since| now - since > SIGNING_LIMIT) {
         return Ok(Verdict::Stale {
             size,
             records: size,
@@ -209,22 +212,23 @@ async fn live(
     })
 }
 
-/// A period, by days in UTC, both inclusive.
+/// A period of days in UTC; both ends are inclusive.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Period {
-    /// From the beginning of this day.
+    /// First day; `None`: from the first record.
     pub from: Option<NaiveDate>,
-    /// To the end of this day.
+    /// Last day; `None`: to the newest signed record.
     pub to: Option<NaiveDate>,
 }
 
-/// Writes the ledger, or what was sealed in a period, into a directory that can be checked without us.
+/// Writes the ledger, or the records that were sealed in a period, into a directory that can be verified without this
+/// archive.
 ///
 /// # Errors
-/// There is nothing to export, the period ends before it begins, `since` is no checkpoint of this ledger, the ledger is not
-/// sound, or the directory has files in it or cannot be written.
+/// Nothing is signed yet, the period ends before it begins, `since` is not a checkpoint of this ledger, the secret key
+/// is not that of the ledger, the ledger lacks records, or the directory has files in it or cannot be written.
 pub async fn export(
-    places: &Places,
+    storage: &StorageConfig,
     out: &Path,
     period: Period,
     since: Option<&Path>,
@@ -234,13 +238,13 @@ pub async fn export(
         ensure!(from <= to, "--from {from} is after --to {to}");
     }
     let earlier = since.map(read_text).transpose()?;
-    let out = Output::open(places, out)?;
-    let (read, signer) = database::with(places, Purpose::Look, async |database| {
+    let out = Output::open(storage, out)?;
+    let (read, signer) = database::with(storage, Purpose::Look, async |database| {
         let mut db = database.connect().await?;
-        let secret = keys::secret(places)?;
+        let secret = keys::secret(storage)?;
         ensure!(
             keys::is_of(&secret, &mut db).await?,
-            keys::not_the_ledgers(places)
+            keys::not_the_ledgers(storage)
         );
         let signer = keys::signer(&secret);
         if let (Some(path), Some(note)) = (since, &earlier) {

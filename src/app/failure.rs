@@ -1,10 +1,11 @@
-//! What is said of an error that ends a command.
+//! The message for an error that ends a command.
 
 use sqlx::migrate::MigrateError;
 
 use super::privileges;
 
-/// The error and its causes. Of the database's only the SQLSTATE or a plain word: its texts may hold values.
+/// The error and its causes in one line. Of a database error it contains only the SQLSTATE or a fixed phrase, because
+/// the database's messages may contain values.
 pub fn in_words(error: &anyhow::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     for cause in error.chain() {
@@ -13,7 +14,7 @@ pub fn in_words(error: &anyhow::Error) -> String {
             break;
         }
         match cause.downcast_ref::<MigrateError>() {
-            // It repeats the text of the database's error, which comes next.
+            // This error repeats the text of the database error, which comes next.
             Some(error) if std::error::Error::source(error).is_some() => {}
             _ => {
                 // Many errors repeat their cause.

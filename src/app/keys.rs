@@ -1,4 +1,4 @@
-//! The secret key and the keyring, found for a command or made for a new archive.
+//! Opens the secret key and the keyring for a command, or makes them for a new archive.
 
 use std::{
     io,
@@ -18,27 +18,27 @@ use super::{
     privileges,
 };
 use crate::{
-    config::Places,
+    config::StorageConfig,
     embedded,
     ledger::Signer,
     objects::{self, Objects},
     records::{attest, installation, keys},
-    seal::{Cipher, Directory, Error, Keyring, SecretKey, Shelf},
+    seal::{Cipher, Directory, Error, KeyStore, Keyring, SecretKey},
 };
 
-/// Keys that are looked for where the newest in use is not in the keyring.
+/// How many of the newest keys are looked for if the newest key in use is not in the keyring.
 const NEWEST: i64 = 64;
 
 /// Opens the keyring that belongs to this database.
 ///
 /// # Errors
-/// There is no secret key, or what is archived is sealed under another one, or the keyring is not that of this
-/// database, or cannot be reached.
-pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyring> {
+/// There is no secret key, the archive is sealed under another one, the keyring is not that of this database, or the
+/// keyring cannot be reached.
+pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Result<Keyring> {
     let used = keys::newest_in_use(db).await?;
-    let path = secret_path(places);
-    let secret = secret(places)?;
-    let keyring = Keyring::new(&secret, shelf(places).await?, Cipher::Sealed);
+    let path = secret_path(storage);
+    let secret = secret(storage)?;
+    let keyring = Keyring::new(&secret, key_store(storage).await?, Cipher::Sealed);
     match used {
         None => {}
         Some(id) => match keyring.find(id).await {
@@ -52,27 +52,32 @@ pub async fn open(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyr
             Err(error) => return Err(error.into()),
         },
     }
-    // Two that begin on an empty database at once would both find nothing under the other's key.
+    // Two processes with different secret keys that start on an empty database at once would each find no key of the
+    // other, so the first one claims the database.
     let is_ours = installation::claim(db, mark(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", another(&path));
     Ok(keyring)
 }
 
-/// Whether the keyring is the database's, though it lacks the newest key in use. A database that was restored may name keys
-/// that were destroyed since; but of those made last a keyring that is not older has some.
+/// Whether the keyring belongs to the database, although it lacks the newest key in use. A restored database may name
+/// keys that were destroyed since. But a keyring that is not older than the database has some of the keys that were
+/// made last.
 async fn is_of_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
     let newest = keys::newest(db, NEWEST).await?;
     Ok(!keyring.find_all(newest).await?.is_empty())
 }
 
-/// As [`open`], and gives codes to the operators and channels of an archive of before there were codes: once for each
-/// keyring, for the mark that this was done lies there. A database that is restored or altered later is not believed a
-/// second time. The database has to be migrated.
+/// As [`open`]. In an archive of a version without MACs it also attests the rows of operators and channels. It does
+/// this once for each keyring, because the mark that it was done is in the keyring: rows of a database that is restored
+/// or altered later are not trusted a second time. The database has to be migrated.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_attested(places: &Places, db: &mut PgConnection) -> anyhow::Result<Keyring> {
-    let keyring = open(places, db).await?;
+pub async fn open_attested(
+    storage: &StorageConfig,
+    db: &mut PgConnection,
+) -> anyhow::Result<Keyring> {
+    let keyring = open(storage, db).await?;
     if keyring.is_attested().await? {
         return Ok(keyring);
     }
@@ -89,17 +94,17 @@ pub async fn open_attested(places: &Places, db: &mut PgConnection) -> anyhow::Re
     Ok(keyring)
 }
 
-/// Runs a command that changes or lists what is attested: with the archive's database and its keyring.
+/// Runs a command that changes or lists attested rows, with the archive's database and its keyring.
 ///
 /// # Errors
 /// As [`database::with`] and [`open_attested`].
 pub async fn with_attested<T>(
-    places: &Places,
+    storage: &StorageConfig,
     work: impl AsyncFnOnce(&mut PgConnection, &Keyring) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    database::with(places, Purpose::Change, async |database| {
+    database::with(storage, Purpose::Change, async |database| {
         let mut db = database.connect().await?;
-        let keyring = open_attested(places, &mut db).await?;
+        let keyring = open_attested(storage, &mut db).await?;
         work(&mut db, &keyring).await
     })
     .await
@@ -113,38 +118,38 @@ fn another(path: &Path) -> String {
     )
 }
 
-/// The secret key.
+/// Loads the secret key.
 ///
 /// # Errors
-/// There is none, or it cannot be read.
-pub fn secret(places: &Places) -> anyhow::Result<SecretKey> {
-    let path = secret_path(places);
+/// There is no secret key, or it cannot be read.
+pub fn secret(storage: &StorageConfig) -> anyhow::Result<SecretKey> {
+    let path = secret_path(storage);
     SecretKey::load(&path).with_context(|| path.display().to_string())
 }
 
-/// Makes a secret key for an archive to which none came yet, where the database is the embedded one: several replicas on
-/// one database have to be given the same.
+/// Makes a secret key for an archive that has none yet, if it uses the embedded PostgreSQL. For `DATABASE_URL` it makes
+/// none: all replicas on one database have to be given the same key.
 ///
 /// # Errors
-/// It cannot be made.
-pub async fn make_for_new(places: &Places, db: &mut PgConnection) -> anyhow::Result<()> {
+/// The file cannot be made, or the database cannot be read.
+pub async fn make_for_new(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Result<()> {
     let is_new = !installation::has_key(db).await? && keys::newest_in_use(db).await?.is_none();
-    if places.database_url.is_none() && is_new {
-        let path = secret_path(places);
+    if storage.database_url.is_none() && is_new {
+        let path = secret_path(storage);
         SecretKey::load_or_make(&path).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
 
-/// `keys new`: makes a secret key in a file that is not there yet. Where root makes it, it belongs to the account that the
-/// service works as.
+/// `keys new`: makes a secret key in a new file. If root runs this, the file belongs to the account that the service
+/// works as.
 ///
 /// # Errors
-/// The file is there, or cannot be made; or the service's account cannot be told.
-pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let account = privileges::account(places)?;
+/// The file exists or cannot be made, or the service's account cannot be found.
+pub fn new(storage: &StorageConfig, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let account = privileges::account(storage)?;
     let made = match &account {
-        // Root makes no file where another account leads it.
+        // Root must not make a file where another account could lead it by a link.
         Some(account) => embedded::new_file(path, account, SecretKey::make)
             .with_context(|| format!("{}", path.display()))?,
         None => SecretKey::make(path, None),
@@ -167,14 +172,14 @@ pub fn new(places: &Places, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<(
 }
 
 /// `SECRET_KEY_FILE`, or `secret.key` in `DATA_DIR`.
-pub fn secret_path(places: &Places) -> PathBuf {
-    match &places.secret_key_file {
+pub fn secret_path(storage: &StorageConfig) -> PathBuf {
+    match &storage.secret_key_file {
         Some(path) => path.clone(),
-        None => places.data_dir.join("secret.key"),
+        None => storage.data_dir.join("secret.key"),
     }
 }
 
-/// Who signs the ledger: a key of its own, and a name that no other installation has.
+/// The signer of the ledger: a key derived from the secret key, and a name that no other installation has.
 pub fn signer(secret: &SecretKey) -> Signer {
     let name = secret.derive("ledger name");
     let name: String = name[..6].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -184,7 +189,7 @@ pub fn signer(secret: &SecretKey) -> Signer {
     )
 }
 
-/// Says whether a database belongs to this secret key. One that no key came to yet belongs to any.
+/// Whether a database belongs to this secret key. A database without a secret key yet belongs to any.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -198,49 +203,49 @@ fn mark(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
     secret.derive("installation")
 }
 
-/// The message for a ledger that was signed with another secret key.
-pub fn not_the_ledgers(places: &Places) -> String {
+/// Error message for a ledger that was signed with another secret key.
+pub fn not_the_ledgers(storage: &StorageConfig) -> String {
     format!(
         "the secret key in {} is not the one that this ledger was signed with, so the ledger was not looked at: check \
          SECRET_KEY_FILE, and DATA_DIR or DATABASE_URL. If it is the right key, somebody has exchanged the database: check an \
          export that you had before, with `erasures verify --export`",
-        secret_path(places).display()
+        secret_path(storage).display()
     )
 }
 
-/// `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
-async fn shelf(places: &Places) -> anyhow::Result<Arc<dyn Shelf>> {
-    let directory = match &places.keyring_url {
-        None => std::path::absolute(places.data_dir.join("keyring"))?,
+/// Opens the keyring's storage: `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
+async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>> {
+    let directory = match &storage.keyring_url {
+        None => std::path::absolute(storage.data_dir.join("keyring"))?,
         Some(url) if url.scheme() == "s3" => {
-            check_url(places, url)?;
-            let bucket = Objects::open_with(url, &places.s3.access()).await?;
+            check_url(storage, url)?;
+            let bucket = Objects::open_with(url, &storage.s3.access()).await?;
             bucket.check().await.context("KEYRING_URL")?;
             return Ok(Arc::new(Bucket(bucket)));
         }
         Some(url) => {
-            check_url(places, url)?;
+            check_url(storage, url)?;
             directory(url)?
         }
     };
     Ok(Arc::new(open_directory(&directory)?))
 }
 
-/// Looks at the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.
+/// Checks the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.
 ///
 /// # Errors
-/// One of them cannot be used. That the file is not there is an error where nobody makes it.
-pub fn check_form(places: &Places) -> anyhow::Result<()> {
-    if let Some(url) = &places.keyring_url {
-        check_url(places, url)?;
+/// One of them cannot be used. A missing file is an error only if the service does not make it.
+pub fn check_form(storage: &StorageConfig) -> anyhow::Result<()> {
+    if let Some(url) = &storage.keyring_url {
+        check_url(storage, url)?;
     }
-    let path = secret_path(places);
-    if places.database_url.is_some() || path.exists() {
+    let path = secret_path(storage);
+    if storage.database_url.is_some() || path.exists() {
         return SecretKey::check_form(&path).with_context(|| path.display().to_string());
     }
     // It will be made there. DATA_DIR, and so a path through it, is made with the archive.
-    let data = std::path::absolute(&places.data_dir)?;
-    if places.secret_key_file.is_some()
+    let data = std::path::absolute(&storage.data_dir)?;
+    if storage.secret_key_file.is_some()
         && let Some(above) = std::path::absolute(&path)?.parent()
         && !above.starts_with(data)
     {
@@ -254,14 +259,14 @@ pub fn check_form(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_url(places: &Places, url: &Url) -> anyhow::Result<()> {
+fn check_url(storage: &StorageConfig, url: &Url) -> anyhow::Result<()> {
     let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
     ensure!(
-        places.objects_url.as_ref().map(bare) != Some(bare(url)),
+        storage.objects_url.as_ref().map(bare) != Some(bare(url)),
         "KEYRING_URL must not be the place of the objects: who can read one must not find the other there"
     );
     match url.scheme() {
-        "s3" => Objects::check_form(url, &places.s3.access()).context("KEYRING_URL"),
+        "s3" => Objects::check_form(url, &storage.s3.access()).context("KEYRING_URL"),
         _ => directory(url).map(drop),
     }
 }
@@ -277,12 +282,12 @@ fn open_directory(path: &Path) -> anyhow::Result<Directory> {
     Directory::open(path).with_context(|| format!("{}", path.display()))
 }
 
-/// A keyring in S3: each key an object of its own, destroyed with all its versions.
+/// A keyring in S3: each key is an object of its own, and is destroyed with all versions of the object.
 #[derive(Debug)]
 struct Bucket(Objects);
 
-/// Keys written, or destroyed, at the same time.
-const AT_ONCE: usize = 16;
+/// How many keys are written or destroyed at the same time.
+const PARALLEL_REQUESTS: usize = 16;
 
 fn named(id: Uuid) -> String {
     format!("keys/{}", id.simple())
@@ -292,14 +297,14 @@ fn trouble(error: objects::Error) -> Error {
     Error::Io(io::Error::other(error))
 }
 
-impl Shelf for Bucket {
+impl KeyStore for Bucket {
     fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
         let bucket = &self.0;
         let written = stream::iter(keys).map(move |(id, key)| async move {
             let written = bucket.write_named(&named(*id), key.clone()).await;
             written.map_err(trouble)
         });
-        Box::pin(written.buffer_unordered(AT_ONCE).try_collect())
+        Box::pin(written.buffer_unordered(PARALLEL_REQUESTS).try_collect())
     }
 
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
@@ -314,6 +319,6 @@ impl Shelf for Bucket {
             let purged = self.0.purge_named(&named(*id)).await;
             purged.map_err(trouble)
         });
-        Box::pin(purged.buffer_unordered(AT_ONCE).try_collect())
+        Box::pin(purged.buffer_unordered(PARALLEL_REQUESTS).try_collect())
     }
 }

@@ -1,4 +1,4 @@
-//! Assembly: the only place that knows every room. Each command of the command line is a function here.
+//! Assembles the program from all other modules. Each command of the command line is a function here.
 
 mod ask;
 pub mod channels;

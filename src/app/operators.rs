@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{ask, channels, keys, table::table};
 use crate::{
     clock::Clock,
-    config::Places,
+    config::StorageConfig,
     records::{
         attest,
         attested::Found,
@@ -19,10 +19,10 @@ use crate::{
 /// Adds an operator. The password is read from standard input, or asked for.
 ///
 /// # Errors
-/// The login is taken or no login, a channel does not exist, the password is too short, or the database or the secret key
-/// cannot be used.
+/// The login is taken or not valid, a channel does not exist, the password is too short, or the database or the secret
+/// key cannot be used.
 pub async fn add(
-    places: &Places,
+    storage: &StorageConfig,
     login: &str,
     role: &str,
     slugs: &[String],
@@ -30,7 +30,7 @@ pub async fn add(
 ) -> anyhow::Result<()> {
     Login::new(login)?;
     let hash = password::hash(&ask::new_password()?)?;
-    keys::with_attested(places, async |db, keyring| {
+    keys::with_attested(storage, async |db, keyring| {
         let mut ids = vec![];
         for slug in slugs {
             ids.push(channels::find(db, keyring, slug).await?);
@@ -65,8 +65,8 @@ pub async fn add(
 ///
 /// # Errors
 /// The database or the secret key cannot be used.
-pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+pub async fn list(storage: &StorageConfig, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    keys::with_attested(storage, async |db, keyring| {
         let rows: Vec<_> = operators::list(db, keyring)
             .await?
             .iter()
@@ -94,7 +94,7 @@ fn row(operator: &operators::Operator) -> [String; 4] {
     ]
 }
 
-/// The channels that an operator sees.
+/// The channels that an operator sees, as text; `None`: all channels.
 fn seen(channels: Option<&[String]>) -> String {
     channels.map_or("all channels".to_owned(), |slugs| slugs.join(","))
 }
@@ -103,8 +103,12 @@ fn seen(channels: Option<&[String]>) -> String {
 ///
 /// # Errors
 /// No operator has this login, or the database or the secret key cannot be used.
-pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+pub async fn disable(
+    storage: &StorageConfig,
+    login: &str,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    keys::with_attested(storage, async |db, keyring| {
         let done = operators::disable(db, keyring, login, Clock::system().now()).await?;
         let id = changed(done, || format!("there is no active operator {login}"))?;
         security_log::by_command("operator disabled", id);
@@ -124,8 +128,12 @@ pub async fn disable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow
 ///
 /// # Errors
 /// No disabled operator has this login, or the database or the secret key cannot be used.
-pub async fn enable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+pub async fn enable(
+    storage: &StorageConfig,
+    login: &str,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    keys::with_attested(storage, async |db, keyring| {
         let done = operators::enable(db, keyring, login).await?;
         let id = changed(done, || format!("there is no disabled operator {login}"))?;
         security_log::by_command("operator enabled", id);
@@ -140,12 +148,12 @@ pub async fn enable(places: &Places, login: &str, say: &dyn Fn(&str)) -> anyhow:
 /// # Errors
 /// No operator has this login, the password is too short, or the database or the secret key cannot be used.
 pub async fn reset_password(
-    places: &Places,
+    storage: &StorageConfig,
     login: &str,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let hash = password::hash(&ask::new_password()?)?;
-    keys::with_attested(places, async |db, keyring| {
+    keys::with_attested(storage, async |db, keyring| {
         let done = operators::set_password(db, keyring, login, &hash).await?;
         let id = changed(done, || format!("there is no operator {login}"))?;
         security_log::by_command("password reset", id);
@@ -172,12 +180,17 @@ fn changed(done: Found<Uuid>, absent: impl FnOnce() -> String) -> anyhow::Result
     }
 }
 
-/// Lists the operators and channels whose rows this program did not write, and with `accept` believes them from now on.
+/// Lists the operators and channels whose rows this program did not write. With `accept` it writes a MAC for each row
+/// as it is now, so that the rows are trusted from now on.
 ///
 /// # Errors
-/// There are some and `accept` is false, or the database or the secret key cannot be used.
-pub async fn attest(places: &Places, accept: bool, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    keys::with_attested(places, async |db, keyring| {
+/// There are such rows and `accept` is false, or the database or the secret key cannot be used.
+pub async fn attest(
+    storage: &StorageConfig,
+    accept: bool,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    keys::with_attested(storage, async |db, keyring| {
         let unattested = attest::unattested(db, keyring).await?;
         for operator in operators::list(db, keyring).await? {
             if !operator.is_genuine {

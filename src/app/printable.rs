@@ -1,9 +1,10 @@
-//! Lines for a terminal.
+//! Escapes characters that a terminal would act on.
 
 use std::borrow::Cow;
 
-/// A line in which nothing moves the cursor, colours, or turns the direction of writing: such characters are escaped, tabs
-/// stay. Names and slugs come from the database, and who can write there could erase or forge what an administrator reads.
+/// Escapes control characters, except tabs, and characters that change the direction of text, so that nothing in a line
+/// moves the cursor, sets a colour or reorders text. Names and slugs come from the database: anyone who can write there
+/// could otherwise erase or forge what an administrator reads.
 pub fn printable(line: &str) -> Cow<'_, str> {
     if !line.contains(acts) {
         return line.into();

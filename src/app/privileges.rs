@@ -1,4 +1,5 @@
-//! Giving up root: a command that root runs starts PostgreSQL and binds the port, and goes on as the service's account.
+//! Gives up root: a command that root starts opens the port and starts PostgreSQL, then continues as the service's
+//! account.
 
 use std::{
     fs, io,
@@ -19,74 +20,75 @@ use rustix::fs::{
 use url::Url;
 
 use crate::{
-    config::Places,
+    config::StorageConfig,
     embedded::{Account, DataDir, service_account},
 };
 
-/// Where the files are that this process has open, by number.
+/// Directory with one entry for each file descriptor of this process.
 const OPEN: &str = "/proc/self/fd/";
 
-/// Finds the account that a command goes on as, where root runs it, and makes the data directory. Nothing is given up yet:
-/// that is [`give_up_root`].
+/// If root runs the command, finds the account that the command continues as, and makes the data directory. It does not
+/// give up root yet: [`give_up_root`] does.
 ///
-/// Where the account could not enter the data directory (below `/root`, say), that is held open, and `data_dir` becomes a
-/// path through the open handle.
+/// If the account cannot enter the data directory (for example, one below `/root`), the directory is held open, and
+/// `data_dir` becomes a path through the open handle.
 ///
 /// # Errors
-/// `RUN_AS` is no account, or cannot be the one of this data directory, or is another one and this process is not root.
-pub fn prepare(places: &mut Places) -> anyhow::Result<()> {
-    if !is_root(places)? {
+/// `RUN_AS` is not an account of this machine, is not the owner of this data directory, or is another account while
+/// this process is not root. Or the data directory cannot be made or used.
+pub fn prepare(storage: &mut StorageConfig) -> anyhow::Result<()> {
+    if !is_root(storage)? {
         return Ok(());
     }
-    let data = DataDir::open(&places.data_dir)?;
-    let Some(account) = service_account(data.owner(), places.run_as.as_deref())? else {
+    let data = DataDir::open(&storage.data_dir)?;
+    let Some(account) = service_account(data.owner(), storage.run_as.as_deref())? else {
         warn_of_root();
         return Ok(());
     };
     data.refuse_other_uses()?;
-    if let Some(path) = &mut places.secret_key_file {
+    if let Some(path) = &mut storage.secret_key_file {
         *path = absolute(&*path)?;
     }
-    places.data_dir = data.path().to_owned();
+    storage.data_dir = data.path().to_owned();
     if !account.reaches(data.path()) {
-        places.data_dir = data.held_path();
-        places.held = Some(Arc::new(data));
+        storage.data_dir = data.held_path();
+        storage.held = Some(Arc::new(data));
     }
-    places.service = Some(account);
+    storage.service = Some(account);
     Ok(())
 }
 
-/// The same for a command that has no data directory.
+/// As [`prepare`], for a command that has no data directory.
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn prepare_demo(places: &mut Places) -> anyhow::Result<()> {
-    if is_root(places)? {
-        places.service = service_account(0, places.run_as.as_deref())?;
-        if places.service.is_none() {
+pub fn prepare_demo(storage: &mut StorageConfig) -> anyhow::Result<()> {
+    if is_root(storage)? {
+        storage.service = service_account(0, storage.run_as.as_deref())?;
+        if storage.service.is_none() {
             warn_of_root();
         }
     }
     Ok(())
 }
 
-/// The account that the service works as where root starts it; `None`: the account of this process. Makes nothing.
+/// The account that the service runs as if root starts it; `None`: the account of this process. Changes nothing.
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn account(places: &Places) -> anyhow::Result<Option<Account>> {
-    if !is_root(places)? {
+pub fn account(storage: &StorageConfig) -> anyhow::Result<Option<Account>> {
+    if !is_root(storage)? {
         return Ok(None);
     }
-    let owner = fs::metadata(&places.data_dir).map_or(0, |found| found.uid());
-    Ok(service_account(owner, places.run_as.as_deref())?)
+    let owner = fs::metadata(&storage.data_dir).map_or(0, |found| found.uid());
+    Ok(service_account(owner, storage.run_as.as_deref())?)
 }
 
-fn is_root(places: &Places) -> anyhow::Result<bool> {
+fn is_root(storage: &StorageConfig) -> anyhow::Result<bool> {
     if geteuid().is_root() {
         return Ok(true);
     }
-    if let Some(wanted) = &places.run_as {
+    if let Some(wanted) = &storage.run_as {
         let is_it = |us: Account| us.name() == wanted || us.uid().to_string() == *wanted;
         ensure!(
             Account::current().is_some_and(is_it),
@@ -104,10 +106,10 @@ fn warn_of_root() {
     );
 }
 
-/// Says that PostgreSQL could read the keys, where it works as the same account as the service.
-pub fn warn_of_shared(places: &Places, postgres: &Account) {
+/// Warns that PostgreSQL could read the secret key, if it runs as the same account as the service.
+pub fn warn_of_shared(storage: &StorageConfig, postgres: &Account) {
     let shared = |service: &&Account| service.uid() == postgres.uid();
-    if let Some(service) = places.service.as_ref().filter(shared) {
+    if let Some(service) = storage.service.as_ref().filter(shared) {
         tracing::warn!(
             account = service.name(),
             "PostgreSQL and the service work as the same account, so that PostgreSQL could read the secret key. Make an \
@@ -116,17 +118,17 @@ pub fn warn_of_shared(places: &Places, postgres: &Account) {
     }
 }
 
-/// Gives the data directory to the service's account and goes on as that, for good.
+/// Gives the data directory to the service's account, and switches this process to that account permanently.
 ///
 /// # Errors
-/// Root cannot be given up, or the account may not use one of the places that are configured.
-pub fn give_up_root(places: &Places) -> anyhow::Result<()> {
-    let Some(account) = &places.service else {
+/// Root cannot be given up, or the account may not use one of the configured files and directories.
+pub fn give_up_root(storage: &StorageConfig) -> anyhow::Result<()> {
+    let Some(account) = &storage.service else {
         return Ok(());
     };
-    DataDir::open(&places.data_dir)?.hand_over(account)?;
+    DataDir::open(&storage.data_dir)?.hand_over(account)?;
     account.become_for_good()?;
-    for (setting, path, wanted) in used(places) {
+    for (setting, path, wanted) in used(storage) {
         let there = path.ancestors().find(|path| !is_absent(path));
         let there = there.unwrap_or(Path::new("/"));
         // A missing path will be made, so the directory above it has to be writable.
@@ -137,7 +139,7 @@ pub fn give_up_root(places: &Places) -> anyhow::Result<()> {
         if access(there, wanted).is_err() {
             let name = account.name();
             let (is_there, path) = (there == path, path.display());
-            // Never the directory above: that may be anything.
+            // Never advise to give away the directory above: it may be any directory of the system.
             let remedy = match is_there {
                 true => format!("give it to that account (chown -R {name} {path})"),
                 false => format!("it does not exist: install -d -o {name} -m 700 {path}"),
@@ -155,31 +157,31 @@ fn is_absent(path: &Path) -> bool {
     access(path, Access::EXISTS) == Err(rustix::io::Errno::NOENT)
 }
 
-/// Files and directories that are used, what for, and how.
-fn used(places: &Places) -> Vec<(&'static str, PathBuf, Access)> {
+/// The files and directories that the settings name, each with its setting and the access that the service needs.
+fn used(storage: &StorageConfig) -> Vec<(&'static str, PathBuf, Access)> {
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     let of = |url: &Option<Url>, name: &str| match url {
         Some(url) => (url.scheme() == "file")
             .then(|| url.to_file_path().ok())
             .flatten(),
-        None => Some(places.data_dir.join(name)),
+        None => Some(storage.data_dir.join(name)),
     };
-    let objects = of(&places.objects_url, "objects").map(|path| ("OBJECTS_URL", path, all));
-    let keyring = of(&places.keyring_url, "keyring").map(|path| ("KEYRING_URL", path, all));
-    let copies = places.ledger_copies.iter().filter_map(|url| {
+    let objects = of(&storage.objects_url, "objects").map(|path| ("OBJECTS_URL", path, all));
+    let keyring = of(&storage.keyring_url, "keyring").map(|path| ("KEYRING_URL", path, all));
+    let copies = storage.ledger_copies.iter().filter_map(|url| {
         let path = of(&Some(url.clone()), "");
         path.map(|path| ("LEDGER_COPIES", path, all))
     });
-    let secret = places.secret_key_file.clone();
-    let secret = secret.unwrap_or_else(|| places.data_dir.join("secret.key"));
+    let secret = storage.secret_key_file.clone();
+    let secret = secret.unwrap_or_else(|| storage.data_dir.join("secret.key"));
     let secret = ("SECRET_KEY_FILE", secret, Access::READ_OK);
-    // A secret key that is not there is missed by name where it is needed.
+    // The code that needs the secret key reports a missing file itself.
     let secret = Some(secret).filter(|(_, path, _)| !is_absent(path));
     let found = objects.into_iter().chain(keyring).chain(copies);
     found.chain(secret).collect()
 }
 
-/// A text about paths, with directories that are held open under their own names.
+/// Replaces paths through open handles in a text by the real paths.
 pub fn with_real_paths(text: &str) -> String {
     let mut parts = text.split(OPEN);
     let mut real = parts.next().unwrap_or_default().to_owned();
@@ -195,27 +197,28 @@ pub fn with_real_paths(text: &str) -> String {
     real
 }
 
-/// A directory that a command writes into for the person who runs it.
+/// A directory that a command writes its output into, for the person who runs it.
 #[derive(Debug)]
 pub struct Output {
-    /// Where it is, for people.
+    /// Its absolute path, for messages.
     pub shown: PathBuf,
-    /// Where this process finds it, whatever account it has become.
+    /// A path that stays valid for this process after it has switched to another account.
     pub path: PathBuf,
-    /// Open as long as it may be needed.
+    /// `path` leads through this handle; `None` if `path` is the plain path.
     _handle: Option<OwnedFd>,
 }
 
 impl Output {
-    /// Makes a directory for the service's account, before root is given up; for any other process it is just the path.
+    /// Makes the directory for the service's account before root is given up. If this process keeps its account, it
+    /// makes nothing: `path` is the plain path.
     ///
     /// # Errors
-    /// The directory cannot be made, or has files in it, or is there and another account's: root gives away only what it has
-    /// just made, and follows no symbolic link, which a lesser account may have planted.
-    pub fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
+    /// The directory cannot be made, has files in it, or exists and belongs to another account. Root gives away only a
+    /// directory that it has just made, and follows no symbolic link, because an unprivileged account may have made it.
+    pub fn open(storage: &StorageConfig, path: &Path) -> anyhow::Result<Self> {
         let shown = absolute(path)?;
         let at = || format!("{}", shown.display());
-        let Some(account) = &places.service else {
+        let Some(account) = &storage.service else {
             let is_free = fs::read_dir(&shown).map(|mut entries| entries.next().is_none());
             match is_free {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -248,7 +251,8 @@ impl Output {
         let found = fstat(&handle).with_context(at)?;
         if found.st_uid != account.uid() {
             let is_ours = made && found.st_uid == 0 && found.st_mode & 0o7777 == 0o700;
-            // Somebody who puts a file into it meanwhile must not be given more of them.
+            // The directory must still be empty: an account that has put a file there in the meantime must not get more
+            // files.
             ensure!(
                 is_ours && is_empty(&handle).with_context(at)?,
                 "{} does not belong to {}: name a directory that is not there yet",
@@ -267,7 +271,7 @@ impl Output {
     }
 }
 
-/// The refusal of a directory whose files would be written over.
+/// Error message for a directory whose files would be overwritten.
 fn in_use(path: &Path) -> String {
     let path = path.display();
     format!("{path} has files in it: name a directory that is empty or not there yet")

@@ -1,4 +1,4 @@
-//! `serve`: the service against real channels.
+//! `serve`: runs the service for real channels.
 
 use std::{net::TcpListener, pin::pin};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Credentials, Places, Serve, Switch},
+    config::{Credentials, Serve, StorageConfig, Switch},
     embedded::DataDirLock,
     line::client::LineApi,
     objects::Objects,
@@ -24,21 +24,25 @@ use crate::{
     web,
 };
 
-/// The channel that is made of `LINE_CHANNEL_SECRET` where there is none yet.
+/// Slug of the channel that is made from `LINE_CHANNEL_SECRET` if there is no channel yet.
 const FIRST_CHANNEL: &str = "default";
 
-/// Runs the service until it is told to end (SIGINT, SIGTERM or SIGHUP). `say` gets what a person has to read.
+/// Runs the service until SIGINT, SIGTERM or SIGHUP. `say` gets the lines that a person has to read.
 ///
 /// # Errors
-/// What keeps it from starting.
-pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+/// The service cannot start, one of its parts stops unexpectedly, or PostgreSQL cannot be stopped.
+pub async fn serve(
+    storage: &StorageConfig,
+    serve: &Serve,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
     let mut told = pin!(until_told_to_end()?);
-    // A port below 1024 takes root, which is given up with the database. Bound before anything is made.
+    // A port below 1024 needs root, which `Database::find` gives up. Bind before anything is made.
     let listener = bind(serve.listen)?;
-    let _lock = DataDirLock::take(&places.data_dir)?;
-    let database = Database::find(places, Purpose::Make).await?;
+    let _lock = DataDirLock::take(&storage.data_dir)?;
+    let database = Database::find(storage, Purpose::Make).await?;
     let begun = tokio::select! {
-        begun = begin(places, serve, &database, listener, say) => begun.map(Some),
+        begun = begin(storage, serve, &database, listener, say) => begun.map(Some),
         () = &mut told => Ok(None),
     };
     let ended = match begun {
@@ -59,9 +63,9 @@ pub async fn serve(places: &Places, serve: &Serve, say: &dyn Fn(&str)) -> anyhow
     closed
 }
 
-/// Starts the service and says what there is to know about it.
+/// Starts the service, and prints its addresses and what is still to be done.
 async fn begin(
-    places: &Places,
+    storage: &StorageConfig,
     serve: &Serve,
     database: &Database,
     listener: TcpListener,
@@ -70,9 +74,9 @@ async fn begin(
     database.prepare(Purpose::Make).await?;
     let clock = Clock::system();
     let mut db = database.connect().await?;
-    keys::make_for_new(places, &mut db).await?;
-    let keyring = keys::open_attested(places, &mut db).await?;
-    let signer = keys::signer(&keys::secret(places)?);
+    keys::make_for_new(storage, &mut db).await?;
+    let keyring = keys::open_attested(storage, &mut db).await?;
+    let signer = keys::signer(&keys::secret(storage)?);
     let mut missing = vec![];
     missing.extend(first_channel(&mut db, &keyring, &serve.channel, say).await?);
     let channels = channels::list(&mut db).await?;
@@ -82,10 +86,10 @@ async fn begin(
 
     let parts = Parts {
         signer,
-        copies: copies(places).await?,
+        copies: copies(storage).await?,
         database: database.options.clone(),
         keyring,
-        objects: bucket(places).await?,
+        objects: bucket(storage).await?,
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: serve.external_content.into(),
         clock,
@@ -116,7 +120,7 @@ async fn begin(
             unattested.channels.len()
         ));
     }
-    if has_shared_account(places) {
+    if has_shared_account(storage) {
         missing.push(format!("The service runs as nobody: {SHARED_ACCOUNT}."));
     }
     if !any_admin {
@@ -129,8 +133,8 @@ async fn begin(
         ));
     }
     say(&format!("Dashboard: {}", service.public_url));
-    if let Some(account) = &places.service
-        && !has_shared_account(places)
+    if let Some(account) = &storage.service
+        && !has_shared_account(storage)
     {
         say(&format!("The service runs as {}.", account.name()));
     }
@@ -150,7 +154,8 @@ async fn begin(
     Ok(service)
 }
 
-/// Makes the first channel of `LINE_CHANNEL_SECRET` where there is none. Returns the words for what is given and not used.
+/// Makes the first channel from `LINE_CHANNEL_SECRET` if there is none. Returns a message for each given secret or
+/// token that is not used.
 async fn first_channel(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -159,7 +164,7 @@ async fn first_channel(
 ) -> anyhow::Result<Vec<String>> {
     let (secret, token) = (given.secret()?, given.token()?);
     let mut tx = db.begin().await?;
-    // Another replica may start at the same moment, or a channel be added.
+    // At the same moment another replica may start, or a command may add a channel.
     channels::lock_secrets(&mut tx).await?;
     let is_first = channels::list(&mut tx).await?.is_empty();
     if let Some(secret) = secret.as_ref().filter(|_| is_first) {
@@ -199,7 +204,7 @@ async fn first_channel(
     Ok(unused)
 }
 
-/// Why LINE cannot reach the service under the address that it has, if so.
+/// Why LINE cannot reach the service under its address; `None` if the address is https.
 fn unreachable_for_line(serve: &Serve) -> Option<String> {
     let words = match &serve.public_url {
         None => {
@@ -218,39 +223,39 @@ fn unreachable_for_line(serve: &Serve) -> Option<String> {
 pub(super) const SHARED_ACCOUNT: &str = "other programs share this account and could read the keys. docs/setup.md says how to \
                                          give the service one of its own";
 
-/// Whether the service works as an account that is not its own.
-pub(super) fn has_shared_account(places: &Places) -> bool {
-    let account = places.service.as_ref();
+/// Whether the service works as `nobody`, an account that other programs share.
+pub(super) fn has_shared_account(storage: &StorageConfig) -> bool {
+    let account = storage.service.as_ref();
     account.is_some_and(|account| account.name() == "nobody")
 }
 
-/// The bucket of `OBJECTS_URL`, or of the data directory.
+/// Opens the object store: `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
 ///
 /// # Errors
-/// The address names no bucket that can be opened.
-pub async fn bucket(places: &Places) -> anyhow::Result<Objects> {
-    Ok(Objects::open_with(&objects_url(places)?, &places.s3.access()).await?)
+/// The address cannot be opened as an object store.
+pub async fn bucket(storage: &StorageConfig) -> anyhow::Result<Objects> {
+    Ok(Objects::open_with(&objects_url(storage)?, &storage.s3.access()).await?)
 }
 
-/// Where copies of the ledger are put beside that in the bucket: with the keyring, which is restored from no backup and so
-/// is never older than the database, and in `LEDGER_COPIES`.
+/// Opens the places for copies of the ledger, in addition to the copy in the object store: next to the keyring, which
+/// is never restored from a backup and so is never older than the database, and in `LEDGER_COPIES`.
 ///
 /// # Errors
 /// One of the places cannot be opened.
-pub async fn copies(places: &Places) -> anyhow::Result<Vec<Objects>> {
-    let keyring = match &places.keyring_url {
+pub async fn copies(storage: &StorageConfig) -> anyhow::Result<Vec<Objects>> {
+    let keyring = match &storage.keyring_url {
         Some(url) => url.clone(),
-        None => in_data_dir(places, "keyring")?,
+        None => in_data_dir(storage, "keyring")?,
     };
     let mut copies = vec![];
-    for url in std::iter::once(&keyring).chain(&places.ledger_copies) {
-        let place = Objects::open_with(url, &places.s3.access()).await;
+    for url in std::iter::once(&keyring).chain(&storage.ledger_copies) {
+        let place = Objects::open_with(url, &storage.s3.access()).await;
         copies.push(place.with_context(|| format!("a copy of the ledger at {}", shown(url)))?);
     }
     Ok(copies)
 }
 
-/// A place's URL without the secrets that somebody may have written into it.
+/// A URL without user name, password and query, which may contain secrets.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Both fail only for URLs that have no such part.
@@ -260,17 +265,17 @@ pub fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-fn in_data_dir(places: &Places, name: &str) -> anyhow::Result<Url> {
-    let directory = std::path::absolute(places.data_dir.join(name))?;
+fn in_data_dir(storage: &StorageConfig, name: &str) -> anyhow::Result<Url> {
+    let directory = std::path::absolute(storage.data_dir.join(name))?;
     Url::from_directory_path(directory)
         .ok()
         .context("DATA_DIR cannot be written as a URL")
 }
 
 /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
-fn objects_url(places: &Places) -> anyhow::Result<Url> {
-    if let Some(url) = &places.objects_url {
+fn objects_url(storage: &StorageConfig) -> anyhow::Result<Url> {
+    if let Some(url) = &storage.objects_url {
         return Ok(url.clone());
     }
-    in_data_dir(places, "objects")
+    in_data_dir(storage, "objects")
 }

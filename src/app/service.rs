@@ -16,7 +16,7 @@ use url::Url;
 use super::database;
 use crate::{
     clock::Clock,
-    erasure::{copies::Copies, keys::Keys, restore, sealer::Sealer},
+    erasure::{copies::Copies, keys::Keys, ledger_signer::LedgerSigner, restore},
     ingest::Ingest,
     ledger::{Signer, Verifier},
     line::client::LineApi,
@@ -26,83 +26,87 @@ use crate::{
     seal::Keyring,
     web::{
         self, Shared, http,
-        webhook::{Doors, Large, Senders, Strangers, Webhook, is_of_known_sender, receive},
+        webhook::{
+            ChannelRegistry, Large, Senders, UnsignedCounter, Webhook, is_of_known_sender, receive,
+        },
     },
     worker::Worker,
 };
 
-/// Large webhook bodies that may be read at the same time: 64 × 2 MiB.
+/// How many large webhook bodies may be read at the same time: 64 × 2 MiB.
 const LARGE_BODIES: usize = 64;
 
-/// How often the ledger is looked at: news is signed within this time, and the minute it may take.
+/// Interval at which pending records are sealed and signed. They may wait up to a minute.
 const SEAL: Duration = Duration::from_secs(5);
 
-/// How often spare keys are said to be this process's own.
-const HOLD: Duration = Duration::from_secs(600);
+/// Interval at which this process renews its claim on its spare keys.
+const HOLD_INTERVAL: Duration = Duration::from_secs(600);
 
-/// When keys are made again after that has failed.
+/// Pause before keys are made again after a failure.
 const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Connections that the kernel completes before they are accepted; it may allow fewer (`somaxconn`).
+/// Backlog of the listener: connections that the kernel completes before they are accepted. The kernel may allow fewer
+/// (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// What a service is made of.
+/// The parts that a service is made of.
 pub struct Parts {
-    /// The database, migrated.
+    /// Options for the database, which has to be migrated.
     pub database: PgConnectOptions,
-    /// Where keys are.
+    /// The keyring.
     pub keyring: Keyring,
-    /// Where objects are.
+    /// The object store.
     pub objects: Objects,
-    /// Who signs the ledger.
+    /// Signs the ledger.
     pub signer: Signer,
-    /// Where copies of the ledger are put, beside that in `objects`.
+    /// Places for copies of the ledger, in addition to the copy in `objects`.
     pub copies: Vec<Objects>,
-    /// LINE.
+    /// Client of LINE's API.
     pub line: LineApi,
-    /// How far content that is not on LINE's hosts may be fetched from.
+    /// Which addresses outside of LINE's API content may be fetched from.
     pub reach: Reach,
-    /// The time.
+    /// Source of the time.
     pub clock: Clock,
-    /// The bound socket: bound by the caller, who may have to be root for it.
+    /// The bound socket. The caller binds it, because a port below 1024 needs root.
     pub listener: TcpListener,
-    /// Address under which people see the service, if it is another.
+    /// Address under which people reach the service; `None`: the address of `listener`.
     pub public_url: Option<Url>,
-    /// Who is believed when they say who asks.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub proxies: web::Proxies,
-    /// Pages show pictures of stickers, which browsers fetch from LINE's host of them.
+    /// True if pages show pictures of stickers, which browsers fetch from LINE's host for stickers.
     pub stickers: bool,
 }
 
-/// Binds the one listener. Port 0 finds a free one.
+/// Binds the service's only listener. Port 0 picks a free one.
 ///
 /// # Errors
-/// The address is taken, or not this machine's, or not allowed.
+/// The address is in use, not one of this machine, or not allowed.
 pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     let cannot = || format!("{listen} cannot be listened on");
     let listener = TcpListener::bind(listen).with_context(cannot)?;
-    // The standard library asks for a queue of 128, which a flood fills before LINE's connection is accepted.
+    // The standard library asks for a backlog of 128, which a flood fills before LINE's connection is accepted.
     rustix::net::listen(&listener, BACKLOG).with_context(cannot)?;
     Ok(listener)
 }
 
-/// A service that listens.
+/// A service that accepts connections.
 pub struct Service {
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
-    /// Address under which people see it.
+    /// Address under which people reach it.
     pub public_url: Url,
-    /// Its connections.
+    /// Database connections of the dashboard and the worker.
     pub pool: PgPool,
-    /// Its channels.
-    pub doors: Doors,
-    /// Its worker; started by [`Service::work`].
+    /// The channels that it accepts webhooks for.
+    pub channels: ChannelRegistry,
+    /// The worker; started by [`Service::work`].
     pub worker: Worker,
-    /// The ledger's sealer; started by [`Service::work`].
-    pub sealer: Sealer,
-    /// Erasures that the database lacked, because it was restored from a backup, and that were done again.
+    /// Seals and signs the ledger; started by [`Service::work`].
+    pub ledger_signer: LedgerSigner,
+    /// Number of erasures that were repeated at the start, because the database was restored from a backup and lacked
+    /// them.
     pub replayed: usize,
-    /// What its pages share.
+    /// State that its pages share.
     pub shared: actix::Data<Shared>,
     live: Live,
     server: ServerHandle,
@@ -112,10 +116,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the port. From here on webhooks are stored and pages shown; media wait for [`Service::work`].
+    /// Starts the HTTP server. From now on webhooks are stored and pages are shown; media are not fetched before
+    /// [`Service::work`].
     ///
     /// # Errors
-    /// The database or the bucket cannot be used.
+    /// The database, the object store or the keyring cannot be used.
     pub async fn start(parts: Parts) -> anyhow::Result<Self> {
         let Parts {
             database,
@@ -144,14 +149,15 @@ impl Service {
         copies.insert(0, objects.clone());
         let copies = Copies::new(copies, verifier);
         let replayed = restore::replay(&pool, &clock, &copies).await?;
-        let sealer = Sealer::new(pool.clone(), clock.clone(), Arc::new(signer), copies);
+        let ledger_signer =
+            LedgerSigner::new(pool.clone(), clock.clone(), Arc::new(signer), copies);
         keyring
             .check()
             .await
             .context("keys cannot be made, read and destroyed")?;
         let keys = Keys::new(pool.clone(), clock.clone(), keyring.clone());
         keys.supply().await.context("no keys can be made ahead")?;
-        let doors = Doors::load(&pool, keyring.clone())
+        let channels = ChannelRegistry::load(&pool, keyring.clone())
             .await
             .context("channels cannot be read")?;
         let worker = Worker::new(
@@ -183,10 +189,10 @@ impl Service {
             stickers,
         ));
         let webhook = actix::Data::new(Webhook {
-            doors: doors.clone(),
+            channels: channels.clone(),
             ingest,
             large: Large::new(LARGE_BODIES),
-            strangers: Strangers::default(),
+            unsigned: UnsignedCounter::default(),
             senders: Senders::default(),
             proxies: proxies.clone(),
             clock,
@@ -217,7 +223,7 @@ impl Service {
                 tracing::error!("the HTTP server has failed");
             }
         });
-        let known = tokio::spawn(doors.clone().keep_fresh(pool.clone(), cancel.clone()));
+        let known = tokio::spawn(channels.clone().keep_fresh(pool.clone(), cancel.clone()));
         let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
         let tasks = vec![
             ("the HTTP server", served),
@@ -228,9 +234,9 @@ impl Service {
             address,
             public_url,
             pool,
-            doors,
+            channels,
             worker,
-            sealer,
+            ledger_signer,
             replayed,
             shared,
             live,
@@ -241,8 +247,8 @@ impl Service {
         })
     }
 
-    /// Returns when a part of the service has ended that must not, with its name: the rest would go on and answer
-    /// 503 for ever, or fetch nothing.
+    /// Waits until a part of the service ends that must not, and returns its name. Without that part the rest would go
+    /// on and answer 503 for ever, or fetch nothing.
     pub async fn broken(&mut self) -> &'static str {
         let tasks = self.tasks.iter_mut().map(|(name, task)| (*name, task));
         let committer = ("the committer", &mut self.committer);
@@ -255,16 +261,19 @@ impl Service {
         futures_util::future::select_all(ends).await.0
     }
 
-    /// Starts fetching media and profiles, and sweeping.
+    /// Starts the worker (media, profiles, sweep) and the sealing of the ledger.
     pub fn work(&mut self) {
         let (worker, cancel) = (self.worker.clone(), self.cancel.clone());
         let work = tokio::spawn(async move { worker.run(cancel).await });
         self.tasks.push(("the worker", work));
-        let sealed = tokio::spawn(keep_sealing(self.sealer.clone(), self.cancel.clone()));
+        let sealed = tokio::spawn(keep_signing(
+            self.ledger_signer.clone(),
+            self.cancel.clone(),
+        ));
         self.tasks.push(("the ledger's sealer", sealed));
     }
 
-    /// Address of a channel's webhook.
+    /// Webhook URL of a channel, for LINE's console.
     pub fn webhook_url(&self, slug: &str) -> String {
         format!(
             "{}/webhook/{slug}",
@@ -272,7 +281,7 @@ impl Service {
         )
     }
 
-    /// Answers what was begun, writes what waits, and ends.
+    /// Answers the open requests, writes the deliveries that wait, and ends all parts.
     pub async fn stop(self) {
         self.live.close();
         self.server.stop(true).await;
@@ -284,7 +293,7 @@ impl Service {
         {
             let _ = task.await;
         }
-        // The last handle of the committer went with the server.
+        // The server's end has dropped the last handle of the committer, so the committer ends too.
         if !self.committer.is_finished() {
             let _ = self.committer.await;
         }
@@ -294,11 +303,11 @@ impl Service {
     }
 }
 
-/// Seals what is pending every few seconds, and once more at the end.
-async fn keep_sealing(sealer: Sealer, cancel: CancellationToken) {
+/// Seals pending records every few seconds, and once more at the end.
+async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
     let mut last = false;
     loop {
-        if let Err(error) = sealer.seal().await {
+        if let Err(error) = ledger_signer.seal().await {
             tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
         }
         if last {
@@ -311,7 +320,7 @@ async fn keep_sealing(sealer: Sealer, cancel: CancellationToken) {
     }
 }
 
-/// Makes keys whenever there are few, and keeps those that wait to be used this process's own.
+/// Makes spare keys whenever there are few, and renews this process's claim on them.
 async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
     while !cancel.is_cancelled() {
         tokio::select! {
@@ -322,7 +331,7 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
                     cancel.run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN)).await;
                 }
             }
-            () = tokio::time::sleep(HOLD) => {
+            () = tokio::time::sleep(HOLD_INTERVAL) => {
                 if keys.hold().await.is_err() {
                     tracing::warn!("spare keys could not be held");
                 }

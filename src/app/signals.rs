@@ -10,16 +10,17 @@ use tokio::{
     sync::oneshot,
 };
 
-/// Signals within this time are one: a terminal that closes and the shell in it both send one, and so do some supervisors.
+/// Signals within this time after the first count as the same order: when a terminal closes, both it and the shell in
+/// it send a signal, and some supervisors send several.
 const ONE_ORDER: Duration = Duration::from_secs(1);
 
-/// Waits for SIGINT, SIGTERM or SIGHUP. They are listened for from this call on, before the wait begins: a supervisor that
-/// ends the service at any moment must not kill it, which would leave PostgreSQL running. A second signal ends the process
-/// at once, whatever it waits for, if it comes later than [`ONE_ORDER`]. A SIGHUP that the caller had ignored, as `nohup`
-/// does, stays ignored.
+/// Waits for SIGINT, SIGTERM or SIGHUP. Signals are caught from this call on, before the returned future is awaited: a
+/// supervisor that ends the service at any moment must not kill it, which would leave PostgreSQL running. A second
+/// signal that comes later than [`ONE_ORDER`] ends the process at once, whatever it waits for. If the caller had SIGHUP
+/// ignored, as `nohup` does, it stays ignored.
 ///
 /// # Errors
-/// Signals cannot be listened for.
+/// The signal handlers cannot be installed.
 pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -51,7 +52,7 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
         }
     });
     Ok(async move {
-        // It is dropped with the runtime alone.
+        // The sender is dropped only together with the runtime.
         let _ = told.await;
     })
 }
@@ -63,7 +64,7 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether this process ignores a signal. Linux tells; elsewhere none counts as ignored.
+/// Whether this process ignores a signal, as Linux reports it. On other systems no signal counts as ignored.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,6 +1,7 @@
-//! A table for people: the first row is its header.
+//! Formats a table for people. The first row is its header.
 
-/// The lines of a table. A column is as wide as its widest cell, in characters; the last one may hold letters of any width.
+/// The lines of a table. A column is as wide as its widest cell, in characters. The last column is not padded, so it
+/// may hold characters of any display width.
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let header = header.map(str::to_owned);
     let rows: Vec<_> = std::iter::once(&header).chain(rows).collect();

@@ -1,4 +1,5 @@
-//! `erasures trace`: what is still there of one message, and where was looked.
+//! `erasures trace`: searches the tables, the object store and the keyring for remains of one message, and lists where
+//! it searched.
 
 use std::{collections::HashSet, process::ExitCode};
 
@@ -13,54 +14,55 @@ use super::{
     table::table,
 };
 use crate::{
-    config::Places,
+    config::StorageConfig,
     objects::{self, Objects, Shard},
     records::trace::{self, Ids, State},
     seal::{self, Keyring},
 };
 
-/// Tables that make up the record of an erasure: they name the message for ever, and hold nothing of it.
+/// Whether a table belongs to the record of an erasure. These tables name the message for ever, but contain nothing of
+/// its content.
 fn is_record(table: &str) -> bool {
     ["message_ref", "erasure"].contains(&table) || table.starts_with("ledger")
 }
 
-/// A place that was searched.
+/// One table or other location that was searched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Which.
+    /// Its name: a table, or a part of the object store or the keyring.
     pub place: String,
-    /// What of it was looked at.
+    /// How much of it was searched, for example "12 rows, 3 columns".
     pub looked_at: String,
-    /// What was found.
+    /// The result.
     pub found: Found,
 }
 
-/// What was found at a place.
+/// Result of the search in one location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// So many rows or objects of the message.
+    /// Number of rows, objects or keys of the message.
     Some(i64),
-    /// So many rows that stay, because they record that it was erased, or that its id was met.
+    /// Number of rows that stay, because they record that the message was erased, or that its id was received.
     Record(i64),
-    /// So many rows of other messages that name it as the one they answer to; its id and nothing else.
+    /// Number of rows of other messages that reply to it. They contain its id and nothing else of it.
     Answers(i64),
-    /// So many objects that no row knows: nobody can say that they are not of this message.
+    /// Number of objects that no row refers to: they may belong to this message.
     Strays(i64),
 }
 
 impl Found {
-    /// Whether something of the message may be there.
+    /// True if something of the message may be left.
     pub fn is_trace(self) -> bool {
         matches!(self, Self::Some(_) | Self::Strays(_))
     }
 }
 
-/// Reads the id of a message: LINE's are digits alone. A part of one has this form too, and is the id of nothing.
+/// Parses a message id: LINE's ids consist of digits only. A truncated id has this form too, but names no message.
 ///
 /// # Errors
-/// It has another form; the words say what it looks like.
+/// It has another form; the error says which kind of id it looks like.
 pub fn message_id(text: &str) -> anyhow::Result<String> {
     let is_of = |form: fn(u8) -> bool| !text.is_empty() && text.bytes().all(form);
     if is_of(|byte| byte.is_ascii_digit()) {
@@ -84,21 +86,23 @@ pub fn message_id(text: &str) -> anyhow::Result<String> {
     )
 }
 
-/// Looks for a message everywhere and prints a table of it. The exit code is 0 if nothing is found, 1 if something is, and 3
-/// if nothing is and the channel never met the id: it may be mistyped, and that is no proof.
+/// Searches for a message everywhere and prints a table of the results. The exit code is 0 if nothing is found, 1 if
+/// something is, and 3 if nothing is found and the channel never received the id: it may be mistyped, so the result
+/// proves nothing.
 ///
 /// # Errors
-/// It cannot be looked for: no such channel, no database, no bucket.
+/// The search is impossible: the channel does not exist, or the database, the object store or the keyring cannot be
+/// used.
 pub async fn trace(
-    places: &Places,
+    storage: &StorageConfig,
     slug: &str,
     message_id: &str,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    let (state, lines) = database::with(places, Purpose::Change, async |database| {
-        let objects = bucket(places).await?;
+    let (state, lines) = database::with(storage, Purpose::Change, async |database| {
+        let objects = bucket(storage).await?;
         let mut db = database.connect().await?;
-        let keyring = keys::open(places, &mut db).await?;
+        let keyring = keys::open(storage, &mut db).await?;
         look(&mut db, &objects, &keyring, slug, message_id).await
     })
     .await?;
@@ -137,7 +141,7 @@ pub async fn trace(
     Ok(ExitCode::from(code))
 }
 
-/// Looks for a message in every table, in the bucket and in the keyring.
+/// Searches every table, the object store and the keyring for a message.
 ///
 /// # Errors
 /// As [`trace`].
@@ -171,13 +175,13 @@ pub async fn look(
     Ok((ids.state, lines))
 }
 
-/// The objects that rows give to the message, and those that no row knows.
+/// Counts the objects in the object store that rows assign to the message, and those that no row refers to.
 async fn look_in_bucket(
     db: &mut PgConnection,
     objects: &Objects,
     ids: &Ids,
 ) -> anyhow::Result<[Line; 2]> {
-    // The bucket first: an object's row is there before its first byte.
+    // List the object store first: an object's row is there before its first byte.
     let listed = lying(objects).await?;
     let known: HashSet<String> = trace::object_keys(db).await?.into_iter().collect();
     let there = ids
@@ -187,7 +191,7 @@ async fn look_in_bucket(
         .count();
     let mut strays: HashSet<_> = listed.difference(&known).cloned().collect();
     if !strays.is_empty() {
-        // One that was purged after it was listed is none.
+        // An object that was purged after the first listing is not a stray.
         let again = lying(objects).await?;
         strays.retain(|key| again.contains(key));
     }
@@ -209,13 +213,14 @@ async fn look_in_bucket(
     ])
 }
 
-/// Keys of all that lies in the bucket, half written objects too.
+/// Keys of everything in the object store, also of half-written objects.
 async fn lying(objects: &Objects) -> Result<HashSet<String>, objects::Error> {
     let keys: Vec<_> = objects.traces(Shard::WHOLE).try_collect().await?;
     Ok(keys.iter().map(ToString::to_string).collect())
 }
 
-/// The keys that its erasure has to destroy. They may cover what lives as well, until that is under another key.
+/// Counts the wrapping keys that the message's erasure has to destroy and that are still in the keyring. Until they are
+/// destroyed they may also cover data that is not erased, which is first moved to another key.
 async fn look_in_keyring(keyring: &Keyring, ids: &Ids) -> anyhow::Result<Line> {
     let mut there = 0;
     for key in &ids.keys {

@@ -1,11 +1,11 @@
-//! The form of addresses. The errors say how one is written, which those of the parsers do not.
+//! Parses addresses. The errors show how an address is written, which the parsers' own errors do not.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use url::Url;
 
-/// Reads `LISTEN`: an address and a port.
+/// Parses `LISTEN`: an IP address and a port.
 ///
 /// # Errors
 /// It has another form.
@@ -15,7 +15,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Reads one of `TRUSTED_PROXIES`: a network, or one address.
+/// Parses one of `TRUSTED_PROXIES`: a network, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let one = || text.parse::<IpAddr>().map(IpNet::from);
@@ -25,17 +25,17 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// Reads the address of a place for objects, keys or copies.
+/// Parses the address of a place for objects, keys or copies of the ledger.
 pub(super) fn place(text: &str) -> Result<Url, String> {
     url(text, "file:///an/absolute/directory or s3://bucket/prefix")
 }
 
-/// Reads `AWS_ENDPOINT`.
+/// Parses `AWS_ENDPOINT`.
 pub(super) fn endpoint(text: &str) -> Result<Url, String> {
     url(text, "https://s3.example.com")
 }
 
-/// Reads the address of one of LINE's hosts.
+/// Parses the address of one of LINE's hosts.
 pub(super) fn api(text: &str) -> Result<Url, String> {
     url(text, "https://api.line.me")
 }

@@ -1,14 +1,14 @@
-//! The form of what LINE's console gives and takes: secrets, tokens and addresses.
+//! Checks the form of values that are copied between LINE's console and the settings: secrets, tokens and addresses.
 
 use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-/// Looks whether a channel secret has the form of LINE's: 32 hexadecimal digits. LINE's are lower-case; one that was typed in
-/// capitals is the same, but its letters are the key of every signature.
+/// Checks that a channel secret has the form of LINE's: 32 hexadecimal digits. LINE's are lower-case. A secret that was
+/// typed in capitals is converted, because its letters are the key of every signature.
 ///
 /// # Errors
-/// It has not; the words say what it looks like.
+/// It has another form; the error says what it looks like.
 pub fn channel_secret(secret: SecretString) -> anyhow::Result<SecretString> {
     let text = secret.expose_secret();
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -30,10 +30,11 @@ pub fn channel_secret(secret: SecretString) -> anyhow::Result<SecretString> {
     )
 }
 
-/// Looks whether a channel access token can be one: LINE's are longer than its channel secrets, of visible characters.
+/// Checks that a text can be a channel access token: LINE's are longer than channel secrets, and consist of visible
+/// ASCII characters other than quotes.
 ///
 /// # Errors
-/// It cannot.
+/// It cannot be a token.
 pub fn access_token(token: SecretString) -> anyhow::Result<SecretString> {
     let text = token.expose_secret();
     let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"'".contains(&byte);
@@ -48,8 +49,8 @@ pub fn access_token(token: SecretString) -> anyhow::Result<SecretString> {
     Ok(token)
 }
 
-/// Reads `PUBLIC_URL`: `https://` or `http://` and a host, with a port if it is another than usual. The service is the whole
-/// host: webhook addresses, cookies and links are made from it.
+/// Parses `PUBLIC_URL`: `https://` or `http://` and a host, with a port if it is not the default. The service takes the
+/// whole host: webhook addresses, cookies and links are made from it.
 pub(super) fn public_url(text: &str) -> Result<Url, String> {
     let example = "write it like https://archive.example.com";
     if !text.contains("://") {

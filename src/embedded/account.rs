@@ -1,4 +1,4 @@
-//! Accounts of this machine, and becoming one of them: one thread for a moment, or the process for good.
+//! Accounts of this machine, and switching to one of them: one thread for a moment, or the process for good.
 
 use std::{io, path::Path, thread};
 
@@ -16,22 +16,22 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account that this process works as; none if it has no name on this machine.
+    /// The account that this process works as; `None` if it has no name on this machine.
     pub fn current() -> Option<Self> {
         Self::of_uid(geteuid().as_raw())
     }
 
-    /// The account of this name.
+    /// The account of this name; `None` if there is none that `pg_ident.conf` can name.
     pub fn named(name: &str) -> Option<Self> {
         Self::plain(User::from_name(name))
     }
 
-    /// The account of this user id.
+    /// The account of this user id; `None` if there is none that `pg_ident.conf` can name.
     pub fn of_uid(uid: u32) -> Option<Self> {
         Self::plain(User::from_uid(Uid::from_raw(uid)))
     }
 
-    /// An account whose name can stand in `pg_ident.conf`: a slash at its beginning would make it a pattern there.
+    /// The account, if its name can stand in `pg_ident.conf`: a slash at its beginning would make it a pattern there.
     fn plain(found: nix::Result<Option<User>>) -> Option<Self> {
         let User { name, uid, gid, .. } = found.ok().flatten()?;
         let odd = name.starts_with('/') || name.contains(|c: char| c == '"' || c.is_control());
@@ -62,11 +62,11 @@ impl Account {
         self.uid == 0
     }
 
-    /// Gives up root for good, in every thread of this process, and makes sure that it cannot be taken back. The account
-    /// keeps its primary group and no other.
+    /// Switches every thread of this process from root to this account for good, and checks that root cannot be
+    /// regained. The process keeps the account's primary group and no other.
     ///
     /// # Errors
-    /// This process may not change its account, or could still take root back.
+    /// This process may not change its account, or could still regain root.
     #[cfg(target_os = "linux")]
     pub fn become_for_good(&self) -> Result<(), EmbeddedError> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
@@ -74,7 +74,7 @@ impl Account {
             account: self.name.clone(),
             source: io::Error::from(error),
         };
-        // The C library changes all threads. Groups first: without root they can't be changed.
+        // These functions of the C library change all threads. Groups first: without root they can't be changed.
         nix::unistd::setgroups(&[gid]).map_err(refused)?;
         nix::unistd::setresgid(gid, gid, gid).map_err(refused)?;
         nix::unistd::setresuid(uid, uid, uid).map_err(refused)?;
@@ -99,15 +99,16 @@ impl Account {
         })
     }
 
-    /// Whether this account may enter `dir`. The kernel is asked, not the mode bits: it knows every rule. For root to ask.
+    /// Whether this account may enter `dir`. Asks the kernel instead of reading the mode bits, because the kernel knows
+    /// every rule. This process has to be root.
     pub fn reaches(&self, dir: &Path) -> bool {
         self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
     }
 
-    /// Does `work` in a thread that is this account and can't be root again. Symbolic links and names in a directory that
-    /// this account may change can then lead to nothing that the account could not reach by itself.
+    /// Does `work` in a thread that has switched to this account and cannot regain root. Symbolic links and names in a
+    /// directory that this account may change can then lead only to files that the account could reach by itself.
     ///
-    /// A thread rather than a child process: no program has to be found and started, and errors stay errors.
+    /// It is a thread and not a child process: no program has to be found and started, and errors keep their type.
     pub(super) fn act<T: Send>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send,
@@ -127,7 +128,7 @@ impl Account {
         use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
         let uid = rustix::fs::Uid::from_raw(self.uid);
         let gid = rustix::fs::Gid::from_raw(self.gid);
-        // These are the system calls, which change this thread alone.
+        // These are the bare system calls, which change this thread only.
         set_thread_groups(&[gid])?;
         set_thread_res_gid(gid, gid, gid)?;
         Ok(set_thread_res_uid(uid, uid, uid)?)
@@ -139,16 +140,16 @@ impl Account {
     }
 }
 
-/// The account that the service should use where nothing is said: one of its own.
+/// The account that the service uses by default, if it exists.
 const OWN: &str = "line-chat-archive";
 
-/// Whom the service works as when it is started by root. `None`: it stays root, because `run_as` says so.
+/// The account that the service works as when root starts it; `None`: it stays root, because `run_as` says so.
 ///
-/// Without `run_as` that is the owner of the data directory (`owner`, a user id), or where that is root the account
+/// Without `run_as` that is the owner of the data directory (`owner`, a user id), or, if that is root, the account
 /// `line-chat-archive` if there is one, else `nobody`.
 ///
 /// # Errors
-/// There is no such account, its group is root's, or the data directory belongs to another one.
+/// There is no such account, its primary group is root's, or the data directory belongs to another account.
 pub fn service_account(owner: u32, run_as: Option<&str>) -> Result<Option<Account>, EmbeddedError> {
     let account = match run_as {
         Some(wanted) => {

@@ -1,4 +1,4 @@
-//! PostgreSQL's own programs, wherever this machine has them.
+//! Finds PostgreSQL's own programs on this machine.
 
 use std::{
     env, fs,
@@ -18,8 +18,8 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for the database in `data`: of the major version that made it (`made_by`), or for a new one the newest.
-    /// Where the machine has none at all they are brought.
+    /// The programs for the database in `data`: of the major version that made it (`made_by`), or of the newest for a
+    /// new database. If the machine has none at all, it installs them.
     pub(super) async fn for_data(
         data: &Path,
         made_by: Option<u32>,
@@ -34,7 +34,7 @@ impl Binaries {
             None => Self::installed(owner).await,
         };
         if found.is_empty() {
-            // Once, however many wait for it.
+            // Install them once, even if several tasks wait for them.
             let _turn = BRINGING.lock().await;
             found = Self::installed(owner).await;
             if found.is_empty() {
@@ -51,8 +51,8 @@ impl Binaries {
     async fn installed(owner: &Owner) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
         for dir in places() {
-            // /usr/local/bin often holds links, or wrapper scripts: a link is followed, a wrapper comes after
-            // the real thing.
+            // /usr/local/bin often holds links, or wrapper scripts. A link is followed; a wrapper comes after the real
+            // programs.
             let dir = dir
                 .join("initdb")
                 .canonicalize()
@@ -68,8 +68,8 @@ impl Binaries {
         found
     }
 
-    /// Asks the server in `dir` for its version, as the user it will run as: found in a home that user can't enter
-    /// is not found.
+    /// Asks the server in `dir` for its version, as the account that it will run as. Programs in a home directory that
+    /// this account cannot enter count as not found.
     async fn probe(dir: &Path, owner: &Owner) -> Option<Self> {
         let all_there = ["initdb", "pg_ctl", "postgres"]
             .iter()
@@ -117,7 +117,7 @@ fn major_in(version: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Where to look, best first.
+/// Directories to search, best first.
 fn places() -> Vec<PathBuf> {
     let mut places = versions_in("/usr/lib/postgresql", "bin");
     places.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));

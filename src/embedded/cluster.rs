@@ -1,4 +1,4 @@
-//! A database cluster: its directory, made with `initdb`, its settings, the way to it.
+//! A database cluster: makes its directory with `initdb`, writes its settings, and connects to it.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,35 +21,36 @@ use tokio::time::timeout;
 
 #[derive(Debug)]
 pub(super) struct Cluster {
-    /// Holds `data/`, `log/` and usually the socket. Belongs to PostgreSQL's account.
+    /// Directory that contains `data/`, `log/` and usually the socket. Belongs to PostgreSQL's account.
     pub(super) base: Files,
     pub(super) binaries: Binaries,
-    /// Holds the socket.
+    /// Directory that contains the socket.
     pub(super) socket: Files,
-    /// The account that the service works as, if it is another than this process's.
+    /// The account that the service works as; `None`: the account of this process.
     service: Option<Account>,
     durability: Durability,
-    /// How long the server may take to answer what is asked of it at a start.
+    /// Limit for each piece of work that is sent to the server at a start.
     pub(super) answer_timeout: Duration,
 }
 
-/// Making the database takes a second at most. A false server on the socket would keep root waiting for ever.
+/// Limit for an answer of the server at a start. Making the database takes a second at most; without a limit a false
+/// server on the socket would keep root waiting for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// For each lock in the server: the service's role can hold one that it never lets go.
+/// Limit for each lock in the server, because the service's role could hold a lock for ever.
 const LOCK_TIMEOUT: &str = "5s";
 
-/// Whether what was committed has to outlive the machine.
+/// Whether committed data has to survive a crash of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
     /// PostgreSQL's defaults: a commit is on disk.
     Full,
-    /// Nothing waits for the disk, for what is thrown away anyhow.
+    /// Nothing waits for the disk: for clusters that are thrown away.
     None,
 }
 
 impl Cluster {
-    /// The cluster in `base`, made if there is none yet. Doesn't start it.
+    /// Opens the cluster in `base`, and makes it if there is none yet. Does not start it.
     pub(super) async fn open(
         base: Files,
         service: Option<&Account>,
@@ -79,7 +80,7 @@ impl Cluster {
         self.base.owner()
     }
 
-    /// `initdb` writes beside the place, and a rename makes it real: a crash leaves no half database.
+    /// Runs `initdb` in a directory of another name and renames that to `data`: a crash leaves no half-made database.
     async fn init(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
         const UNFINISHED: &str = "data.unfinished";
         say(&format!(
@@ -123,13 +124,14 @@ impl Cluster {
         self.base.rename(UNFINISHED, "data")
     }
 
-    /// Writes the settings, and who may connect.
+    /// Writes the settings, and the rules on who may connect.
     pub(super) fn write_settings(&self) -> Result<(), EmbeddedError> {
         let durability = match self.durability {
             Durability::Full => "",
             Durability::None => "fsync = off\nfull_page_writes = off\n",
         };
-        // By names that the server can resolve from its working directory: those in the path can be given to others.
+        // Use paths relative to the server's working directory: absolute paths could lead to other directories that
+        // were put there in the meantime.
         let is_inside = self.base.holds("data")?;
         let socket = match is_inside && self.socket.path() == self.base.path() {
             true => Path::new(".."),
@@ -139,7 +141,8 @@ impl Cluster {
             true => PathBuf::from("../log"),
             false => self.log_dir(),
         };
-        // Its directory lets only the service's account pass, and the server asks which account it is.
+        // Everybody may use a shared socket itself: its directory lets only the service's account pass, and the server
+        // asks the kernel which account connects.
         let mode = if self.is_shared() { "0777" } else { "0700" };
         let settings = format!(
             "{}{durability}unix_socket_permissions = {mode}\nunix_socket_directories = '{}'\nlog_directory = '{}'\n",
@@ -166,7 +169,7 @@ impl Cluster {
         self.base.path().join("log")
     }
 
-    /// How to reach `database` on this server, as `role`. No `PG*` variable has a say.
+    /// Options that connect `role` to `database` on this server. `PG*` environment variables have no effect.
     pub(super) fn connect_options(&self, database: &str, role: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(self.socket.path())
@@ -178,13 +181,13 @@ impl Cluster {
             .database(database)
     }
 
-    /// A connection for housekeeping, as the superuser.
+    /// Connects to the database `postgres` as the superuser.
     pub(super) async fn connect(&self) -> Result<PgConnection, EmbeddedError> {
         self.connect_to("postgres").await
     }
 
-    /// The same to another database. A function or operator that the service's role has made must not be found there
-    /// instead of PostgreSQL's own: the superuser would run it.
+    /// Connects to `database` as the superuser. It looks names up in `pg_catalog` only: otherwise it could find a
+    /// function or operator that the service's role has made instead of PostgreSQL's own, and run it as the superuser.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, EmbeddedError> {
         let options = self.connect_options(database, roles::SUPERUSER);
         let options = options.options([
@@ -196,7 +199,7 @@ impl Cluster {
             .map_err(|e| EmbeddedError::refused(&e))
     }
 
-    /// The outcome of `work` with the server, if it answers in time.
+    /// Runs `work`, which talks to the server; an error if the server does not answer in time.
     pub(super) async fn answered<T>(
         &self,
         work: impl Future<Output = Result<T, EmbeddedError>>,

@@ -1,24 +1,25 @@
 use std::{io, path::PathBuf};
 
-/// Why there is no embedded PostgreSQL. Every text says what to do; none holds a value of the database.
+/// Why the embedded PostgreSQL cannot be used. Every message says what to do; no message contains a value of the
+/// database.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// Nothing found on this machine, and no way to bring it.
+    /// This machine has no PostgreSQL, and it could not be installed.
     #[error(
         "there is no PostgreSQL server on this machine, and it could not be brought ({tried}). Install it (apt-get install \
          postgresql), or set POSTGRES_BIN to the directory of its programs"
     )]
     NoServer {
-        /// What was tried, in words.
+        /// Description of the attempts to install it.
         tried: String,
     },
-    /// Somebody ended the program that installs it.
+    /// A signal ended the program that installs PostgreSQL.
     #[error(
         "the installation of PostgreSQL was interrupted, and nothing else was tried. Start again to go on, or set \
          BRING_POSTGRES=no and install it yourself"
     )]
     Interrupted,
-    /// `POSTGRES_BIN` names a directory that doesn't hold a server this user can run.
+    /// `POSTGRES_BIN` names a directory without a server that this account can run.
     #[error("POSTGRES_BIN is {0}, but there is no working initdb, pg_ctl and postgres in it")]
     NotBinaries(PathBuf),
     /// The data was written by another major version than any installed one.
@@ -30,9 +31,9 @@ pub enum EmbeddedError {
     OtherVersion {
         /// The directory with `PG_VERSION`.
         data: PathBuf,
-        /// Its content: a major version.
+        /// The major version in that file.
         made_by: u32,
-        /// The majors found here.
+        /// The major versions that are installed.
         found: String,
     },
     /// The database directory belongs to an account that PostgreSQL may not run as here.
@@ -43,10 +44,10 @@ pub enum EmbeddedError {
     NotYours {
         /// The directory.
         dir: PathBuf,
-        /// Its owner.
+        /// The user id of its owner.
         uid: u32,
     },
-    /// The unprivileged user that the server runs as may not enter.
+    /// The unprivileged account that the server runs as may not enter the directory.
     #[error(
         "PostgreSQL can't run as root, and user {account} may not enter {dir}: give every directory above it o+x, or move DATA_DIR"
     )]
@@ -56,7 +57,7 @@ pub enum EmbeddedError {
         /// The account that the server would run as.
         account: String,
     },
-    /// Where the database should be there is a link that root doesn't follow.
+    /// `DATA_DIR/postgres` is a link that root does not follow.
     #[error(
         "{link} is a link to another place than {known}, and root does not follow it: another account may have made it. \
          Move the database to where the link is, or mount its disk there"
@@ -64,10 +65,10 @@ pub enum EmbeddedError {
     OddLink {
         /// The link.
         link: PathBuf,
-        /// Where it may lead.
+        /// The only path that it may lead to.
         known: PathBuf,
     },
-    /// `RUN_AS`, or the owner of the data directory, is no account of this machine.
+    /// `RUN_AS`, or the owner of the data directory, is not an account of this machine.
     #[error(
         "there is no account {0} on this machine: make it (useradd --system), or set RUN_AS to one that exists"
     )]
@@ -83,7 +84,7 @@ pub enum EmbeddedError {
         /// The directory's owner.
         owner: String,
     },
-    /// The account has the rights of root's group, which the service must not have.
+    /// The primary group of the account is root's, whose rights the service must not have.
     #[error("the primary group of {0} is root's: set RUN_AS to another account")]
     GroupOfRoot(String),
     /// Root could not be given up.
@@ -91,32 +92,32 @@ pub enum EmbeddedError {
         "root cannot be given up for {account} ({source}): start this as {account}, or set RUN_AS to root to stay root"
     )]
     CannotBecome {
-        /// The account.
+        /// The account to switch to.
         account: String,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A directory that is not the archive's alone would be given to the service's account.
+    /// The data directory holds other files and no archive, and would be given to the service's account.
     #[error(
         "{0} holds other files and no archive, and would be given to the service's account: set DATA_DIR to a directory of \
          its own"
     )]
     OtherUse(PathBuf),
-    /// A process that works on the archive as root would go on writing files of root's.
+    /// A running process uses the archive as root, and would go on writing files that root owns.
     #[error(
         "a service that stays root uses {0} (an older version, or RUN_AS=root): stop it, and start this version once, which \
          gives the archive to an account of its own"
     )]
     StillRoots(PathBuf),
-    /// `pg_ctl` hands the path to a shell inside double quotes.
+    /// The path has an unsafe character: `pg_ctl` passes the path to a shell inside double quotes.
     #[error(
         "{0} has a quote, a dollar sign, a backslash or a line break in its name; choose another DATA_DIR"
     )]
     OddPath(PathBuf),
-    /// Root, but nobody to drop to.
+    /// This process is root, and there is no unprivileged account to run PostgreSQL as.
     #[error("PostgreSQL can't run as root, and neither user postgres nor user nobody exists")]
     NobodyToBe,
-    /// A program of PostgreSQL's failed.
+    /// One of PostgreSQL's programs failed.
     #[error("{program} failed: {said}")]
     Failed {
         /// `initdb`, `pg_ctl start` …
@@ -127,22 +128,22 @@ pub enum EmbeddedError {
     /// The server runs but doesn't answer as it should.
     #[error("the embedded PostgreSQL refused: {0}")]
     Refused(String),
-    /// Another `serve` works on the same directory.
+    /// Another `serve` works on the same data directory.
     #[error(
         "another serve (process {pid}) already works on {dir}; stop it first, or give this one another DATA_DIR"
     )]
     AlreadyServed {
         /// The data directory.
         dir: PathBuf,
-        /// The other process, as it wrote itself down.
+        /// The id of the other process, which it wrote into the lock file.
         pid: String,
     },
     /// A file or directory could not be used.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -154,7 +155,7 @@ impl EmbeddedError {
         move |source| Self::File { path, source }
     }
 
-    /// Only what can't hold a value: the SQLSTATE, or the operating system's word.
+    /// Keeps only parts that cannot contain a value: the SQLSTATE, or the operating system's message.
     pub(super) fn refused(error: &sqlx::Error) -> Self {
         Self::Refused(match error {
             sqlx::Error::Database(e) => format!("SQLSTATE {}", e.code().unwrap_or_default()),

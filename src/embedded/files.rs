@@ -1,5 +1,5 @@
-//! Files inside PostgreSQL's directory. The account that it belongs to can put anything there, so each operation is done
-//! as that account, a FIFO blocks nothing, and reads are bounded.
+//! Works on files inside PostgreSQL's directory. The account that owns it can put anything there, so each operation is
+//! done as that account, a FIFO blocks nothing, and reads are bounded.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use rustix::fs::{
 
 use super::{EmbeddedError, owner::Owner};
 
-/// More of a file is not read: pid files and settings are shorter, and of a log the end is enough.
+/// Most bytes that are read of a file: pid files and settings are shorter, and of a log the end is enough.
 const LONGEST: u64 = 64 * 1024;
 
-/// A directory, open, and the account it belongs to. Names are relative to it.
+/// An open directory, and the account that owns it. Names are relative to the directory.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     handle: Arc<OwnedFd>,
@@ -52,7 +52,7 @@ impl Files {
         done.map_err(EmbeddedError::file(self.path.join(name)))
     }
 
-    /// The text of a file, its last 64 KiB; none if there is no such file.
+    /// The last 64 KiB of a file, as text; `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, EmbeddedError> {
         let read = self.act(name, |dir| tail(open_regular(dir, name)?));
         match read {
@@ -64,12 +64,13 @@ impl Files {
         }
     }
 
-    /// Opens a file that is there, for reading.
+    /// Opens an existing file for reading.
     pub(super) fn open(&self, name: &str) -> Result<File, EmbeddedError> {
         self.act(name, |dir| open_regular(dir, name))
     }
 
-    /// Replaces a file, or makes it. What stood there before is not written to, wherever it led.
+    /// Replaces a file, or makes it. It renames a new file to `name`, so it never writes to the old file or through a
+    /// link.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), EmbeddedError> {
         self.act(name, |dir| {
             let new = format!("{name}.new");
@@ -83,7 +84,7 @@ impl Files {
         })
     }
 
-    /// Makes a directory for this account alone; one that is there stays.
+    /// Makes a directory for this account alone; an existing one stays.
     pub(super) fn make_dir(&self, name: &str) -> Result<(), EmbeddedError> {
         self.act(name, |dir| {
             match mkdirat(dir, name, Mode::RWXU) {
@@ -94,14 +95,14 @@ impl Files {
         })
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: &str) -> Result<(), EmbeddedError> {
         self.act(name, |dir| {
             absent_is_fine(unlinkat(dir, name, AtFlags::empty()))
         })
     }
 
-    /// Removes a directory with all that is in it, or a link, if it is there.
+    /// Removes a directory and everything in it, or a link, if it exists.
     pub(super) fn remove_all(&self, name: &str) -> Result<(), EmbeddedError> {
         let path = held(&self.handle).unwrap_or_else(|| self.path.clone());
         let path = path.join(name);
@@ -114,7 +115,7 @@ impl Files {
         })
     }
 
-    /// Renames, and makes the new name last.
+    /// Renames, and syncs the directory, so that the new name survives a crash.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), EmbeddedError> {
         self.act(to, |dir| {
             renameat(dir, from, dir, to)?;
@@ -122,7 +123,7 @@ impl Files {
         })
     }
 
-    /// Lets every account connect to a socket that is here already; its directory decides who comes so far.
+    /// Lets every account connect to an existing socket; the directory's mode decides which accounts can reach it.
     pub(super) fn open_socket(&self, name: &str) -> Result<(), EmbeddedError> {
         self.act(name, |dir| {
             let all = Mode::from_raw_mode(0o777);
@@ -130,7 +131,7 @@ impl Files {
         })
     }
 
-    /// Opens a directory for a program to work in, or the one that a link leads to.
+    /// Opens a directory for a program to work in. A link is followed.
     pub(super) fn work_dir(&self, name: &str) -> Result<WorkDir, EmbeddedError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = self.act(name, |dir| Ok(openat(dir, name, flags, Mode::empty())?))?;
@@ -149,7 +150,7 @@ impl Files {
         })
     }
 
-    /// Whether the directory `name` lies in this one, and is no link to elsewhere.
+    /// Whether the directory `name` is inside this one, and not a link to another place.
     pub(super) fn holds(&self, name: &str) -> Result<bool, EmbeddedError> {
         self.act(name, |dir| {
             let above = statat(dir, format!("{name}/.."), AtFlags::empty())?;
@@ -157,14 +158,14 @@ impl Files {
         })
     }
 
-    /// Whether the process `pid` works in the directory `name`.
+    /// Whether the directory `name` is the working directory of the process `pid`.
     pub(super) fn is_cwd_of(&self, pid: u32, name: &str) -> Result<bool, EmbeddedError> {
         let ours = self.act(name, |dir| Ok(statat(dir, name, AtFlags::empty())?))?;
         let its = rustix::fs::stat(format!("/proc/{pid}/cwd"));
         Ok(its.is_ok_and(|its| id(&its) == id(&ours)))
     }
 
-    /// The end of the file in a directory that was written to last.
+    /// The end of the newest file in a directory, by the time of its last change.
     pub(super) fn newest_in(&self, name: &str) -> Option<String> {
         let found = self.act(name, |dir| {
             let logs = open_dir(dir, name)?;
@@ -185,38 +186,39 @@ impl Files {
     }
 }
 
-/// A directory that a program of PostgreSQL's works in and is told the name of.
+/// A directory that one of PostgreSQL's programs works in and gets as an argument.
 ///
-/// Where root starts the program, that name is the program's own working directory. The path could lead to another one by
-/// then: the service's account can exchange the directory `postgres`, for one with settings of its own, and PostgreSQL's
-/// account would run what they say.
+/// If root starts the program, the argument is `/proc/self/cwd`, the program's own working directory. A path could lead
+/// to another directory by then: the service's account can exchange the directory `postgres` for one with settings of
+/// its own, and PostgreSQL's account would run the commands in them.
 #[derive(Debug)]
 pub(super) struct WorkDir {
     pub(super) cwd: PathBuf,
     /// For the program's `-D`.
     pub(super) name: PathBuf,
-    /// `cwd` leads through it until the program is started.
+    /// `cwd` may lead through this handle until the program is started.
     _handle: OwnedFd,
 }
 
-/// A path to an open directory that holds for this process, wherever the directory is moved; none on a system without one.
+/// A path to an open directory that is valid for this process even if the directory is moved; `None` on a system
+/// without `/proc/self/fd`.
 fn held(dir: &OwnedFd) -> Option<PathBuf> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
     path.exists().then_some(path)
 }
 
-/// What all names of a file have in common.
+/// Identifies a file under all its names: device and inode.
 fn id(found: &Stat) -> (u64, u64) {
     (found.st_dev, found.st_ino)
 }
 
-/// Opens a directory, through no link at its name.
+/// Opens a directory. A link at its name is not followed.
 fn open_dir(dir: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(dir, name, flags, Mode::empty())?)
 }
 
-/// Opens a file for reading that is a file: opening a FIFO would wait for its other end.
+/// Opens a regular file for reading, and refuses others. Opening a FIFO does not wait for its other end.
 fn open_regular(dir: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(openat(dir, name, flags, Mode::empty())?);

@@ -9,7 +9,7 @@ use rustix::fs::{
 
 use super::{Account, EmbeddedError, place::DataDir};
 
-/// What an archive has in its data directory, beside `postgres`, which stays PostgreSQL's.
+/// Entries of a data directory that belong to the service. `postgres` is not one of them: it stays PostgreSQL's.
 const SERVICES: [&str; 6] = [
     "keyring",
     "objects",
@@ -20,14 +20,15 @@ const SERVICES: [&str; 6] = [
 ];
 
 impl DataDir {
-    /// Gives the directory and the service's files in it to `account`, if they are root's: archives were root's whole
-    /// before. Nothing is done where the directory belongs to another account already.
+    /// Gives the directory and the service's files in it to `account`, if root owns them: in earlier versions root
+    /// owned the whole archive. Does nothing if the directory belongs to another account already.
     ///
-    /// What is inside goes before the directory it is in, so that as long as anything is left to do in a directory, no
-    /// other account can put a link or a file there; and what is not root's any more was finished.
+    /// The content of a directory is given away before the directory itself. As long as anything is left to do in a
+    /// directory, no other account can put a link or a file there; and a directory that is not root's any more is
+    /// finished.
     ///
     /// # Errors
-    /// Another account may write to a directory of root's in it, or it cannot be given.
+    /// Another account may write to one of the directories that root owns, or they cannot be given away.
     pub fn hand_over(&self, account: &Account) -> Result<(), EmbeddedError> {
         if !geteuid().is_root() || self.owner() != 0 {
             return Ok(());
@@ -44,7 +45,8 @@ impl DataDir {
         given().map_err(EmbeddedError::file(self.path()))
     }
 
-    /// Refuses a directory of root's that holds other things and no archive: `/srv`, say, was not meant to be given away.
+    /// Refuses a directory that root owns and that holds other files and no archive: for example, `/srv` was not meant
+    /// to be given away.
     ///
     /// # Errors
     /// It is such a directory, or cannot be read.
@@ -57,7 +59,7 @@ impl DataDir {
         for entry in entries.map_err(EmbeddedError::file(self.path()))? {
             let entry = entry.map_err(|error| EmbeddedError::file(self.path())(error.into()))?;
             match entry.file_name().to_bytes() {
-                // Locks are made in any directory that is tried.
+                // Lock files are made in any directory that a command is tried with.
                 b"."
                 | b".."
                 | b"lost+found"
@@ -87,7 +89,7 @@ fn ids(account: &Account) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }
 
-/// A directory of root's that others may write to could change while it is walked.
+/// Refuses a directory that others may write to: it could change while it is walked.
 fn only_roots(dir: &OwnedFd) -> io::Result<()> {
     match fstat(dir)?.st_mode & 0o022 {
         0 => Ok(()),
@@ -98,7 +100,7 @@ fn only_roots(dir: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Gives what `name` is in `parent`, and all that is in it, to `account`, as far as it is root's.
+/// Gives the entry `name` of `parent`, and everything in it, to `account`, as far as root owns it.
 fn give_tree(parent: &OwnedFd, name: &CString, account: &Account) -> io::Result<()> {
     let (uid, gid) = ids(account);
     let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -122,7 +124,7 @@ fn give_tree(parent: &OwnedFd, name: &CString, account: &Account) -> io::Result<
             Ok(fchown(&dir, uid, gid)?)
         }
         FileType::RegularFile => Ok(chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?),
-        // A link leads out of the archive; nothing else belongs into it.
+        // A link leads out of the archive, and files of other types do not belong in it: neither is given away.
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Stops PostgreSQL after this process has given up root, and with it the right to signal PostgreSQL's account.
+//! Stops PostgreSQL after this process has given up root, and with it the right to signal the processes of PostgreSQL's
+//! account.
 
 use std::process::Stdio;
 
@@ -9,8 +10,8 @@ use tokio::{
 
 use super::{EmbeddedError, cluster::Cluster, patience::last};
 
-/// A shell of PostgreSQL's account that does what it is told, a word a line, and answers each with a line: `ok`, or the
-/// end of what `pg_ctl` said. When its input ends, because this process is gone, it ends and leaves the server running:
+/// Script of a shell that runs as PostgreSQL's account. It reads one command a line and answers each with a line: `ok`,
+/// or the output of `pg_ctl`. When its input ends, because this process is gone, it ends and leaves the server running:
 /// the next process adopts it.
 const KEEPER: &str = r#"
 trap '' HUP INT TERM
@@ -24,12 +25,12 @@ while read -r word; do
 done
 "#;
 
-/// The shell. It lives as long as this value.
+/// The running shell. It lives as long as this value.
 #[derive(Debug)]
 pub(super) struct Keeper(Child);
 
 impl Keeper {
-    /// Starts it. This process has to be root still, or PostgreSQL's account.
+    /// Starts the shell. This process has to be root still, or PostgreSQL's account.
     pub(super) fn start(cluster: &Cluster) -> Result<Self, EmbeddedError> {
         let data = cluster.base.work_dir("data")?;
         let mut command = cluster.owner().command("/bin/sh");
@@ -46,11 +47,11 @@ impl Keeper {
         Ok(Self(shell))
     }
 
-    /// Stops the server, and ends.
+    /// Stops the server, and then the shell.
     pub(super) async fn stop(mut self) -> Result<(), EmbeddedError> {
         let told = self.tell("stop").await;
         let answer = told.map_err(EmbeddedError::file("/bin/sh"))?;
-        // Its input ends with this.
+        // This ends the shell's input, and so the shell.
         drop(self.0.stdin.take());
         let _ = self.0.wait().await;
         match answer.trim() {

@@ -1,5 +1,5 @@
-//! Locks on files, which the kernel lets go of when their process dies, however it dies. The files lie in the data
-//! directory, where PostgreSQL's account can't open them, and stay open: they are locked again after root is given up.
+//! File locks, which the kernel releases when their process dies, however it dies. The files are in the data directory,
+//! where PostgreSQL's account cannot open them. They stay open, because they are locked again after root is given up.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,15 +15,15 @@ use super::{EmbeddedError, files::Files, place::DataDir};
 const TURN: &str = "postgres-turn.lock";
 const USERS: &str = "postgres-users.lock";
 
-/// One `serve` for each data directory. Held as long as this value lives.
+/// Lets only one `serve` run for each data directory. The lock is held as long as this value lives.
 #[derive(Debug)]
 pub struct DataDirLock {
     _file: File,
 }
 
 impl DataDirLock {
-    /// Takes `DATA_DIR/serve.lock`, making the directory if absent. Fails at once, with the other's process id,
-    /// if another process holds it.
+    /// Takes `DATA_DIR/serve.lock`, and makes the directory if absent. If another process holds the lock, it fails at
+    /// once with that process's id.
     pub fn take(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let data = DataDir::open(data_dir)?;
         let path = data.path().join("serve.lock");
@@ -47,16 +47,17 @@ impl DataDirLock {
     }
 }
 
-/// Who uses a cluster: every process that does holds `users` shared; starting and stopping happen one at a time.
-/// So an admin command that came first can't take the server away from a `serve` that came later.
+/// The users of a cluster: each process that uses it holds a shared lock on `users`, and only the process that holds
+/// `turn` may start or stop the server. So a command that came first cannot stop the server of a `serve` that came
+/// later.
 #[derive(Debug)]
 pub(super) struct Users {
     turn: File,
     users: File,
 }
 
-/// The lock of the versions before, which lay in PostgreSQL's directory. Where it is there it is held as well: a service of
-/// such a version may run while a command of this one comes and goes, or the other way round.
+/// The users' lock of earlier versions, in PostgreSQL's directory. If the file exists, it is held as well: a service of
+/// an earlier version may run while a command of this one comes and goes, or the reverse.
 #[derive(Debug)]
 pub(super) struct OldUsers(Option<File>);
 
@@ -66,26 +67,26 @@ impl OldUsers {
         Self(file.filter(|file| file.try_lock_shared().is_ok()))
     }
 
-    /// Whether a process of such a version is counted in. Call it before [`OldUsers::enter`].
+    /// True if a process of an earlier version uses the cluster. Call it before [`OldUsers::enter`].
     pub(super) fn some(base: &Files) -> bool {
         let file = base.open("users.lock");
         file.is_ok_and(|file| file.try_lock().is_err())
     }
 
-    /// Counts this process out; whether it was the last.
+    /// Counts this process out; returns true if it was the last user.
     pub(super) fn leave(&self) -> bool {
         let last = |file: &File| file.unlock().is_ok() && file.try_lock().is_ok();
         self.0.as_ref().is_none_or(last)
     }
 }
 
-/// The turn to start or stop a cluster; it ends when this value is dropped.
+/// The exclusive right to start or stop a cluster; it ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<'a>(&'a File);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // It fails on a closed file only.
+        // Unlocking fails on a closed file only.
         let _ = self.0.unlock();
     }
 }
@@ -98,7 +99,7 @@ impl Users {
         })
     }
 
-    /// Waits for its turn to start or stop the cluster.
+    /// Waits for the exclusive right to start or stop the cluster.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, EmbeddedError> {
         while let Err(e) = self.turn.try_lock() {
             match e {
@@ -109,14 +110,14 @@ impl Users {
         Ok(Turn(&self.turn))
     }
 
-    /// Whether no process is counted in. Call it within one's turn, and before [`Users::enter`].
+    /// True if no process uses the cluster. Call it while holding the turn, and before [`Users::enter`].
     pub(super) fn none(&self) -> bool {
         self.users.try_lock().is_ok()
     }
 
-    /// Counts this process in. Call it within one's turn, in which a process that has just stopped the cluster may hold the
-    /// file for itself for a moment. One that holds it for longer is not ours: the service's account could keep root
-    /// waiting.
+    /// Counts this process in. Call it while holding the turn. A process that has just stopped the cluster may hold the
+    /// file exclusively for a moment. A process that holds it for longer than `patience` is another program: without
+    /// the limit the service's account could keep root waiting.
     pub(super) async fn enter(&self, patience: Duration) -> Result<(), EmbeddedError> {
         let deadline = Instant::now() + patience;
         loop {
@@ -135,8 +136,8 @@ impl Users {
         }
     }
 
-    /// Counts this process out; whether it was the last. Call it within one's turn, within which the cluster may be
-    /// stopped.
+    /// Counts this process out; returns true if it was the last user. Call it while holding the turn, and stop the
+    /// cluster before the turn ends.
     pub(super) fn leave(&self) -> bool {
         self.users.unlock().is_ok() && self.users.try_lock().is_ok()
     }

@@ -1,12 +1,14 @@
-//! A private PostgreSQL for a data directory: found or brought, made, started, adopted, stopped.
+//! A private PostgreSQL for a data directory: finds or installs its programs, makes the cluster, and starts, adopts and
+//! stops the server.
 //!
-//! It listens on a unix socket only, in a directory that only its account and the service's may pass, and asks the kernel
-//! who is at the other end (`roles`); durability is at PostgreSQL's defaults, and the settings in `archive.conf` see to it
-//! that the server's own files forget.
+//! The server listens on a unix socket only, in a directory that only its own account and the service's may pass
+//! through, and asks the kernel which account is at the other end (`roles`). The durability settings are PostgreSQL's
+//! defaults. The settings in `archive.conf` keep deleted data out of the server's own files.
 //!
-//! Where root starts it, PostgreSQL has an account of its own, which owns the database's directory and may be in an
-//! attacker's hands. So root does nothing in that directory by itself (`files`), opens and hands out directories by handle
-//! (`place`, `handover`), and the process that started it can go on as the service's account ([`Account::become_for_good`]).
+//! If root starts it, PostgreSQL has an account of its own, which owns the database's directory and which an attacker
+//! may control. So root does nothing in that directory as root (`files`), and opens directories and gives them away by
+//! handle (`place`, `handover`). The process that started PostgreSQL can then continue as the service's account
+//! ([`Account::become_for_good`]).
 
 mod account;
 mod binaries;
@@ -42,13 +44,14 @@ pub use scratch::Scratch;
 pub use way::new_file;
 pub use wheel::{Build, Wheel};
 
-/// The database every command works on.
+/// Name of the database that every command works on.
 const DATABASE: &str = "archive";
 
-/// Where databases go whose data directory the server's user can't enter.
+/// Directory for the databases whose data directory PostgreSQL's account cannot enter.
 const ELSEWHERE: &str = "/var/lib/line-chat-archive";
 
-/// How long another process may hold the list of users for itself: it does so for an instant before it ends.
+/// How long another process may hold the lock of the users exclusively: this program does so only for an instant before
+/// it ends.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running PostgreSQL that belongs to a data directory, shared by every process that works on it.
@@ -57,21 +60,21 @@ pub struct Embedded {
     cluster: Cluster,
     users: Users,
     old_users: OldUsers,
-    /// Stops the server once this process is another account.
+    /// Stops the server after this process has switched to another account.
     keeper: Option<Keeper>,
 }
 
 impl Embedded {
-    /// Whether `data_dir` has a database, or one that this process may not see. Makes nothing.
+    /// True if `data_dir` has a database, or one that this process may not see. Makes nothing.
     #[must_use]
     pub fn exists(data_dir: &Path) -> bool {
         place::has_database(data_dir)
     }
 
-    /// Looks whether a database can be made below `dir`: `pg_ctl` hands its path to a shell inside double quotes.
+    /// Checks that a database can be made below `dir`: `pg_ctl` passes its path to a shell inside double quotes.
     ///
     /// # Errors
-    /// [`EmbeddedError::OddPath`].
+    /// [`EmbeddedError::OddPath`]: the path has a character that such a shell would interpret.
     pub fn check_path(dir: &Path) -> Result<(), EmbeddedError> {
         let odd = ['"', '\'', '$', '`', '\\', '\n'];
         match dir.to_string_lossy().contains(odd) {
@@ -80,9 +83,9 @@ impl Embedded {
         }
     }
 
-    /// Starts the PostgreSQL of `data_dir`, or joins it if it runs: started by another command,
-    /// or left running by a crash. Makes the directory, the cluster and the database `archive` if absent, and brings
-    /// PostgreSQL itself if the machine has none. `say` gets a line for whatever may take long.
+    /// Starts the PostgreSQL of `data_dir`, or joins it if it runs: started by another command, or left running by a
+    /// crash. Makes the directory, the cluster and the database `archive` if absent, and installs PostgreSQL itself if
+    /// the machine has none. `say` gets a line for each step that may take long.
     pub async fn start(
         data_dir: &Path,
         say: &(dyn Fn(&str) + Sync),
@@ -90,8 +93,8 @@ impl Embedded {
         Self::start_with(data_dir, Path::new(ELSEWHERE), None, say).await
     }
 
-    /// The same for a process that is root and goes on as the account `service` after this. The data directory is given to
-    /// that account, but for `postgres` in it.
+    /// As [`Embedded::start`], for a process that is root and then continues as the account `service`. Gives the data
+    /// directory to that account, except `postgres` in it.
     pub async fn start_for(
         data_dir: &Path,
         service: &Account,
@@ -111,12 +114,13 @@ impl Embedded {
         let others =
             || "  waiting for another process that starts or stops PostgreSQL …".to_owned();
         let turn = patience::patiently(say, others, users.turn()).await?;
-        // The process that had the turn before may have given it away.
+        // The process that had the turn before may have given the directory to another account.
         data.look_again()?;
         let base = place::base(&data, elsewhere, service, say)?;
         let cluster = Cluster::open(base, service, Durability::Full, say).await?;
         let alone = users.none();
-        // What a service that stays root writes after its files were given away could not be read, or destroyed, later.
+        // If a service that stays root is running, it would go on writing files as root after the directory was given
+        // away, and the service's account could not read or destroy them later.
         let used = !alone || OldUsers::some(&cluster.base);
         if service.is_some() && data.owner() == 0 && used {
             return Err(EmbeddedError::StillRoots(data.path().into()));
@@ -125,7 +129,7 @@ impl Embedded {
         let begun = Self::begin(&cluster, &data, &users, service).await;
         let (old_users, keeper) = match begun {
             Err(error) if alone => {
-                // The first error is the one to be told.
+                // Report the first error, not one of the stop.
                 let _ = cluster.stop().await;
                 return Err(error);
             }
@@ -140,7 +144,8 @@ impl Embedded {
         })
     }
 
-    /// Makes what a running cluster has to hold, and counts this process as a user of it.
+    /// Counts this process as a user of a running cluster, and makes the roles and the database. For `service` it also
+    /// gives the data directory away and starts the keeper.
     async fn begin(
         cluster: &Cluster,
         data: &DataDir,
@@ -158,12 +163,13 @@ impl Embedded {
         Ok((old_users, Some(Keeper::start(cluster)?)))
     }
 
-    /// How the service's role reaches the database `database` ("archive" is the one that is there) on this server.
+    /// Options that connect the service's role to the database `database` on this server; `archive` is always there.
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
         self.cluster.connect_options(database, roles::SERVICE)
     }
 
-    /// How the superuser reaches it: for root and PostgreSQL's account only.
+    /// Options that connect the superuser to `database`: the server accepts them from root and PostgreSQL's account
+    /// only.
     pub fn superuser_options(&self, database: &str) -> PgConnectOptions {
         self.cluster.connect_options(database, roles::SUPERUSER)
     }

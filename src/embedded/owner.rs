@@ -1,4 +1,4 @@
-//! Which account PostgreSQL runs as: it refuses root, so root drops to an unprivileged account.
+//! Chooses the account that PostgreSQL runs as: PostgreSQL refuses root, so root drops to an unprivileged account.
 
 use std::{io, path::Path, process::Stdio};
 
@@ -8,22 +8,22 @@ use tokio::process::Command;
 
 use super::{Account, EmbeddedError};
 
-/// Accounts that PostgreSQL may run as when root starts it, the better one first.
+/// Accounts that PostgreSQL may run as when root starts it, the preferred one first.
 const LESSER: [&str; 2] = ["postgres", "nobody"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     account: Account,
-    /// This process is root, and becomes the account for each program of PostgreSQL's and each of its files.
+    /// True if this process is root, and switches to the account for each of PostgreSQL's programs and files.
     drops: bool,
 }
 
-/// Runs a program in a session of its own, without the terminal of its caller. It comes with the system's basic tools.
+/// Runs a program in a session of its own, without the terminal of its caller. One of the system's basic tools.
 const SETSID: &str = "/usr/bin/setsid";
 
 impl Owner {
-    /// Whom a new database should belong to: this process's account, or for root `postgres`, else `nobody`
-    /// (`initdb` wants a name in `/etc/passwd`).
+    /// The owner of a new database: this process's account, or for root `postgres`, else `nobody` (`initdb` needs a
+    /// name in `/etc/passwd`).
     pub(super) fn for_new() -> Result<Self, EmbeddedError> {
         let uid = geteuid();
         if !uid.is_root() {
@@ -41,8 +41,8 @@ impl Owner {
         })
     }
 
-    /// The owner of an existing database in `dir`, whose user id is `uid`. That the account `postgres` came later doesn't
-    /// change it. Root becomes only an account that is meant for it: one of [`LESSER`], or one of `trusted`.
+    /// The owner of an existing database in `dir`, whose user id is `uid`. It stays the owner if an account `postgres`
+    /// is made later. Root switches only to an account that is meant for this: one of [`LESSER`], or one of `trusted`.
     pub(super) fn existing(dir: &Path, uid: u32, trusted: &[u32]) -> Result<Self, EmbeddedError> {
         let us = geteuid();
         let known = || {
@@ -70,10 +70,11 @@ impl Owner {
         self.drops
     }
 
-    /// A program to be run as this account, with nothing of our environment: `PG*` variables and locales stay out.
-    /// std lets go of root's supplementary groups by itself when it changes the user.
+    /// A command that runs `program` as this account, with nothing of this process's environment: `PG*` variables and
+    /// locales have no effect. std drops root's supplementary groups by itself when it changes the user.
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
-        // Root's terminal stays with root: a program of a lesser account could type into it (TIOCSTI).
+        // The program gets no access to root's terminal: a program of an unprivileged account could type into it
+        // (TIOCSTI).
         let mut command = match self.is_detached() {
             true => Command::new(SETSID),
             false => Command::new(program.as_ref()),
@@ -93,9 +94,9 @@ impl Owner {
         command
     }
 
-    /// Keeps a program of [`Owner::command`] out of reach of a Ctrl-C, and of a signal to the process group.
+    /// Protects a program of [`Owner::command`] from a Ctrl-C, and from a signal to the process group.
     pub(super) fn detach(&self, command: &mut Command) {
-        // A leader of a group cannot begin a session.
+        // The leader of a process group could not begin a session, as `setsid` does.
         if !self.is_detached() {
             command.process_group(0);
         }
@@ -116,7 +117,8 @@ impl Owner {
         }
     }
 
-    /// Whether this account may enter `dir`. The kernel is asked, not the mode bits: it knows every rule.
+    /// Whether this account may enter `dir`. Asks the kernel instead of reading the mode bits, because the kernel knows
+    /// every rule.
     pub(super) fn reaches(&self, dir: &Path) -> bool {
         self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Long waits, told.
+//! Reports progress during long waits.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tokio::{
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Awaits `work`; while it lasts, says every five seconds what `progress` tells.
+/// Awaits `work`. Until it is done, `say` gets the line of `progress` every five seconds.
 pub(super) async fn patiently<T>(
     say: &(dyn Fn(&str) + Sync),
     progress: impl Fn() -> String,
@@ -31,9 +31,9 @@ pub(super) async fn patiently<T>(
     }
 }
 
-/// Runs a program to its end, saying its newest line of output now and then under the name `name`.
+/// Runs a program to its end. Every five seconds `say` gets its newest line of output, with `name` in front.
 ///
-/// Gives back how it ended, and the last lines of its output.
+/// Returns its exit status and the last lines of its output.
 pub(super) async fn run_told(
     say: &(dyn Fn(&str) + Sync),
     name: &str,
@@ -71,7 +71,7 @@ async fn keep(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<Vec<String>>) 
     }
 }
 
-/// Why a program of PostgreSQL's failed, in its words; if it does not say, the end of its output.
+/// Why one of PostgreSQL's programs failed: its own error line, or else the end of its output.
 pub(super) fn cause(output: &str) -> String {
     let found = output.lines().find_map(|line| {
         let (_, why) = line
@@ -82,7 +82,7 @@ pub(super) fn cause(output: &str) -> String {
     found.unwrap_or_else(|| last(output))
 }
 
-/// The last few lines of an output: where programs say what went wrong.
+/// The last five lines of an output that are not blank: they usually contain the reason of a failure.
 pub(super) fn last(output: &str) -> String {
     let lines: Vec<_> = output
         .lines()

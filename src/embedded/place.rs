@@ -1,7 +1,8 @@
-//! Where the database lives: `DATA_DIR/postgres`, or where PostgreSQL's account can't enter `DATA_DIR` (a directory under
-//! `/root`, say) a directory elsewhere to which `DATA_DIR/postgres` is a link.
+//! Finds or makes the database's directory: `DATA_DIR/postgres`, or, if PostgreSQL's account cannot enter `DATA_DIR`
+//! (for example, below `/root`), a directory elsewhere that `DATA_DIR/postgres` links to.
 //!
-//! Root makes and hands out directories through open handles alone: a name could be another thing a moment later.
+//! Root makes directories and gives them away through open handles only: a name could lead to another one a moment
+//! later.
 
 use std::{
     fs::{self, File},
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Account, EmbeddedError, files::Files, owner::Owner, way};
 
-/// The longest path of a unix socket, and the name PostgreSQL adds to the directory.
+/// The longest path of a unix socket in bytes, and the name that PostgreSQL adds to the directory.
 const LONGEST_SOCKET: usize = 107;
 const SOCKET_NAME: &str = "/.s.PGSQL.5432";
 
@@ -31,7 +32,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// A data directory, open.
+/// An open data directory.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -40,14 +41,14 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens `path`, made if absent. Others may pass through it (the server has to) but not list it.
+    /// Opens `path`, and makes it if absent. Others may pass through a new one (the server has to) but not list it.
     ///
     /// # Errors
-    /// It cannot be made or opened.
+    /// It cannot be made or opened, or root owns it inside a directory of another account.
     pub fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let opened = || {
             let (path, owner_above) = match geteuid().is_root() {
-                // Without links from here on: one that is there now was put there since.
+                // The path has no links from here on: a link that is found now was put there since, and is refused.
                 true => way::walked(path)?,
                 false => {
                     way::make_dirs(path)?;
@@ -56,7 +57,7 @@ impl DataDir {
             };
             match owner_above {
                 0 => way::make_dirs(&path)?,
-                // What root made in another account's directory, that account could exchange.
+                // Make it as that account, which could exchange a directory that root makes in its own.
                 uid => way::account(uid)?.act(|| way::make_dirs(&path))?,
             }
             let handle = openat2(
@@ -81,8 +82,8 @@ impl DataDir {
         opened().map_err(EmbeddedError::file(path))
     }
 
-    /// A path to it that holds for this process as long as this value lives, whatever account the process becomes: one that
-    /// may not enter the directories above can use it.
+    /// A path to it that is valid for this process as long as this value lives, also after the process has switched to
+    /// an account that may not enter the directories above.
     pub fn held_path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
     }
@@ -97,10 +98,10 @@ impl DataDir {
         self.owner
     }
 
-    /// Finds out anew who owns it.
+    /// Reads again who owns it.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// Its owner cannot be read.
     pub(super) fn look_again(&mut self) -> Result<(), EmbeddedError> {
         let stat = fstat(&self.handle).map_err(io::Error::from);
         self.owner = stat.map_err(EmbeddedError::file(&self.path))?.st_uid;
@@ -122,7 +123,7 @@ impl DataDir {
         }
     }
 
-    /// Opens a file in it to be locked, made if absent.
+    /// Opens a lock file in it, and makes the file if absent.
     pub(super) fn lock_file(&self, name: &str) -> Result<File, EmbeddedError> {
         let opened = self.act(|dir| {
             let flags = OFlags::RDWR
@@ -140,14 +141,14 @@ impl DataDir {
     }
 }
 
-/// Whether there is a database in `data_dir`, or one that this process may not see.
+/// True if there is a database in `data_dir`, or one that this process may not see.
 pub(super) fn has_database(data_dir: &Path) -> bool {
     let version = data_dir.join(NAME).join("data/PG_VERSION");
     !fs::metadata(version).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The database's own directory in `data`; made if absent. `elsewhere` is where databases go whose `data` PostgreSQL's
-/// account can't enter; `service` is the account that will connect, where that is another than this process's.
+/// Opens the database's own directory, and makes it if absent: in `data`, or in `elsewhere` if PostgreSQL's account
+/// cannot enter `data`. `service` is the account that will connect; `None`: the account of this process.
 pub(super) fn base(
     data: &DataDir,
     elsewhere: &Path,
@@ -188,8 +189,8 @@ pub(super) fn base(
     }
 }
 
-/// The database that `DATA_DIR/postgres` is a link to. Root follows it only to where root has put the database itself:
-/// another account may own the directory that the link lies in.
+/// Opens the database that the link `DATA_DIR/postgres` leads to. Root follows the link only to the path in `elsewhere`
+/// where root itself puts the database: another account may own the directory that contains the link.
 fn linked(
     data: &DataDir,
     elsewhere: &Path,
@@ -214,8 +215,8 @@ fn linked(
     in_elsewhere(data, elsewhere, service)
 }
 
-/// The database of `data` in the directory `elsewhere`, named after the path of `data`, so that a lost link finds the same
-/// database again.
+/// Opens the database of `data` in `elsewhere`, or makes it. Its name is derived from the path of `data`, so that the
+/// same database is found again if the link is lost.
 fn in_elsewhere(
     data: &DataDir,
     elsewhere: &Path,
@@ -249,7 +250,7 @@ fn in_elsewhere(
     }
 }
 
-/// A directory that is there already: it has to belong to an account that PostgreSQL may run as.
+/// Takes a directory that exists: it has to belong to an account that PostgreSQL may run as.
 fn existing(
     handle: OwnedFd,
     path: PathBuf,
@@ -261,7 +262,7 @@ fn existing(
     let service_uid = service.map(Account::uid);
     let trusted: Vec<u32> = service_uid.into_iter().chain([data.owner]).collect();
     let owner = match stat.st_uid {
-        // An empty volume that is mounted here, or the remains of a start that did not get further.
+        // An empty volume is mounted here, or an earlier start failed before it gave the directory away.
         0 if geteuid().is_root() && data.owner == 0 && is_empty(&handle).map_err(err())? => {
             Owner::for_new()?
         }
@@ -292,8 +293,8 @@ fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes a directory that is not there and gives it to `owner`. Whoever owns its parent could have put another one in its
-/// place by then; that one is not root's, or not as it was made.
+/// Makes a new directory and gives it to `owner`. The account that owns the parent could put another directory in its
+/// place meanwhile; root would not own that, or its mode or content would differ, and it is refused.
 pub(super) fn give_new(
     parent: &OwnedFd,
     name: &str,
@@ -310,7 +311,7 @@ pub(super) fn give_new(
     Ok(handle)
 }
 
-/// Gives a directory to `owner`, closed to everybody but `service`, who may pass through it to the socket.
+/// Gives a directory to `owner`. No other account may enter it but `service`, which may pass through it to the socket.
 fn give(dir: &OwnedFd, owner: &Owner, service: Option<&Account>) -> io::Result<()> {
     let account = owner.account();
     let other = service.filter(|service| service.uid() != account.uid());
@@ -323,8 +324,8 @@ fn give(dir: &OwnedFd, owner: &Owner, service: Option<&Account>) -> io::Result<(
     Ok(fchmod(dir, Mode::from_raw_mode(mode))?)
 }
 
-/// The directory of the unix socket: the database's own, unless the path would be too long for the kernel
-/// or needs quoting in PostgreSQL's settings. With the handle of a directory of its own.
+/// Opens the directory of the unix socket: the database's own, or a new one in `/run` or `/tmp` if the path would be
+/// too long for the kernel or needs quoting in PostgreSQL's settings.
 pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<Files, EmbeddedError> {
     let plain = base.path().to_str().is_some_and(|path| {
         path.len() + SOCKET_NAME.len() <= LONGEST_SOCKET
@@ -345,13 +346,13 @@ pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<File
     let name = format!("line-chat-archive-{}", name_of(base.path()));
     let dir = parent.join(&name);
     let opened = || {
-        // /tmp itself may be a link, which is the system's.
+        // /tmp itself may be a link that belongs to the system, so it is followed.
         let parent = open(parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         match give_new(&parent, &name, owner, service) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => return made,
         }
-        // In /tmp somebody else may have been there first.
+        // In /tmp another account may have made a directory of this name first.
         let handle = openat(&parent, &*name, DIRECTORY, Mode::empty())?;
         let uid = fstat(&handle)?.st_uid;
         if uid != owner.account().uid() {
@@ -375,8 +376,8 @@ fn name_of(path: &Path) -> String {
         .collect()
 }
 
-/// Makes a directory of this name for `owner` in the directory for temporary files, or where that account can't enter it,
-/// in `/tmp`.
+/// Makes a directory of this name for `owner` in the directory for temporary files, or in `/tmp` if that account cannot
+/// enter it.
 pub(super) fn temporary(
     name: &str,
     owner: Owner,

@@ -1,8 +1,8 @@
-//! Who may connect as which role, and what the roles may do.
+//! The database roles: which account may connect as which role, and what the roles may do.
 //!
-//! The server asks the kernel which account is at the other end of its socket (`peer`). PostgreSQL's account and root may
-//! be the superuser, who does what is in this file; the service's account may be the service's role alone, which owns
-//! the database and can neither run programs nor read files of the server.
+//! The server asks the kernel which account is at the other end of its socket (`peer`). PostgreSQL's account and root
+//! may connect as the superuser, which runs the statements in this file. The service's account may connect only as the
+//! service's role, which owns the database and can neither run programs nor read files of the server.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -14,7 +14,7 @@ pub(super) const SUPERUSER: &str = "archive";
 /// The role that the service and every command work as.
 pub(super) const SERVICE: &str = "line_chat_archive";
 
-/// `pg_hba.conf`.
+/// Content of `pg_hba.conf`.
 pub(super) const HBA: &str = "\
 # Written at each start: changes are lost. Accounts are mapped to roles in pg_ident.conf.
 local postgres,template1 line_chat_archive reject
@@ -22,7 +22,8 @@ local all all peer map=archive
 host all all all reject
 ";
 
-/// `pg_ident.conf` for a server of `postgres`, and a service that works as `service`.
+/// Content of `pg_ident.conf` for a server that runs as `postgres`, and a service that works as `service`; `None`: as
+/// `postgres`.
 pub(super) fn ident(postgres: &Account, service: Option<&Account>) -> String {
     let root = Account::of_uid(0);
     let superusers = root.iter().chain([postgres]);
@@ -36,8 +37,8 @@ pub(super) fn ident(postgres: &Account, service: Option<&Account>) -> String {
     )
 }
 
-/// Roles of the whole cluster, as they have to be. `line_chat_archive_app` cannot change the ledger; the migrations, which
-/// may not make roles, give it its rights.
+/// Makes or repairs the roles of the whole cluster. `line_chat_archive_app` cannot change the ledger; the migrations,
+/// which may not make roles, grant it its rights.
 const ROLES: &str = "
 do $$
 declare held name;
@@ -62,8 +63,9 @@ begin
     end loop;
 end $$";
 
-/// Gives the service's role everything in the database: databases that were made before it belong to the superuser.
-/// Sequences of identity columns and what belongs to an extension go with what they belong to.
+/// Makes the service's role the owner of everything in the database: in databases that are older than this role, the
+/// superuser owns everything. Sequences of identity columns follow their table, and members of an extension stay with
+/// it.
 const OWN: &str = "
 do $$
 declare service oid := 'line_chat_archive'::regrole; target text;
@@ -99,8 +101,8 @@ begin
         grant usage, select on sequences to line_chat_archive_app;
 end $$";
 
-/// Takes back the settings of a database and of the service's role, who can change both: a `statement_timeout` of 1 ms, or
-/// no connection allowed, would lock out everybody, the superuser included.
+/// Resets the settings of a database and of the service's role. That role can change both: a `statement_timeout` of 1
+/// ms, or a limit of no connections, would lock out everybody, the superuser included.
 fn defaults(database: &str) -> String {
     format!(
         "alter database {database} with allow_connections true connection limit -1 is_template false;
@@ -111,7 +113,7 @@ fn defaults(database: &str) -> String {
 }
 
 impl Cluster {
-    /// Makes the roles.
+    /// Makes or repairs the roles.
     pub(super) async fn make_roles(&self) -> Result<(), EmbeddedError> {
         self.answered(async {
             let mut connection = self.connect().await?;
@@ -121,7 +123,7 @@ impl Cluster {
         .await
     }
 
-    /// Makes a database that belongs to the service's role; if it is there, gives it and all that is in it to that role.
+    /// Makes a database that belongs to the service's role; gives an existing one, with everything in it, to that role.
     pub(super) async fn make_database(&self, name: &str) -> Result<(), EmbeddedError> {
         self.answered(self.make_owned(name)).await
     }
@@ -160,7 +162,8 @@ impl Cluster {
         end(connection).await
     }
 
-    /// Reads `pg_hba.conf` and `pg_ident.conf` again: a server that was found running has those of its start.
+    /// Makes the server read `pg_hba.conf` and `pg_ident.conf` again: a server that was found running has those of its
+    /// own start.
     pub(super) async fn reload(&self) -> Result<(), EmbeddedError> {
         self.answered(async {
             let mut connection = self.connect().await?;

@@ -22,8 +22,8 @@ use super::{
     roles::{self, quoted},
 };
 
-/// Waits until its input ends, which is when the process that holds the other end is gone, then stops the server by the
-/// `pg_ctl` that it was told of, and clears away.
+/// Script of the watchdog. It waits until its input ends, which is when the process that holds the other end is gone.
+/// Then it stops the server with the `pg_ctl` whose path it has read, and deletes the files.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 while IFS= read -r line; do pg_ctl=$line; done
@@ -33,33 +33,33 @@ rm -rf -- "$1"
 
 static SHARED: OnceCell<Scratch> = OnceCell::const_new();
 
-/// A cluster of its own in the directory for temporary files. It goes when its process goes, even by `kill -9`:
-/// a small shell waits for that. Nothing in it waits for the disk: a commit outlives a crash of the server,
-/// not one of the machine.
+/// A cluster in the directory for temporary files. It is deleted when its process ends, even by `kill -9`: a small
+/// shell waits for that. Nothing in it waits for the disk: a commit survives a crash of the server, not one of the
+/// machine.
 #[derive(Debug)]
 pub struct Scratch {
     cluster: Cluster,
     made: AtomicUsize,
-    /// Its input is the pipe that the watchdog waits on.
+    /// The shell that runs [`WATCHDOG`]. It waits for the end of its input, a pipe from this process.
     _watchdog: Child,
 }
 
 impl Scratch {
-    /// The one cluster of this process, started with the first call (about a second). It tells the standard error what
-    /// it does, past a test runner's capture: on a machine without PostgreSQL it takes a while.
+    /// The one cluster that this process shares, started with the first call (about a second). Progress goes to
+    /// standard error, past a test runner's capture: on a machine without PostgreSQL it takes a while.
     pub async fn shared() -> Result<&'static Self, EmbeddedError> {
         SHARED
             .get_or_try_init(|| Self::start(&|line| drop(writeln!(io::stderr(), "{line}"))))
             .await
     }
 
-    /// A new cluster; it goes when this value is dropped.
+    /// Starts a new cluster; it is deleted when this value is dropped.
     pub async fn start(say: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
         Self::start_for(None, say).await
     }
 
-    /// The same for a process that goes on as the account `service` after this: it can connect to what
-    /// [`Scratch::service_database`] makes.
+    /// As [`Scratch::start`], for a process that then continues as the account `service`, which can connect to the
+    /// databases of [`Scratch::service_database`].
     pub async fn start_for(
         service: Option<&Account>,
         say: &(dyn Fn(&str) + Sync),
@@ -67,7 +67,8 @@ impl Scratch {
         let owner = Owner::for_new()?;
         let name = format!("line-chat-archive-{}", uuid::Uuid::new_v4().simple());
         let base = place::temporary(&name, owner, service)?;
-        // Before anything is in it: what cannot be made, on a full disk for example, has to go too.
+        // Start the watchdog before anything is in the directory: it has to delete a half-made cluster too, for example
+        // on a full disk.
         let mut watchdog = watch(&base)?;
         let cluster = Cluster::open(base, service, Durability::None, say).await?;
         will_run(&mut watchdog, &cluster).await?;
@@ -80,21 +81,21 @@ impl Scratch {
         })
     }
 
-    /// Makes an empty database that belongs to the service's role, and tells how that role reaches it.
+    /// Makes an empty database that belongs to the service's role, and returns that role's options for it.
     pub async fn service_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
         self.cluster.make_database(name).await?;
         Ok(self.cluster.connect_options(name, roles::SERVICE))
     }
 
-    /// Makes an empty database, and tells how the superuser reaches it. Migrate it once, close every connection, and hand copies of it out
-    /// with [`Scratch::create_database_from`].
+    /// Makes an empty database, and returns the superuser's options for it. To use it as a template, migrate it once,
+    /// close every connection, and make copies with [`Scratch::create_database_from`].
     pub async fn create_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
         self.run(format!("create database {}", quoted(name)))
             .await?;
         Ok(self.cluster.connect_options(name, roles::SUPERUSER))
     }
 
-    /// A new database, the same as `template` is now. Nobody may be connected to `template`.
+    /// Makes a copy of the database `template`. No connection to `template` may be open.
     pub async fn create_database_from(
         &self,
         template: &str,
@@ -132,7 +133,7 @@ fn watch(base: &Files) -> Result<Child, EmbeddedError> {
     command.spawn().map_err(EmbeddedError::file("/bin/sh"))
 }
 
-/// Tells the watchdog that there will be a server to stop.
+/// Tells the watchdog the path of `pg_ctl`, so that it stops the server.
 async fn will_run(watchdog: &mut Child, cluster: &Cluster) -> Result<(), EmbeddedError> {
     let pg_ctl = cluster.binaries.dir.join("pg_ctl");
     let line = [pg_ctl.as_os_str().as_encoded_bytes(), b"\n"].concat();

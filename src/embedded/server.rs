@@ -1,4 +1,4 @@
-//! A cluster's server: started, found running, stopped, with `pg_ctl`.
+//! Starts, adopts and stops a cluster's server, with `pg_ctl`.
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
@@ -11,7 +11,8 @@ use super::{
     patience::{last, patiently},
 };
 
-/// How long the remains of a killed server may hold on to its memory, and a server that is just starting may be mute.
+/// How long a start is tried again: the processes of a killed server may still hold its shared memory, and a server
+/// that is just starting does not answer yet.
 const GRACE: Duration = Duration::from_secs(20);
 
 const PID_FILE: &str = "data/postmaster.pid";
@@ -36,8 +37,8 @@ impl Cluster {
             } else {
                 self.pg_ctl_start(say).await
             };
-            // A server that was just killed may look alive, and its children hold its memory until they notice;
-            // one that is starting is mute.
+            // These errors pass: a server that was just killed may look alive, its children hold its shared memory
+            // until they notice, and a server that is starting does not answer yet.
             let passing = match &outcome {
                 Err(EmbeddedError::Failed { said, .. }) => said.contains("shared memory block"),
                 Err(EmbeddedError::Refused(_)) => true,
@@ -50,7 +51,7 @@ impl Cluster {
         }
     }
 
-    /// Takes over a server that runs: it gets the settings of this start as far as it takes them without a restart.
+    /// Takes over a running server, and applies the settings of this start as far as it takes them without a restart.
     async fn adopt(&self) -> Result<(), EmbeddedError> {
         self.reload().await?;
         if self.is_shared() {
@@ -60,9 +61,9 @@ impl Cluster {
     }
 
     async fn pg_ctl_start(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
-        // Whatever the server inherits it holds open: a pipe from here would never end. So a file.
-        // Whoever has PostgreSQL's account could have made FIFOs of them, which PostgreSQL would wait for, and so would the
-        // hour that a recovery may take.
+        // The server keeps inherited files open, so a pipe for its output would never end: it writes into a file.
+        // These reads refuse FIFOs. PostgreSQL's account could be in an attacker's hands and have put FIFOs in the
+        // place of these files: PostgreSQL would wait for them, and this process for the hour that a recovery may take.
         for settings in ["data/postgresql.conf", "data/postgresql.auto.conf"] {
             self.base.read(settings)?;
         }
@@ -74,7 +75,7 @@ impl Cluster {
             false => self.log_dir(),
         };
         let mut start = self.pg_ctl("start", &data);
-        // A long recovery is no failure.
+        // A long recovery is not a failure.
         start
             .args(["-w", "-t", "3600", "-l"])
             .arg(log.join("start.log"))
@@ -99,12 +100,12 @@ impl Cluster {
         })
     }
 
-    /// The end of the newest log: where the server says why it gave up.
+    /// The end of the newest log, where the server says why it gave up.
     fn last_words(&self) -> String {
         last(&self.base.newest_in("log").unwrap_or_default())
     }
 
-    /// Stops the server: running statements are cancelled, what was committed is on disk.
+    /// Stops the server. Running statements are cancelled; committed data is on disk.
     pub(super) async fn stop(&self) -> Result<(), EmbeddedError> {
         let data = self.base.work_dir("data")?;
         let mut stop = self.pg_ctl("stop", &data);
@@ -121,21 +122,21 @@ impl Cluster {
         })
     }
 
-    /// Removes the directory of the socket where that is not the cluster's own: it is made again at each start. One that cannot
-    /// be removed is empty, and used again.
+    /// Removes the directory of the socket if it is not the cluster's own directory. Each start creates it again. A
+    /// directory that cannot be removed stays, empty, and is used again.
     fn remove_socket_dir(&self) {
         if self.socket.path() != self.base.path() {
             let _ = fs::remove_dir(self.socket.path());
         }
     }
 
-    /// Whether this cluster's server runs. Where the system can tell, its word counts more than that of the pid file,
-    /// whose process may be a zombie, or somebody else by now (a container that restarted counts anew).
+    /// Whether this cluster's server runs. If `/proc` can tell, it counts more than the pid file: the process in that
+    /// file may be a zombie, or another program by now (a restarted container counts process ids from the beginning).
     async fn running(&self, alone: bool) -> Result<bool, EmbeddedError> {
         let Some(pid) = self.base.read(PID_FILE)? else {
             return Ok(false);
         };
-        // Another process that works on this cluster may have its server in a container of its own.
+        // Another process that uses this cluster may run the server in another container, so `/proc` cannot tell.
         if !alone || !Path::new("/proc/self/cwd").exists() {
             let data = self.base.work_dir("data")?;
             let status = self
@@ -146,7 +147,7 @@ impl Cluster {
                 .await;
             return Ok(status.map_err(EmbeddedError::file("pg_ctl"))?.success());
         }
-        // A server works in its data directory.
+        // The working directory of a server is its data directory.
         let pid = pid
             .lines()
             .next()
@@ -169,8 +170,8 @@ impl Cluster {
     }
 }
 
-/// Replaces the process in a lock file of PostgreSQL's by one that can't exist. Unlike a removal that keeps the rest
-/// of the file, by which a new server finds out whether children of the old one still hold its memory.
+/// Replaces the process id in one of PostgreSQL's lock files by one that cannot exist. Unlike a removal, this keeps the
+/// rest of the file, from which a new server finds out whether children of the old one still hold its shared memory.
 fn disown(files: &Files, lock: &str) -> Result<(), EmbeddedError> {
     let Some(content) = files.read(lock)? else {
         return Ok(());

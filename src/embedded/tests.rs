@@ -1,4 +1,5 @@
-//! The launcher on the real thing. As root (a container, CI) these show the drop to an unprivileged user too.
+//! Tests of the embedded PostgreSQL with a real server. As root (a container, CI) they test the drop to an unprivileged
+//! account too.
 
 use std::{
     fs,
@@ -17,7 +18,7 @@ mod accounts;
 mod hostile;
 mod scratch;
 
-/// Whether this process is root; says so if not.
+/// True if this process is root; else it prints that the test was skipped.
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -26,7 +27,7 @@ fn is_root() -> bool {
     root
 }
 
-/// A data directory for one test, in a place anybody may enter, and the server in it stopped at the end.
+/// A data directory for one test, in a directory that every account may enter. Its server is stopped at the end.
 struct Home {
     dir: tempfile::TempDir,
     said: Mutex<Vec<String>>,
@@ -167,7 +168,7 @@ async fn the_server_is_durable_forgetful_and_closed_to_others() {
 #[tokio::test]
 async fn whoever_comes_second_joins_and_the_last_one_out_stops_the_server() {
     let home = Home::new();
-    // An admin command came first, a serve comes, the command ends: serve keeps its server.
+    // A command starts the server, a serve joins it, and the command ends: serve keeps the server.
     let command = home.start().await;
     let started = home.postmaster();
     let start = Instant::now();
@@ -274,7 +275,8 @@ async fn a_data_directory_the_server_may_not_enter_gets_its_database_elsewhere_a
     );
     embedded.stop().await.unwrap();
 
-    // The link is lost: the same path leads to the same database. The door is opened: it still does.
+    // If the link is lost, the same path leads to the same database. If the directory is opened to others, it still
+    // does.
     fs::remove_file(data_dir.join("postgres")).unwrap();
     home.start_in(&data_dir)
         .await
@@ -335,7 +337,7 @@ async fn a_database_of_another_version_is_left_alone() {
         "{refused}"
     );
 
-    // And nothing was done to it.
+    // The refused start has changed nothing in the database.
     fs::write(data.join("PG_VERSION"), made_by).unwrap();
     home.start().await.stop().await.unwrap();
 }

@@ -1,7 +1,8 @@
-//! The way to a directory that root is told to use, which may lead through places of lesser accounts.
+//! Resolves the path of a directory that root is told to use, which may lead through directories of unprivileged
+//! accounts.
 //!
-//! Root followed any link before: the owner of a directory above `DATA_DIR` could put a link to `/etc` in its place, and
-//! root gave that away with the archive.
+//! Earlier versions followed any link as root: the owner of a directory above `DATA_DIR` could put a link to `/etc` in
+//! its place, and root gave `/etc` away with the archive.
 
 use std::{
     collections::VecDeque,
@@ -13,14 +14,15 @@ use std::{
 
 use super::Account;
 
-/// Links in one path at most, as in the kernel.
+/// Most links in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The path without links, and the account that owns a directory on the way to it (0: all are root's). The last parts may
-/// not exist yet.
+/// The path without links, and the user id of the account that owns a directory above its last part (0: root owns all).
+/// The last parts may not exist yet.
 ///
 /// # Errors
-/// A link on the way belongs to, or lies with, another account than root, or two accounts own parts of the way.
+/// A link in the path belongs to another account than root, or is in a directory of one; others may exchange entries of
+/// one of root's directories; or two accounts besides root own directories in the path.
 pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
     let mut left: VecDeque<OsString> = parts(&absolute(path)?);
     let (mut at, mut owner, mut links) = (PathBuf::from("/"), 0, 0);
@@ -55,7 +57,7 @@ pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
             }
             continue;
         }
-        // The last part is judged by its own owner.
+        // The owner of the last part is not counted here: the caller checks it.
         if !left.is_empty() {
             owner = owner_beyond(&next, &found, owner)?;
         }
@@ -64,8 +66,8 @@ pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
     Ok((at, owner))
 }
 
-/// Makes a directory, and those above it, which others may pass through, whatever the umask is: under the 077 of many a
-/// root's shell PostgreSQL's account could not enter the archive.
+/// Makes a directory and those above it. Others may pass through them, whatever the umask is: with the umask 077 that
+/// many root shells have, PostgreSQL's account could not enter the archive.
 pub(super) fn make_dirs(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -75,21 +77,21 @@ pub(super) fn make_dirs(path: &Path) -> io::Result<()> {
         make_dirs(parent)?;
     }
     match fs::DirBuilder::new().mode(0o711).create(path) {
-        // Another process has made it.
+        // Another process has made it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o711)),
     }
 }
 
-/// Makes a new file for `account`, where this process is root: `make` gets its path, the directory without links, and the
-/// user and group id to give it to.
+/// Makes a new file for `account`, if this process is root. `make` gets its path, with the links of the directory
+/// resolved, and the user and group id to give the file to.
 ///
-/// In a directory of the account's, or below one, `make` works as the account and gives nothing: the account could put a
-/// link to one of root's in its place meanwhile.
+/// In a directory of the account, or below one, `make` runs as the account and gets no ids: the account could put a
+/// link to one of root's files in the file's place meanwhile.
 ///
 /// # Errors
-/// A link on the way that another account than root can change, or a directory of a third account.
+/// The path has a link that another account than root can change, or leads through a directory of a third account.
 pub fn new_file<T: Send>(
     path: &Path,
     account: &Account,
@@ -102,7 +104,7 @@ pub fn new_file<T: Send>(
     }
 }
 
-/// The path of a new file, its directory without links, and whether all directories on the way are root's.
+/// The path of a new file, with the links of its directory resolved, and true if root owns all directories in it.
 fn for_new_file(path: &Path, account: &Account) -> io::Result<(PathBuf, bool)> {
     let path = absolute(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -122,10 +124,10 @@ fn for_new_file(path: &Path, account: &Account) -> io::Result<(PathBuf, bool)> {
     }
 }
 
-/// The account by its user id.
+/// The account with this user id.
 ///
 /// # Errors
-/// It has no name.
+/// The user id has no name on this machine.
 pub(super) fn account(uid: u32) -> io::Result<Account> {
     Account::of_uid(uid).ok_or_else(|| io::Error::other(format!("user id {uid} has no name")))
 }
@@ -196,7 +198,7 @@ mod tests {
         fs::set_permissions(&etc, fs::Permissions::from_mode(0o1777)).unwrap();
         assert!(walked(&etc.join("x")).is_ok());
 
-        // The name of a new file is not followed, its directory is.
+        // A link at the name of a new file itself is not followed, links in its directory are.
         let [nobody, daemon] = [65534, 1].map(|uid| account(uid).unwrap());
         for new in [dir.join("ours"), dir.join("theirs"), home.join("key")] {
             assert_eq!(for_new_file(&new, &nobody).unwrap().0, new);

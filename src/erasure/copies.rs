@@ -1,6 +1,8 @@
-//! Copies of the ledger outside of the database: whoever cuts or restores the one is contradicted by the others.
+//! Copies of the ledger outside the database. If records are removed from the ledger, or the database is restored from
+//! a backup, the copies contradict it.
 //!
-//! A copy has the newest checkpoint and the records it covers, a thousand in each file. They hold no content.
+//! A copy consists of the newest checkpoint and the records that it covers, 1,000 in each file. Records hold no
+//! content.
 
 use std::sync::{
     Arc,
@@ -18,34 +20,34 @@ use crate::{
 /// Records in one file.
 const TOGETHER: u64 = 1000;
 
-/// Name of the newest checkpoint.
+/// Name of the object that holds the newest checkpoint.
 const CHECKPOINT: &str = "ledger/checkpoint";
 
-/// What is wrong with a copy.
+/// Why a copy could not be read or updated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The place.
+    /// The object store of a copy failed.
     #[error("a copy of the ledger: {0}")]
     Place(#[from] objects::Error),
-    /// It is not signed with this installation's key, or not whole.
+    /// The copy is not signed with this installation's key, or is incomplete.
     #[error("a copy of the ledger is damaged, or another archive's")]
     Damaged,
-    /// It was signed over other records than those in the database.
+    /// The copy was signed over other records than those in the database.
     #[error(
         "a copy of the ledger contradicts the database: it lost records that were signed, or was altered. `erasures verify` says where"
     )]
     Forked,
-    /// It covers more than the database.
+    /// The copy covers more records than the database has.
     #[error(
         "a copy of the ledger has records that the database lacks: it was restored from a backup, and the service has to be restarted"
     )]
     Ahead,
 }
 
-/// The places that copies are put at. Clones are the same.
+/// The object stores that hold copies of the ledger. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Copies {
     places: Arc<[Objects]>,
@@ -53,19 +55,19 @@ pub struct Copies {
     current: Arc<AtomicBool>,
 }
 
-/// The newest head of the tree that a copy has.
+/// The newest signed head of the tree in a copy.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// Records it covers.
+    /// Number of records that it covers.
     pub size: u64,
-    /// Root of their tree.
+    /// Root hash of the tree of these records.
     pub root: crate::ledger::Hash,
-    /// The signed note.
+    /// The signed note (C2SP tlog-checkpoint).
     pub note: String,
 }
 
 impl Copies {
-    /// Copies at `places`, signed with the key of `verifier`.
+    /// The copies in `places`. Their checkpoints are signed with the key of `verifier`.
     pub fn new(places: Vec<Objects>, verifier: Verifier) -> Self {
         Self {
             places: places.into(),
@@ -74,15 +76,16 @@ impl Copies {
         }
     }
 
-    /// True if all places had the newest checkpoint when it was last tried.
+    /// True if the last update brought the copies in all places to the newest checkpoint.
     pub fn are_current(&self) -> bool {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// Gives every place what it lacks: records first, then the checkpoint that covers them.
+    /// Writes to every place what its copy lacks: first the records, then the checkpoint that covers them.
     ///
     /// # Errors
-    /// The first one, after all places were tried.
+    /// The database or an object store fails, or a copy is damaged or contradicts the database. The first error is
+    /// returned after all places were tried.
     pub async fn bring_up_to_date(&self, conn: &mut PgConnection) -> Result<(), Error> {
         self.current.store(false, Ordering::Relaxed);
         let Some(newest) = ledger::newest_checkpoint(conn).await? else {
@@ -109,7 +112,8 @@ impl Copies {
         let has = match &head {
             Some(head) if head.note == note => return Ok(()),
             Some(head) if head.size > size => return Err(Error::Ahead),
-            // Every head that was copied was signed and kept here: whoever lost it lost records, and must not go on.
+            // This database signed and kept every head that was copied. If it lacks one, it lost records and must not
+            // go on.
             Some(head) if !ledger::has_signed(conn, head.size, &head.root).await? => {
                 return Err(Error::Forked);
             }
@@ -147,7 +151,7 @@ impl Copies {
         }))
     }
 
-    /// The newest checkpoint of all copies, with the place that has it; `None` if there is no copy yet.
+    /// The newest checkpoint of all copies, and the place of that copy; `None` if there is no copy yet.
     ///
     /// # Errors
     /// A place cannot be read, or its copy is damaged.
@@ -165,10 +169,10 @@ impl Copies {
         Ok(newest)
     }
 
-    /// The records of a copy from `from` up to `until`.
+    /// The records of the copy in `place`, from number `from` up to, but without, `until`.
     ///
     /// # Errors
-    /// A file is missing or short.
+    /// The place cannot be read, or a file is missing or too short.
     pub async fn records(place: &Objects, from: u64, until: u64) -> Result<Vec<Vec<u8>>, Error> {
         let mut records = Vec::new();
         for file in from / TOGETHER..until.div_ceil(TOGETHER) {

@@ -1,11 +1,14 @@
-//! A copy for a person of what is kept of them: a zip with `data.json` and `media/…`, sealed like every other object.
+//! Exports: the copy of their own data that a person gets. An export is a zip with `data.json` and `media/…`, sealed
+//! like every other object.
 //!
-//! It is written as it is read, a piece at a time; nothing of it is ever on a disk unsealed. Its object is on record before
-//! the first byte. If something in it is erased while it is made, its end finds that it is not wanted any more; then its
-//! object is taken away, and another one is made.
+//! The zip is written while the data is read, one piece at a time. No part of it is ever on a disk unsealed. The row of
+//! its object is inserted before the first byte is written. If something in the export is erased while it is being
+//! made, the transaction at its end finds that the export was withdrawn. Then its object is discarded, and another
+//! export is made.
 //!
-//! One that fails keeps no other waiting. A file counts as missing only after it was looked for twice, where most others
-//! are found: a disk that is away, or the wrong bucket, looks like one that has lost everything.
+//! An export that fails does not keep others waiting. A file counts as missing only after two attempts in a row could
+//! not read it, and only if most other objects are found: a disk that is not mounted, or the wrong bucket, looks like a
+//! bucket that has lost everything.
 
 mod attempts;
 mod content;
@@ -31,21 +34,22 @@ use crate::{
     objects::{ObjectKey, Objects},
     records::{exports, keys, objects as rows, subjects::Task},
     seal::{
-        self, Keyring, Place, key_of,
+        self, Keyring, SealContext, key_of,
         stream::{self, Sealer},
     },
 };
 
-/// How long an erasure waits for an export that fails, whatever the cause. All attempts take less.
+/// The longest time that an erasure waits for an export that fails, whatever the cause of the failure. The pauses
+/// between all attempts add up to less.
 const HELD_BACK: TimeDelta = TimeDelta::hours(35);
 /// How long an export can be downloaded.
 const KEPT: TimeDelta = TimeDelta::days(7);
-/// An export that was not written to for this long is made anew.
+/// Lease of the object of an export. An export whose lease was not renewed for this long is made anew.
 const LEASE: Duration = Duration::from_secs(60);
-/// A lease is renewed when it is this old.
-const RENEW: TimeDelta = TimeDelta::seconds(10);
-/// Messages read at a time.
-const MANY: i64 = 200;
+/// Age at which the lease is renewed.
+const RENEW_INTERVAL: TimeDelta = TimeDelta::seconds(10);
+/// Messages or events read at a time.
+const PAGE_ITEMS: i64 = 200;
 
 /// Makes exports. Clones share everything.
 #[derive(Clone, Debug)]
@@ -54,12 +58,12 @@ pub struct Exports {
     clock: Clock,
     keyring: Keyring,
     objects: Objects,
-    /// Of requests whose export failed here: the objects that could not be read.
+    /// By request: the objects that the last failed attempt in this process could not read.
     unread: Arc<Mutex<HashMap<Uuid, Vec<String>>>>,
 }
 
 impl Exports {
-    /// Takes its handles.
+    /// Takes the database pool, the clock, the keyring and the bucket.
     pub fn new(pool: PgPool, clock: Clock, keyring: Keyring, objects: Objects) -> Self {
         Self {
             pool,
@@ -74,8 +78,9 @@ impl Exports {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the exports that are due, and ends those whose time is over. Returns how many. One that fails is put off, and
-    /// the log and the page of its request say why.
+    /// Makes the exports that are due, expires those whose download period is over, and gives up those that an erasure
+    /// has waited for too long. Returns how many exports that were. An export that fails is put off; the log and the
+    /// page of its request say why.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -100,7 +105,7 @@ impl Exports {
 
     async fn make(&self, task: &Task) -> Result<(), Error> {
         let key = ObjectKey::new();
-        // After a panic the attempt is dropped: its connections roll back, and the object is found by its row.
+        // A panic drops the attempt: its connections roll back, and the object is found by its row.
         let written = AssertUnwindSafe(self.write(task, key)).catch_unwind();
         match written.await.unwrap_or(Err(Error::Panic)) {
             Ok(()) => Ok(()),
@@ -130,7 +135,7 @@ impl Exports {
             key,
             zip: ZipWriter::new_stream(pipe.clone()),
             pipe,
-            sealer: Sealer::new(&data_key, Place::Object(&key.to_string())),
+            sealer: Sealer::new(&data_key, SealContext::Object(&key.to_string())),
             writer: self.objects.put(key).await?,
             renewed: now,
         };
@@ -165,11 +170,12 @@ impl Exports {
         Ok(())
     }
 
-    /// Whether objects that could not be read are missing or damaged for good.
+    /// Confirms that objects that could not be read are missing or damaged for good.
     ///
     /// # Errors
-    /// They were not looked for before, or this is not the archive's bucket; or something in the export was erased, these
-    /// perhaps.
+    /// [`Error::Unreadable`] unless the previous attempt failed on all of them as well, [`Error::Misplaced`] if this is
+    /// not the archive's bucket, [`Error::Withdrawn`] if something in the export was erased, perhaps one of these
+    /// objects.
     async fn believe(&self, task: &Task, key: ObjectKey, unread: Vec<String>) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
         if !rows::renew(&mut conn, key, self.clock.now() + LEASE).await? {
@@ -188,7 +194,8 @@ impl Exports {
         }
     }
 
-    /// Puts one object into the zip. One that is gone by now was erased; the end finds that out.
+    /// Adds one object to the zip. Skips an object that is no longer in use: it was replaced, or it was erased, which
+    /// the transaction at the end finds out.
     async fn media(&self, name: &str, object: &str, file: &mut Out<'_>) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
         let head = rows::head(&mut conn, object).await?;
@@ -201,7 +208,7 @@ impl Exports {
         let (sealed, body) = self.objects.get(key, None).await?;
         let body = body.map(|piece| piece.map_err(Error::from));
         let all = 0..stream::plain_size(sealed);
-        let plain = stream::open(&data_key, Place::Object(object), all, sealed, body);
+        let plain = stream::open(&data_key, SealContext::Object(object), all, sealed, body);
         let mut plain = std::pin::pin!(plain);
         file.begin(name)?;
         while let Some(piece) = plain.next().await {

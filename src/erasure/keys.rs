@@ -1,9 +1,11 @@
-//! The life of the keyring's keys: made ahead of need, and destroyed with what was erased under them.
+//! The life of the wrapping keys: made ahead of need, and destroyed after something that they sealed was erased
+//! (crypto-shredding).
 //!
-//! A key that something was erased under is *closed*: nothing new is sealed under it. Behind a barrier that every
-//! transaction which found it open has passed, what survives under it is given to another key, a few hundred documents at
-//! a time and never waiting for a row; then it is destroyed, confirmed gone, and forgotten. All of it can stop anywhere
-//! and be done again, by any replica.
+//! An erasure marks the keys that the erased content was sealed under. A marked key is soon *closed*: nothing new is
+//! sealed under it. Then a barrier waits until every transaction that found the key open has ended. After the barrier
+//! the documents that survive are rewrapped under another key, up to 500 at a time and without waiting for a locked
+//! row. Then the key is destroyed and confirmed gone, and its row is deleted. All steps are idempotent: they can stop
+//! at any point, and any replica can repeat them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,29 +22,30 @@ use crate::{
     seal::{self, HEAD, Keyring, WrappingKey, key_of},
 };
 
-/// Spare keys are a process's own for so long; it says so again long before.
+/// Lease of a process on its spare keys. The process renews it long before it ends.
 const HELD: TimeDelta = TimeDelta::hours(1);
 
-/// A key is in use for so long at least before it is closed: a conversation that is erased from every second changes
-/// its key once a minute. With the time to do it, this keeps within a minute of the erasure.
+/// A key is closed only after it has been in use for at least this long, so that a conversation from which something is
+/// erased every second changes its key only once a minute. With the time for the work itself, the key is still
+/// destroyed within a minute of the erasure.
 const USED: TimeDelta = TimeDelta::seconds(50);
 
-/// Keys destroyed in one go, so that a file of the keyring is synced once for all of them that lie in it.
-const MANY: i64 = 500;
+/// Keys destroyed in one batch, so that each file of the keyring is synced once for all keys of the batch in it.
+const BATCH_KEYS: i64 = 500;
 
-/// How long survivors wait for spare keys that are being made.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the rewrapping of survivors waits for spare keys that are being made.
+const KEY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What failed on our side. Says nothing of what is sealed.
+/// Why keys could not be made or destroyed. The texts hold nothing of what is sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The keyring.
+    /// The keyring failed.
     #[error(transparent)]
     Keyring(#[from] seal::Error),
-    /// Survivors have to wait for spare keys.
+    /// No spare key was available in time to rewrap survivors.
     #[error("no key was at hand")]
     NoSpare,
 }
@@ -56,7 +59,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Takes its handles.
+    /// Takes the database pool, the clock and the keyring.
     pub fn new(pool: PgPool, clock: Clock, keyring: Keyring) -> Self {
         Self {
             pool,
@@ -65,16 +68,16 @@ impl Keys {
         }
     }
 
-    /// Waits until spare keys are wanted.
+    /// Waits until there are too few spare keys.
     pub async fn wanted(&self) {
         self.keyring.wanted().await;
     }
 
-    /// Fills up the spare keys: with those that a process has left behind, then with new ones. Each is on record before it
-    /// exists.
+    /// Fills up the spare keys: first with those that another process has left behind, then with new ones. The row of
+    /// each key is inserted before the key is made.
     ///
     /// # Errors
-    /// The database's, or the keyring's; there are fewer spare keys then.
+    /// The database or the keyring fails. Then there are fewer spare keys.
     pub async fn supply(&self) -> Result<(), Error> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
@@ -84,7 +87,8 @@ impl Keys {
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
-                // Its process ended between record and key. Not so one that cannot be read: that is another secret key's.
+                // The process ended after it inserted the row and before it made the key. A key that cannot be read is
+                // another case: it belongs to another secret key.
                 Err(seal::Error::NoKey) => keys::gone(&mut conn, &[id], now).await?,
                 Err(error) => return Err(error.into()),
             }
@@ -93,7 +97,7 @@ impl Keys {
         keys::announce(&mut conn, &ids, now, now + HELD).await?;
         drop(conn);
         if let Err(error) = self.keyring.make(&ids).await {
-            // Some of them may be there: nobody has used one.
+            // Some of the keys may exist, but none was used.
             let mut conn = self.pool.acquire().await?;
             keys::withdraw(&mut conn, &ids).await?;
             return Err(error.into());
@@ -101,18 +105,18 @@ impl Keys {
         Ok(())
     }
 
-    /// Keeps the spare keys this process's own for another while; those that are so no more it does not use.
+    /// Renews the lease on the spare keys of this process. The process no longer uses keys whose lease it has lost.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn hold(&self) -> Result<(), Error> {
         self.hold_until(self.clock.now() + HELD).await
     }
 
-    /// Leaves the spare keys to the next process.
+    /// Ends the lease on the spare keys, so that the next process can adopt them.
     ///
     /// # Errors
-    /// The database's; they are left in an hour then.
+    /// The database fails. Then the lease ends by itself within an hour.
     pub async fn let_go(&self) -> Result<(), Error> {
         self.hold_until(self.clock.now()).await
     }
@@ -126,16 +130,19 @@ impl Keys {
         Ok(())
     }
 
-    /// Forgets keys that were read, so that those which another replica destroys do not stay in memory.
+    /// Removes from memory the keys that were read from the key store, so that keys destroyed by another replica do not
+    /// stay in memory.
     pub fn forget_found(&self) {
         self.keyring.forget_found();
     }
 
-    /// Closes what is due, moves what survives, destroys. Returns how many keys were destroyed; those whose documents are
-    /// held by somebody come later.
+    /// Closes the marked keys that are due, rewraps what survives under other keys, and destroys the closed keys.
+    /// Returns how many keys were destroyed. Keys that still have a document whose row another transaction has locked
+    /// are destroyed in a later call.
     ///
     /// # Errors
-    /// The first one, after all others were tried.
+    /// A key cannot be read or destroyed: the last such error is returned after all other keys were tried. The database
+    /// fails, or no spare key is available: this ends the call at once.
     pub async fn shred(&self) -> Result<usize, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -145,9 +152,9 @@ impl Keys {
 
         let mut conn = self.pool.acquire().await?;
         keys::heal(&mut conn, now).await?;
-        // Later ones were closed by another replica after this one's barrier.
+        // Only keys closed up to `now`: another replica may close later ones after this replica's barrier.
         let before = now + TimeDelta::microseconds(1);
-        let closed = keys::closed(&mut conn, MANY, before, Uuid::new_v4()).await?;
+        let closed = keys::closed(&mut conn, BATCH_KEYS, before, Uuid::new_v4()).await?;
         drop(conn);
         if closed.is_empty() {
             return Ok(0);
@@ -163,8 +170,8 @@ impl Keys {
         for key in closed {
             match self.keyring.find(key.id).await {
                 Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
-                // As after a restore: it was destroyed after the backup was made. What is still under it is lost, and
-                // says so where it is shown.
+                // This happens after a restore: the key was destroyed after the backup was made. Documents that are
+                // still sealed under it are lost, and the pages say so where they would show them.
                 Err(seal::Error::NoKey) => {
                     tracing::error!(key = %key.id, "a key is not in the keyring: what is sealed under it cannot be read");
                     going.push(key.id);
@@ -177,12 +184,12 @@ impl Keys {
         }
         let ids: Vec<Uuid> = readable.keys().copied().collect();
         let mut conn = self.pool.acquire().await?;
-        // Somebody has a row of those.
+        // These keys still have documents: a row was locked by another transaction, or a document could not be opened.
         let held = rewraps::in_use(&mut conn, &ids).await?;
         drop(conn);
         going.extend(ids.into_iter().filter(|id| !held.contains(id)));
         if self.keyring.destroy(&going).await.is_err() {
-            // One that cannot be destroyed costs no other.
+            // Retry with each key on its own, so that a key that cannot be destroyed does not stop the others.
             let mut gone = vec![];
             for id in going {
                 match self.keyring.destroy(&[id]).await {
@@ -199,8 +206,8 @@ impl Keys {
         failed.map_or(Ok(going.len()), Err)
     }
 
-    /// Gives the documents under these keys to other keys of the same subjects, but for those that are held by somebody
-    /// else.
+    /// Rewraps the documents under these keys under other keys of the same subjects. Skips documents whose rows are
+    /// locked by another transaction, and documents that cannot be opened.
     async fn rescue(
         &self,
         old: &HashMap<Uuid, (Arc<WrappingKey>, Uuid)>,
@@ -223,7 +230,7 @@ impl Keys {
                 *items.entry(*subject).or_default() += 1;
                 found.push((survivor, key, subject));
             }
-            let new = keys::obtain(&mut tx, &self.keyring, &items, PATIENCE, now).await?;
+            let new = keys::obtain(&mut tx, &self.keyring, &items, KEY_TIMEOUT, now).await?;
             let new = new.ok_or(Error::NoSpare)?;
             let (mut rows, mut heads) = (vec![], vec![]);
             for (survivor, key, subject) in found {

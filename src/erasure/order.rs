@@ -1,4 +1,4 @@
-//! What an operator orders to be erased: one message, or all that is in a conversation. A hold stops it.
+//! Erasures that an operator orders: one message, or everything in a conversation. A hold stops them.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -9,11 +9,12 @@ use crate::clock::Clock;
 use crate::records::{
     erasures::{Cause, NewErasure},
     holds,
-    messages::{self, Place},
-    news, orders,
+    messages::{self, MessageLocation},
+    notify, orders,
 };
 
-/// The reasons an operator may give: words of ours, so that a record cannot repeat what was erased.
+/// The reasons that an operator can give: the word in the record, and the text on the page. The list is fixed, so that
+/// a record cannot repeat what was erased.
 pub const REASONS: [(&str, &str); 6] = [
     ("sender_asked", "Its sender asked for it"),
     ("other_asked", "Somebody else it is about asked for it"),
@@ -23,45 +24,52 @@ pub const REASONS: [(&str, &str); 6] = [
     ("other", "Another reason, on file elsewhere"),
 ];
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The message is erased.
+    /// Something was erased.
     Erased,
-    /// A hold keeps it.
+    /// A hold stopped the order. Batches before the hold stay erased.
     Held,
-    /// It was gone already.
+    /// There was nothing left to erase.
     Gone,
 }
 
 /// Erases one message in the caller's transaction.
 ///
 /// # Errors
-/// The database's.
+/// The database fails.
 pub async fn message(
     db: &mut PgConnection,
-    place: &Place,
+    message: &MessageLocation,
     operator: Uuid,
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Outcome> {
     holds::enter(db).await?;
-    if !holds::held(db, &[place.conversation_id], false)
+    if !holds::held(db, &[message.conversation_id], false)
         .await?
         .is_empty()
     {
         return Ok(Outcome::Held);
     }
-    messages::entomb(db, place.channel_id, &[&place.message_id], "operator", now).await?;
+    messages::insert_tombstones(
+        db,
+        message.channel_id,
+        &[&message.message_id],
+        "operator",
+        now,
+    )
+    .await?;
     let target = NewErasure::of(
-        place.channel_id,
-        place.conversation_id,
-        place.id,
-        Some(&place.message_id),
+        message.channel_id,
+        message.conversation_id,
+        message.id,
+        Some(&message.message_id),
         now,
     );
     let count = erase(db, &[target], Cause::Operator(operator, reason), now).await?;
-    news::tell(db, &[place.conversation_id]).await?;
+    notify::conversations_changed(db, &[message.conversation_id]).await?;
     Ok(match count {
         0 => Outcome::Gone,
         _ => Outcome::Erased,
@@ -69,36 +77,41 @@ pub async fn message(
 }
 
 /// Messages in one transaction.
-const MANY: i64 = 200;
+const BATCH_MESSAGES: i64 = 200;
 
-/// An order to erase all that is in a conversation.
+/// An order to erase everything in a conversation.
 #[derive(Clone, Debug)]
-pub struct Whole {
-    /// Its channel.
+pub struct ConversationErasure {
+    /// Number of the channel of the conversation.
     pub channel_id: i32,
-    /// The conversation.
+    /// Id of the conversation.
     pub conversation_id: Uuid,
-    /// Who orders it.
+    /// Id of the operator who gives the order.
     pub operator: Uuid,
-    /// Why: one of [`REASONS`].
+    /// The word of one of [`REASONS`].
     pub reason: &'static str,
 }
 
-/// Erases what was stored in a conversation until now, in batches. A hold that is set meanwhile stops it where it is.
+/// Erases in batches what was stored in a conversation until now. A hold that is set meanwhile stops the order where it
+/// is.
 ///
 /// # Errors
-/// The database's; what was erased until then stays so.
-pub async fn conversation(pool: &PgPool, clock: &Clock, whole: &Whole) -> sqlx::Result<Outcome> {
+/// The database fails. Earlier batches stay erased.
+pub async fn conversation(
+    pool: &PgPool,
+    clock: &Clock,
+    order: &ConversationErasure,
+) -> sqlx::Result<Outcome> {
     let until = clock.now();
     let mut outcome = Outcome::Gone;
     for events in [false, true] {
         loop {
-            match batch(pool, clock, whole, events, until).await? {
+            match batch(pool, clock, order, events, until).await? {
                 Outcome::Held => return Ok(Outcome::Held),
                 Outcome::Gone => break,
                 Outcome::Erased => outcome = Outcome::Erased,
             }
-            tokio::time::sleep(super::retention::REST).await;
+            tokio::time::sleep(super::retention::BATCH_PAUSE).await;
         }
     }
     Ok(outcome)
@@ -107,34 +120,39 @@ pub async fn conversation(pool: &PgPool, clock: &Clock, whole: &Whole) -> sqlx::
 async fn batch(
     pool: &PgPool,
     clock: &Clock,
-    whole: &Whole,
+    order: &ConversationErasure,
     events: bool,
     until: DateTime<Utc>,
 ) -> sqlx::Result<Outcome> {
     let now = clock.now();
     let mut tx = pool.begin().await?;
     holds::enter(&mut tx).await?;
-    let place = whole.conversation_id;
-    if !holds::held(&mut tx, &[place], false).await?.is_empty() {
+    let conversation = order.conversation_id;
+    if !holds::held(&mut tx, &[conversation], false)
+        .await?
+        .is_empty()
+    {
         return Ok(Outcome::Held);
     }
     let found = match events {
-        false => orders::messages(&mut tx, place, until, MANY).await?,
-        true => orders::events(&mut tx, place, until, MANY).await?,
+        false => orders::messages(&mut tx, conversation, until, BATCH_MESSAGES).await?,
+        true => orders::events(&mut tx, conversation, until, BATCH_MESSAGES).await?,
     };
     if found.is_empty() {
         return Ok(Outcome::Gone);
     }
-    let channel = whole.channel_id;
+    let channel = order.channel_id;
     let ids: Vec<&str> = found.iter().filter_map(|(_, id)| id.as_deref()).collect();
-    messages::entomb(&mut tx, channel, &ids, "operator", now).await?;
+    messages::insert_tombstones(&mut tx, channel, &ids, "operator", now).await?;
     let targets: Vec<NewErasure<'_>> = found
         .iter()
-        .map(|(id, message_id)| NewErasure::of(channel, place, *id, message_id.as_deref(), until))
+        .map(|(id, message_id)| {
+            NewErasure::of(channel, conversation, *id, message_id.as_deref(), until)
+        })
         .collect();
-    let cause = Cause::Operator(whole.operator, whole.reason);
+    let cause = Cause::Operator(order.operator, order.reason);
     erase(&mut tx, &targets, cause, now).await?;
-    news::tell(&mut tx, &[place]).await?;
+    notify::conversations_changed(&mut tx, &[conversation]).await?;
     tx.commit().await?;
     Ok(Outcome::Erased)
 }

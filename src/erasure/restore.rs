@@ -1,5 +1,6 @@
-//! After a restore from a backup the database is older than the ledger's copies. What was erased since is erased again
-//! before anybody can see it, and the ledger goes on where it was.
+//! Replays erasures after a restore. A database that was restored from a backup is older than the copies of the ledger.
+//! Everything that was erased since the backup is erased again before any page can show it, and the ledger continues
+//! where the copies end.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,18 +26,18 @@ use crate::{
 };
 
 /// Records replayed in one transaction.
-const MANY: usize = 200;
+const BATCH_RECORDS: usize = 200;
 
 /// Why the service must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The copies.
+    /// A copy of the ledger cannot be read, or is damaged.
     #[error(transparent)]
     Copies(#[from] copies::Error),
-    /// The database's ledger is not the beginning of the signed one.
+    /// The ledger in the database is not the beginning of the signed one.
     #[error(
         "the ledger in the database contradicts its signed copy: it was altered, or belongs to another archive. \
          Nothing was changed. `erasures verify` says where"
@@ -44,10 +45,12 @@ pub enum Error {
     Contradicted,
 }
 
-/// Replays what the copies have and the database lacks. Returns how many erasures that were; 0 where nothing is missing.
+/// Replays the erasures whose records the copies have and the database lacks. Returns how many erasures that were; 0 if
+/// no record is missing.
 ///
 /// # Errors
-/// The port must not be opened then: erased messages might be shown.
+/// The database or a copy fails, or they contradict each other. The port must not be opened then, because pages might
+/// show erased messages.
 pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usize, Error> {
     let Some((head, place)) = copies.newest().await? else {
         return Ok(0);
@@ -73,7 +76,10 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     let mut erased = 0;
     let requested = requested(&records);
     drop(conn);
-    for (records, leaves) in records.chunks(MANY).zip(leaves.chunks(MANY)) {
+    for (records, leaves) in records
+        .chunks(BATCH_RECORDS)
+        .zip(leaves.chunks(BATCH_RECORDS))
+    {
         let mut tx = pool.begin().await?;
         erased += erase(&mut tx, records, &requested, now).await?;
         ledger::append(&mut tx, tree.size(), records, leaves, None, now).await?;
@@ -93,14 +99,14 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     Ok(erased)
 }
 
-/// What a record says was asked for, as far as it has to be done again.
+/// An erasure that has to be done again, from its record in the ledger.
 struct Again {
     channel_id: i32,
     record: Record,
 }
 
 impl Again {
-    /// What set it off: the words of the trigger.
+    /// The `nth` word, from 0, of the record's trigger: an id or a reason.
     fn word(&self, nth: usize) -> Option<&str> {
         self.record.trigger.as_deref()?.split(' ').nth(nth)
     }
@@ -119,7 +125,7 @@ impl Again {
         }
     }
 
-    fn asked_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn requested_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let asked = self.record.asked_at;
         asked
             .and_then(DateTime::from_timestamp_millis)
@@ -140,12 +146,12 @@ impl Again {
             target,
             conversation_id: self.record.conversation,
             webhook_event_id: self.word(0).filter(|_| unsend),
-            asked_at: self.asked_at(now),
+            requested_at: self.requested_at(now),
         }
     }
 }
 
-/// The erasures that were asked for.
+/// Ids of the erasures that have a `Requested` record.
 fn requested(records: &[Vec<u8>]) -> HashSet<Uuid> {
     let records = records.iter().filter_map(|bytes| Record::parse(bytes));
     let requested = records.filter(|record| record.kind == Kind::Requested);
@@ -161,7 +167,7 @@ async fn erase(
     let mut asked = vec![];
     for bytes in records {
         let record = Record::parse(bytes).ok_or(copies::Error::Damaged)?;
-        // What was withheld and then erased is erased.
+        // A message that was withheld and erased later is replayed as erased.
         let counts = match record.kind {
             Kind::Requested => true,
             Kind::Withheld => !requested.contains(&record.erasure),
@@ -170,7 +176,7 @@ async fn erase(
         let Some(slug) = record.channel.as_ref().filter(|_| counts) else {
             continue;
         };
-        // A channel that the backup does not know has nothing in it.
+        // A channel that is not in the backup has no content there.
         if let Some(channel_id) = channels::known(db, slug).await? {
             asked.push(Again { channel_id, record });
         }
@@ -180,8 +186,8 @@ async fn erase(
         key(one).cmp(&key(other))
     });
     holds::enter(db).await?;
-    let refs = meet(db, &asked, now).await?;
-    // Of what rests on one cause many go together.
+    let refs = lock_message_refs(db, &asked, now).await?;
+    // Erasures with the same channel, cause and trigger are done together.
     type Group<'a> = Vec<(&'a Again, NewErasure<'a>)>;
     let mut groups: BTreeMap<(i32, &str, &str), Group<'_>> = BTreeMap::new();
     let (mut people, mut withheld) = (vec![], vec![]);
@@ -216,7 +222,7 @@ async fn erase(
         );
         groups.entry(group).or_default().push((again, erasure));
     }
-    // By the hold, if the backup has it; else it is erased as any unsend.
+    // The message is withheld if the backup has the hold; otherwise it is erased like any unsend.
     super::erase(db, &withheld, Cause::Unsend, now).await?;
     for group in groups.into_values() {
         let Some((first, _)) = group.first() else {
@@ -228,7 +234,7 @@ async fn erase(
             .filter_map(|(again, _)| again.record.message_id.as_deref())
             .collect();
         if !matches!(cause, Cause::Unsend) {
-            messages::entomb(db, channel_id, &ids, cause.word(), now).await?;
+            messages::insert_tombstones(db, channel_id, &ids, cause.word(), now).await?;
         }
         let erasures: Vec<_> = group.into_iter().map(|(_, erasure)| erasure).collect();
         super::erase_again(db, &erasures, cause, now).await?;
@@ -238,20 +244,21 @@ async fn erase(
             id: again.id(0),
             channel_id: again.channel_id,
             contact_id: again.id(1),
-            erase_asked_at: Some(again.asked_at(now)),
+            erase_requested_at: Some(again.requested_at(now)),
         };
         let person = again.erasure(Erased::Person, task.contact_id, now);
-        let done = erasures::ask(db, &[person], again.cause(), now).await?;
+        let done = erasures::insert(db, &[person], again.cause(), now).await?;
         for one in &done {
             subjects::empty(db, &task, one, now).await?;
         }
-        super::tell_again(db, &done, now).await?;
+        super::append_replayed_record(db, &done, now).await?;
     }
     Ok(asked.len())
 }
 
-/// Meets the messages of the records, and lays the tombstones of those that were unsent.
-async fn meet(
+/// Inserts or locks the `message_ref` rows of the messages in the records, with the tombstones of those that were
+/// unsent.
+async fn lock_message_refs(
     db: &mut PgConnection,
     asked: &[Again],
     now: DateTime<Utc>,
@@ -264,7 +271,7 @@ async fn meet(
                 message_id: again.record.message_id.as_deref()?,
                 conversation_id: again.record.conversation,
                 occurred_at: None,
-                unsent_at: matches!(again.cause(), Cause::Unsend).then(|| again.asked_at(now)),
+                unsent_at: matches!(again.cause(), Cause::Unsend).then(|| again.requested_at(now)),
             })
         })
         .collect();
@@ -273,6 +280,6 @@ async fn meet(
     });
     match mentions.is_empty() {
         true => Ok(vec![]),
-        false => Ok(messages::meet(db, &mentions).await?),
+        false => Ok(messages::lock_message_refs(db, &mentions).await?),
     }
 }

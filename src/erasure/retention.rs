@@ -1,9 +1,10 @@
-//! What is older than a rule keeps it goes: once a day, in batches with a rest between them.
+//! Erases what is older than a retention rule keeps: once a day, in batches with a pause between them.
 //!
-//! A rule keeps whole days, which end at midnight UTC. So everything that is due is due at once, a conversation changes its
-//! key for it once a day, and for the rest of the day a rule costs nothing. What was looked through is not looked through
-//! again, but for some days in which a message may have come late; all is, when a rule or a hold has changed. A crash
-//! loses the place that was reached, and nothing else.
+//! A rule keeps whole days, which end at midnight UTC. So everything that becomes due is due at the same moment, a
+//! conversation changes its key for a rule once a day, and for the rest of the day a rule costs nothing. A pass does
+//! not search again what earlier passes have searched, except for the last 30 days of it, because a message may have
+//! arrived late. After a rule was switched on or off, or a hold was lifted, it searches everything again. A crash loses
+//! the position that the pass had reached, and nothing else.
 
 use std::time::Duration;
 
@@ -17,24 +18,24 @@ use crate::{
     clock::Clock,
     records::{
         erasures::{Cause, NewErasure},
-        holds, messages, news,
+        holds, messages, notify,
         retention::{self, Due, Task},
     },
 };
 
-/// Messages in one transaction: its locks are held for some hundredths of a second.
-const MANY: usize = 200;
+/// Messages in one transaction, so that its locks are held for a few hundredths of a second.
+const BATCH_MESSAGES: usize = 200;
 
-/// The rest after a batch, in which the door has the database for itself.
-pub const REST: Duration = Duration::from_millis(100);
+/// Pause after a batch, in which the webhook endpoint has the database to itself.
+pub const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Batches in a row in which there was nothing left to do; then the next pass goes on.
+/// After more than this many batches in a row that erased nothing the pass ends. The next pass continues.
 const IDLE: usize = 100;
 
-/// A message that comes this much later than it was sent is found all the same.
-const LATE: TimeDelta = TimeDelta::days(30);
+/// A message that arrives up to this long after it was sent is still found.
+const LATE_ARRIVALS: TimeDelta = TimeDelta::days(30);
 
-/// Erases what is due by rules. Clones share everything.
+/// Erases what is due by retention rules. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Retention {
     pool: PgPool,
@@ -42,15 +43,16 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Takes its handles.
+    /// Takes the database pool and the clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
         Self { pool, clock }
     }
 
-    /// Erases all that is due, with a rest after each batch, until `stop`. Returns how much that was.
+    /// Erases everything that is due, with the pause `rest` after each batch, until `stop` is cancelled. Returns how
+    /// many messages and events were erased.
     ///
     /// # Errors
-    /// The database's; what was erased until then stays so.
+    /// The database fails. Earlier batches stay erased.
     pub async fn pass(&self, rest: Duration, stop: &CancellationToken) -> sqlx::Result<usize> {
         let mut conn = self.pool.acquire().await?;
         let tasks = retention::tasks(&mut conn, None, self.clock.now()).await?;
@@ -62,7 +64,7 @@ impl Retention {
                 while let Some((next, count)) = self.batch(&task, events, from).await? {
                     from = next;
                     erased += count;
-                    // Another replica, or a hold that was just set, was there first. Not for ever.
+                    // Another replica was first, or a hold was just set. Do not retry without end.
                     idle = if count == 0 { idle + 1 } else { 0 };
                     if idle > IDLE || stop.is_cancelled() {
                         return Ok(erased);
@@ -76,7 +78,8 @@ impl Retention {
         Ok(erased)
     }
 
-    /// Erases some; the answer is where to go on, and how much it was. `None`: nothing is left, or the rule is off.
+    /// Erases one batch. Returns the conversation from which to go on, and how much was erased; `None` if nothing is
+    /// left or the rule is off.
     async fn batch(
         &self,
         task: &Task,
@@ -86,9 +89,9 @@ impl Retention {
         let now = self.clock.now();
         let since = task
             .done_before
-            .map_or(DateTime::UNIX_EPOCH, |done| done - LATE);
-        let limit = MANY as i64;
-        // Looked for outside of the transaction, which holds its locks for as short as it can.
+            .map_or(DateTime::UNIX_EPOCH, |done| done - LATE_ARRIVALS);
+        let limit = BATCH_MESSAGES as i64;
+        // The search runs outside the transaction, so that the transaction holds its locks as briefly as possible.
         let mut conn = self.pool.acquire().await?;
         let due = match events {
             false => retention::messages(&mut conn, task, since, from, limit).await?,
@@ -114,7 +117,7 @@ impl Retention {
             .iter()
             .filter_map(|due| due.message_id.as_deref())
             .collect();
-        messages::entomb(&mut tx, task.channel_id, &ids, "retention", now).await?;
+        messages::insert_tombstones(&mut tx, task.channel_id, &ids, "retention", now).await?;
         let channel = task.channel_id;
         let targets: Vec<NewErasure<'_>> = due
             .iter()
@@ -129,7 +132,7 @@ impl Retention {
             })
             .collect();
         let count = erase(&mut tx, &targets, Cause::Retention(task.id), now).await?;
-        news::tell(&mut tx, &places).await?;
+        notify::conversations_changed(&mut tx, &places).await?;
         tx.commit().await?;
         Ok(Some((next, count)))
     }

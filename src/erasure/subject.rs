@@ -1,7 +1,9 @@
-//! One person, everywhere: what they said, what is known of them, who they are among.
+//! Erases the data of one person on a subject request: everything in their own chat, their messages and events in
+//! groups and rooms, their profile and picture, and their memberships.
 //!
-//! The request is on record before anything is erased; a crash leaves it unfinished, and it is taken up again. What the
-//! person sends after they have asked is not of this request: it begins a new acquaintance.
+//! The request is stored before anything is erased. A crash leaves the request unfinished, and the next run continues
+//! it. Messages that the person sends after the request are not part of it: the archive treats them as those of a new
+//! contact.
 
 use std::time::Duration;
 
@@ -14,15 +16,15 @@ use crate::{
     clock::Clock,
     records::{
         erasures::{self, Cause, Erased, NewErasure},
-        holds, messages, news,
+        holds, messages, notify,
         subjects::{self, From, Task, Theirs},
     },
 };
 
 /// Messages in one transaction.
-const MANY: usize = 200;
+const BATCH_ITEMS: usize = 200;
 
-/// Works off what people have asked for. Clones share everything.
+/// Carries out the erasures of subject requests. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Subjects {
     pool: PgPool,
@@ -30,17 +32,17 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    /// Takes its handles.
+    /// Takes the database pool and the clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
         Self { pool, clock }
     }
 
-    /// Erases all that was asked for, with a rest after each batch, until `stop`; what a hold covers waits
-    /// for its end. Returns how much
-    /// that was.
+    /// Erases everything that subject requests ask for, with the pause `rest` after each batch, until `stop` is
+    /// cancelled. Data that a hold covers waits until the hold ends. Returns how many messages, events and contacts
+    /// were erased.
     ///
     /// # Errors
-    /// The database's; what was erased until then stays so, the rest is left for another time.
+    /// The database fails. Earlier batches stay erased, and a later call does the rest.
     pub async fn erase(&self, rest: Duration, stop: &CancellationToken) -> sqlx::Result<usize> {
         let mut conn = self.pool.acquire().await?;
         let tasks = subjects::to_erase(&mut conn).await?;
@@ -72,9 +74,9 @@ impl Subjects {
 
     async fn batch(&self, task: &Task, events: bool, from: From) -> sqlx::Result<Option<Batch>> {
         let now = self.clock.now();
-        let until = task.erase_asked_at.unwrap_or(now);
+        let until = task.erase_requested_at.unwrap_or(now);
         let mut conn = self.pool.acquire().await?;
-        let limit = MANY as i64;
+        let limit = BATCH_ITEMS as i64;
         let found = match events {
             false => subjects::messages(&mut conn, task, until, from, limit).await?,
             true => subjects::events(&mut conn, task, until, from, limit).await?,
@@ -84,7 +86,7 @@ impl Subjects {
             return Ok(None);
         };
         let next = last.end();
-        let last = found.len() < MANY;
+        let last = found.len() < BATCH_ITEMS;
         let mut places: Vec<Uuid> = found.iter().map(|one| one.conversation_id).collect();
         places.dedup();
         let mut tx = self.pool.begin().await?;
@@ -99,7 +101,7 @@ impl Subjects {
             .filter_map(|one| one.message_id.as_deref())
             .collect();
         let channel = task.channel_id;
-        messages::entomb(&mut tx, channel, &ids, "subject", now).await?;
+        messages::insert_tombstones(&mut tx, channel, &ids, "subject", now).await?;
         let targets: Vec<NewErasure<'_>> = found
             .iter()
             .map(|one| {
@@ -115,9 +117,10 @@ impl Subjects {
         let erased = erase(&mut tx, &targets, Cause::Subject(task.id), now).await?;
         let count = i32::try_from(erased).unwrap_or(i32::MAX);
         let (messages, others) = if events { (0, count) } else { (count, 0) };
-        // Last: whoever asks for something of this person waits for no more than this.
+        // Last, because it locks the request: another request for this person then waits only for the rest of this
+        // transaction.
         subjects::count(&mut tx, task.id, messages, others).await?;
-        news::tell(&mut tx, &places).await?;
+        notify::conversations_changed(&mut tx, &places).await?;
         tx.commit().await?;
         Ok(Some(Batch {
             next,
@@ -127,7 +130,7 @@ impl Subjects {
         }))
     }
 
-    /// What is known of the person themselves, once nothing else is left.
+    /// Erases what is known of the contact itself, once all of its messages and events are erased.
     async fn forget(&self, task: &Task) -> sqlx::Result<bool> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -141,14 +144,14 @@ impl Subjects {
             target: task.contact_id,
             conversation_id: None,
             webhook_event_id: None,
-            asked_at: task.erase_asked_at.unwrap_or(now),
+            requested_at: task.erase_requested_at.unwrap_or(now),
         };
-        let asked = erasures::ask(&mut tx, &[person], Cause::Subject(task.id), now).await?;
+        let asked = erasures::insert(&mut tx, &[person], Cause::Subject(task.id), now).await?;
         let Some(asked) = asked.first() else {
             return Ok(false);
         };
         subjects::empty(&mut tx, task, asked, now).await?;
-        super::tell(&mut tx, &[*asked], now).await?;
+        super::append_record(&mut tx, &[*asked], now).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -157,8 +160,8 @@ impl Subjects {
 struct Batch {
     next: From,
     erased: usize,
-    /// A hold keeps some of it.
+    /// True if a hold keeps some of the batch.
     held: bool,
-    /// There was no more.
+    /// True if nothing is left after this batch.
     last: bool,
 }

@@ -1,7 +1,8 @@
-//! Unsends under a hold that says it covers them: the message leaves every page at once, as any that is unsent, and is
-//! kept, sealed, for compliance staff until the hold ends. Then it is erased as if it had been unsent in that moment.
+//! Unsends under a hold that covers unsends. The message disappears at once, like any unsent message, from every page
+//! but that of the hold, and is kept, sealed, for compliance staff until the hold ends. Then it is erased as if it had
+//! been unsent at that moment.
 //!
-//! A message that comes only after its unsend is not kept, hold or not: it was never in the archive.
+//! A message that arrives only after its unsend is not kept, with or without a hold: it was never in the archive.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,22 +14,23 @@ use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{go, tell};
+use super::{append_record, erase_rows};
 use crate::{
     clock::Clock,
     ledger::{Kind, Record},
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
-        exports, holds, ledger, messages, news,
+        exports, holds, ledger, messages, notify,
         withheld::{self, Freed},
     },
 };
 
 /// Messages in one transaction.
-const MANY: i64 = 200;
+const BATCH_MESSAGES: i64 = 200;
 
-/// Withholds what a hold covers. The answer is what is left to be erased.
+/// Withholds the messages whose unsend a hold covers. Returns the unsends that are left to be erased; messages that
+/// were withheld already are not among them.
 pub(super) async fn withhold<'a>(
     db: &mut PgConnection,
     unsends: &[NewErasure<'a>],
@@ -87,7 +89,7 @@ fn record(
             "{} {hold}",
             unsend.webhook_event_id.unwrap_or_default()
         )),
-        asked_at: Some(unsend.asked_at.timestamp_millis()),
+        asked_at: Some(unsend.requested_at.timestamp_millis()),
         ..ledger::record(
             Kind::Withheld,
             unsend.id,
@@ -98,7 +100,7 @@ fn record(
     }
 }
 
-/// Erases what holds have kept, once they are lifted. Clones share everything.
+/// Erases withheld messages after their hold is lifted. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Withheld {
     pool: PgPool,
@@ -106,16 +108,17 @@ pub struct Withheld {
 }
 
 impl Withheld {
-    /// Takes its handles.
+    /// Takes the database pool and the clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
         Self { pool, clock }
     }
 
-    /// Erases all that no hold keeps any more, with a rest after each batch, until `stop`; what another hold covers goes to
-    /// that. Returns how much it dealt with.
+    /// Erases everything that no hold keeps any longer, with the pause `rest` after each batch, until `stop` is
+    /// cancelled. A message that another hold covers is handed over to that hold. Returns how many messages were erased
+    /// or handed over.
     ///
     /// # Errors
-    /// The database's; what was done until then stays so.
+    /// The database fails. Earlier batches stay done.
     pub async fn free(&self, rest: Duration, stop: &CancellationToken) -> sqlx::Result<usize> {
         let mut done = 0;
         while !stop.is_cancelled() {
@@ -131,7 +134,7 @@ impl Withheld {
     async fn batch(&self) -> sqlx::Result<usize> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
-        let found = withheld::freed(&mut conn, None, MANY).await?;
+        let found = withheld::freed(&mut conn, None, BATCH_MESSAGES).await?;
         drop(conn);
         let Some(first) = found.first() else {
             return Ok(0);
@@ -140,9 +143,9 @@ impl Withheld {
         holds::enter(&mut tx).await?;
         let ids: Vec<&str> = found.iter().map(|one| one.message_id.as_str()).collect();
         messages::lock(&mut tx, first.channel_id, &ids).await?;
-        // Another replica may have been there first.
+        // Another replica may have handled some of them first.
         let ours: Vec<Uuid> = found.iter().map(|one| one.message).collect();
-        let found = withheld::freed(&mut tx, Some(&ours), MANY).await?;
+        let found = withheld::freed(&mut tx, Some(&ours), BATCH_MESSAGES).await?;
         let messages: Vec<Uuid> = found.iter().map(|one| one.message).collect();
         let places: Vec<Uuid> = found
             .iter()
@@ -155,12 +158,12 @@ impl Withheld {
             .map(unsend)
             .collect();
         if !unsends.is_empty() {
-            let asked = go(&mut tx, &unsends, Cause::Unsend, now).await?;
-            tell(&mut tx, &asked, now).await?;
+            let asked = erase_rows(&mut tx, &unsends, Cause::Unsend, now).await?;
+            append_record(&mut tx, &asked, now).await?;
         }
-        // The pages of holds show them.
+        // The pages of holds show these messages and must be refreshed.
         let shown: HashSet<Uuid> = found.iter().map(|one| one.conversation_id).collect();
-        news::tell(&mut tx, &Vec::from_iter(shown)).await?;
+        notify::conversations_changed(&mut tx, &Vec::from_iter(shown)).await?;
         tx.commit().await?;
         Ok(found.len())
     }
@@ -174,6 +177,6 @@ fn unsend(freed: &Freed) -> NewErasure<'_> {
         target: freed.message,
         conversation_id: Some(freed.conversation_id),
         webhook_event_id: freed.webhook_event_id.as_deref(),
-        asked_at: freed.asked_at,
+        requested_at: freed.requested_at,
     }
 }

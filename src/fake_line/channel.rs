@@ -1,4 +1,4 @@
-//! Official accounts: their credentials, their webhook.
+//! Official Accounts: their credentials and their webhook.
 
 use super::{
     chats::{Chat, ChatKind},
@@ -8,14 +8,14 @@ use super::{
     world::World,
 };
 
-/// An official account's channel.
+/// The channel of an Official Account.
 #[derive(Clone)]
 pub struct Channel {
     pub(super) line: FakeLine,
     pub(super) index: usize,
 }
 
-/// What the platform keeps of a channel.
+/// The platform's state of a channel.
 pub(super) struct ChannelState {
     pub(super) name: String,
     pub(super) secret: String,
@@ -59,7 +59,7 @@ impl Channel {
         self.with(|channel| channel.secret.clone())
     }
 
-    /// The access token the API asks for.
+    /// The access token that the API requires.
     #[must_use]
     pub fn access_token(&self) -> String {
         self.with(|channel| channel.access_token.clone())
@@ -71,38 +71,38 @@ impl Channel {
         self.with(|channel| channel.bot_user_id.clone())
     }
 
-    /// Sets where webhooks go.
+    /// Sets the webhook URL.
     pub fn webhook_to(&self, url: &str) {
         self.with(|channel| channel.webhook = Some(url.to_owned()));
     }
 
-    /// Gives a new access token; the old one is refused from now on.
+    /// Issues a new access token; the API refuses the old one from now on.
     pub fn reissue_token(&self) -> String {
         let token = self.line.world().ids.token(172);
         self.with(|channel| channel.access_token.clone_from(&token));
         token
     }
 
-    /// Gives a new secret; webhooks are signed with it from now on.
+    /// Issues a new channel secret; the platform signs webhooks with it from now on.
     pub fn reissue_secret(&self) -> String {
         let secret = self.line.world().ids.hex(32);
         self.with(|channel| channel.secret.clone_from(&secret));
         secret
     }
 
-    /// A new person, who is a friend of this account and talks to it one-on-one.
+    /// Creates a new person, who is a friend of this account and talks to it one-on-one.
     #[must_use]
     pub fn user(&self, name: &str) -> User {
         User::new(self, name)
     }
 
-    /// The same person as `user` of another channel (of the same provider, hence with the same id), a friend here too.
+    /// The same person as `user` of another channel of the same provider, so with the same user id; a friend here too.
     #[must_use]
     pub fn befriends(&self, user: &User) -> User {
         User::befriended(self, user)
     }
 
-    /// A new group chat with the bot and `members` in it.
+    /// Creates a group chat with the bot and `members` in it.
     #[must_use]
     pub fn group(&self, name: &str, members: &[&User]) -> Chat {
         Chat::new(
@@ -115,13 +115,13 @@ impl Channel {
         )
     }
 
-    /// A new multi-person chat with the bot and `members` in it.
+    /// Creates a multi-person chat (room) with the bot and `members` in it.
     #[must_use]
     pub fn room(&self, members: &[&User]) -> Chat {
         Chat::new(self, ChatKind::Room, members)
     }
 
-    /// What the bot said by reply and push, in order.
+    /// All messages that the bot sent by reply and push, in order.
     #[must_use]
     pub fn said(&self) -> Vec<BotMessage> {
         self.with(|channel| channel.said.clone())

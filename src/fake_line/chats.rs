@@ -1,4 +1,4 @@
-//! Groups and multi-person chats, and who is in them.
+//! Groups and multi-person chats, and their members.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub struct Chat {
     pub(super) id: String,
 }
 
-/// What the platform keeps of a chat.
+/// The platform's state of a chat.
 pub(super) struct ChatState {
     pub(super) channel: usize,
     pub(super) kind: ChatKind,
@@ -57,13 +57,13 @@ impl Chat {
         }
     }
 
-    /// The group id (`C` and 32 hexadecimal digits) or room id (`R` and as many).
+    /// The group id (`C` and 32 hexadecimal digits) or room id (`R` and 32 hexadecimal digits).
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// `user`, talking in this chat; taken in quietly if not in it yet ([`Chat::joined`] makes the event).
+    /// `user` as a member of this chat; added without an event if not a member yet ([`Chat::joined`] makes the event).
     #[must_use]
     pub fn member(&self, user: &User) -> User {
         self.with(|chat| chat.members.insert(user.id.clone()));
@@ -83,7 +83,7 @@ impl Chat {
         });
     }
 
-    /// Sets a group's picture.
+    /// Sets a group's picture to these bytes.
     pub fn pictured(&self, bytes: impl Into<Bytes>) {
         let token = self.channel.line.world().hang(Picture::Given(bytes.into()));
         self.with(|chat| {
@@ -97,7 +97,7 @@ impl Chat {
         self.with(|chat| chat.kind != ChatKind::Room)
     }
 
-    /// `source` of what happens here without anybody's doing.
+    /// The `source` of an event in this chat that no person causes.
     pub(super) fn source(&self) -> Json {
         let (kind, key) = if self.is_group() {
             ("group", "groupId")

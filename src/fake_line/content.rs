@@ -1,10 +1,9 @@
-//! Messages' contents as the data host serves them.
+//! The bytes of messages, as LINE's data host serves them.
 
 use bytes::Bytes;
 
 use super::{drawing, server::Answer, world::World};
 
-/// What kind of message it is.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum MessageKind {
     Text,
@@ -18,7 +17,7 @@ pub(super) enum MessageKind {
 }
 
 impl MessageKind {
-    /// `message.type`.
+    /// The value of `message.type`.
     pub(super) fn name(self) -> &'static str {
         match self {
             MessageKind::Text => "text",
@@ -39,23 +38,23 @@ impl MessageKind {
     }
 }
 
-/// What the platform keeps of a message.
+/// The platform's state of a message.
 pub(super) struct MessageState {
     pub(super) channel: usize,
     pub(super) kind: MessageKind,
-    /// The bytes, where LINE has them.
+    /// The bytes; `None` if LINE doesn't have them.
     pub(super) content: Option<Content>,
-    /// Unsent.
+    /// The message was unsent.
     pub(super) gone: bool,
 }
 
-/// The bytes of a message.
+/// The bytes of a message, and how LINE serves them.
 #[derive(Clone)]
 pub(super) struct Content {
     pub(super) bytes: Bytes,
     pub(super) content_type: String,
     pub(super) preview: Option<Bytes>,
-    /// How many more questions are answered "not ready yet".
+    /// The number of further requests that are answered "not ready yet".
     pub(super) preparing: usize,
     pub(super) failed: bool,
 }
@@ -72,7 +71,7 @@ impl Content {
         }
     }
 
-    /// Whether this question comes too early.
+    /// Whether the content is not ready yet; counts this request.
     fn is_early(&mut self) -> bool {
         let early = self.preparing > 0;
         self.preparing = self.preparing.saturating_sub(1);
@@ -80,7 +79,7 @@ impl Content {
     }
 }
 
-/// What LINE says the bytes are: a guess from the kind of message and the first bytes.
+/// The `Content-Type` that LINE sends: a guess from the kind of message and the first bytes.
 pub(super) fn content_type(kind: MessageKind, bytes: &[u8]) -> &'static str {
     match (kind, bytes) {
         (MessageKind::Video, _) => "video/mp4",
@@ -160,7 +159,8 @@ impl World {
         })
     }
 
-    /// Unknown messages, other channels' ones and those without bytes on LINE are not found; unsent ones are gone.
+    /// 404 for unknown messages, messages of other channels and messages without bytes on LINE; 410 for unsent
+    /// messages.
     fn of_message(
         &mut self,
         channel: usize,

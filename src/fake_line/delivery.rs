@@ -1,4 +1,4 @@
-//! Webhooks on their way: signed, posted, answered.
+//! Webhook deliveries: signing, posting and the answers.
 
 use std::{
     future::{Future, IntoFuture},
@@ -17,29 +17,29 @@ use super::{
     sign::sign,
 };
 
-/// What became of one webhook request.
+/// The result of one webhook request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// The HTTP status; 0 when there was no answer, or no webhook URL.
+    /// The HTTP status; 0 if there was no answer, or no webhook URL.
     pub status: u16,
-    /// The body of the answer; what went wrong when there was none.
+    /// The body of the answer; the error if there was none.
     pub body: String,
 }
 
 impl Delivery {
-    /// Whether LINE takes it for received: any 2xx.
+    /// Whether LINE counts it as received: any 2xx status.
     #[must_use]
     pub fn acknowledged(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
-/// An event and its acknowledged delivery. It is also the [`Event`].
+/// An event and its acknowledged delivery. It dereferences to the [`Event`].
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// What was told.
+    /// The event that was delivered.
     pub event: Event,
-    /// How it was answered.
+    /// The answer to the delivery.
     pub delivery: Delivery,
 }
 
@@ -51,19 +51,19 @@ impl Deref for Sent {
     }
 }
 
-/// A delivery that was not acknowledged. It happened on the platform all the same, and can be delivered again.
+/// A delivery that was not acknowledged. The event has still happened on the platform, and can be delivered again.
 #[derive(Debug, Error)]
 #[error("the webhook was answered {} {}", .0.delivery.status, .0.delivery.body)]
 pub struct Refused(pub Box<Sent>);
 
-/// A webhook request's body, its signature and the secret that made it.
+/// A webhook request's body, its signature and the secret that it was signed with.
 #[derive(Clone, Debug)]
 pub struct SignedBody {
-    /// The channel's secret.
+    /// The channel secret.
     pub secret: String,
     /// The value of `x-line-signature`.
     pub signature: String,
-    /// The raw body.
+    /// The raw body, which the signature covers.
     pub body: String,
 }
 
@@ -71,7 +71,7 @@ impl IntoFuture for Draft {
     type Output = Result<Sent, Refused>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    /// Delivers the event alone, once; anything but a 2xx is an error.
+    /// Delivers the event alone, once; any status other than 2xx is an error.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let delivery = self
@@ -92,7 +92,7 @@ impl IntoFuture for Draft {
 }
 
 impl Channel {
-    /// The webhook request with these events, in this order, ready to be posted by somebody else.
+    /// A signed webhook request with these events, in this order, which the caller can post itself.
     #[must_use]
     pub fn signed(&self, events: &[Event]) -> SignedBody {
         let events: Vec<String> = events.iter().map(Event::json).collect();
@@ -122,12 +122,12 @@ impl Channel {
         self.deliver(&[event.redelivered()]).await
     }
 
-    /// Presses the console's Verify button: a signed webhook without events.
+    /// Does what the console's Verify button does: sends a signed webhook without events.
     pub async fn verify(&self) -> Delivery {
         self.deliver(&[]).await
     }
 
-    /// Delivers any bytes with any signature, or with none: for forgeries. [`sign`] makes an honest one.
+    /// Delivers any bytes with any signature, or with none, to test forgeries. [`sign`] makes a valid signature.
     pub async fn deliver_bytes(&self, body: impl Into<Bytes>, signature: Option<&str>) -> Delivery {
         let webhook = self.line.world().channels[self.index].webhook.clone();
         match webhook {

@@ -1,4 +1,4 @@
-//! Events as webhooks carry them, and the moment between happening and being delivered.
+//! Webhook events, and drafts: events that have happened and are not delivered yet.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of the test's own writing, sent byte for byte.
+    /// An event with this JSON, which is sent byte for byte.
     #[must_use]
     pub fn raw(json: &str) -> Self {
         Event {
@@ -23,7 +23,7 @@ impl Event {
         }
     }
 
-    /// The message this event is of, edits or unsends; empty for other events.
+    /// The id of the message that this event sends, edits or unsends; empty for other events.
     #[must_use]
     pub fn message_id(&self) -> &str {
         let id = self
@@ -37,37 +37,37 @@ impl Event {
         id.or(unsent).map_or("", Json::as_str)
     }
 
-    /// The event's ULID.
+    /// The event's `webhookEventId`, a ULID.
     #[must_use]
     pub fn webhook_event_id(&self) -> &str {
         self.field("webhookEventId")
     }
 
-    /// The token to reply with; empty where LINE gives none.
+    /// The reply token; empty if LINE gives none.
     #[must_use]
     pub fn reply_token(&self) -> &str {
         self.field("replyToken")
     }
 
-    /// When it happened, in milliseconds since 1970.
+    /// The time of the event, in milliseconds since 1970.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
         self.field("timestamp").parse().unwrap_or_default()
     }
 
-    /// The event's JSON, as it stands in a webhook.
+    /// The event's JSON, as the webhook body contains it.
     #[must_use]
     pub fn json(&self) -> String {
         self.json.to_string()
     }
 
-    /// The event's JSON, parsed; `null` if it is no JSON.
+    /// The event's JSON, parsed; `null` if it is not valid JSON.
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.json()).unwrap_or_default()
     }
 
-    /// The same event as a redelivery has it: `isRedelivery` is true, all else is as it was.
+    /// The same event as a redelivery contains it: `isRedelivery` is true, the rest is unchanged.
     #[must_use]
     pub fn redelivered(&self) -> Self {
         let mut again = self.clone();
@@ -85,18 +85,18 @@ impl Event {
     }
 }
 
-/// An event that has happened on the platform and waits to be told: await it to have it delivered (see
-/// [`IntoFuture`]), or take it with [`Draft::make`] and deliver it when and as often as you like.
+/// An event that has happened on the platform and is not delivered yet. Await it to deliver it (see [`IntoFuture`]), or
+/// take it with [`Draft::make`] and deliver it later and as often as you like.
 #[must_use = "await it to deliver the news, or take the event with `make()`"]
 pub struct Draft {
     pub(super) channel: Channel,
     pub(super) event: Event,
-    /// UTF-16 positions that mentions and emojis already occupy.
+    /// The UTF-16 positions that mentions and emojis already occupy.
     taken: Vec<usize>,
 }
 
 impl Draft {
-    /// An event of now. `fields` is what this type of event has besides the common properties.
+    /// An event that happens now. `fields` are the properties that this type has besides the common ones.
     pub(super) fn new<const N: usize>(
         channel: &Channel,
         kind: &str,
@@ -120,13 +120,13 @@ impl Draft {
         }
     }
 
-    /// Adds `source`.
+    /// Sets `source`.
     pub(super) fn from(mut self, source: Json) -> Self {
         self.event.json.set("source", source);
         self
     }
 
-    /// Adds a reply token, good for one reply.
+    /// Adds a reply token, which is valid for one reply.
     pub(super) fn answerable(mut self) -> Self {
         let mut world = self.channel.line.world();
         let token = world.ids.hex(32);
@@ -136,32 +136,32 @@ impl Draft {
         self
     }
 
-    /// The event, undelivered.
+    /// Returns the event without delivering it.
     #[must_use]
     pub fn make(self) -> Event {
         self.event
     }
 
-    /// Dates the event otherwise: milliseconds since 1970.
+    /// Sets the event's timestamp, in milliseconds since 1970.
     pub fn dated(mut self, timestamp: i64) -> Self {
         self.event.json.set("timestamp", timestamp);
         self
     }
 
-    /// Makes it an event for a channel that another one speaks for: mode `standby`, no reply token.
+    /// Makes it an event of a channel in `standby` mode (another channel answers): it has no reply token.
     pub fn standby(mut self) -> Self {
         self.event.json.set("mode", "standby");
         self.event.json.remove("replyToken");
         self
     }
 
-    /// Sets a property of the event itself, replacing what was there.
+    /// Sets a property of the event itself, replacing its old value.
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.event.json.set(name, value);
         self
     }
 
-    /// Sets a property of the event's message, replacing what was there.
+    /// Sets a property of the event's message, replacing its old value.
     pub fn with_message(mut self, name: &str, value: Value) -> Self {
         self.message().set(name, value);
         self
@@ -173,16 +173,16 @@ impl Draft {
         self.quoting_id(&id)
     }
 
-    /// Quotes a message by its id, for instance one the bot said.
+    /// Quotes a message by its id, for instance one that the bot sent.
     pub fn quoting_id(mut self, message_id: &str) -> Self {
         self.message().set("quotedMessageId", message_id);
         self
     }
 
-    /// Marks `part` of the text as a mention of `user`.
+    /// Marks the next occurrence of `part` in the text as a mention of `user`.
     ///
     /// # Panics
-    /// When the text has no (further) `part`; this is so for every mention and emoji.
+    /// If the text has no further occurrence of `part`; this applies to all mentions and emojis.
     pub fn mentioning(self, part: &str, user: &User) -> Self {
         self.mention(part, "user", vec![("userId", user.id().into())])
     }
@@ -223,7 +223,7 @@ impl Draft {
         self
     }
 
-    /// Where `part` next stands in the text, counted in UTF-16 code units.
+    /// The next free occurrence of `part` in the text: index and length in UTF-16 code units.
     fn span(&mut self, part: &str) -> Json {
         let text = self
             .event

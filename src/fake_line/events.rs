@@ -1,4 +1,4 @@
-//! Everything that happens besides messages.
+//! All events other than message events.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ use super::{
     people::User,
 };
 
-/// What happens to a paid membership.
+/// The changes of a paid membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
-    /// Begun.
+    /// The membership began.
     Joined,
-    /// Ended.
+    /// The membership ended.
     Left,
-    /// Gone on.
+    /// The membership was renewed.
     Renewed,
 }
 
@@ -40,12 +40,12 @@ impl User {
         Draft::new(&self.channel, "unfollow", []).from(self.source())
     }
 
-    /// Presses a button that carries `data`.
+    /// Presses a button with this postback `data`.
     pub fn postback(&self, data: &str) -> Draft {
         self.answerable("postback", "postback", object([("data", data.into())]))
     }
 
-    /// Presses a button that carries `data`, with what was picked or switched: a flat object of strings.
+    /// Presses a button with this postback `data` and `params` (the chosen date or menu: a flat object of strings).
     pub fn postback_with(&self, data: &str, params: Value) -> Draft {
         self.answerable(
             "postback",
@@ -54,7 +54,7 @@ impl User {
         )
     }
 
-    /// Watches a video the bot sent to its end.
+    /// Watches a video from the bot to its end.
     pub fn watches_to_the_end(&self, tracking_id: &str) -> Draft {
         let played = object([("trackingId", tracking_id.into())]);
         self.answerable("videoPlayComplete", "videoPlayComplete", played)
@@ -69,7 +69,7 @@ impl User {
         )
     }
 
-    /// Links the LINE account with one of the shop's.
+    /// Links the LINE account with an account of the shop.
     pub fn links_account(&self, nonce: &str) -> Draft {
         self.answerable(
             "accountLink",
@@ -92,7 +92,7 @@ impl User {
         )
     }
 
-    /// Links (or unlinks) a LINE Things device; a type of event LINE has taken out of use.
+    /// Links or unlinks a LINE Things device; LINE has retired this type of event.
     pub fn things(&self, kind: &str, device_id: &str) -> Draft {
         self.answerable(
             "things",
@@ -101,7 +101,7 @@ impl User {
         )
     }
 
-    /// Does something of a type that is not known yet. [`Draft::with`] adds properties.
+    /// Makes an event of a type that is not known yet. [`Draft::with`] adds properties.
     pub fn does(&self, kind: &str) -> Draft {
         Draft::new(&self.channel, kind, [])
             .from(self.source())
@@ -116,7 +116,7 @@ impl User {
 }
 
 impl Chat {
-    /// People come in.
+    /// These people join the chat.
     pub fn joined(&self, users: &[&User]) -> Draft {
         self.with(|chat| {
             chat.members
@@ -127,7 +127,7 @@ impl Chat {
             .answerable()
     }
 
-    /// People go.
+    /// These people leave the chat.
     pub fn left(&self, users: &[&User]) -> Draft {
         self.with(|chat| {
             chat.members
@@ -136,7 +136,7 @@ impl Chat {
         Draft::new(&self.channel, "memberLeft", [("left", members(users))]).from(self.source())
     }
 
-    /// The bot is invited.
+    /// The bot joins the chat.
     pub fn bot_joins(&self) -> Draft {
         self.with(|chat| chat.bot_is_in = true);
         Draft::new(&self.channel, "join", [])
@@ -152,7 +152,7 @@ impl Chat {
 }
 
 impl Channel {
-    /// A link between accounts fails. LINE doesn't say whose.
+    /// An account link fails. LINE doesn't say whose.
     pub fn fails_to_link(&self, nonce: &str) -> Draft {
         let link = object([("result", "failed".into()), ("nonce", nonce.into())]);
         Draft::new(self, "accountLink", [("link", link)])
@@ -178,13 +178,13 @@ impl Channel {
         ]))
     }
 
-    /// The module channel may speak with `user` until `expire_at` (milliseconds since 1970).
+    /// The module channel can talk to `user` until `expire_at` (milliseconds since 1970).
     pub fn is_activated(&self, user: &User, expire_at: i64) -> Draft {
         let control = object([("expireAt", expire_at.into())]);
         Draft::new(self, "activated", [("chatControl", control)]).from(self.module_source(user))
     }
 
-    /// The module channel may no longer speak with `user`.
+    /// The module channel can no longer talk to `user`.
     pub fn is_deactivated(&self, user: &User) -> Draft {
         Draft::new(self, "deactivated", []).from(self.module_source(user))
     }
@@ -194,12 +194,12 @@ impl Channel {
         Draft::new(self, "botSuspended", [])
     }
 
-    /// The bot is back.
+    /// The bot is no longer suspended.
     pub fn is_resumed(&self) -> Draft {
         Draft::new(self, "botResumed", [])
     }
 
-    /// A notification message has been delivered; `data` is a hashed phone number or the sender's tag.
+    /// A notification message was delivered; `data` is a hashed phone number or the sender's tag.
     pub fn has_delivered(&self, data: &str) -> Draft {
         Draft::new(
             self,
@@ -212,7 +212,7 @@ impl Channel {
         Draft::new(self, "module", [("module", module)])
     }
 
-    /// Module channels know users by longer ids: `LU<32 hex>-U<32 hex>`.
+    /// A `source` with the longer user ids of module channels: `LU<32 hex>-U<32 hex>`.
     fn module_source(&self, user: &User) -> Json {
         let id = format!("L{}-{}", self.bot_user_id(), user.id());
         object([("type", "user".into()), ("userId", id.into())])

@@ -1,10 +1,10 @@
-//! Trouble on purpose: what a network and a busy platform do now and then, at the moment a test wants it.
+//! Injected faults: errors of a network and a busy platform, at the moment that a test chooses.
 
 use tokio::sync::watch;
 
 use super::{line::FakeLine, server::Call};
 
-/// Trouble that waits for its call.
+/// A fault that waits for its call.
 pub(super) struct Fault {
     call: Call,
     id: Option<String>,
@@ -12,18 +12,17 @@ pub(super) struct Fault {
     pub(super) kind: FaultKind,
 }
 
-/// What goes wrong.
 #[derive(Clone)]
 pub(super) enum FaultKind {
-    /// Another answer, with LINE's words for this status.
+    /// Another status, with LINE's message for it.
     Status(u16),
     /// The connection closes before any answer.
     HangUp,
-    /// The right answer's length and its first bytes, then the connection closes.
+    /// The `Content-Length` of the whole body, its first bytes, then the connection closes.
     CutAfter(usize),
-    /// Another length than the bytes have; the connection closes after those.
+    /// A `Content-Length` other than the body's length; the connection closes after the body.
     Promising(u64),
-    /// The first bytes, the others once the gate is open.
+    /// The first bytes, and the rest once the gate is open.
     Held(usize, GateKeeper),
 }
 
@@ -34,8 +33,8 @@ pub(super) struct GateKeeper {
     pub(super) reached: watch::Sender<bool>,
 }
 
-/// Trouble in description: `line.trouble(Call::Content).of(id).times(2).answers(503)`. One time unless said otherwise,
-/// for any id unless said otherwise. Troubles for the same call come in the order in which they were described.
+/// Describes a fault: `line.trouble(Call::Content).of(id).times(2).answers(503)`. By default it happens once and for
+/// any id. Faults of the same call happen in the order in which they were described.
 #[must_use = "say what goes wrong"]
 pub struct Trouble {
     line: FakeLine,
@@ -55,24 +54,24 @@ impl Trouble {
         }
     }
 
-    /// Only for this message, user, group or room.
+    /// Limits the fault to this message, user, group or room.
     pub fn of(mut self, id: &str) -> Self {
         self.fault.id = Some(id.to_owned());
         self
     }
 
-    /// So many times.
+    /// The fault happens `times` times.
     pub fn times(mut self, times: usize) -> Self {
         self.fault.times = times;
         self
     }
 
-    /// For ever.
+    /// The fault happens every time.
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
 
-    /// This status is answered.
+    /// The call answers with this status.
     pub fn answers(self, status: u16) {
         self.begins(FaultKind::Status(status));
     }
@@ -82,17 +81,17 @@ impl Trouble {
         self.begins(FaultKind::HangUp);
     }
 
-    /// The answer breaks off after `bytes` bytes of its body, fewer than its `Content-Length` says.
+    /// The answer breaks off after `bytes` bytes of its body, fewer than its `Content-Length`.
     pub fn cut_after(self, bytes: usize) {
         self.begins(FaultKind::CutAfter(bytes));
     }
 
-    /// The answer's `Content-Length` is `bytes`, whatever comes.
+    /// The answer's `Content-Length` is `bytes`, whatever the length of its body.
     pub fn promising(self, bytes: u64) {
         self.begins(FaultKind::Promising(bytes));
     }
 
-    /// The answer stops after `bytes` bytes of its body until the gate is opened.
+    /// The answer pauses after `bytes` bytes of its body until the gate is opened.
     pub fn held_after(self, bytes: usize) -> Gate {
         let ((opener, open), (reached, reaching)) = (watch::channel(false), watch::channel(false));
         self.begins(FaultKind::Held(bytes, GateKeeper { open, reached }));
@@ -105,34 +104,34 @@ impl Trouble {
     }
 }
 
-/// Holds an answer back. Dropped, it opens.
+/// Holds an answer back. Dropping it opens the gate.
 pub struct Gate {
     opener: watch::Sender<bool>,
     reaching: watch::Receiver<bool>,
 }
 
 impl Gate {
-    /// Waits until an answer stands at the gate: its first bytes are on the way.
+    /// Waits until an answer is held at the gate: its first bytes have been sent.
     pub async fn reached(&self) {
-        // An error says that the platform is gone, and then nothing will ever come.
+        // An error means that the platform has stopped, and then no answer will come.
         let _ = self.reaching.clone().wait_for(|reached| *reached).await;
     }
 
-    /// Lets it through, and all that come later.
+    /// Releases the held answer, and all later ones.
     pub fn open(&self) {
         self.opener.send_replace(true);
     }
 }
 
 impl GateKeeper {
-    /// Says that somebody stands here, and waits for the gate to open or to be dropped.
+    /// Signals that an answer is held, and waits until the gate is opened or dropped.
     pub(super) async fn pass(mut self) {
         self.reached.send_replace(true);
         let _ = self.open.wait_for(|open| *open).await;
     }
 }
 
-/// Takes the first trouble there is for this call.
+/// Takes the first fault that matches this call and id.
 pub(super) fn take(faults: &mut Vec<Fault>, call: Call, id: &str) -> Option<FaultKind> {
     let matches =
         |fault: &Fault| fault.call == call && fault.id.as_deref().is_none_or(|of| of == id);

@@ -1,14 +1,14 @@
-//! Identifiers in the shapes LINE gives them.
+//! Identifiers in the formats that LINE uses.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// Crockford's alphabet, which ULIDs are written in.
+/// Crockford's Base32 alphabet, in which ULIDs are written.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// 2018-01-01T00:00:00Z, from where message ids are counted here; later times give 18 digits until 2035.
+/// 2018-01-01T00:00:00Z, the start of the message ids here; later times give 18 digits until 2035.
 const MESSAGE_EPOCH: i64 = 1_514_764_800_000;
 
-/// A source of identifiers: the same seed gives the same ones.
+/// A generator of identifiers: the same seed gives the same ones.
 #[derive(Debug)]
 pub(super) struct Ids(StdRng);
 
@@ -36,7 +36,7 @@ impl Ids {
         format!("{letter}{}", self.hex(32))
     }
 
-    /// A message id: 18 decimal digits, growing by 2^24 each 10 ms as LINE's seem to.
+    /// A message id: 18 decimal digits that grow by 2^24 each 10 ms, as LINE's seem to.
     pub(super) fn message(&mut self, ms: i64) -> String {
         let ticks = (ms - MESSAGE_EPOCH).max(0) / 10;
         (100_000_000_000_000_000 + (ticks << 24) + self.0.random_range(0..1 << 24)).to_string()
@@ -53,7 +53,7 @@ impl Ids {
             .collect()
     }
 
-    /// A UUID's shape, for request ids.
+    /// A string in the format of a UUID, for request ids.
     pub(super) fn uuid(&mut self) -> String {
         [8, 4, 4, 4, 12].map(|length| self.hex(length)).join("-")
     }

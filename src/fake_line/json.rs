@@ -1,5 +1,5 @@
-//! JSON as LINE writes it: compact, properties in a chosen order, absent instead of null, and characters beyond the
-//! basic plane as `\uD83E\uDD28` pairs, so that whoever re-serialises a body before verifying it is found out.
+//! Writes JSON as LINE does: compact, properties in a chosen order, absent instead of null, and characters beyond the
+//! basic plane as `\uD83E\uDD28` pairs. A service that re-serialises a body before it verifies the signature fails.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A JSON value that keeps the order of its properties.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json {
-    /// Written as it is: numbers, booleans, or a whole document a test brings along.
+    /// Written as it is: numbers, booleans, or a whole document from a test.
     Raw(String),
     /// A string, unescaped.
     Text(String),
@@ -40,7 +40,7 @@ impl Json {
         }
     }
 
-    /// The characters of a string or number; empty for anything else.
+    /// The characters of a string or raw value; empty for anything else.
     pub(super) fn as_str(&self) -> &str {
         match self {
             Json::Raw(text) | Json::Text(text) => text,
@@ -48,12 +48,12 @@ impl Json {
         }
     }
 
-    /// Replaces the property `name`, or adds it at the end. Nothing happens where this is no object.
+    /// Replaces the property `name`, or adds it at the end. A value that is not an object becomes an object first.
     pub(super) fn set(&mut self, name: &str, value: impl Into<Json>) {
         *self.property(name) = value.into();
     }
 
-    /// Adds `value` to the array in the property `name`, which is made if absent.
+    /// Appends `value` to the array in the property `name`, which is created if absent.
     pub(super) fn push(&mut self, name: &str, value: Json) {
         let property = self.property(name);
         match property {
@@ -62,14 +62,14 @@ impl Json {
         }
     }
 
-    /// Takes the property `name` out.
+    /// Removes the property `name`.
     pub(super) fn remove(&mut self, name: &str) {
         if let Json::Object(fields) = self {
             fields.retain(|(key, _)| key != name);
         }
     }
 
-    /// The property `name`, made as an empty object if absent.
+    /// The property `name`, created as an empty object if absent.
     pub(super) fn property(&mut self, name: &str) -> &mut Json {
         if !matches!(self, Json::Object(_)) {
             *self = Json::Object(Vec::new());

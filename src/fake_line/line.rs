@@ -1,4 +1,4 @@
-//! The platform as a whole: started, asked, stopped.
+//! The platform as a whole: starts it, stops it, and answers questions about it.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use super::{
     world::{Picture, World},
 };
 
-/// A running platform. Clones are handles of the same one; it stops with the last of them.
+/// A running platform. Clones are handles to the same platform; it stops when the last one is dropped.
 #[derive(Clone)]
 pub struct FakeLine {
     pub(super) platform: Arc<Platform>,
     server: Arc<Server>,
 }
 
-/// What handles and the server share.
+/// The state that handles and the server share.
 pub(super) struct Platform {
     world: Mutex<World>,
     pub(super) sender: reqwest::Client,
@@ -40,7 +40,7 @@ impl FakeLine {
     /// Starts a platform on a free port of 127.0.0.1, with new identifiers each time.
     ///
     /// # Errors
-    /// When no port or no thread is to be had.
+    /// If no port or no thread is available.
     pub fn start() -> io::Result<Self> {
         Self::start_seeded(rand::random())
     }
@@ -48,9 +48,9 @@ impl FakeLine {
     /// Starts a platform whose identifiers follow from `seed`.
     ///
     /// # Errors
-    /// When no port or no thread is to be had.
+    /// If no port or no thread is available.
     pub fn start_seeded(seed: u64) -> io::Result<Self> {
-        // reqwest wants a provider even for plain HTTP; whoever came first has chosen the same one.
+        // reqwest needs a provider even for plain HTTP; an error means that the same provider was already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sender = reqwest::Client::builder()
             .no_proxy()
@@ -70,18 +70,18 @@ impl FakeLine {
         Ok(FakeLine { platform, server })
     }
 
-    /// The address of both of LINE's hosts here, without a slash at the end.
+    /// The base URL that replaces both of LINE's hosts, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.platform.url
     }
 
-    /// Closes the port. Later calls find nobody there; handles still answer questions about what was.
+    /// Closes the port. Later API calls can't connect; the handles still answer questions about the past.
     pub async fn stop(&self) {
         self.server.stop().await;
     }
 
-    /// Opens an official account, with a secret, an access token and a bot of its own.
+    /// Opens an Official Account with its own secret, access token and bot.
     #[must_use]
     pub fn channel(&self, name: &str) -> Channel {
         let mut world = self.world();
@@ -103,7 +103,7 @@ impl FakeLine {
         self.world().time.set(None);
     }
 
-    /// Puts `bytes` on a host that is not LINE's, and gives their URL: for `external` content.
+    /// Puts `bytes` on a host that is not LINE's, and returns the URL: for `external` content.
     #[must_use]
     pub fn elsewhere(&self, bytes: impl Into<Bytes>) -> String {
         format!(
@@ -113,17 +113,17 @@ impl FakeLine {
         )
     }
 
-    /// From now on a `Range` is honoured for contents. LINE documents neither that it is nor that it is not.
+    /// The content API honours `Range` from now on. LINE's documentation doesn't say whether it does.
     pub fn gives_parts(&self) {
         self.world().gives_parts = true;
     }
 
-    /// Begins to describe what shall go wrong with the next `call`.
+    /// Begins to describe a fault of the next `call`.
     pub fn trouble(&self, call: Call) -> Trouble {
         Trouble::with(self.clone(), call)
     }
 
-    /// How often `call` was asked about `id`: a message, user, group or room; empty for calls about nothing of these.
+    /// How often `call` was made for `id`: a message, user, group or room; empty for calls without an id.
     #[must_use]
     pub fn calls(&self, call: Call, id: &str) -> usize {
         self.world()
@@ -133,7 +133,7 @@ impl FakeLine {
             .unwrap_or_default()
     }
 
-    /// How often `call` was asked at all.
+    /// How often `call` was made, for any id.
     #[must_use]
     pub fn all_calls(&self, call: Call) -> usize {
         self.world()
@@ -144,7 +144,7 @@ impl FakeLine {
             .sum()
     }
 
-    /// Requests to addresses LINE does not have, as `GET /path`.
+    /// Requests to paths that LINE doesn't have, as `GET /path`.
     #[must_use]
     pub fn unexpected(&self) -> Vec<String> {
         self.world().unexpected.clone()

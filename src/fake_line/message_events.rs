@@ -1,4 +1,4 @@
-//! What people write, send, edit and unsend.
+//! Message events: people write, send, edit and unsend.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,24 +10,24 @@ use super::{
     people::User,
 };
 
-/// Kinds of content that may lie on a host that is not LINE's.
+/// The kinds of content that can be on a host that is not LINE's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
-    /// A picture.
+    /// An image message.
     Image,
-    /// A video.
+    /// A video message.
     Video,
-    /// A recording.
+    /// An audio message.
     Audio,
 }
 
 impl User {
-    /// Writes a text. [`Draft::mentioning`], [`Draft::emoji`] and [`Draft::quoting`] say more about it.
+    /// Sends a text message. [`Draft::mentioning`], [`Draft::emoji`] and [`Draft::quoting`] add to it.
     pub fn sends_text(&self, text: &str) -> Draft {
         self.message(MessageKind::Text, None, [("text", text.into())])
     }
 
-    /// Sends a picture of any format LINE knows.
+    /// Sends an image, in any format that LINE accepts.
     pub fn sends_image(&self, bytes: impl Into<Bytes>) -> Draft {
         self.message(
             MessageKind::Image,
@@ -36,7 +36,7 @@ impl User {
         )
     }
 
-    /// Sends several pictures at once: as many events, each with its place in the set.
+    /// Sends several images at once: one event for each, with its index in the image set.
     pub fn sends_image_set(&self, pictures: Vec<Bytes>) -> Vec<Draft> {
         let (id, total) = (
             self.channel.line.world().ids.hex(64).to_uppercase(),
@@ -71,7 +71,7 @@ impl User {
         self.message(MessageKind::Audio, Some(bytes.into()), fields)
     }
 
-    /// Sends a file.
+    /// Sends a file called `name`.
     pub fn sends_file(&self, name: &str, bytes: impl Into<Bytes>) -> Draft {
         let bytes = bytes.into();
         let fields = [
@@ -81,7 +81,7 @@ impl User {
         self.message(MessageKind::File, Some(bytes), fields)
     }
 
-    /// Sends what lies elsewhere, as `liff.sendMessages()` lets people do: LINE can't serve it.
+    /// Sends content that is on another host, as `liff.sendMessages()` can: LINE doesn't serve it.
     pub fn sends_external(&self, media: Media, url: &str, preview: Option<&str>) -> Draft {
         let mut provider = object([
             ("type", "external".into()),
@@ -98,7 +98,7 @@ impl User {
         self.message(kind, None, [("contentProvider", provider)])
     }
 
-    /// Sends a place. An empty title or address is left out.
+    /// Sends a location. An empty title or address is left out.
     pub fn sends_location(
         &self,
         title: &str,
@@ -119,7 +119,7 @@ impl User {
         draft
     }
 
-    /// Sends a sticker. [`Draft::resource`], [`Draft::keywords`] and [`Draft::saying`] say more about it.
+    /// Sends a sticker. [`Draft::resource`], [`Draft::keywords`] and [`Draft::saying`] add to it.
     pub fn sends_sticker(&self, package_id: &str, sticker_id: &str) -> Draft {
         let fields = [
             ("packageId", package_id.into()),
@@ -129,15 +129,15 @@ impl User {
         self.message(MessageKind::Sticker, None, fields)
     }
 
-    /// A message of a type that is not known yet.
+    /// Sends a message of a type that is not known yet.
     pub fn sends_unknown(&self, kind: &'static str, name: &str, value: Value) -> Draft {
         self.message(MessageKind::Unknown(kind), None, [(name, value.into())])
     }
 
-    /// Edits a text of one's own. `message.id` stays.
+    /// Edits a text message of this person. `message.id` stays the same.
     ///
     /// # Panics
-    /// Outside of groups: LINE tells of edits nowhere else.
+    /// Outside of groups: LINE sends events for edits in groups only.
     pub fn edits(&self, message: &Event, text: &str) -> Draft {
         assert!(
             self.chat.as_ref().is_some_and(super::Chat::is_group),
@@ -155,7 +155,7 @@ impl User {
             .answerable()
     }
 
-    /// Takes a message back. From now on its content is gone, whether or not anybody is told.
+    /// Unsends a message. Its content is gone from now on, whether or not the event is delivered.
     pub fn unsends(&self, message: &Event) -> Draft {
         if let Some(state) = self
             .channel
@@ -212,13 +212,13 @@ impl User {
 }
 
 impl Draft {
-    /// What kind of sticker it is, such as `ANIMATION` or `MESSAGE`.
+    /// Sets the kind of sticker, such as `ANIMATION` or `MESSAGE`.
     pub fn resource(mut self, kind: &str) -> Self {
         self.message().set("stickerResourceType", kind);
         self
     }
 
-    /// Words that describe the sticker.
+    /// Sets the words that describe the sticker.
     pub fn keywords(mut self, words: &[&str]) -> Self {
         self.message().set(
             "keywords",
@@ -227,29 +227,29 @@ impl Draft {
         self
     }
 
-    /// The words a person wrote onto a message sticker.
+    /// Sets the text that the person wrote onto a message sticker.
     pub fn saying(mut self, text: &str) -> Self {
         self.message().set("text", text);
         self.resource("MESSAGE")
     }
 
-    /// Has LINE serve this preview instead of one it makes itself.
+    /// LINE serves this preview instead of one that it makes itself.
     pub fn previewed_by(self, picture: impl Into<Bytes>) -> Self {
         self.change_content(|content| content.preview = Some(picture.into()))
     }
 
-    /// Has LINE serve the content with another `Content-Type`.
+    /// LINE serves the content with this `Content-Type`.
     pub fn served_as(self, content_type: &str) -> Self {
         self.change_content(|content| content.content_type = content_type.to_owned())
     }
 
-    /// Lets LINE prepare the content for as long as it has been asked `times` times, by content (which answers 202)
-    /// and transcoding (which answers `processing`) together.
+    /// LINE answers the first `times` requests for the content (202) and its transcoding status (`processing`), counted
+    /// together, as not ready yet.
     pub fn preparing(self, times: usize) -> Self {
         self.change_content(|content| content.preparing = times)
     }
 
-    /// Lets LINE fail to prepare the content: transcoding answers `failed`, content 404.
+    /// LINE fails to prepare the content: the transcoding status is `failed`, the content answers 404.
     pub fn unpreparable(self) -> Self {
         self.change_content(|content| content.failed = true)
     }

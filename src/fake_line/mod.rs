@@ -1,7 +1,7 @@
-//! A LINE Platform of our own: people who write, send photos, edit and unsend; signed webhooks; the API's two hosts.
+//! A fake LINE Platform: people who write, send photos, edit and unsend; signed webhooks; the API's two hosts.
 //!
-//! Nothing here knows the archive. Bodies, signatures and identifiers are written anew from LINE's documentation, so
-//! that a misunderstanding on one side is not repeated on the other.
+//! Nothing here uses code of the archive. Bodies, signatures and identifiers are written independently from LINE's
+//! documentation, so that a misunderstanding on one side is not repeated on the other.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A verb happens on the platform at once; what is awaited is the delivery of the news.
+//! A call such as `sends_text` takes effect on the platform at once; awaiting its draft delivers the event.
 
 pub mod cast;
 mod channel;

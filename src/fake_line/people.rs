@@ -1,4 +1,4 @@
-//! People: who they are on LINE, and what they may do to their profile.
+//! People: their profiles on LINE, and the changes they can make to them.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::{
     world::{Picture, World},
 };
 
-/// A person talking in one place: to the account alone, or in a chat ([`Chat::member`]).
+/// A person in one conversation: one-on-one with the account, or in a chat ([`Chat::member`]).
 #[derive(Clone)]
 pub struct User {
     pub(super) channel: Channel,
@@ -19,16 +19,16 @@ pub struct User {
     pub(super) chat: Option<Chat>,
 }
 
-/// What the platform keeps of a person.
+/// The platform's state of a person.
 pub(super) struct PersonState {
     pub(super) name: String,
     pub(super) status: Option<String>,
     pub(super) language: Option<String>,
-    /// The token of the picture's URL.
+    /// The token in the picture's URL; `None` without a picture.
     pub(super) picture: Option<String>,
-    /// Channels this person is a friend of and does not block.
+    /// The channels that this person is a friend of and does not block.
     pub(super) friends: HashSet<usize>,
-    /// Whether webhooks from chats may name this person; PC-only accounts never agreed.
+    /// Whether webhooks from chats may contain this person's user id; PC-only accounts never consented.
     pub(super) consents: bool,
 }
 
@@ -72,25 +72,25 @@ impl User {
         &self.id
     }
 
-    /// The chat this person talks in here, or `None` for one-on-one.
+    /// The group or room that this person talks in, or `None` for one-on-one.
     #[must_use]
     pub fn chat(&self) -> Option<&Chat> {
         self.chat.as_ref()
     }
 
-    /// The account this person talks to.
+    /// The channel of the account that this person talks to.
     #[must_use]
     pub fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// The display name.
+    /// The display name, as set now.
     #[must_use]
     pub fn name(&self) -> String {
         self.with(|person| person.name.clone())
     }
 
-    /// The address of the profile picture, if there is one.
+    /// The URL of the profile picture; `None` without a picture.
     #[must_use]
     pub fn picture_url(&self) -> Option<String> {
         let token = self.with(|person| person.picture.clone());
@@ -102,7 +102,7 @@ impl User {
         self.with(|person| person.name = name.to_owned());
     }
 
-    /// Sets the status message; an empty one takes it away.
+    /// Sets the status message; an empty one removes it.
     pub fn sets_status(&self, status: &str) {
         self.with(|person| {
             person.status = Some(status.to_owned()).filter(|status| !status.is_empty())
@@ -114,7 +114,7 @@ impl User {
         self.with(|person| person.language = Some(language.to_owned()));
     }
 
-    /// Sets another profile picture, which has another URL.
+    /// Sets another profile picture, which gets a new URL.
     pub fn wears(&self, picture: impl Into<Bytes>) {
         let token = self
             .channel
@@ -124,17 +124,17 @@ impl User {
         self.with(|person| person.picture = Some(token));
     }
 
-    /// Takes the profile picture away.
+    /// Removes the profile picture.
     pub fn shows_no_picture(&self) {
         self.with(|person| person.picture = None);
     }
 
-    /// Withdraws the consent to be named: events from chats then carry no `userId`, profiles answer 404.
+    /// Withdraws the consent: events from chats then contain no `userId`, and profile calls answer 404.
     pub fn withholds_consent(&self) {
         self.with(|person| person.consents = false);
     }
 
-    /// `source` of what this person does here.
+    /// The `source` of an event that this person causes in this conversation.
     pub(super) fn source(&self) -> Json {
         let Some(chat) = &self.chat else {
             return object([("type", "user".into()), ("userId", self.id().into())]);

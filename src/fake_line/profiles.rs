@@ -1,4 +1,4 @@
-//! What the API tells about people, chats and bots.
+//! The API calls that answer with profiles of people, chats and bots.
 
 use super::{
     chats::{ChatKind, ChatState},
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl World {
-    /// `GET /v2/bot/profile/{userId}`: friends who agreed, and nobody else.
+    /// `GET /v2/bot/profile/{userId}`: only for friends who consented.
     pub(super) fn profile(&self, channel: usize, id: &str, url: &str) -> Answer {
         let friend = self
             .people
@@ -29,7 +29,7 @@ impl World {
         }))
     }
 
-    /// `GET /v2/bot/{group,room}/{chat}/member/{userId}`: friendship and blocking don't matter.
+    /// `GET /v2/bot/{group,room}/{chat}/member/{userId}`: friendship and blocking make no difference.
     pub(super) fn member(&self, channel: usize, chat: &str, id: &str, url: &str) -> Answer {
         let is_in = self
             .chat(channel, chat)
@@ -62,7 +62,7 @@ impl World {
         )
     }
 
-    /// `GET /v2/bot/{group,room}/{chat}/members/ids`, at most 100 at a time; `start` is what `next` said before.
+    /// `GET /v2/bot/{group,room}/{chat}/members/ids`, at most 100 at a time; `start` is `next` of the previous answer.
     pub(super) fn member_ids(&self, channel: usize, id: &str, start: Option<&str>) -> Answer {
         found(self.chat(channel, id).map(|chat| {
             let agreed = |id: &&String| self.people.get(*id).is_some_and(|person| person.consents);

@@ -1,10 +1,10 @@
-//! One of everything, for those who check what the platform signs and what a service makes of it.
+//! One event of every kind, for tests of the platform's bodies and signatures and of a service that receives them.
 
 use serde_json::json;
 
 use super::{Channel, Event, Media, Membership, SignedBody};
 
-/// One signed webhook of every kind of event and message, each by itself, and two with several events or none.
+/// One signed webhook for each kind of event and message, plus one with several events and one with none.
 #[must_use]
 pub fn every_kind(channel: &Channel) -> Vec<SignedBody> {
     let events = every_event(channel);
@@ -16,7 +16,7 @@ pub fn every_kind(channel: &Channel) -> Vec<SignedBody> {
         .collect()
 }
 
-/// One event of every kind, in an order in which they can happen.
+/// One event of every kind, in an order that can happen on LINE.
 #[must_use]
 pub fn every_event(channel: &Channel) -> Vec<Event> {
     let mut events = messages(channel);

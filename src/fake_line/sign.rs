@@ -1,13 +1,13 @@
-//! How LINE signs: HMAC-SHA256 over the raw body, written out from RFC 2104 so that it shares nothing with the code
-//! it is used to check.
+//! LINE's signature: HMAC-SHA256 over the raw body, written out from RFC 2104 so that it shares no code with the
+//! verification that it is used to check.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-/// SHA-256's block, in bytes.
+/// SHA-256's block size, in bytes.
 const BLOCK: usize = 64;
 
-/// The value of `x-line-signature` for `body`: standard Base64 of the HMAC keyed with the channel secret's characters.
+/// The value of `x-line-signature` for `body`: standard Base64 of the HMAC whose key is the channel secret, as text.
 #[must_use]
 pub fn sign(secret: &str, body: &[u8]) -> String {
     let mut key = [0; BLOCK];

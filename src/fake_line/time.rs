@@ -1,8 +1,8 @@
-//! The platform's own time: real, or stopped where a test or a history sets it.
+//! The platform's clock: the real time, or a time that a test or the demo sets.
 
 use chrono::Utc;
 
-/// Gives each event a timestamp of its own.
+/// Gives each event a different timestamp, in milliseconds.
 #[derive(Debug)]
 pub(super) struct Time {
     stopped_at: Option<i64>,
@@ -17,7 +17,8 @@ impl Time {
         }
     }
 
-    /// Stops at `ms`, or runs with the real time again. From here events may be earlier than those before.
+    /// Stops the clock at `ms`, or returns to the real time. Events after this call can be earlier than those before
+    /// it.
     pub(super) fn set(&mut self, ms: Option<i64>) {
         *self = Time {
             stopped_at: ms,
@@ -25,7 +26,7 @@ impl Time {
         };
     }
 
-    /// Now, or a millisecond after the last answer where that was not before now.
+    /// The current time, or one millisecond after the last result if that is later.
     #[expect(
         clippy::disallowed_methods,
         reason = "the platform outside has its own clock, as LINE has"

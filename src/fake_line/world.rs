@@ -1,4 +1,4 @@
-//! All the platform knows, in one place behind one lock.
+//! The platform's state, in one struct behind one lock.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::{
     time::Time,
 };
 
-/// The platform's state. Handles refer into it by id.
+/// The platform's state. Handles refer to its entries by id.
 pub(super) struct World {
     pub(super) ids: Ids,
     pub(super) time: Time,
@@ -23,20 +23,20 @@ pub(super) struct World {
     pub(super) people: HashMap<String, PersonState>,
     pub(super) chats: HashMap<String, ChatState>,
     pub(super) messages: HashMap<String, MessageState>,
-    /// Profile pictures by the token in their URL, and what lies on hosts that are not LINE's.
+    /// Pictures by the token in their URL: profile and group pictures, and the files on hosts that are not LINE's.
     pub(super) pictures: HashMap<String, Picture>,
-    /// Unused reply tokens and the channel each was given to.
+    /// Unused reply tokens, each with the channel that it was given to.
     pub(super) reply_tokens: HashMap<String, usize>,
-    /// Push requests by channel and retry key.
+    /// Accepted push requests by channel and retry key.
     pub(super) accepted: HashMap<(usize, String), Accepted>,
     pub(super) faults: Vec<Fault>,
     pub(super) calls: HashMap<(Call, String), usize>,
     pub(super) unexpected: Vec<String>,
-    /// Whether a part of a content is given to who asks for one.
+    /// Whether the content API honours `Range`.
     pub(super) gives_parts: bool,
 }
 
-/// A picture: bytes, or a seed from which it is drawn when somebody asks for it.
+/// A picture: its bytes, or a seed from which each request draws it.
 #[derive(Clone)]
 pub(super) enum Picture {
     Given(Bytes),
@@ -62,14 +62,14 @@ impl World {
         }
     }
 
-    /// Hangs `picture` up under a new token; whoever changes a picture gets a new URL, as on LINE.
+    /// Adds `picture` under a new token, so that a changed picture has a new URL, as on LINE.
     pub(super) fn hang(&mut self, picture: Picture) -> String {
         let token = self.ids.token(24);
         self.pictures.insert(token.clone(), picture);
         token
     }
 
-    /// A message id nobody has yet, for a message of time `ms`.
+    /// An unused message id for a message of time `ms`.
     pub(super) fn message_id(&mut self, ms: i64) -> String {
         loop {
             let id = self.ids.message(ms);

@@ -1,4 +1,4 @@
-//! A batch of deliveries, of any channels, in one transaction.
+//! Writes a batch of deliveries, of any channels, in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::{
     Delivery,
-    arrival::{Arrival, Meaning, Said},
+    directory::{self, Resolved},
+    fast_path,
+    incoming_event::{EventKind, IncomingEvent, MessageEvent},
     keys::Keys,
     memory::{Epoch, Memory},
-    others,
-    places::{self, Placed},
-    plain,
+    other_events,
 };
 use crate::{
     erasure,
@@ -22,18 +22,18 @@ use crate::{
         erasures::{Cause, Erased, NewErasure},
         holds,
         messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
-        news,
+        notify,
     },
-    seal::{self, Keyring, Place},
+    seal::{self, Keyring, SealContext},
 };
 
 /// Why a batch is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A statement failed, or the connection did.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// No key was left, and none was made in time.
+    /// The keyring had no spare key, and none was made in time.
     #[error("no key was at hand")]
     NoKey,
     /// An event could not be sealed.
@@ -41,20 +41,22 @@ pub enum Error {
     Seal(#[from] seal::Error),
 }
 
-/// An event with its channel and where it belongs.
+/// An event with its channel, conversation and contact.
 pub struct Item<'a> {
-    /// The channel.
+    /// The archive's id of the channel.
     pub channel_id: i32,
-    /// The event.
-    pub arrival: &'a Arrival,
-    /// Where it belongs.
-    pub placed: Placed,
+    /// The event as LINE sent it.
+    pub event: &'a IncomingEvent,
+    /// Its conversation, contact and members.
+    pub resolved: Resolved,
 }
 
-/// Writes all events of all deliveries, or nothing. What is learned is believed if it is still the same `epoch` then.
+/// Writes all events of all deliveries, or none of them. `memory` remembers the rows that were found or created, if its
+/// epoch is still `epoch` after the commit.
 ///
 /// # Errors
-/// The transaction is rolled back then, or the connection is broken.
+/// If a statement fails, no key is available or an event cannot be sealed. The transaction is then rolled back, or the
+/// connection is broken.
 pub async fn write(
     db: &mut PgConnection,
     memory: &Memory,
@@ -63,71 +65,71 @@ pub async fn write(
     deliveries: &[&Delivery],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let arrivals: Vec<(i32, &Arrival)> = deliveries
+    let events: Vec<(i32, &IncomingEvent)> = deliveries
         .iter()
-        .flat_map(|d| d.arrivals.iter().map(|arrival| (d.channel_id, arrival)))
+        .flat_map(|d| d.events.iter().map(|event| (d.channel_id, event)))
         .collect();
-    if plain::write(db, memory, keyring, &arrivals, now).await? {
-        hear(db, memory, &arrivals, now).await;
+    if fast_path::write(db, memory, keyring, &events, now).await? {
+        record_last_webhook(db, memory, &events, now).await;
         return Ok(());
     }
     let mut tx = db.begin().await?;
     if deliveries.iter().any(|delivery| delivery.erases()) {
-        // Before any row is locked: whoever sets a hold waits for all who have entered.
+        // Before any row is locked: a transaction that sets a hold waits for all transactions that have entered.
         holds::enter(&mut tx).await?;
     }
-    let (places, learned) = places::resolve(&mut tx, memory, &arrivals, now).await?;
-    let items: Vec<Item<'_>> = arrivals
+    let (resolved, learned) = directory::resolve(&mut tx, memory, &events, now).await?;
+    let items: Vec<Item<'_>> = events
         .iter()
-        .zip(places)
-        .map(|(&(channel_id, arrival), placed)| Item {
+        .zip(resolved)
+        .map(|(&(channel_id, event), resolved)| Item {
             channel_id,
-            arrival,
-            placed,
+            event,
+            resolved,
         })
         .collect();
 
-    let refs = meet(&mut tx, &items).await?;
+    let refs = lock_message_refs(&mut tx, &items).await?;
     erase(&mut tx, &items, &refs, now).await?;
     let keys = Keys::obtain(&mut tx, keyring, &sealed(&items, &refs), now).await?;
     write_messages(&mut tx, &items, &refs, &keys, now).await?;
-    others::write(&mut tx, &items, &keys, now).await?;
+    other_events::write(&mut tx, &items, &keys, now).await?;
     touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
     keys.settle(keyring);
     memory.learn(learned, epoch, now);
-    hear(db, memory, &arrivals, now).await;
+    record_last_webhook(db, memory, &events, now).await;
     Ok(())
 }
 
-/// Puts on record, once a minute, which channels are heard from. Outside of the transaction, which must not wait for a
-/// channel's row; if it fails, the next batch will do.
-async fn hear(
+/// Writes the last-webhook time of the channels, at most once a minute for each. It runs outside of the transaction,
+/// which must not wait for a channel's row. If it fails, the next batch writes the time.
+async fn record_last_webhook(
     db: &mut PgConnection,
     memory: &Memory,
-    arrivals: &[(i32, &Arrival)],
+    events: &[(i32, &IncomingEvent)],
     now: DateTime<Utc>,
 ) {
-    let mut heard: Vec<i32> = arrivals.iter().map(|(channel_id, _)| *channel_id).collect();
-    heard.sort_unstable();
-    heard.dedup();
-    let heard = memory.unheard(&heard, now);
-    if !heard.is_empty() && channels::heard(db, &heard, now).await.is_ok() {
-        memory.hear(&heard, now);
+    let mut ids: Vec<i32> = events.iter().map(|(channel_id, _)| *channel_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let ids = memory.without_recent_webhook(&ids, now);
+    if !ids.is_empty() && channels::record_last_webhook(db, &ids, now).await.is_ok() {
+        memory.remember_last_webhook(&ids, now);
     }
 }
 
-/// How many events of each conversation have to be sealed.
+/// The number of events to seal in each conversation. Unsends are not sealed, nor are messages with a tombstone.
 fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32> {
     let mut counts = HashMap::new();
     for item in items {
-        let kept = match (&item.arrival.meaning, item.said()) {
-            (Meaning::Unsend(_), _) => false,
+        let kept = match (&item.event.kind, item.message()) {
+            (EventKind::Unsend(_), _) => false,
             (_, Some((key, _))) => refs.get(&key).is_some_and(|found| !found.gone),
             (_, None) => true,
         };
         if kept {
-            *counts.entry(item.placed.conversation).or_default() += 1;
+            *counts.entry(item.resolved.conversation).or_default() += 1;
         }
     }
     counts
@@ -136,30 +138,33 @@ fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32
 type Key<'a> = (i32, &'a str);
 
 impl<'a> Item<'a> {
-    fn said(&self) -> Option<(Key<'a>, &'a Said)> {
-        match &self.arrival.meaning {
-            Meaning::Message(said) => Some(((self.channel_id, said.message_id.as_str()), said)),
+    fn message(&self) -> Option<(Key<'a>, &'a MessageEvent)> {
+        match &self.event.kind {
+            EventKind::Message(message) => {
+                Some(((self.channel_id, message.message_id.as_str()), message))
+            }
             _ => None,
         }
     }
 
     fn unsent(&self) -> Option<Key<'a>> {
-        match &self.arrival.meaning {
-            Meaning::Unsend(message_id) => Some((self.channel_id, message_id.as_str())),
+        match &self.event.kind {
+            EventKind::Unsend(message_id) => Some((self.channel_id, message_id.as_str())),
             _ => None,
         }
     }
 }
 
-/// Locks every message id the batch speaks of, and lays its tombstones. In the order of the keys: `BTreeMap`.
-async fn meet<'a>(
+/// Locks every message id that the batch names, and inserts the tombstones of its unsends. The `BTreeMap` keeps the
+/// rows in the order of their keys, so that two replicas cannot deadlock.
+async fn lock_message_refs<'a>(
     db: &mut PgConnection,
     items: &[Item<'a>],
 ) -> sqlx::Result<HashMap<Key<'a>, Ref>> {
     let mut mentions: BTreeMap<Key<'a>, Mention<'a>> = BTreeMap::new();
     for item in items {
-        let said = item.said().map(|(key, _)| key);
-        let Some(key) = said.or_else(|| item.unsent()) else {
+        let message = item.message().map(|(key, _)| key);
+        let Some(key) = message.or_else(|| item.unsent()) else {
             continue;
         };
         let mention = mentions.entry(key).or_insert(Mention {
@@ -169,9 +174,11 @@ async fn meet<'a>(
             occurred_at: None,
             unsent_at: None,
         });
-        let at = Some(item.arrival.at);
-        mention.conversation_id = mention.conversation_id.or(item.placed.spoken_in());
-        if said.is_some() {
+        let at = Some(item.event.at);
+        mention.conversation_id = mention
+            .conversation_id
+            .or(item.resolved.source_conversation());
+        if message.is_some() {
             mention.occurred_at = mention.occurred_at.min(at).or(at);
         } else {
             mention.unsent_at = mention.unsent_at.or(at);
@@ -181,7 +188,7 @@ async fn meet<'a>(
         return Ok(HashMap::new());
     }
     let mentions: Vec<Mention<'a>> = mentions.into_values().collect();
-    let refs = messages::meet(db, &mentions).await?;
+    let refs = messages::lock_message_refs(db, &mentions).await?;
     let mut found: HashMap<Key<'_>, Ref> = HashMap::with_capacity(refs.len());
     let mut refs: HashMap<(i32, String), Ref> = refs
         .into_iter()
@@ -214,8 +221,8 @@ async fn erase(
                 erased: Erased::Message(key.1),
                 target: found.id,
                 conversation_id: found.conversation_id,
-                webhook_event_id: Some(&item.arrival.webhook_event_id),
-                asked_at: item.arrival.at,
+                webhook_event_id: Some(&item.event.webhook_event_id),
+                requested_at: item.event.at,
             })
         })
         .collect();
@@ -233,12 +240,12 @@ async fn write_messages(
     keys: &Keys,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let living: Vec<(&Item<'_>, &Said, &Ref)> = items
+    let living: Vec<(&Item<'_>, &MessageEvent, &Ref)> = items
         .iter()
         .filter_map(|item| {
-            let (key, said) = item.said()?;
+            let (key, message) = item.message()?;
             let found = refs.get(&key).filter(|found| !found.gone)?;
-            Some((item, said, found))
+            Some((item, message, found))
         })
         .collect();
     if living.is_empty() {
@@ -259,44 +266,44 @@ async fn write_messages(
 
     let mut new: HashMap<Uuid, NewMessage<'_>> = HashMap::new();
     let (mut revisions, mut attachments, mut edited) = (vec![], vec![], vec![]);
-    for (item, said, found) in living {
-        if said.edited {
+    for (item, message, found) in living {
+        if message.edited {
             edited.push(found.id);
         } else if !with_original.insert(found.id) {
             continue; // A redelivery, whatever its webhookEventId.
         }
-        if is_file(&said.kind) && !said.edited {
+        if is_file(&message.kind) && !message.edited {
             attachments.push(NewAttachment {
                 message: found.id,
                 channel_id: item.channel_id,
-                kind: &said.kind,
-                external: said.external,
-                sender: item.placed.contact.unwrap_or(item.placed.conversation),
+                kind: &message.kind,
+                external: message.external,
+                sender: item.resolved.contact.unwrap_or(item.resolved.conversation),
             });
         }
-        let key = keys.of(item.placed.conversation)?;
+        let key = keys.of(item.resolved.conversation)?;
         revisions.push(NewRevision {
             message: found.id,
-            webhook_event_id: &item.arrival.webhook_event_id,
-            occurred_at: item.arrival.at,
-            edited: said.edited,
-            content: key.seal(Place::Message(found.id), &item.arrival.raw)?,
+            webhook_event_id: &item.event.webhook_event_id,
+            occurred_at: item.event.at,
+            edited: message.edited,
+            content: key.seal(SealContext::Message(found.id), &item.event.raw)?,
         });
-        let message = new.entry(found.id).or_insert(NewMessage {
+        let row = new.entry(found.id).or_insert(NewMessage {
             id: found.id,
             channel_id: item.channel_id,
-            message_id: &said.message_id,
-            conversation_id: item.placed.conversation,
-            contact_id: item.placed.contact,
-            kind: &said.kind,
-            occurred_at: item.arrival.at,
+            message_id: &message.message_id,
+            conversation_id: item.resolved.conversation,
+            contact_id: item.resolved.contact,
+            kind: &message.kind,
+            occurred_at: item.event.at,
             quoted_message_id: None,
         });
-        message.occurred_at = message.occurred_at.min(item.arrival.at);
-        message.contact_id = message.contact_id.or(item.placed.contact);
-        message.quoted_message_id = message
+        row.occurred_at = row.occurred_at.min(item.event.at);
+        row.contact_id = row.contact_id.or(item.resolved.contact);
+        row.quoted_message_id = row
             .quoted_message_id
-            .or(said.quoted_message_id.as_deref());
+            .or(message.quoted_message_id.as_deref());
     }
     if revisions.is_empty() {
         return Ok(());
@@ -325,20 +332,20 @@ async fn touch(
 ) -> sqlx::Result<()> {
     let mut newest: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
     for item in items {
-        // LINE may not say where a message was unsent; its pages have to hear of it all the same.
+        // LINE may omit the source of an unsend; the pages of the message's conversation are notified all the same.
         let erased_in = item
             .unsent()
             .and_then(|key| refs.get(&key)?.conversation_id);
         if let Some(place) = erased_in {
-            newest.entry(place).or_insert(item.arrival.at);
+            newest.entry(place).or_insert(item.event.at);
         }
         let at = newest
-            .entry(item.placed.conversation)
-            .or_insert(item.arrival.at);
-        *at = item.arrival.at.max(*at);
+            .entry(item.resolved.conversation)
+            .or_insert(item.event.at);
+        *at = item.event.at.max(*at);
     }
     if newest.is_empty() {
         return Ok(());
     }
-    news::touch(db, &newest.into_iter().collect::<Vec<_>>()).await
+    notify::touch(db, &newest.into_iter().collect::<Vec<_>>()).await
 }

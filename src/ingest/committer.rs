@@ -1,9 +1,10 @@
-//! The committer: what is stored together, and by whom.
+//! The committer: puts deliveries into lanes, which write them.
 //!
-//! Deliveries wait in *lanes*, each of which writes all that waits for it in one transaction ([`Lane`]). New messages
-//! without files in chats that are known, which is nearly all that comes, have a lane of their own: what takes many
-//! statements (somebody new, a file, an unsend) does not hold them up. Those go to others, by their chat, so that two
-//! lanes hardly ever want the same rows. Where they do it is as with two replicas.
+//! Deliveries wait in *lanes*; each lane writes the deliveries that wait for it in one transaction ([`Lane`]). Nearly
+//! all events are new messages without files in known conversations. They have a lane of their own, so that deliveries
+//! that take many statements (a new contact, a file, an unsend) do not delay them. Those go to the general lanes, by
+//! their conversation, so that two lanes rarely want the same rows. Where they do, they wait for each other's row locks
+//! as two replicas do.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,31 +18,31 @@ use tokio::{
 };
 
 use super::{
-    Delivery,
+    Delivery, fast_path,
     lane::{Lane, Refused, Waiting},
     memory::Memory,
-    parts::parts,
-    plain,
+    split::split,
 };
 use crate::{clock::Clock, seal::Keyring};
 
-/// Deliveries that may wait for one lane; the next is refused at once.
-const MAX_WAITING: usize = 2048;
+/// Deliveries that may wait for one lane; the next one is refused at once (backpressure).
+const MAX_QUEUED: usize = 2048;
 
-/// Bytes of bodies that may wait.
-const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Total bytes of the bodies that may wait in all lanes; a delivery beyond that is refused at once (backpressure).
+const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// Events of one delivery in one transaction. What has more is stored in several, one after the other.
-const MAX_PART: usize = 1024;
+/// Most events of one delivery in one transaction. A delivery with more is stored in several, one after the other.
+const MAX_EVENTS: usize = 1024;
 
-/// Lanes for what is not plain. With one the database waits while a batch is prepared, and the other way round.
-const LONG: usize = 2;
+/// Lanes for all deliveries that the fast path does not take. With a single lane the database would be idle while a
+/// batch is prepared, and no batch would be prepared while the database works.
+const GENERAL_LANES: usize = 2;
 
-/// The door to the committer.
+/// A handle to the committer. Clones share its lanes.
 #[derive(Clone)]
 pub struct Ingest {
-    plain: mpsc::Sender<Waiting>,
-    long: [mpsc::Sender<Waiting>; LONG],
+    fast: mpsc::Sender<Waiting>,
+    general: [mpsc::Sender<Waiting>; GENERAL_LANES],
     room: Arc<Semaphore>,
     clock: Clock,
     keyring: Keyring,
@@ -49,8 +50,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Starts the committer, on connections of its own. `stored` is notified after each commit, for the worker. It
-    /// ends when the last clone of the answer is dropped and what waits is written.
+    /// Starts the committer, on connections of its own. It notifies `stored` after each batch, for the worker. It ends
+    /// when the last clone of the returned handle is dropped and all waiting deliveries are written.
     pub fn start(
         database: PgConnectOptions,
         clock: Clock,
@@ -60,7 +61,7 @@ impl Ingest {
         let memory = Arc::new(Memory::new());
         let mut lanes = JoinSet::new();
         let mut lane = || {
-            let (queue, waiting) = mpsc::channel(MAX_WAITING);
+            let (queue, waiting) = mpsc::channel(MAX_QUEUED);
             let lane = Lane::new(
                 database.clone(),
                 clock.clone(),
@@ -71,25 +72,26 @@ impl Ingest {
             lanes.spawn(lane.run(waiting));
             queue
         };
-        let (plain, long) = (lane(), std::array::from_fn(|_| lane()));
+        let (fast, general) = (lane(), std::array::from_fn(|_| lane()));
         let ingest = Self {
-            plain,
-            long,
-            room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)),
+            fast,
+            general,
+            room: Arc::new(Semaphore::new(MAX_QUEUED_BYTES)),
             clock,
             keyring,
             memory,
         };
-        // One that panics ends all.
+        // A lane that panics ends all lanes.
         let ended = async move { while let Some(Ok(())) = lanes.join_next().await {} };
         (ingest, tokio::spawn(ended))
     }
 
-    /// Stores a delivery; `Ok` means committed, or known from before. The wait may be given up at any time: the
-    /// delivery is then stored or not, and safe to send again.
+    /// Stores a delivery; `Ok` means that it is committed now or was stored before. The caller may drop the future at
+    /// any time: the delivery may then be stored or not, and sending it again is idempotent.
     ///
     /// # Errors
-    /// [`Refused`]; nothing of a delivery refused as `Busy` is stored, of one refused as `NotStored` something may be.
+    /// [`Refused::Busy`] if too much is waiting: nothing of the delivery is stored, except earlier parts of one that
+    /// was divided. [`Refused::NotStored`] if the database failed: some of it may be stored.
     pub async fn store(&self, delivery: Delivery) -> Result<(), Refused> {
         let bytes = u32::try_from(delivery.bytes).map_err(|_| Refused::Busy)?;
         let mut room = self
@@ -97,7 +99,7 @@ impl Ingest {
             .clone()
             .try_acquire_many_owned(bytes)
             .map_err(|_| Refused::Busy)?;
-        let mut parts = parts(delivery, MAX_PART);
+        let mut parts = split(delivery, MAX_EVENTS);
         let last = parts.pop();
         for part in parts {
             let its = room.split(part.bytes).ok_or(Refused::Busy)?;
@@ -126,13 +128,13 @@ impl Ingest {
     }
 
     fn lane_of(&self, delivery: &Delivery) -> &mpsc::Sender<Waiting> {
-        if plain::is_plain(&self.memory, &self.keyring, delivery, self.clock.now()) {
-            return &self.plain;
+        if fast_path::takes(&self.memory, &self.keyring, delivery, self.clock.now()) {
+            return &self.fast;
         }
         let mut hasher = DefaultHasher::new();
-        let first = delivery.arrivals.first();
-        (delivery.channel_id, first.map(|one| &one.source.place)).hash(&mut hasher);
-        &self.long[(hasher.finish() % LONG as u64) as usize]
+        let first = delivery.events.first();
+        (delivery.channel_id, first.map(|one| &one.source)).hash(&mut hasher);
+        &self.general[(hasher.finish() % GENERAL_LANES as u64) as usize]
     }
 }
 
@@ -141,10 +143,10 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::ingest::Arrival;
+    use crate::ingest::IncomingEvent;
     use crate::seal::{Cipher, Directory, SecretKey};
 
-    /// A database that takes connections and says nothing, as a server does that is stopped or out of reach.
+    /// The database accepts connections and never answers, as a server does that is stopped or unreachable.
     #[tokio::test]
     async fn before_a_silent_database_what_waits_is_bounded_and_refused() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -155,30 +157,30 @@ mod tests {
             .host("127.0.0.1")
             .port(port);
         let dir = tempfile::tempdir().expect("a directory");
-        let shelf = Directory::open(dir.path()).expect("a shelf");
-        let keyring = Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed);
+        let key_store = Directory::open(dir.path()).expect("a key store");
+        let keyring = Keyring::new(&SecretKey::random(), Arc::new(key_store), Cipher::Sealed);
         let (ingest, task) = Ingest::start(database, Clock::system(), keyring, Arc::default());
         let delivery = |bytes| Delivery {
             channel_id: 1,
-            arrivals: vec![Arrival::read("{}", Clock::system().now())],
+            events: vec![IncomingEvent::read("{}", Clock::system().now())],
             bytes,
         };
         assert_eq!(
-            ingest.store(delivery(MAX_WAITING_BYTES + 1)).await,
+            ingest.store(delivery(MAX_QUEUED_BYTES + 1)).await,
             Err(Refused::Busy)
         );
 
-        let all = join_all((0..3 * MAX_WAITING).map(|_| ingest.store(delivery(700)))).await;
+        let all = join_all((0..3 * MAX_QUEUED).map(|_| ingest.store(delivery(700)))).await;
         let busy = all.iter().filter(|one| **one == Err(Refused::Busy)).count();
         let refused = all
             .iter()
             .filter(|one| **one == Err(Refused::NotStored))
             .count();
-        assert_eq!(busy + refused, 3 * MAX_WAITING);
-        assert!(busy >= MAX_WAITING, "{busy} turned away at once");
+        assert_eq!(busy + refused, 3 * MAX_QUEUED);
+        assert!(busy >= MAX_QUEUED, "{busy} turned away at once");
         assert_eq!(
             ingest.room.available_permits(),
-            MAX_WAITING_BYTES,
+            MAX_QUEUED_BYTES,
             "all memory is given back"
         );
         drop(ingest);

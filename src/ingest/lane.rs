@@ -1,4 +1,5 @@
-//! Group commit.
+//! Group commit: a lane writes the deliveries that wait for it in one transaction, and each one alone if that fails for
+//! one of them.
 
 use std::{
     sync::Arc,
@@ -12,33 +13,34 @@ use tokio::{
 };
 
 use super::{
-    Arrival, Delivery,
-    arrival::Meaning,
-    batch,
+    Delivery, IncomingEvent, batch,
+    incoming_event::EventKind,
     memory::{Epoch, Memory},
 };
 use crate::{clock::Clock, seal::Keyring};
 
-/// Events in one transaction; the last delivery, or part of one, may bring a few more.
-const MAX_BATCH: usize = 256;
+/// Events in one transaction. The last delivery taken, or part of one, may exceed this: it has up to 1,024 events
+/// itself.
+const BATCH_EVENTS: usize = 256;
 
-/// For connecting, and for one transaction. With the wait before it this must end within the two seconds after which
-/// LINE calls a delivery failed.
-const DATABASE_LIMIT: Duration = Duration::from_millis(1200);
+/// Time limit for one transaction, including the connection if it has to be made. Together with the wait in the queue
+/// this must end within the two seconds after which LINE considers a delivery failed.
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(1200);
 
-/// After a batch that erases a lane rests for so many times as long as that took, and no longer than the other: nobody who
-/// writes meanwhile is to notice that thousands are unsent one after the other. What waits is taken in one batch then, so
-/// the more is unsent at once the less the rest counts.
-const REST: u32 = 3;
-const MAX_REST: Duration = Duration::from_millis(12);
+/// After a batch that erases, a lane pauses for this many times as long as the batch took, at most [`MAX_PAUSE`], so
+/// that the other lanes stay fast while thousands of messages are unsent one after the other. Deliveries that arrive
+/// during the pause are written as one batch, so the more messages are unsent at once, the less the pause costs.
+const PAUSE_FACTOR: u32 = 3;
+const MAX_PAUSE: Duration = Duration::from_millis(12);
 
-/// What the committer asks of its connection.
+/// Options of the lane's connection.
 const OPTIONS: [(&str, &str); 10] = [
-    // A 200 means it is on the disk, whatever the server's default is; and a batch has to see what was committed
-    // while it waited for a lock.
+    // A 200 means that the delivery is on disk, whatever the server's default is; and a batch has to see rows that were
+    // committed while it waited for a lock.
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
-    // One row that somebody holds costs its own delivery, not its neighbours'; what nobody waits for any more ends.
+    // A row that another transaction holds fails only the delivery that needs it, not the rest of the batch; and a
+    // statement ends once no caller waits for it.
     ("lock_timeout", "300ms"),
     ("statement_timeout", "1200ms"),
     ("idle_in_transaction_session_timeout", "5s"),
@@ -51,29 +53,30 @@ const OPTIONS: [(&str, &str); 10] = [
     ("jit", "off"),
 ];
 
-/// Why a delivery is not stored, or not known to be. LINE sends it again if redelivery is switched on.
+/// Why a delivery is not stored, or not known to be stored. LINE sends it again if redelivery is switched on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
-    /// More is waiting than may wait.
+    /// The queue is full: too many deliveries or bytes are waiting (backpressure).
     #[error("too much is waiting to be stored")]
     Busy,
-    /// The database did not take it, or not in time.
+    /// The database refused it, failed, or did not answer in time.
     #[error("the database did not take it")]
     NotStored,
 }
 
 /// A delivery that waits to be written.
 pub(super) struct Waiting {
-    /// The delivery.
+    /// The delivery to write.
     pub delivery: Delivery,
-    /// Where its outcome goes.
+    /// Receives the outcome.
     pub answer: oneshot::Sender<Result<(), Refused>>,
-    /// The room it takes while it waits.
+    /// Its share of the limit on waiting bytes, given back on drop.
     pub _room: OwnedSemaphorePermit,
 }
 
-/// One task that owns one connection. It takes whatever waits for it, writes it in one transaction, answers all of it,
-/// and takes what has come meanwhile. It never waits for a batch to fill, so a lone webhook pays nothing.
+/// A task that owns one database connection. It takes the deliveries that wait, up to [`BATCH_EVENTS`], writes them in
+/// one transaction, answers them, and begins again. It never waits for a batch to fill, so a single delivery is not
+/// delayed.
 pub(super) struct Lane {
     database: PgConnectOptions,
     clock: Clock,
@@ -84,7 +87,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Takes its handles; connects when it has something to write.
+    /// Makes a lane, which connects in [`Lane::run`].
     pub fn new(
         database: PgConnectOptions,
         clock: Clock,
@@ -102,28 +105,29 @@ impl Lane {
         }
     }
 
-    /// Connects, and writes what comes, until nothing can come any more and all of it is written.
+    /// Connects, and writes deliveries until all senders are dropped and the queue is empty.
     pub async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        // Now, and not with the first delivery: a connection that comes later makes all lanes forget what they know.
-        if let Ok(Ok((connection, _))) = timeout(DATABASE_LIMIT, self.connect()).await {
+        // Now, and not with the first delivery: each new connection clears the memory that all lanes share.
+        if let Ok(Ok((connection, _))) = timeout(DATABASE_TIMEOUT, self.connect()).await {
             self.connection = Some(connection);
         }
         while let Some(first) = waiting.recv().await {
-            let mut events = first.delivery.arrivals.len();
+            let mut count = first.delivery.events.len();
             let mut batch = vec![first];
-            while events < MAX_BATCH
+            while count < BATCH_EVENTS
                 && let Ok(next) = waiting.try_recv()
             {
-                events += next.delivery.arrivals.len();
+                count += next.delivery.events.len();
                 batch.push(next);
             }
-            // Whoever gave up was answered 503, or is gone, and will come again: that work is not done twice.
+            // A closed answer means that the handler answered 503 or that LINE hung up. LINE sends the delivery again,
+            // so it is dropped here: otherwise the work would be done twice.
             batch.retain(|one| !one.answer.is_closed());
             let erases = batch.iter().any(|one| one.delivery.erases());
             let begun = Instant::now();
             self.commit(batch).await;
             if erases {
-                tokio::time::sleep((begun.elapsed() * REST).min(MAX_REST)).await;
+                tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE)).await;
             }
         }
         if let Some(connection) = self.connection.take() {
@@ -131,8 +135,9 @@ impl Lane {
         }
     }
 
-    /// A new connection may lead to another server: after a failover or a restore the rows that are remembered may not be
-    /// there. What still has a connection to the one before can commit nothing there any more.
+    /// Connects and clears the memory. A new connection may lead to another server: after a failover or a restore the
+    /// remembered rows may not exist. A lane that still has a connection to the previous server can commit nothing
+    /// there.
     async fn connect(&self) -> sqlx::Result<(PgConnection, Epoch)> {
         let connection = PgConnection::connect_with(&self.database).await?;
         Ok((connection, self.memory.begin_anew()))
@@ -157,9 +162,10 @@ impl Lane {
         self.stored.notify_one();
     }
 
-    /// A batch has failed for what one of its deliveries holds: each alone, and of the bad one each event alone. What
-    /// PostgreSQL refuses is kept as an event of which nothing but the bytes is known; but not a message, which its
-    /// unsend could not find there, and not an unsend, which would be acknowledged and not done. Those are refused.
+    /// Writes one delivery of a batch that failed because of data, a lock or a missing key. If PostgreSQL refuses the
+    /// delivery's data, its events are written one by one, and a refused event is kept as an `other` event with its
+    /// bytes. Messages and unsends are refused instead: an unsend could not find a message kept like that, and an
+    /// unsend kept like that would be acknowledged without being carried out.
     async fn alone(&mut self, delivery: &Delivery) -> Result<(), Refused> {
         match self.write(&[delivery]).await {
             Ok(()) => return Ok(()),
@@ -167,23 +173,26 @@ impl Lane {
             Err(Trouble::Data) => {}
         }
         let mut outcome = Ok(());
-        for arrival in &delivery.arrivals {
-            let single = |arrival| Delivery {
+        for event in &delivery.events {
+            let single = |event| Delivery {
                 channel_id: delivery.channel_id,
-                arrivals: vec![arrival],
+                events: vec![event],
                 bytes: 0,
             };
-            let again = single(arrival.clone());
+            let again = single(event.clone());
             match self.write(&[&again]).await {
                 Ok(()) => continue,
                 Err(Trouble::Database) => return Err(Refused::NotStored),
-                Err(Trouble::Data) if matches!(arrival.meaning, Meaning::Other { .. }) => {}
+                Err(Trouble::Data) if matches!(event.kind, EventKind::Other { .. }) => {}
                 Err(Trouble::Data | Trouble::Contended) => {
                     outcome = Err(Refused::NotStored);
                     continue;
                 }
             }
-            let unreadable = single(Arrival::unreadable(arrival.raw.clone(), self.clock.now()));
+            let unreadable = single(IncomingEvent::unreadable(
+                event.raw.clone(),
+                self.clock.now(),
+            ));
             self.write(&[&unreadable])
                 .await
                 .map_err(|_| Refused::NotStored)?;
@@ -192,17 +201,14 @@ impl Lane {
     }
 
     async fn write(&mut self, deliveries: &[&Delivery]) -> Result<(), Trouble> {
-        if deliveries
-            .iter()
-            .all(|delivery| delivery.arrivals.is_empty())
-        {
+        if deliveries.iter().all(|delivery| delivery.events.is_empty()) {
             return Ok(());
         }
         let now = self.clock.now();
-        // Taken out while in use: if the transaction fails half-way or the time is up, the connection is closed and
-        // not used again, because nobody knows what it still has open.
+        // The connection is taken out while in use. If the transaction fails half-way or the time is up, it is closed
+        // and not used again, because it may still have a transaction open.
         let kept = self.connection.take();
-        let outcome = timeout(DATABASE_LIMIT, async {
+        let outcome = timeout(DATABASE_TIMEOUT, async {
             let (mut connection, epoch) = match kept {
                 Some(connection) => (connection, self.memory.epoch()),
                 None => self.connect().await?,
@@ -217,7 +223,7 @@ impl Lane {
                 self.connection = Some(connection);
                 Ok(())
             }
-            // Nothing has failed but that a key was lacking: the connection is as good as before.
+            // Only a key was missing, no statement failed: the connection can be used again.
             Ok(Ok((connection, Err(error @ batch::Error::NoKey)))) => {
                 self.connection = Some(connection);
                 Err(Trouble::of(&error))
@@ -233,23 +239,24 @@ impl Lane {
 
 impl Waiting {
     fn reply(self, outcome: Result<(), Refused>) {
-        // Nobody listens if the request has timed out.
+        // `send` fails if the handler has stopped waiting.
         let _ = self.answer.send(outcome);
     }
 }
 
 enum Trouble {
-    /// The database is not there, or not able.
+    /// The database cannot be reached, or cannot work.
     Database,
-    /// The database refuses what a delivery holds.
+    /// The database refuses the data of a delivery.
     Data,
-    /// Somebody else holds what a delivery needs.
+    /// Another transaction holds a row that a delivery needs, or no key is available.
     Contended,
 }
 
 impl Trouble {
-    /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) speak of the data, 40 (rolled back, as
-    /// after a deadlock) and 55 (lock not available) of others. The error's text may hold data: only the code is logged.
+    /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) mean that the data is at fault; 40 (rolled
+    /// back, as after a deadlock) and 55 (lock not available) mean that another transaction is. The error's text may
+    /// contain data, so only the code is logged.
     fn of(error: &batch::Error) -> Self {
         let batch::Error::Database(error) = error else {
             tracing::error!(reason = %error, "a batch was not stored");

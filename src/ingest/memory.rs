@@ -1,4 +1,4 @@
-//! What the committer remembers between batches, of all its lanes.
+//! The memory that all lanes of the committer share between batches.
 
 use std::{
     collections::HashMap,
@@ -8,34 +8,34 @@ use std::{
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::known::Known;
-use crate::line::event::Place;
+use super::ttl_map::TtlMap;
+use crate::line::event::Source;
 
-/// A person as LINE names them: channel and user id.
+/// The key of a contact: the archive's channel id and LINE's user id.
 pub type Person = (i32, String);
 
-/// Counts how often everything was forgotten.
+/// The number of times the memory was cleared.
 pub type Epoch = u64;
 
-/// Ids of contacts and conversations, and who is known to be in which group.
+/// Ids of contacts and conversations, which contact is known to be in which group, and the last-webhook times.
 pub struct Memory(Mutex<Inner>);
 
 struct Inner {
     epoch: Epoch,
-    contacts: Known<Person, Uuid>,
-    conversations: Known<(i32, Place), Uuid>,
-    present: Known<(Uuid, Uuid), (bool, DateTime<Utc>)>,
-    heard: HashMap<i32, DateTime<Utc>>,
+    contacts: TtlMap<Person, Uuid>,
+    conversations: TtlMap<(i32, Source), Uuid>,
+    present: TtlMap<(Uuid, Uuid), (bool, DateTime<Utc>)>,
+    last_webhook: HashMap<i32, DateTime<Utc>>,
 }
 
-/// What a batch has learned; believed once the batch is committed.
+/// Rows that a batch found or created. [`Memory::learn`] takes them once the batch is committed.
 #[derive(Default)]
 pub struct Learned {
-    /// Contacts.
+    /// Contacts with the archive's ids.
     pub contacts: Vec<(Person, Uuid)>,
-    /// Conversations.
-    pub conversations: Vec<((i32, Place), Uuid)>,
-    /// (conversation, contact, is in it, since when by the event's timestamp).
+    /// Conversations, by channel and source, with the archive's ids.
+    pub conversations: Vec<((i32, Source), Uuid)>,
+    /// (conversation, contact, true if the contact is in it, timestamp of the event that shows it).
     pub members: Vec<(Uuid, Uuid, bool, DateTime<Utc>)>,
 }
 
@@ -50,21 +50,21 @@ impl Memory {
         self.inner().epoch
     }
 
-    /// Forgets everything, also what batches that have begun are about to learn.
+    /// Clears the memory and returns the new epoch. [`Memory::learn`] then ignores batches that began before.
     pub fn begin_anew(&self) -> Epoch {
         let mut inner = self.inner();
         *inner = Inner::new(inner.epoch + 1);
         inner.epoch
     }
 
-    /// Our id of a contact.
+    /// The archive's id of a contact; `None` if it is not remembered.
     pub fn contact(&self, person: &Person, now: DateTime<Utc>) -> Option<Uuid> {
         self.inner().contacts.get(person, now)
     }
 
-    /// Our id of a conversation.
-    pub fn conversation(&self, place: &(i32, Place), now: DateTime<Utc>) -> Option<Uuid> {
-        self.inner().conversations.get(place, now)
+    /// The archive's id of a conversation; `None` if it is not remembered.
+    pub fn conversation(&self, source: &(i32, Source), now: DateTime<Utc>) -> Option<Uuid> {
+        self.inner().conversations.get(source, now)
     }
 
     /// True if the contact is known to be in the conversation.
@@ -73,25 +73,25 @@ impl Memory {
         known.is_some_and(|(present, _)| present)
     }
 
-    /// Of these channels, those of which it was not put on record within the last minute that they are heard from.
-    pub fn unheard(&self, channel_ids: &[i32], now: DateTime<Utc>) -> Vec<i32> {
+    /// The channels of `channel_ids` whose last-webhook time was not written within the last minute.
+    pub fn without_recent_webhook(&self, channel_ids: &[i32], now: DateTime<Utc>) -> Vec<i32> {
         let inner = self.inner();
-        let is_heard = |id: &i32| {
-            let at = inner.heard.get(id);
+        let is_recent = |id: &i32| {
+            let at = inner.last_webhook.get(id);
             at.is_some_and(|at| now - *at < Duration::minutes(1))
         };
-        let mut unheard = channel_ids.to_vec();
-        unheard.retain(|id| !is_heard(id));
-        unheard
+        let mut others = channel_ids.to_vec();
+        others.retain(|id| !is_recent(id));
+        others
     }
 
-    /// Remembers that these channels are on record as heard from.
-    pub fn hear(&self, channel_ids: &[i32], now: DateTime<Utc>) {
-        let heard = channel_ids.iter().map(|channel_id| (*channel_id, now));
-        self.inner().heard.extend(heard);
+    /// Remembers that the last-webhook time of these channels was written at `now`.
+    pub fn remember_last_webhook(&self, channel_ids: &[i32], now: DateTime<Utc>) {
+        let written = channel_ids.iter().map(|channel_id| (*channel_id, now));
+        self.inner().last_webhook.extend(written);
     }
 
-    /// Believes what a committed batch has learned that was begun in this epoch.
+    /// Remembers the rows of a committed batch, if it began in the present epoch.
     pub fn learn(&self, learned: Learned, epoch: Epoch, now: DateTime<Utc>) {
         let mut inner = self.inner();
         if inner.epoch != epoch {
@@ -100,8 +100,8 @@ impl Memory {
         for (person, id) in learned.contacts {
             inner.contacts.put(person, id, now);
         }
-        for (place, id) in learned.conversations {
-            inner.conversations.put(place, id, now);
+        for (source, id) in learned.conversations {
+            inner.conversations.put(source, id, now);
         }
         for (conversation, contact, present, at) in learned.members {
             let key = (conversation, contact);
@@ -116,7 +116,7 @@ impl Memory {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing that is done under the lock can stop half-way.
+        // No operation under the lock can stop half-way, so the data of a poisoned lock is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,10 +125,10 @@ impl Inner {
     fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
-            contacts: Known::new(),
-            conversations: Known::new(),
-            present: Known::new(),
-            heard: HashMap::new(),
+            contacts: TtlMap::new(),
+            conversations: TtlMap::new(),
+            present: TtlMap::new(),
+            last_webhook: HashMap::new(),
         }
     }
 }

@@ -1,36 +1,37 @@
-//! An event becomes records: deliveries of all connections are taken together and written in one transaction, and
-//! each is acknowledged once that is committed.
+//! Stores webhook events: the committer collects the deliveries of all connections, writes many of them in one
+//! transaction, and acknowledges each one after the commit.
 
-pub mod arrival;
 mod batch;
 mod committer;
+mod directory;
+mod fast_path;
+pub mod incoming_event;
 mod keys;
-mod known;
 mod lane;
 mod memory;
-mod others;
-mod parts;
-mod places;
-mod plain;
+mod other_events;
+mod split;
+mod ttl_map;
 
-pub use arrival::Arrival;
 pub use committer::Ingest;
+pub use incoming_event::IncomingEvent;
 pub use lane::Refused;
 
-/// What one verified webhook request brought.
+/// The events of one webhook delivery whose signature was verified.
 pub struct Delivery {
-    /// The channel whose secret signed it.
+    /// The archive's id of the channel whose secret signed it.
     pub channel_id: i32,
-    /// Its events, in the order they came.
-    pub arrivals: Vec<Arrival>,
-    /// Length of the request's body: what it weighs while it waits.
+    /// Its events, in LINE's order.
+    pub events: Vec<IncomingEvent>,
+    /// Length of the body in bytes: counts against the queue's limit while the delivery waits.
     pub bytes: usize,
 }
 
 impl Delivery {
-    /// True if it has an unsend.
+    /// True if the delivery has an unsend.
     fn erases(&self) -> bool {
-        let is_unsend = |one: &Arrival| matches!(one.meaning, arrival::Meaning::Unsend(_));
-        self.arrivals.iter().any(is_unsend)
+        let is_unsend =
+            |one: &IncomingEvent| matches!(one.kind, incoming_event::EventKind::Unsend(_));
+        self.events.iter().any(is_unsend)
     }
 }

@@ -1,13 +1,14 @@
-//! An export: a directory that shows the ledger, or a period of it, to somebody who has neither archive nor database.
+//! An export: a directory that proves the ledger, or a period of it, to an auditor who has neither archive nor
+//! database.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `records.ndjson` | the records, each line exactly the bytes that were hashed |
 //! | `records.csv` | the same for a spreadsheet |
 //! | `leaves` | the digest of each record, so that an altered record can be named |
 //! | `checkpoint` | the tree's size and root, signed |
-//! | `public-key` | the key it is signed with; who does not trust the export compares it |
-//! | `proofs.json` | where the records lie in the tree ([`Proofs`]) |
+//! | `public-key` | the key it is signed with, to compare with a trusted copy |
+//! | `proofs.json` | the positions of the records in the tree, and their proofs ([`Proofs`]) |
 
 mod check;
 mod table;
@@ -20,24 +21,25 @@ use super::{Error, Hash, Verdict, text, tree};
 pub(super) use check::{Parts, check, open};
 pub use table::harmless;
 
-/// A checkpoint is signed daily even if there is no news; two hours are for a late one.
+/// Age in ms beyond which a checkpoint is stale: one is signed daily even without new records, and may be two hours
+/// late.
 pub(super) const STALE_MS: i64 = 26 * 60 * 60 * 1000;
 
-/// What to export.
+/// The input of [`write()`].
 pub struct Export<'a> {
     /// Number of the first record, counted from 0.
     pub first: u64,
-    /// The records, without a gap.
+    /// The bytes of the records, without a gap in their numbers.
     pub records: &'a [Vec<u8>],
     /// All leaves that the checkpoint covers: not only those of `records`.
     pub leaves: &'a [Hash],
-    /// The newest checkpoint.
+    /// The newest checkpoint, as a signed note.
     pub note: &'a str,
-    /// The key it is signed with.
+    /// The public key of the checkpoint, as [`Signer::vkey`](super::Signer::vkey) writes it.
     pub vkey: &'a str,
-    /// When it was signed, in ms since 1970.
+    /// When the checkpoint was signed, in ms since 1970.
     pub checkpointed_at: i64,
-    /// An earlier checkpoint of which to show that the ledger has only grown since: the one whom this goes to has.
+    /// An earlier checkpoint, which the recipient has: the export then proves that the ledger has only grown since.
     pub earlier: Option<&'a str>,
 }
 
@@ -47,15 +49,15 @@ pub struct Export<'a> {
 pub(super) struct Proofs {
     /// Number of the first record in the export.
     pub first: u64,
-    /// The checkpoint's size.
+    /// Number of records that the checkpoint covers.
     pub size: u64,
-    /// When the checkpoint was signed. A checkpoint has no time in it, so this is not signed: it tells of a forgotten
-    /// export, not of a forged one. The newest signed time is the last record's `at`.
+    /// When the checkpoint was signed, in ms since 1970. The checkpoint format has no time, so this one is not signed:
+    /// it reveals an outdated export, not a forged one. The newest signed time is the last record's `at`.
     pub checkpointed_at: i64,
-    /// One inclusion proof a record; none if all records are here, since then they give the root.
+    /// One inclusion proof for each record; `None` if the export has all records, because they give the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Vec<Vec<String>>>,
-    /// That the ledger has only grown since an earlier checkpoint.
+    /// Proves that the ledger has only grown since an earlier checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
 }
@@ -67,15 +69,16 @@ pub(super) struct Consistency {
     pub proof: Vec<String>,
 }
 
-/// Writes an export into the directory `dir`, which is made if need be.
+/// Writes an export into the directory `dir`, and creates the directory if it is missing.
 ///
 /// # Errors
-/// If `export` would not be found sound, or cannot be written.
+/// [`Error::Export`] if the export would fail its own check, [`Error::Io`] if it cannot be written; and the errors of
+/// [`Verifier`](super::Verifier) if there is an earlier checkpoint and the key does not open it.
 pub fn write(dir: &Path, export: &Export<'_>) -> Result<(), Error> {
     let parts = parts(export)?;
     let table = table::of(export.first, export.records)
         .ok_or(Error::Export("a record is not of a known form"))?;
-    // What does not stand its own check is not handed out.
+    // An export that fails its own check is not written.
     let now = export.checkpointed_at;
     if !matches!(check(&parts, None, None, now), Verdict::Sound { .. }) {
         return Err(Error::Export("records, leaves and checkpoint differ"));
@@ -91,7 +94,7 @@ pub fn write(dir: &Path, export: &Export<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the files of `export` hold.
+/// The content of the files of `export`.
 pub(super) fn parts(export: &Export<'_>) -> Result<Parts, Error> {
     let outside = Error::Export("records beyond the checkpoint");
     let size = export.leaves.len();
@@ -138,18 +141,20 @@ pub(super) fn parts(export: &Export<'_>) -> Result<Parts, Error> {
 
 /// Checks the export in `dir`, offline.
 ///
-/// `trusted_key` is the ledger's public key, had from elsewhere. Without it an export is only checked against the key it
-/// brings itself, which shows damage but no forgery.
+/// `trusted_key` is the ledger's public key, obtained from elsewhere. Without it the export is checked only against its
+/// own key, which detects damage but not forgery. `now_ms` is the present time in ms since 1970.
 ///
-/// [`Verdict::Sound`] with fewer `records` than `size` is a period: the records are what they were, and there are others.
+/// [`Verdict::Sound`] with fewer `records` than `size` is a period: its records are unaltered, and the ledger has
+/// others.
 pub fn verify(dir: &Path, trusted_key: Option<&str>, now_ms: i64) -> Verdict {
     verify_files(dir, trusted_key, None, now_ms)
 }
 
-/// [`verify`], and that the ledger still holds all that it held when `kept` was signed: an earlier checkpoint that
-/// somebody else kept. This finds what is signed by the right key: another history, and records left off at the end.
+/// As [`verify`], and checks that the ledger still has all records that it had when `kept` was signed. `kept` is an
+/// earlier checkpoint that a third party kept. This detects manipulations that the right key has signed: another
+/// history, and records left off at the end.
 ///
-/// A period shows that only if it was written with `kept` as [`Export::earlier`].
+/// An export of a period has this proof only if it was written with `kept` as [`Export::earlier`].
 pub fn verify_since(dir: &Path, trusted_key: Option<&str>, kept: &str, now_ms: i64) -> Verdict {
     verify_files(dir, trusted_key, Some(kept), now_ms)
 }
@@ -163,7 +168,7 @@ fn verify_files(dir: &Path, trusted: Option<&str>, kept: Option<&str>, now_ms: i
     if !matches!(verdict, Verdict::Sound { .. } | Verdict::Stale { .. }) {
         return verdict;
     }
-    // The copy for spreadsheets is what people look at.
+    // People read the copy for spreadsheets, so it is compared with the records.
     let Some(table) = table::of(parts.proofs.first, &parts.records) else {
         return Verdict::Unreadable("a record is of a form that this version does not know");
     };

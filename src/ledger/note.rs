@@ -1,5 +1,5 @@
-//! Checkpoints: the tree's size and root, signed. C2SP's signed-note and tlog-checkpoint with Ed25519, so that the tools
-//! of transparency logs read them and their witnesses can add signatures.
+//! Checkpoints: the tree's size and root, signed. The format is C2SP's signed-note and tlog-checkpoint with Ed25519, so
+//! that the tools of transparency logs can read checkpoints and witnesses can add signatures.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, Hash, text};
 
-/// Marks the algorithm in key and key hash: Ed25519.
+/// The algorithm's number in the public key and in the key hash: Ed25519.
 const ED25519: u8 = 1;
-/// More than a checkpoint with a hundred witnesses.
+/// The longest note that is read, in bytes: more than a checkpoint with a hundred witnesses has.
 const LONGEST: usize = 16 * 1024;
 
 type KeyHash = [u8; 4];
 
-/// What a checkpoint says.
+/// The content of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The ledger's name.
     pub origin: String,
-    /// Its records.
+    /// Number of records.
     pub size: u64,
-    /// The root over them.
+    /// Root hash of the tree of these records.
     pub root: Hash,
 }
 
@@ -33,7 +33,8 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// For the ledger called `origin`, with the key of `seed`. What no key's name may have, blanks and `+`, becomes `-`.
+    /// A signer for the ledger named `origin`, with the key of `seed`. Whitespace, control characters and `+`, which a
+    /// key's name must not have, become `-`; so does an empty name.
     pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Self {
         let mut name: String = origin
             .chars()
@@ -48,12 +49,12 @@ impl Signer {
         }
     }
 
-    /// The signed note. Who calls answers for it that the tree only grew since the last one.
+    /// A signed checkpoint. The caller must ensure that the tree has only grown since the last one.
     pub fn checkpoint(&self, size: u64, root: &Hash) -> String {
         self.sign(&format!("{}\n{size}\n{}\n", self.name, text::encode(root)))
     }
 
-    /// `body`, which ends in a newline, with its signature.
+    /// A signed note: `body`, which must end in a newline, with its signature.
     pub(super) fn sign(&self, body: &str) -> String {
         let key = self.key.verifying_key();
         let mut signature = key_hash(&self.name, &key).to_vec();
@@ -83,7 +84,7 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Opens checkpoints that one key signed.
+/// Verifies and parses checkpoints that one key signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verifier {
     name: String,
@@ -92,12 +93,12 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Of a public key as [`Signer::vkey`] writes it.
+    /// Reads a public key as [`Signer::vkey`] writes it.
     ///
     /// # Errors
-    /// If it is not exactly that.
+    /// [`Error::Key`] if `vkey` is not exactly of that form.
     pub fn from_vkey(vkey: &str) -> Result<Self, Error> {
-        // The key's base64 may hold a `+` too.
+        // The key's base64 may contain a `+` too.
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(hash), Some(typed)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -120,10 +121,11 @@ impl Verifier {
         })
     }
 
-    /// The checkpoint in `note`, if this key signed it. Signatures of others, such as witnesses, do not count.
+    /// The checkpoint in `note`, if this key signed it. Signatures of other keys, such as witnesses, are ignored.
     ///
     /// # Errors
-    /// [`Error::Note`] or [`Error::Signature`].
+    /// [`Error::Note`] if `note` is not a signed checkpoint of this ledger, [`Error::Signature`] if this key did not
+    /// sign it.
     pub fn open(&self, note: &str) -> Result<Checkpoint, Error> {
         let body = self.signed(note)?;
         let mut lines = body.strip_suffix('\n').ok_or(Error::Note)?.split('\n');
@@ -143,7 +145,7 @@ impl Verifier {
         })
     }
 
-    /// The text of `note` that this key signed, with its last newline.
+    /// The signed text of `note`, with its last newline, if this key signed it.
     pub(super) fn signed<'a>(&self, note: &'a str) -> Result<&'a str, Error> {
         if note.len() > LONGEST || note.chars().any(|c| c != '\n' && c.is_control()) {
             return Err(Error::Note);
@@ -161,7 +163,7 @@ impl Verifier {
                 return Err(Error::Note);
             }
             if name == self.name && *hash == self.hash {
-                // Twice by the same key is not what any signer writes.
+                // No signer writes two signatures of the same key.
                 if ours.replace(signature.to_vec()).is_some() {
                     return Err(Error::Note);
                 }

@@ -1,4 +1,4 @@
-//! A receipt: one record with all it takes to check it, for somebody whom the others do not concern.
+//! A receipt: one record with everything needed to check it, for a recipient whom the other records do not concern.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,8 @@ struct Receipt {
     public_key: String,
 }
 
-/// A JSON file that shows `record` to be number `seq` of the `size` records under the checkpoint `note`.
+/// A receipt as JSON text: proves that `record` is number `seq` (from 0) of the `size` records under the checkpoint
+/// `note`.
 pub fn write(record: &[u8], seq: u64, size: u64, proof: &[Hash], note: &str, vkey: &str) -> String {
     let receipt = Receipt {
         // Records are JSON, hence UTF-8.
@@ -34,8 +35,8 @@ pub fn write(record: &[u8], seq: u64, size: u64, proof: &[Hash], note: &str, vke
     serde_json::to_string_pretty(&receipt).expect("a receipt is JSON")
 }
 
-/// Checks a receipt, offline; `trusted_key` as for [`export::verify`]. A receipt does not grow stale: it tells of one
-/// record, not of what came later.
+/// Checks a receipt, offline; `trusted_key` as for [`export::verify`]. A receipt does not become stale: it is about one
+/// record, not about later ones.
 pub fn verify(receipt: &str, trusted_key: Option<&str>) -> Verdict {
     let Ok(receipt) = serde_json::from_str::<Receipt>(receipt) else {
         return Verdict::Unreadable("not a receipt");

@@ -1,79 +1,81 @@
-//! One record: that something was asked for, done, or forbidden, and when.
+//! One record of the ledger: says that something was requested, done or forbidden, and when.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a record tells of.
+/// The kind of event that a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// An erasure was asked for; from here on the message is found no more.
+    /// An erasure was requested, and its rows were deleted: from here on the message cannot be found.
     Requested,
-    /// Its rows and objects are gone.
+    /// The rows and objects of the erasure are gone.
     Purged,
-    /// The keys it was sealed under are gone, and with them every copy in a backup.
+    /// The wrapping keys of the erased data are destroyed, so that every copy in a backup is noise (crypto-shredding).
     KeysDestroyed,
-    /// An unsend was met under a hold that covers it: the message is found no more, but kept until the hold ends.
+    /// A message was unsent under a hold that covers unsends: it cannot be found, but is kept until the hold ends.
     Withheld,
-    /// This ledger was handed out.
+    /// The ledger was exported. This version writes no such record.
     Exported,
-    /// A hold began: what it covers is not erased.
+    /// A hold was set: data that it covers is not erased.
     HoldSet,
-    /// A hold ended.
+    /// A hold was lifted.
     HoldLifted,
 }
 
-/// A record. The leaf of the tree is its bytes as they were first written, so that no later version of this software can
-/// change them by writing them anew: keep [`Record::to_bytes`], not the fields.
+/// A record. The leaf of the tree is the hash of its bytes as they were first written. Store [`Record::to_bytes`], not
+/// the fields: a later version of this software could serialise the fields to other bytes.
 ///
-/// Times are whole milliseconds since 1970, since what is rounded by a database cannot be hashed again.
+/// Times are whole milliseconds since 1970, because a time that a database has rounded would give another hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Form of the record: 1.
+    /// Version of the record's format: 1.
     pub v: u8,
-    /// What it tells of.
+    /// The kind of event.
     pub kind: Kind,
-    /// The erasure; of an export or a hold, that one's id.
+    /// Id of the erasure; for an export or a hold, the id of that.
     pub erasure: Uuid,
     /// The channel's slug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// LINE's id of the message: an auditor proves by it that the message did not come back.
+    /// LINE's id of the message: with it an auditor can check that the message did not come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// The archive's id of the event.
+    /// The archive's id of the erased event, if it was not a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Uuid>,
     /// The archive's id of the conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Uuid>,
-    /// Why: unsent, by an operator, by a rule.
+    /// Cause of the erasure: `unsend`, `retention`, `subject` or `operator`. `None` for an export or a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// What set it off: a webhook event's id, an operator's name, a rule's name.
+    /// The trigger, as values separated by spaces: for an unsend LINE's webhook event id, and the hold's id if it is
+    /// withheld; for any other erasure the ids of the rule, subject request, operator and contact, and the reason, as
+    /// far as there are any; for a hold the operator's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
-    /// When it was asked for.
+    /// When the erasure was requested, in ms since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<i64>,
-    /// When what the record tells of happened.
+    /// When the event of this record happened, in ms since 1970.
     pub at: i64,
-    /// Rows that went.
+    /// Number of rows deleted; the archive writes it in [`Kind::Requested`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
-    /// Objects that went.
+    /// Number of objects that the erasure deletes; in [`Kind::Requested`] and [`Kind::Purged`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,
-    /// Keys that were destroyed.
+    /// Number of wrapping keys that the erasure destroys; in [`Kind::Requested`] and [`Kind::KeysDestroyed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<i64>,
-    /// Name and version of the software that did it.
+    /// Name and version of the software that wrote the record.
     pub software: String,
 }
 
 impl Record {
-    /// Compact JSON without a newline, the fields in their order.
+    /// Compact JSON without a newline, the fields in the order of this struct.
     pub fn to_bytes(&self) -> Vec<u8> {
         #[expect(
             clippy::expect_used,
@@ -82,7 +84,7 @@ impl Record {
         serde_json::to_vec(self).expect("a record is JSON")
     }
 
-    /// The record that `bytes` are, if they are one of a form this version knows.
+    /// Reads a record; `None` if `bytes` are not a record of a format that this version knows.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes)
             .ok()

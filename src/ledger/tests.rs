@@ -102,7 +102,7 @@ fn a_checkpoint_opens_as_it_was_signed_and_no_byte_of_it_can_be_altered() {
             }
         }
     }
-    // A witness's signature beside ours is no harm.
+    // A witness's signature beside the ledger's own does no harm.
     let witness = Signer::from_seed("witness.example.org", &[8; 32]).checkpoint(1000, &[9; 32]);
     let line = witness.lines().last().unwrap();
     assert_eq!(verifier.open(&format!("{note}{line}\n")).unwrap(), opened);

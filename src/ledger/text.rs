@@ -20,7 +20,7 @@ pub fn from_hashes(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(|hash| encode(hash)).collect()
 }
 
-/// `None` if one of them is no digest.
+/// `None` if one of the texts is not a digest.
 pub fn to_hashes(texts: &[String]) -> Option<Vec<Hash>> {
     texts.iter().map(|text| hash(text)).collect()
 }

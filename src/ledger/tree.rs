@@ -1,13 +1,14 @@
 //! The Merkle tree of RFC 6962 (and 9162) over SHA-256.
 //!
-//! Our own, since it is short and has published vectors: `ct-merkle` and `tlog_tiles` bring a second version of `sha2` or
-//! want leaves of their shape. Leaves and nodes are hashed apart (0x00, 0x01), so that no node passes for a record.
+//! Implemented here, because it is short and has published test vectors: the crates `ct-merkle` and `tlog_tiles` bring
+//! a second version of `sha2` or require their own form of leaves. Leaves and nodes are hashed with different prefixes
+//! (0x00, 0x01), so that a node cannot be passed off as a record.
 
 use sha2::{Digest, Sha256};
 
 use super::Hash;
 
-/// The leaf of a record's bytes.
+/// The leaf hash of a record's bytes.
 pub fn leaf_hash(bytes: &[u8]) -> Hash {
     Sha256::new()
         .chain_update([0])
@@ -17,14 +18,14 @@ pub fn leaf_hash(bytes: &[u8]) -> Hash {
 }
 
 fn node(left: &Hash, right: &Hash) -> Hash {
-    // In one piece: a debug build spends more on pieces than on the digest.
+    // Hashed in one piece: a debug build spends more time on several pieces than on the digest.
     let mut bytes = [1; 65];
     bytes[1..33].copy_from_slice(left);
     bytes[33..].copy_from_slice(right);
     Sha256::digest(bytes).into()
 }
 
-/// The right edge of a tree that only grows: enough to add leaves and to tell the root, in O(log n) memory.
+/// The right edge of a tree that only grows: enough to add leaves and to compute the root, in O(log n) memory.
 #[derive(Debug, Clone, Default)]
 pub struct Frontier {
     /// Roots of the complete subtrees, one for each bit of `size`, the largest first.
@@ -33,7 +34,7 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// Of no leaves.
+    /// The frontier of the empty tree.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +51,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// Leaves so far.
+    /// Number of leaves so far.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -71,11 +72,11 @@ pub fn root_of(leaves: &[Hash]) -> Hash {
     frontier.root()
 }
 
-/// All complete subtrees of a tree, hashed once, so that many proofs cost little each.
+/// The hashes of all complete subtrees of a tree, computed once, so that each of many proofs is cheap.
 pub struct Levels(Vec<Vec<Hash>>);
 
 impl Levels {
-    /// Of the tree over `leaves`.
+    /// Hashes the tree over `leaves`.
     pub fn new(leaves: &[Hash]) -> Self {
         let mut levels = vec![leaves.to_vec()];
         while let Some(below) = levels.last().filter(|level| level.len() > 1) {
@@ -122,7 +123,8 @@ impl Levels {
         proof
     }
 
-    /// The proof that the tree begins with the tree of its first `old` leaves; empty if it has not so many.
+    /// The proof that the tree begins with the tree of its first `old` leaves; empty unless `old` is at least 1 and
+    /// less than the size of the tree.
     pub fn consistency(&self, old: usize) -> Vec<Hash> {
         let (mut from, mut to) = (0, self.0[0].len());
         let mut proof = Vec::new();
@@ -139,7 +141,7 @@ impl Levels {
                 from = middle;
             }
         }
-        // If the old tree is one complete subtree, who checks has its root already.
+        // If the old tree is one complete subtree, the verifier already has its root.
         if from > 0 {
             proof.push(self.range(from, to));
         }
@@ -148,17 +150,18 @@ impl Levels {
     }
 }
 
-/// Leaves left of the root: the largest power of two below `count`, which is 2 or more.
+/// Number of leaves left of the root: the largest power of two below `count`, which must be 2 or more.
 fn split(count: usize) -> usize {
     1 << (count - 1).ilog2()
 }
 
-/// The proof that leaf `index` is in the tree over all of `leaves`; empty if there is none such.
+/// The proof that leaf `index` is in the tree over all of `leaves`; empty if there is no such leaf.
 pub fn inclusion_proof(leaves: &[Hash], index: usize) -> Vec<Hash> {
     Levels::new(leaves).inclusion(index)
 }
 
-/// The proof that the tree over all of `leaves` begins with the tree over its first `old`.
+/// The proof that the tree over all of `leaves` begins with the tree over its first `old`; empty as for
+/// [`Levels::consistency`].
 pub fn consistency_proof(leaves: &[Hash], old: usize) -> Vec<Hash> {
     Levels::new(leaves).consistency(old)
 }

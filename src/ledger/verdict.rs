@@ -1,25 +1,25 @@
-//! What a check of an export or a receipt comes to.
+//! The outcome of a check of an export or a receipt.
 
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything that was shown is as it was signed.
+    /// Everything that was checked is as it was signed.
     Sound {
-        /// Records in the ledger when the checkpoint was signed.
+        /// Number of records in the ledger when the checkpoint was signed.
         size: u64,
-        /// Records that were shown and checked: of a whole export, `size`.
+        /// Number of records that were checked; in a whole export equal to `size`.
         records: u64,
     },
     /// Something is not as it was signed.
     Tampered {
-        /// The first record that is wrong, where that can be told.
+        /// Number of the first wrong record, from 0; `None` if the check cannot identify one.
         seq: Option<u64>,
-        /// In words.
+        /// Description of the fault.
         what: &'static str,
     },
-    /// Something is missing, or not of the form it should have.
+    /// A file or proof is missing, or not in the expected format; with a description.
     Unreadable(&'static str),
-    /// Sound, but old: what came later may have been left off.
+    /// Sound, but old: later records may have been left off.
     Stale {
         /// As of [`Verdict::Sound`].
         size: u64,

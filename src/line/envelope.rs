@@ -1,13 +1,13 @@
-//! The body of a webhook request: a destination and a list of events, each kept as the raw text it came in.
+//! The body of a webhook delivery: a destination and a list of events, each kept as its raw text.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The raw events of one webhook request, in the order they came. May be empty: LINE's Verify button sends none.
+/// The raw events of one webhook delivery, in LINE's order. May be empty: LINE's Verify button sends none.
 ///
-/// `destination` is not read: the channel is told by the address that was posted to and proved by the signature.
+/// `destination` is not read: the URL of the request names the channel, and the signature proves it.
 pub struct Envelope<'a> {
     /// Each event's JSON, byte for byte.
     pub events: Vec<&'a RawValue>,
@@ -20,8 +20,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-// By hand: a derived struct refuses duplicate keys, and reads `destination`, where a lone surrogate would cost the
-// whole body.
+// Implemented by hand: a derived implementation refuses duplicate keys, and it reads `destination`, where a lone
+// surrogate would make the whole body unreadable.
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Fields)

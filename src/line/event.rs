@@ -1,5 +1,5 @@
-//! One webhook event, read leniently: LINE adds types and properties without notice, old fixtures lack what the
-//! reference calls required, and no event may cost its neighbours anything.
+//! One webhook event, read leniently: LINE adds types and properties without notice, old fixtures lack properties that
+//! the reference calls required, and a bad event must not affect the others of its delivery.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -11,18 +11,9 @@ pub struct Event {
     body: Value,
 }
 
-/// Where an event happened: LINE's `source`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Source {
-    /// The chat.
-    pub place: Place,
-    /// The person named, if any; LINE omits it for those who never consented.
-    pub user_id: Option<String>,
-}
-
-/// The chat an event belongs to.
+/// Where an event happened: LINE's `source`, without the user id that LINE may add to a group or room.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Place {
+pub enum Source {
     /// A one-on-one chat with this user id.
     User(String),
     /// A group chat with this group id.
@@ -33,22 +24,22 @@ pub enum Place {
     Channel,
 }
 
-impl Place {
+impl Source {
     /// LINE's `source.type`; `channel` for events without a source.
     pub fn kind(&self) -> &'static str {
         match self {
-            Place::User(_) => "user",
-            Place::Group(_) => "group",
-            Place::Room(_) => "room",
-            Place::Channel => "channel",
+            Source::User(_) => "user",
+            Source::Group(_) => "group",
+            Source::Room(_) => "room",
+            Source::Channel => "channel",
         }
     }
 
     /// LINE's id of the chat; empty for the channel itself.
     pub fn id(&self) -> &str {
         match self {
-            Place::User(id) | Place::Group(id) | Place::Room(id) => id,
-            Place::Channel => "",
+            Source::User(id) | Source::Group(id) | Source::Room(id) => id,
+            Source::Channel => "",
         }
     }
 }
@@ -56,51 +47,52 @@ impl Place {
 impl Event {
     /// Reads one event from its raw JSON. `None` if it is not a JSON object.
     ///
-    /// A value that cannot be read (nested hundreds of levels deep, a number beyond all bounds) reads as null, and costs
-    /// nothing beside it: a message must be found by its id, or its unsend could not find it.
+    /// A value that cannot be read (nested hundreds of levels deep, a number out of range) reads as null, and the
+    /// values beside it are still read: without a message's id, its unsend could not find it.
     ///
-    /// Of duplicate keys the last counts. Lone surrogates, which LINE's JSON may hold and Rust's strings may not,
-    /// read as U+FFFD; the raw bytes are kept elsewhere.
+    /// The last of duplicate keys counts. Lone surrogates, which LINE's JSON may contain and Rust's strings may not,
+    /// read as U+FFFD; the caller keeps the raw bytes.
     pub fn parse(raw: &str) -> Option<Self> {
         let body = lenient(&without_lone_surrogates(raw), DEPTH);
         let kind = id(&body["type"]).unwrap_or_else(|| "other".to_owned());
         body.is_object().then_some(Self { kind, body })
     }
 
-    /// The whole event. Content: never to be logged.
+    /// The whole event as JSON. It has message content: never log it.
     pub fn body(&self) -> &Value {
         &self.body
     }
 
-    /// LINE's event type, `other` where there is none.
+    /// LINE's event type; `other` if the event has none.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// LINE's `webhookEventId`, the same on every redelivery.
+    /// LINE's `webhookEventId`, the same on every redelivery. `None` if it is missing or not an id.
     pub fn webhook_event_id(&self) -> Option<String> {
         id(&self.body["webhookEventId"])
     }
 
-    /// When it occurred: milliseconds since 1970, the same on every redelivery.
+    /// When it occurred, in ms since 1970; the same on every redelivery. `None` if it is missing or no whole number.
     pub fn timestamp(&self) -> Option<i64> {
         self.body["timestamp"].as_i64()
     }
 
-    /// Where it occurred. Missing, unknown and broken sources lead to [`Place::Channel`].
+    /// Where it occurred. A missing, unknown or malformed source becomes [`Source::Channel`].
     pub fn source(&self) -> Source {
         let source = &self.body["source"];
-        let user_id = id(&source["userId"]);
-        let place = match source["type"].as_str() {
-            Some("user") => user_id.clone().map(Place::User),
-            Some("group") => id(&source["groupId"]).map(Place::Group),
-            Some("room") => id(&source["roomId"]).map(Place::Room),
+        let read = match source["type"].as_str() {
+            Some("user") => self.user_id().map(Source::User),
+            Some("group") => id(&source["groupId"]).map(Source::Group),
+            Some("room") => id(&source["roomId"]).map(Source::Room),
             _ => None,
         };
-        Source {
-            place: place.unwrap_or(Place::Channel),
-            user_id,
-        }
+        read.unwrap_or(Source::Channel)
+    }
+
+    /// The user id in `source`. LINE leaves out users of a group who have not consented.
+    pub fn user_id(&self) -> Option<String> {
+        id(&self.body["source"]["userId"])
     }
 
     /// The message object of a `message` or `messageEdited` event: its id and type. `None` without an id.
@@ -136,23 +128,24 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// LINE's message type, `unknown` where there is none.
+    /// LINE's message type; `unknown` if the message has none.
     pub fn kind(&self) -> String {
         id(&self.body["type"]).unwrap_or_else(|| "unknown".to_owned())
     }
 
-    /// The message this one quotes.
+    /// LINE's id of the message that this one quotes; `None` if it quotes none.
     pub fn quoted_message_id(&self) -> Option<String> {
         id(&self.body["quotedMessageId"])
     }
 
-    /// True if LINE does not have the file: `contentProvider.type` is `external`.
+    /// True if the file is not on LINE's servers: `contentProvider.type` is `external`.
     pub fn is_external(&self) -> bool {
         self.body["contentProvider"]["type"] == "external"
     }
 }
 
-/// How far down a value that cannot be read is looked for: an event's `message.contentProvider`, say.
+/// How many levels of objects are read member by member around a value that cannot be read: enough for an event's
+/// `message.contentProvider`.
 const DEPTH: usize = 3;
 
 fn lenient(raw: &str, depth: usize) -> Value {
@@ -168,10 +161,11 @@ fn lenient(raw: &str, depth: usize) -> Value {
     }
 }
 
-/// The longest id that is taken as one; LINE's longest (module channels) has 68 characters.
+/// The longest id that is accepted, in bytes; LINE's longest (module channels) has 68 characters.
 const MAX_ID: usize = 200;
 
-/// An id as LINE gives it: a text (old fixtures: a whole number), not empty, without U+0000, which PostgreSQL refuses.
+/// Reads an id: a string (in old fixtures a whole number), not empty and not longer than [`MAX_ID`]. U+0000, which
+/// PostgreSQL refuses, becomes U+FFFD.
 fn id(value: &Value) -> Option<String> {
     let id = match value {
         Value::String(text) => text.replace('\0', "\u{fffd}"),
@@ -193,8 +187,8 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// Replaces each `\uD800`–`\uDFFF` escape that has no partner by `\uFFFD`: JSON allows it, UTF-8 has no form for it,
-/// and serde_json refuses the whole document for one.
+/// Replaces each unpaired `\uD800`–`\uDFFF` escape by `\uFFFD`: JSON allows such an escape, UTF-8 cannot encode it, and
+/// serde_json refuses the whole document for one.
 fn without_lone_surrogates(raw: &str) -> Cow<'_, str> {
     let bytes = raw.as_bytes();
     let mut lone = Vec::new();
@@ -227,7 +221,7 @@ fn without_lone_surrogates(raw: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// The UTF-16 unit of a `\uXXXX` escape that begins at `at`.
+/// The UTF-16 code unit of the `\uXXXX` escape that begins at byte `at`; `None` if there is no such escape.
 fn escape(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -261,7 +255,7 @@ mod tests {
         assert_eq!(message.kind(), "message");
         assert_eq!(message.message().expect("a message").id, "7");
         assert_eq!(message.body()["message"]["text"], "x");
-        assert_eq!(message.source().user_id.as_deref(), Some("U1"));
+        assert_eq!(message.user_id().as_deref(), Some("U1"));
     }
 
     #[test]
@@ -285,18 +279,18 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_cannot_be_placed_belongs_to_the_channel() {
+    fn a_source_that_cannot_be_read_is_the_channel() {
         for raw in [
             r#"{}"#,
             r#"{"source":null}"#,
             r#"{"source":{"type":"group"}}"#,
             r#"{"source":{"type":"square","squareId":"S1"}}"#,
         ] {
-            assert_eq!(event(raw).source().place, Place::Channel, "{raw}");
+            assert_eq!(event(raw).source(), Source::Channel, "{raw}");
         }
-        let group = event(r#"{"source":{"type":"group","groupId":"C1","userId":"U1"}}"#).source();
-        assert_eq!(group.place, Place::Group("C1".to_owned()));
-        assert_eq!(group.user_id.as_deref(), Some("U1"));
+        let group = event(r#"{"source":{"type":"group","groupId":"C1","userId":"U1"}}"#);
+        assert_eq!(group.source(), Source::Group("C1".to_owned()));
+        assert_eq!(group.user_id().as_deref(), Some("U1"));
     }
 
     #[test]

@@ -1,71 +1,71 @@
-//! What a message says, read leniently from its message object: nothing here fails, and nothing is trusted.
+//! The content of a message, read leniently from its message object: no function here fails, and no value is trusted.
 
 use serde_json::Value;
 
-/// One kind of message, as far as it is understood. Content: never to be logged.
+/// The content of one message, by LINE's message type. Never log it.
 pub enum Content<'a> {
-    /// A text, cut at its LINE emoji and mentions.
+    /// A text, split at its LINE emojis and mentions.
     Text(Vec<Span<'a>>),
-    /// A picture, perhaps one of several that were sent together.
+    /// An image; with its set if it is one of several that were sent together.
     Image(Option<ImageSet>),
-    /// A video; milliseconds.
+    /// A video, with its duration in milliseconds.
     Video(Option<u64>),
-    /// A voice message; milliseconds.
+    /// A voice message, with its duration in milliseconds.
     Audio(Option<u64>),
     /// Any other file.
     File {
-        /// As the sender called it.
+        /// The sender's name for the file; empty if missing.
         name: &'a str,
-        /// Bytes, as the sender's app said.
+        /// Size in bytes, as the sender's app stated it.
         size: Option<u64>,
     },
-    /// A place.
+    /// A location.
     Location {
-        /// Its name.
+        /// Name of the location; empty if missing.
         title: &'a str,
-        /// Its address.
+        /// Address of the location; empty if missing.
         address: &'a str,
-        /// Degrees of latitude and longitude, if they lie on the globe.
+        /// Latitude and longitude in degrees; `None` if missing or out of range.
         point: Option<(f64, f64)>,
     },
     /// A sticker. LINE does not give its picture to bots.
     Sticker {
-        /// LINE's number of its package.
+        /// LINE's package id.
         package: &'a str,
-        /// LINE's number of it.
+        /// LINE's sticker id.
         id: &'a str,
-        /// What it shows: LINE's words, sampled anew for each event.
+        /// LINE's keywords for the sticker, 15 at most; LINE samples them anew for each event.
         keywords: Vec<&'a str>,
-        /// What the sender wrote on it.
+        /// Text that the sender wrote on the sticker; empty if there is none.
         text: &'a str,
     },
-    /// A type that is not known yet.
+    /// A message of an unknown type.
     Other,
 }
 
-/// Pictures that were sent together; each is a message of its own, and they come in any order.
+/// Images that were sent together; each is a message of its own, and they arrive in any order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImageSet {
-    /// The same in all of them.
+    /// LINE's id of the set, the same in all its images.
     pub id: String,
-    /// From 1; LINE omits it at times.
+    /// Number of this image in the set, from 1; LINE omits it at times.
     pub index: Option<u64>,
-    /// How many there are; LINE omits it at times.
+    /// Number of images in the set; LINE omits it at times.
     pub total: Option<u64>,
 }
 
 /// A part of a text.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Span<'a> {
-    /// Just text.
+    /// Plain text.
     Plain(&'a str),
     /// A LINE emoji: its placeholder without the brackets, empty where LINE sent `()`.
     Emoji(&'a str),
-    /// Somebody is meant.
+    /// A mention of a user.
     Mention {
-        /// As it stands in the text, with the `@`.
+        /// The mention as written in the text, with the `@`.
         text: &'a str,
-        /// True: the account itself.
+        /// True if the account itself is mentioned.
         is_self: bool,
     },
 }
@@ -115,8 +115,8 @@ fn point(latitude: &Value, longitude: &Value) -> Option<(f64, f64)> {
     (latitude.abs() <= 90.0 && longitude.abs() <= 180.0).then_some((latitude, longitude))
 }
 
-/// Cuts a text at its emojis and mentions. LINE counts in UTF-16 units; what lies outside the text, inside a
-/// character or inside another mark is not marked.
+/// Splits a text at its emojis and mentions. LINE counts in UTF-16 code units. An emoji or mention is ignored if it is
+/// outside of the text, begins or ends inside a character, or overlaps an earlier one.
 fn spans(message: &Value) -> Vec<Span<'_>> {
     let text = message["text"].as_str().unwrap_or_default();
     let emojis = message["emojis"].as_array().into_iter().flatten();
@@ -137,7 +137,7 @@ fn spans(message: &Value) -> Vec<Span<'_>> {
     }
     marks.sort_by_key(|mark| mark.0);
 
-    // One walk over the text finds the byte of every UTF-16 index that is asked for.
+    // One pass over the text finds the byte offset of every UTF-16 index in `wanted`.
     let mut wanted: Vec<u64> = marks.iter().flat_map(|mark| [mark.0, mark.1]).collect();
     wanted.sort_unstable();
     let bytes = bytes_of(text, &wanted);
@@ -181,7 +181,7 @@ fn spans(message: &Value) -> Vec<Span<'_>> {
     spans
 }
 
-/// Pairs of UTF-16 index and byte, for those of the sorted indexes that begin a character or end the text.
+/// Pairs of UTF-16 index and byte offset, for those of the sorted indexes at which a character begins or the text ends.
 fn bytes_of(text: &str, sorted: &[u64]) -> Vec<(u64, usize)> {
     let mut sorted = sorted.iter().copied().peekable();
     let mut found = Vec::with_capacity(sorted.len());

@@ -1,4 +1,5 @@
-//! LINE's words: webhook envelopes and events, ids, signatures, and a client of its API. Imports nothing of ours.
+//! LINE's formats: webhook envelopes, events, messages and signatures; and a client of LINE's API. It imports no other
+//! module of this crate.
 
 pub mod client;
 pub mod envelope;

@@ -5,12 +5,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// True if `signature`, as it stood in the header, is the one that `secret` makes of `body`.
+/// True if `signature`, the header's value, is the signature of `body` with `secret`. False for an empty `secret`.
 ///
-/// The header must be strict Base64 of 32 bytes; the comparison takes the same time wherever it fails.
+/// The header must be strict Base64 of 32 bytes. The comparison takes constant time.
 pub fn verify(secret: &[u8], body: &[u8], signature: &[u8]) -> bool {
     if secret.is_empty() {
-        return false; // Anybody could sign with it.
+        return false; // Anyone could sign with an empty secret.
     }
     let Ok(signature) = STANDARD.decode(signature) else {
         return false;

@@ -1,8 +1,8 @@
-//! Which addresses the world outside may be reached at.
+//! Decides which IP addresses are public. An untrusted address may lead to those only (SSRF protection).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `address` is somewhere on the public internet, and not in this machine, its network, or a way into either.
+/// Whether `address` is on the public internet, and not on this machine, on its network, or in a tunnel into either.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -10,19 +10,19 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The special-purpose registry of IANA (RFC 6890 and its successors), as a list of what is refused.
+/// Refuses the special-purpose registry of IANA (RFC 6890 and its successors).
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let refused: [(Ipv4Addr, u32); 19] = [
         (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network
         (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
         (Ipv4Addr::new(100, 64, 0, 0), 10),    // carrier-grade NAT
         (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback
-        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's own, for the machines in it: public by its number only
-        (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local, and the clouds' metadata
+        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's service for its own machines: only its number is public
+        (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local, with the metadata services of clouds
         (Ipv4Addr::new(172, 16, 0, 0), 12),    // private
         (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments
         (Ipv4Addr::new(192, 0, 2, 0), 24),     // documentation
-        (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112: answered by the nearest network
+        (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112, anycast: the nearest network answers
         (Ipv4Addr::new(192, 52, 193, 0), 24),  // multicast relays
         (Ipv4Addr::new(192, 88, 99, 0), 24),   // 6to4 relays
         (Ipv4Addr::new(192, 168, 0, 0), 16),   // private
@@ -38,9 +38,10 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         .all(|(network, bits)| (address.to_bits() ^ network.to_bits()) >> (32 - bits) != 0)
 }
 
-/// Only global unicast (2000::/3), and of that nothing that embeds a v4 address or is set aside.
+/// Accepts only global unicast (2000::/3), without the ranges that embed an IPv4 address or are reserved.
 ///
-/// So v4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local, link-local, loopback and multicast are all out.
+/// So IPv4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local, link-local, loopback and multicast addresses are
+/// all refused.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let refused: [(Ipv6Addr, u32); 5] = [
         (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments, Teredo among them
@@ -51,7 +52,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     ];
     let segments = address.segments();
     let global = segments[0] & 0xe000 == 0x2000;
-    // ISATAP: the last four bytes are a v4 address, whatever the network is.
+    // ISATAP: in any network, the last four bytes are an IPv4 address.
     let tunnel = segments[4] & 0xfdff == 0 && segments[5] == 0x5efe;
     global
         && !tunnel

@@ -1,9 +1,9 @@
-//! Images from strangers: measured before they are decoded, and never decoded larger than they are needed.
-//!
-//! A JPEG, which nearly every photo is, is decoded at an eighth, a quarter or half of its size, by leaving out what is too
-//! fine to be seen (a smaller inverse DCT): 12 megapixels in half the time of decoding them whole, and with a sixteenth of
-//! the pixels in memory. `jpeg-decoder` is the one decoder in Rust that can; libjpeg-turbo takes half of its time, but is C that
-//! reads strangers' bytes, and is built with cmake and nasm. `docs/benchmarks.md` has the figures.
+//! Decodes images from untrusted sources: measures them before it decodes them, and decodes them no larger than needed.
+//! Nearly every photo is a JPEG. A JPEG is decoded at an eighth, a quarter or half of its size, by leaving out detail
+//! that is too fine to be visible (a smaller inverse DCT). For 12 megapixels this takes half the time of decoding the
+//! whole image, and keeps a sixteenth of the pixels in memory. `jpeg-decoder` is the only Rust decoder that can do
+//! this. libjpeg-turbo takes half of its time, but is C code that would read untrusted bytes, and is built with cmake
+//! and nasm. `docs/benchmarks.md` has the figures.
 
 use std::io::Cursor;
 
@@ -20,21 +20,22 @@ use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 const LONGEST_SIDE: u32 = 12_000;
 const MOST_PIXELS: u64 = 50_000_000;
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
-/// For what a PNG has beside its pixels, unpacked: colour profiles and texts can be bombs as well.
+/// Bytes of unpacked PNG data other than pixels: colour profiles and texts can be decompression bombs as well.
 const MOST_BESIDE: u64 = 16 * 1024 * 1024;
 
-/// For coefficients, six bytes a pixel, so of 16 megapixels. The decoder holds all of them where a JPEG comes in passes, and
-/// where it is quick to unpack and slow to compute: its threads do not wait for each other.
+/// Limit in bytes for coefficients: six bytes a pixel, so 16 megapixels. The decoder holds all coefficients of a
+/// progressive JPEG. It may also hold all of another JPEG that is quick to unpack and slow to compute, because its
+/// threads have no backpressure.
 const MOST_HELD: u64 = 96 * 1024 * 1024;
 
-/// The bytes are no image that can be read within the limits.
+/// The bytes are not an image that can be decoded within the limits.
 #[derive(Debug)]
 pub struct Unreadable;
 
 /// Width and height, in pixels.
 pub(super) type Size = (u32, u32);
 
-/// Decodes `bytes` and makes them small: within `room`, upright, on white, without metadata. Never enlarges.
+/// Decodes `bytes` and scales the image down to fit `room`: upright, on white, without metadata. Never enlarges.
 pub(super) fn decode(bytes: &[u8], room: Size) -> Result<RgbImage, Unreadable> {
     let (format, mut decoder) = open(bytes)?;
     let orientation = decoder.orientation().map_err(|_| Unreadable)?;
@@ -54,12 +55,12 @@ pub(super) fn decode(bytes: &[u8], room: Size) -> Result<RgbImage, Unreadable> {
     };
     let small = match scaled {
         Some(image) => shrink(&image, wanted)?,
-        // What one decoder cannot read, the other may: the colours of a printer, for one.
+        // `image` can read some JPEGs that `jpeg-decoder` cannot, for example CMYK ones.
         None => {
             let whole = DynamicImage::from_decoder(decoder).map_err(|_| Unreadable)?;
             match size == wanted {
                 true => on_white(&whole),
-                // Averages without a copy: a whole picture may have most of the memory already.
+                // Averages pixels without a copy: a fully decoded image may already use most of the memory limit.
                 false => on_white(&whole.thumbnail_exact(wanted.0, wanted.1)),
             }
         }
@@ -69,7 +70,7 @@ pub(super) fn decode(bytes: &[u8], room: Size) -> Result<RgbImage, Unreadable> {
     Ok(image.into_rgb8())
 }
 
-/// The same image, smaller.
+/// Scales the image to the size `to`; returns a copy if it has that size already.
 pub(super) fn shrink(image: &RgbImage, to: Size) -> Result<RgbImage, Unreadable> {
     if image.dimensions() == to {
         return Ok(image.clone());
@@ -84,7 +85,7 @@ pub(super) fn shrink(image: &RgbImage, to: Size) -> Result<RgbImage, Unreadable>
     RgbImage::from_raw(to.0, to.1, small.into_vec()).ok_or(Unreadable)
 }
 
-/// The largest size of the same ratio within `room`, not larger than `size`.
+/// The largest size with the same aspect ratio that fits `room` and is not larger than `size`.
 pub(super) fn within(size: Size, room: Size) -> Size {
     let (width, height) = (f64::from(size.0.max(1)), f64::from(size.1.max(1)));
     let scale = (f64::from(room.0) / width)
@@ -94,7 +95,7 @@ pub(super) fn within(size: Size, room: Size) -> Size {
     (side(width), side(height))
 }
 
-/// A JPEG decoded at the smallest scale that is not below `wanted`; `None` if it has to be decoded otherwise.
+/// Decodes a JPEG at the smallest scale that is not below `wanted`; `None` if `image` has to decode it.
 fn scaled(bytes: &[u8], size: Size, wanted: Size) -> Option<RgbImage> {
     let mut decoder = Decoder::new(bytes);
     decoder.set_max_decoding_buffer_size(usize::try_from(MOST_MEMORY).ok()?);
@@ -129,7 +130,7 @@ fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), Unreadabl
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(match format {
-        // Its decoder takes the pixels' memory from us, and from this what it unpacks beside them.
+        // The PNG decoder writes pixels into our buffer. This limit covers only other data that it unpacks.
         ImageFormat::Png => MOST_BESIDE,
         _ => MOST_MEMORY,
     });
@@ -139,7 +140,7 @@ fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), Unreadabl
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let own = match format {
-        // Its decoder has the whole picture in four channels before it hands it out.
+        // The WebP decoder holds the whole image in four channels before it returns it.
         ImageFormat::WebP => 4 * pixels,
         _ => 0,
     };

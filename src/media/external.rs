@@ -1,7 +1,6 @@
-//! Fetching from addresses that strangers chose: pictures, and content that is not LINE's.
-//!
-//! Such an address may point into our own network. So only public addresses are connected to, checked where the
-//! connection is made (a name checked earlier may resolve to something else by then), and nothing leads elsewhere.
+//! Fetches from untrusted addresses: pictures, and content that LINE does not host. Such an address may point into our
+//! own network (SSRF). So the client connects to public addresses only, and checks them where the connection is made,
+//! because a name that was checked earlier may resolve to another address by then. It follows no redirects.
 
 mod resolver;
 #[cfg(test)]
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
 use self::resolver::{Lookup, NotPublic, PublicOnly};
-use super::{Media, address::is_public, miss::Miss};
+use super::{Media, address::is_public, fetch_error::FetchError};
 use crate::{
     line::client::{Content, Trouble},
     records::{jobs::Job, media::Reason},
@@ -22,42 +21,42 @@ use crate::{
 
 const SIZE: usize = 20 * 1024 * 1024;
 
-/// Where LINE has pictures of people and groups: hosts below this name, and one that its examples name.
+/// LINE serves the pictures of contacts and groups from hosts below this name, and from one that its examples name.
 /// Source: the profile endpoints in the reference of the Messaging API.
 const LINE_BELOW: &str = ".line-scdn.net";
 const LINE_HOST: &str = "obs.line-apps.com";
 
-/// How far a fetch may reach.
+/// Which addresses outside LINE's API a fetch may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// `https` on port 443 of public addresses only; for pictures of people and groups, of LINE's own hosts.
+    /// Only `https` on port 443 of public addresses; for pictures of contacts and groups, only LINE's own hosts.
     Guarded,
-    /// Pictures, as [`Reach::Guarded`]; no content that is not LINE's.
+    /// Pictures as with [`Reach::Guarded`]; no content that LINE does not host.
     Line,
-    /// Nothing.
+    /// No address.
     Nowhere,
-    /// Anything. For a pretend LINE on this machine only.
+    /// Any address. Only for the fake LINE on this machine.
     Anywhere,
 }
 
-/// Who gave an address.
+/// The origin of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Giver {
     /// LINE, in a profile or a group's summary.
     Line,
-    /// Whoever sent the message.
+    /// The sender of the message.
     Sender,
 }
 
-/// What keeps a fetch within its bounds; other ones in tests only.
+/// Limits of a fetch. Only tests use other values than the default ones.
 struct Bounds {
     lookup: Lookup,
     port: u16,
-    /// From the first look at the name to a connection with TLS.
+    /// From the lookup of the name to an established TLS connection.
     connect: Duration,
-    /// Longest silence, before and within an answer.
+    /// Longest time without a byte, before and within a response.
     silence: Duration,
-    /// From the first look at the name to the last byte.
+    /// From the lookup of the name to the last byte.
     in_all: Duration,
 }
 
@@ -73,7 +72,8 @@ impl Default for Bounds {
     }
 }
 
-/// Fetches what is not LINE's: at most 20 MiB within 10 s and without a silence of 4 s, no redirects, no proxy, no credentials.
+/// Fetches from addresses outside LINE's API: at most 20 MiB, within 10 s, without a silence of 4 s. Follows no
+/// redirects, and uses no proxy and no credentials.
 #[derive(Clone, Debug)]
 pub(super) struct External {
     http: Client,
@@ -81,10 +81,10 @@ pub(super) struct External {
     port: u16,
 }
 
-/// What an address answered with.
+/// The body of a response with status 200.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    /// As declared.
+    /// As the server declared it.
     pub(super) media_type: Option<String>,
     pub(super) bytes: Vec<u8>,
 }
@@ -114,32 +114,38 @@ impl External {
         })
     }
 
-    /// Fetches `address`, which `giver` gave; `attempts` says how often that was tried, this time included.
-    async fn fetch(&self, address: &str, giver: Giver, attempts: i32) -> Result<Fetched, Miss> {
-        let url = self.allowed(address, giver).map_err(Miss::Failed)?;
-        let response = self.http.get(url).send().await.map_err(miss)?;
+    /// Fetches `address`, which came from `giver`. `attempts` counts the attempts at this, this one included.
+    async fn fetch(
+        &self,
+        address: &str,
+        giver: Giver,
+        attempts: i32,
+    ) -> Result<Fetched, FetchError> {
+        let url = self.allowed(address, giver).map_err(FetchError::Failed)?;
+        let response = self.http.get(url).send().await.map_err(fetch_error)?;
         let status = response.status().as_u16();
         match status {
             200 => {}
-            404 => return Err(Miss::not_found(attempts)),
-            410 => return Err(Miss::Gone(Reason::Gone)),
-            408 | 429 | 500.. => return Err(Miss::NotYet(Reason::Trouble)),
-            _ => return Err(Miss::Failed(Reason::Rejected)),
+            404 => return Err(FetchError::not_found(attempts)),
+            410 => return Err(FetchError::Gone(Reason::Gone)),
+            408 | 429 | 500.. => return Err(FetchError::NotYet(Reason::Trouble)),
+            _ => return Err(FetchError::Failed(Reason::Rejected)),
         }
         let content = Content::from(response);
         let (media_type, length) = (content.media_type(), content.length());
         if length.is_some_and(|length| length > SIZE as u64) {
-            return Err(Miss::Failed(Reason::TooLarge));
+            return Err(FetchError::Failed(Reason::TooLarge));
         }
         match content.bytes(SIZE).await {
             Ok(Some(bytes)) => Ok(Fetched { media_type, bytes }),
-            Ok(None) => Err(Miss::Failed(Reason::TooLarge)),
-            Err(Trouble::Timeout) => Err(Miss::NotYet(Reason::Trouble)),
-            Err(_) => Err(Miss::NotYet(Reason::Truncated)),
+            Ok(None) => Err(FetchError::Failed(Reason::TooLarge)),
+            Err(Trouble::Timeout) => Err(FetchError::NotYet(Reason::Trouble)),
+            Err(_) => Err(FetchError::NotYet(Reason::Truncated)),
         }
     }
 
-    /// The address, if it may be asked; names are looked at again where they become addresses.
+    /// The parsed address, if this client may fetch it. The resolver checks the addresses of names again when it
+    /// resolves them.
     fn allowed(&self, address: &str, giver: Giver) -> Result<Url, Reason> {
         match (self.reach, giver) {
             (Reach::Nowhere, _) | (Reach::Line, Giver::Sender) => return Err(Reason::Off),
@@ -165,28 +171,28 @@ impl External {
 }
 
 impl Media {
-    /// Fetches `address`, which `giver` gave, for `job`, until `stop`.
+    /// Fetches `address`, which came from `giver`, for `job`, until `stop`.
     pub(super) async fn fetch_external(
         &self,
         address: &str,
         giver: Giver,
         job: &Job,
         stop: &CancellationToken,
-    ) -> Result<Fetched, Miss> {
+    ) -> Result<Fetched, FetchError> {
         let fetched = self.external.fetch(address, giver, job.attempts);
         stop.run_until_cancelled(fetched)
             .await
-            .ok_or(Miss::Stopped)?
+            .ok_or(FetchError::Stopped)?
     }
 }
 
-fn miss(error: reqwest::Error) -> Miss {
+fn fetch_error(error: reqwest::Error) -> FetchError {
     let mut cause = error.source();
     while let Some(error) = cause {
         if error.is::<NotPublic>() {
-            return Miss::Failed(Reason::Address);
+            return FetchError::Failed(Reason::Address);
         }
         cause = error.source();
     }
-    Miss::NotYet(Reason::Trouble)
+    FetchError::NotYet(Reason::Trouble)
 }

@@ -1,14 +1,12 @@
-//! Bytes become objects: files of messages, their previews, pictures of people and groups; and their end.
-//!
-//! A fetch never holds a transaction. It writes down its object before the first byte, streams, and then finds out in
-//! one short transaction whether the message still lives and the job is still its own. If not, it takes its object
-//! away again: a download never outlives an unsend.
+//! Fetches the files of messages, their previews, and pictures of contacts and groups; stores them as objects; purges
+//! objects. A fetch never holds a transaction open. It inserts its object row before the first byte, streams the bytes,
+//! and then checks in one short transaction whether the message still exists and the job is still its own. If not, it
+//! deletes its object again: a download never outlives an unsend.
 
 mod address;
 mod decode;
 mod external;
-mod landing;
-mod miss;
+mod fetch_error;
 mod original;
 mod picture;
 mod preview;
@@ -16,6 +14,7 @@ mod purge;
 mod reading;
 mod reconcile;
 mod thumbnail;
+mod upload;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,26 +31,27 @@ pub use decode::Unreadable;
 use external::External;
 pub use external::Reach;
 pub use original::LARGEST_MIB;
-pub use purge::MANY;
+pub use purge::BATCH_OBJECTS;
 pub use reconcile::Mended;
 pub use thumbnail::{Previews, previews};
 
-/// How long a job is claimed for. Fetches renew it as they go; longer than any silence they wait through.
+/// How long a job is claimed for. Fetches renew it while they run; it is longer than any silence that they wait
+/// through.
 pub const LEASE: Duration = Duration::from_secs(60);
 
-/// What failed on our side. Says nothing of any content.
+/// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A query or the connection failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The bucket.
+    /// The object store failed.
     #[error(transparent)]
     Objects(#[from] objects::Error),
-    /// The keyring.
+    /// The keyring failed, or a value could not be opened.
     #[error(transparent)]
     Keyring(#[from] seal::Error),
-    /// No HTTPS client could be made.
+    /// The HTTPS client could not be created.
     #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
     Tls,
 }
@@ -70,7 +70,10 @@ pub struct Media {
 }
 
 impl Media {
-    /// `reach` says how far pictures and content from addresses outside LINE's API may be fetched.
+    /// `reach` limits the addresses outside LINE's API that pictures and content may be fetched from.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] if the HTTPS client cannot be created.
     pub fn new(
         pool: PgPool,
         clock: Clock,

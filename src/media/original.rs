@@ -1,4 +1,4 @@
-//! The file of a message, from LINE or from wherever the sender's app said it is.
+//! Fetches the original of an attachment, from LINE or from the address that the sender's app gave.
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{
     Error, Media,
     external::Giver,
-    landing::{Landing, Place},
-    miss::Miss,
+    fetch_error::FetchError,
+    upload::{Upload, UploadTarget},
 };
 use crate::{
     line::client::{Answer, Content, Transcoding, Trouble},
@@ -19,11 +19,12 @@ use crate::{
     },
 };
 
-/// Largest file that is kept, in MiB. LINE documents no limit; this one keeps a single file from filling the bucket.
+/// Largest file that is kept, in MiB. LINE documents no limit; this one keeps a single file from filling the object
+/// store.
 pub const LARGEST_MIB: u32 = 2048;
 const LARGEST: u64 = (LARGEST_MIB as u64) << 20;
 
-/// How often one attempt goes on with a transfer that broke off.
+/// How often one attempt resumes a transfer that broke off.
 const RESUMES: u32 = 20;
 
 impl Media {
@@ -34,7 +35,7 @@ impl Media {
         };
         match self.fetch_original(job, id, stop).await {
             Ok(()) => Ok(Verdict::Settled),
-            Err(miss) => self.settle(job, id, Part::Original, miss).await,
+            Err(error) => self.settle(job, id, Part::Original, error).await,
         }
     }
 
@@ -43,21 +44,21 @@ impl Media {
         job: &Job,
         id: Uuid,
         stop: &CancellationToken,
-    ) -> Result<(), Miss> {
+    ) -> Result<(), FetchError> {
         let attachment = self.waiting(id, Part::Original).await?;
         if attachment.provider == "external" {
             let address = self.external_content(id).await?.original_content_url;
-            let address = address.ok_or(Miss::Failed(Reason::Address))?;
+            let address = address.ok_or(FetchError::Failed(Reason::Address))?;
             let fetched = self
                 .fetch_external(&address, Giver::Sender, job, stop)
                 .await?;
             let largest = attachment.largest().unwrap_or(LARGEST);
             if fetched.bytes.len() as u64 > largest {
-                return Err(Miss::Failed(Reason::TooLarge));
+                return Err(FetchError::Failed(Reason::TooLarge));
             }
-            let place = Place::Original(id);
+            let target = UploadTarget::Original(id);
             return self
-                .land(job, place, fetched.media_type, fetched.bytes.into())
+                .upload_whole(job, target, fetched.media_type, fetched.bytes.into())
                 .await;
         }
         let token = self.token(job).await?;
@@ -65,15 +66,15 @@ impl Media {
         let content = stop
             .run_until_cancelled(asked)
             .await
-            .ok_or(Miss::Stopped)??;
+            .ok_or(FetchError::Stopped)??;
         let length = content.length();
         let largest = attachment.largest().map_or(LARGEST, |cap| cap.min(LARGEST));
         if length.is_some_and(|length| length > largest) {
-            return Err(Miss::Failed(Reason::TooLarge));
+            return Err(FetchError::Failed(Reason::TooLarge));
         }
         let media_type = content.media_type();
-        let place = Place::Original(id);
-        let mut landing = Landing::begin(self, job, place, media_type, length).await?;
+        let target = UploadTarget::Original(id);
+        let mut upload = Upload::begin(self, job, target, media_type, length).await?;
         let transfer = Transfer {
             media: self,
             token: &token,
@@ -82,62 +83,64 @@ impl Media {
             length,
             largest,
         };
-        match transfer.pour(content, &mut landing).await {
-            // Only a file may be empty: LINE was not ready, and did not say so.
-            Ok(()) if landing.size() == 0 && attachment.kind != "file" => {
-                landing.discard(Miss::NotYet(Reason::Preparing)).await
+        match transfer.pour(content, &mut upload).await {
+            // Only the original of a file message may be empty. Otherwise LINE was not ready, and did not say so.
+            Ok(()) if upload.size() == 0 && attachment.kind != "file" => {
+                upload.discard(FetchError::NotYet(Reason::Preparing)).await
             }
-            Ok(()) => landing.keep().await,
-            Err(miss) => landing.discard(miss).await,
+            Ok(()) => upload.keep().await,
+            Err(error) => upload.discard(error).await,
         }
     }
 
-    /// Asks LINE for the file; if it was not ready the last time, only once LINE says that it is.
+    /// Requests the file from LINE. If LINE was still preparing a video or audio, first asks whether it is ready.
     async fn ask_content(
         &self,
         token: &SecretString,
         attachment: &Attachment,
         attempts: i32,
-    ) -> Result<Content, Miss> {
+    ) -> Result<Content, FetchError> {
         let message = &attachment.message_id;
         let transcoded = attachment.kind == "video" || attachment.kind == "audio";
         if transcoded && attachment.original_reason == Some(Reason::Preparing) {
             match self.line.transcoding(token, message).await {
                 Answer::Got(Transcoding::Succeeded) | Answer::Never(_) => {}
                 Answer::Got(Transcoding::Processing) => {
-                    return Err(Miss::NotYet(Reason::Preparing));
+                    return Err(FetchError::NotYet(Reason::Preparing));
                 }
-                Answer::Got(Transcoding::Failed) => return Err(Miss::Failed(Reason::Unprepared)),
+                Answer::Got(Transcoding::Failed) => {
+                    return Err(FetchError::Failed(Reason::Unprepared));
+                }
                 other => {
-                    Miss::or_got(other, attempts)?;
+                    FetchError::into_result(other, attempts)?;
                 }
             }
         }
-        Miss::or_got(self.line.content(token, message).await, attempts)
+        FetchError::into_result(self.line.content(token, message).await, attempts)
     }
 
-    /// The attachment, if one of its files is still wanted.
-    pub(super) async fn waiting(&self, id: Uuid, part: Part) -> Result<Attachment, Miss> {
+    /// The attachment, if `part` still waits to be fetched; otherwise [`FetchError::Lost`].
+    pub(super) async fn waiting(&self, id: Uuid, part: Part) -> Result<Attachment, FetchError> {
         let mut conn = self.pool.acquire().await?;
         let attachment = media::attachment(&mut conn, id).await?;
         attachment
             .filter(|attachment| attachment.state(part) == State::Waiting)
-            .ok_or(Miss::Lost)
+            .ok_or(FetchError::Lost)
     }
 
-    pub(super) async fn token(&self, job: &Job) -> Result<SecretString, Miss> {
+    pub(super) async fn token(&self, job: &Job) -> Result<SecretString, FetchError> {
         let mut conn = self.pool.acquire().await?;
         jobs::token(&mut conn, &self.keyring, job.channel_id)
             .await?
-            .ok_or(Miss::Stopped)
+            .ok_or(FetchError::Stopped)
     }
 
-    /// Where the sender's app said that the files are.
-    pub(super) async fn external_content(&self, id: Uuid) -> Result<ContentProvider, Miss> {
+    /// The addresses of the files, as the sender's app gave them.
+    pub(super) async fn external_content(&self, id: Uuid) -> Result<ContentProvider, FetchError> {
         let mut conn = self.pool.acquire().await?;
         let event = media::event(&mut conn, &self.keyring, id)
             .await?
-            .ok_or(Miss::Lost)?;
+            .ok_or(FetchError::Lost)?;
         Ok(content_provider(&event).unwrap_or_default())
     }
 }
@@ -165,63 +168,67 @@ fn content_provider(event: &[u8]) -> Option<ContentProvider> {
         .map(|event| event.message.content_provider)
 }
 
-/// A transfer from LINE, which may break off and go on.
+/// A transfer from LINE, which can resume after it broke off.
 struct Transfer<'a> {
     media: &'a Media,
     token: &'a SecretString,
     message: &'a str,
     stop: &'a CancellationToken,
-    /// Bytes of the whole, where LINE says so.
+    /// Size of the whole file in bytes; `None` if LINE does not announce it.
     length: Option<u64>,
-    /// More than that is not kept.
+    /// Limit in bytes: a larger file is not kept.
     largest: u64,
 }
 
 impl Transfer<'_> {
-    /// Everything that arrives, into the landing; an end before the announced length is no end. A connection that broke is
-    /// taken up where it did, if LINE gives the rest alone.
-    async fn pour(&self, mut content: Content, landing: &mut Landing<'_>) -> Result<(), Miss> {
+    /// Writes everything that arrives into `upload`. An end before the announced length counts as a broken connection.
+    /// A broken transfer resumes where it broke off, if LINE serves the rest alone.
+    async fn pour(&self, mut content: Content, upload: &mut Upload<'_>) -> Result<(), FetchError> {
         let mut resumed = 0;
         loop {
-            let before = landing.size();
-            let broken = match self.pour_one(content, landing).await {
-                Err(miss @ Miss::NotYet(Reason::Trouble | Reason::Truncated)) => miss,
+            let before = upload.size();
+            let broken = match self.pour_one(content, upload).await {
+                Err(error @ FetchError::NotYet(Reason::Trouble | Reason::Truncated)) => error,
                 done => return done,
             };
-            // One that brings nothing is not asked on and on.
-            if self.length.is_none() || resumed == RESUMES || landing.size() == before {
+            // A transfer that brought no new bytes is not resumed again.
+            if self.length.is_none() || resumed == RESUMES || upload.size() == before {
                 return Err(broken);
             }
             resumed += 1;
-            // Each of the silences, of the broken one, of the question and of its answer, may be half a lease long.
-            landing.renew().await?;
+            // The silence before the break, the new request, and its response may each take half a lease.
+            upload.renew().await?;
             let line = &self.media.line;
-            let rest = line.content_from(self.token, self.message, landing.size());
+            let rest = line.content_from(self.token, self.message, upload.size());
             let rest = self.stop.run_until_cancelled(rest).await;
-            content = match rest.ok_or(Miss::Stopped)? {
-                // Of the same file: nothing else says so.
+            content = match rest.ok_or(FetchError::Stopped)? {
+                // The rest of the same file: only the equal size of the whole shows it.
                 Answer::Got(Some(rest)) if rest.whole() == self.length => rest,
                 _ => return Err(broken),
             };
-            landing.renew().await?;
+            upload.renew().await?;
         }
     }
 
-    async fn pour_one(&self, mut content: Content, landing: &mut Landing<'_>) -> Result<(), Miss> {
+    async fn pour_one(
+        &self,
+        mut content: Content,
+        upload: &mut Upload<'_>,
+    ) -> Result<(), FetchError> {
         loop {
             let chunk = self.stop.run_until_cancelled(content.chunk()).await;
-            match chunk.ok_or(Miss::Stopped)? {
-                Ok(Some(bytes)) => landing.write(bytes).await?,
+            match chunk.ok_or(FetchError::Stopped)? {
+                Ok(Some(bytes)) => upload.write(bytes).await?,
                 Ok(None) => break,
-                Err(Trouble::Timeout) => return Err(Miss::NotYet(Reason::Trouble)),
-                Err(_) => return Err(Miss::NotYet(Reason::Truncated)),
+                Err(Trouble::Timeout) => return Err(FetchError::NotYet(Reason::Trouble)),
+                Err(_) => return Err(FetchError::NotYet(Reason::Truncated)),
             }
-            if landing.size() > self.largest {
-                return Err(Miss::Failed(Reason::TooLarge));
+            if upload.size() > self.largest {
+                return Err(FetchError::Failed(Reason::TooLarge));
             }
         }
         match self.length {
-            Some(length) if length != landing.size() => Err(Miss::NotYet(Reason::Truncated)),
+            Some(length) if length != upload.size() => Err(FetchError::NotYet(Reason::Truncated)),
             _ => Ok(()),
         }
     }

@@ -1,8 +1,10 @@
-//! Pictures of people and groups: always made small, never kept as they came.
+//! Fetches pictures of contacts and groups. They are always made smaller, and never kept as received.
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Media, external::Giver, landing::Place, miss::Miss, thumbnail::JPEG};
+use super::{
+    Error, Media, external::Giver, fetch_error::FetchError, thumbnail::JPEG, upload::UploadTarget,
+};
 use crate::{
     line::client::Document,
     records::{
@@ -11,26 +13,29 @@ use crate::{
     },
 };
 
-/// About a quarter of an hour. The next look at the profile asks for the picture again.
+/// About a quarter of an hour, with the back-off. The next request for the profile leads to another job for the
+/// picture.
 const ATTEMPTS: i32 = 10;
 
 impl Media {
-    /// Fetches the picture that the profile, or the group summary, of the job points to, until `stop`.
+    /// Fetches the picture that the profile or group summary of the job's subject points to, until `stop`.
     pub async fn picture(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
         match self.fetch_picture(job, stop).await {
             Ok(()) => Ok(Verdict::Settled),
-            Err(Miss::NotYet(_) | Miss::Lost) if job.attempts < ATTEMPTS => Ok(Verdict::Again),
-            Err(Miss::Stopped) => Ok(Verdict::PutBack),
-            Err(Miss::Ours(error)) => Err(error),
+            Err(FetchError::NotYet(_) | FetchError::Lost) if job.attempts < ATTEMPTS => {
+                Ok(Verdict::Again)
+            }
+            Err(FetchError::Stopped) => Ok(Verdict::PutBack),
+            Err(FetchError::Ours(error)) => Err(error),
             Err(_) => self.drop_job(job).await,
         }
     }
 
-    async fn fetch_picture(&self, job: &Job, stop: &CancellationToken) -> Result<(), Miss> {
+    async fn fetch_picture(&self, job: &Job, stop: &CancellationToken) -> Result<(), FetchError> {
         let subject = match (job.contact_id, job.conversation_id) {
             (Some(contact), _) => Subject::Contact(contact),
             (None, Some(conversation)) => Subject::Group(conversation),
-            (None, None) => return Err(Miss::None),
+            (None, None) => return Err(FetchError::None),
         };
         let mut conn = self.pool.acquire().await?;
         let document = people::document(&mut conn, &self.keyring, subject).await?;
@@ -38,13 +43,13 @@ impl Media {
         let address = document
             .and_then(Document::new)
             .and_then(|document| document.picture_url())
-            .ok_or(Miss::None)?;
+            .ok_or(FetchError::None)?;
         let fetched = self
             .fetch_external(&address, Giver::Line, job, stop)
             .await?;
         let picture = self.small_picture(fetched.bytes).await?;
-        let place = Place::Picture(subject, &address);
-        self.land(job, place, Some(JPEG.into()), picture.into())
+        let target = UploadTarget::Picture(subject, &address);
+        self.upload_whole(job, target, Some(JPEG.into()), picture.into())
             .await
     }
 }

@@ -1,6 +1,6 @@
-//! What is shown of an image or video message until it is opened. Of an image it is made from what was sent: LINE documents
-//! neither size nor format of its own preview. That stands in where the original is not there within moments, and is all
-//! there is of a video.
+//! Fetches or makes the previews of image and video messages. The preview of an image is made from the original,
+//! because LINE documents neither size nor format of its own preview. LINE's preview stands in for it if the original
+//! does not arrive within moments. A video has only the preview that LINE or the sender's app provides.
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{
     Error, Media,
     external::Giver,
-    landing::Place,
-    miss::Miss,
+    fetch_error::FetchError,
     thumbnail::{JPEG, Previews},
+    upload::UploadTarget,
 };
 use crate::{
     line::client::{Answer, Trouble},
@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// Largest preview of LINE's that is kept.
+/// Largest preview from LINE that is kept, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
-/// Largest original that a preview is made from.
+/// Largest original that a preview is made from, in bytes.
 const LARGEST_SOURCE: i64 = 64 * 1024 * 1024;
 
 impl Media {
@@ -34,7 +34,7 @@ impl Media {
         };
         match self.fetch_preview(job, id, stop).await {
             Ok(()) => Ok(Verdict::Settled),
-            Err(miss) => self.settle(job, id, Part::Preview, miss).await,
+            Err(error) => self.settle(job, id, Part::Preview, error).await,
         }
     }
 
@@ -43,36 +43,36 @@ impl Media {
         job: &Job,
         id: Uuid,
         stop: &CancellationToken,
-    ) -> Result<(), Miss> {
+    ) -> Result<(), FetchError> {
         let attachment = self.waiting(id, Part::Preview).await?;
         let image = attachment.kind == "image";
         let lacking = match image {
-            false => Miss::None,
+            false => FetchError::None,
             true => match self.original_bytes(&attachment).await {
                 Ok(bytes) => match self.previews(bytes).await {
                     Ok(previews) => return self.land_previews(job, id, &previews, false).await,
-                    Err(miss) => miss,
+                    Err(error) => error,
                 },
-                Err(miss) => miss,
+                Err(error) => error,
             },
         };
         match lacking {
-            // Most originals come while this waits for the first time.
-            Miss::NotYet(Reason::Original)
+            // Most originals arrive during the first back-off.
+            FetchError::NotYet(Reason::Original)
                 if attachment.original_reason.is_none() && job.attempts < 2 =>
             {
                 return Err(lacking);
             }
-            // LINE's stands in already.
+            // LINE's preview stands in already.
             _ if attachment.preview_key().is_some() => return Err(lacking),
-            Miss::Ours(_) | Miss::Lost | Miss::Stopped => return Err(lacking),
+            FetchError::Ours(_) | FetchError::Lost | FetchError::Stopped => return Err(lacking),
             _ => {}
         }
         let bytes = match attachment.provider == "external" {
             true if image => return Err(lacking),
             true => {
                 let address = self.external_content(id).await?.preview_image_url;
-                let address = address.ok_or(Miss::None)?;
+                let address = address.ok_or(FetchError::None)?;
                 let fetched = self.fetch_external(&address, Giver::Sender, job, stop);
                 fetched.await?.bytes
             }
@@ -84,54 +84,60 @@ impl Media {
         match self.previews(bytes).await {
             Ok(previews) if image && attachment.original_state == State::Waiting => {
                 self.land_previews(job, id, &previews, true).await?;
-                Err(Miss::NotYet(Reason::Original))
+                Err(FetchError::NotYet(Reason::Original))
             }
             Ok(previews) => self.land_previews(job, id, &previews, false).await,
-            Err(Miss::Failed(_)) if image => Err(lacking),
-            Err(miss) => Err(miss),
+            Err(FetchError::Failed(_)) if image => Err(lacking),
+            Err(error) => Err(error),
         }
     }
 
-    /// LINE's preview; `None` if LINE has none.
+    /// Fetches LINE's preview; `None` if LINE has no preview of the message.
     async fn lines_preview(
         &self,
         job: &Job,
         attachment: &Attachment,
         stop: &CancellationToken,
-    ) -> Result<Option<Vec<u8>>, Miss> {
+    ) -> Result<Option<Vec<u8>>, FetchError> {
         let token = self.token(job).await?;
         let asked = self.line.preview(&token, &attachment.message_id);
-        let content = match stop.run_until_cancelled(asked).await.ok_or(Miss::Stopped)? {
+        let content = match stop
+            .run_until_cancelled(asked)
+            .await
+            .ok_or(FetchError::Stopped)?
+        {
             Answer::NotFound if attachment.kind == "image" => return Ok(None),
             Answer::Never(_) => return Ok(None),
-            other => Miss::or_got(other, job.attempts)?,
+            other => FetchError::into_result(other, job.attempts)?,
         };
         let bytes = stop.run_until_cancelled(content.bytes(LARGEST)).await;
-        match bytes.ok_or(Miss::Stopped)? {
-            Ok(bytes) => Ok(Some(bytes.ok_or(Miss::Failed(Reason::TooLarge))?)),
-            Err(Trouble::Timeout) => Err(Miss::NotYet(Reason::Trouble)),
-            Err(_) => Err(Miss::NotYet(Reason::Truncated)),
+        match bytes.ok_or(FetchError::Stopped)? {
+            Ok(bytes) => Ok(Some(bytes.ok_or(FetchError::Failed(Reason::TooLarge))?)),
+            Err(Trouble::Timeout) => Err(FetchError::NotYet(Reason::Trouble)),
+            Err(_) => Err(FetchError::NotYet(Reason::Truncated)),
         }
     }
 
-    /// The original from the bucket, if it is there, or what became of it.
-    async fn original_bytes(&self, attachment: &Attachment) -> Result<Vec<u8>, Miss> {
+    /// The original from the object store, or the error that says why it is not there.
+    async fn original_bytes(&self, attachment: &Attachment) -> Result<Vec<u8>, FetchError> {
         let reason = attachment.original_reason.unwrap_or(Reason::Original);
         let key = match attachment.original_state {
-            State::Waiting => return Err(Miss::NotYet(Reason::Original)),
-            State::Gone => return Err(Miss::Gone(reason)),
-            State::Failed => return Err(Miss::Failed(reason)),
-            State::Kept | State::None => attachment.original_key().ok_or(Miss::None)?,
+            State::Waiting => return Err(FetchError::NotYet(Reason::Original)),
+            State::Gone => return Err(FetchError::Gone(reason)),
+            State::Failed => return Err(FetchError::Failed(reason)),
+            State::Kept | State::None => attachment.original_key().ok_or(FetchError::None)?,
         };
         if attachment
             .original_size
             .is_none_or(|size| size > LARGEST_SOURCE)
         {
-            return Err(Miss::Failed(Reason::TooLarge));
+            return Err(FetchError::Failed(Reason::TooLarge));
         }
         match self.read(key).await {
-            // Where it is not an unsend that took it, the bucket has lost it: the comparison asks for it again.
-            Err(Error::Objects(objects::Error::NotFound)) => Err(Miss::NotYet(Reason::Trouble)),
+            // Unless an unsend deleted it, the object store has lost it: the next reconcile requests it again.
+            Err(Error::Objects(objects::Error::NotFound)) => {
+                Err(FetchError::NotYet(Reason::Trouble))
+            }
             other => Ok(other?),
         }
     }
@@ -142,9 +148,10 @@ impl Media {
         id: Uuid,
         previews: &Previews,
         early: bool,
-    ) -> Result<(), Miss> {
-        let place = Place::Preview(id, previews, early);
+    ) -> Result<(), FetchError> {
+        let target = UploadTarget::Preview(id, previews, early);
         let jpegs = previews.jpegs.clone();
-        self.land(job, place, Some(JPEG.into()), jpegs).await
+        self.upload_whole(job, target, Some(JPEG.into()), jpegs)
+            .await
     }
 }

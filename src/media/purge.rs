@@ -1,4 +1,5 @@
-//! The end of objects: deleted, confirmed gone, looked for once more after their writer's lease, forgotten.
+//! Purges objects: deletes them, confirms that they are gone, checks again after their writer's lease, and deletes
+//! their rows.
 
 use std::time::Duration;
 
@@ -9,27 +10,29 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, Media};
 use crate::{objects::ObjectKey, records::objects};
 
-/// When a purge that failed, or was cut off, is tried again.
+/// Delay before a purge that failed, or was cut off, is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Purges in one go.
-pub const MANY: usize = 100;
-/// Purges at a time: each waits for a disk or for S3.
+/// Maximum number of objects that one sweep purges.
+pub const BATCH_OBJECTS: usize = 100;
+/// Maximum number of concurrent purges: each waits for a disk or for S3.
 const HANDS: usize = 4;
 
 impl Media {
-    /// Purges what is due, and what writers that vanished left behind, until `stop`. Returns how many objects it dealt with: if
-    /// [`MANY`], there may be more.
+    /// Purges the objects that are due, and those that vanished writers left behind, until `stop`. Returns the number
+    /// of purged objects: if it is [`BATCH_OBJECTS`], there may be more.
     ///
-    /// Where the bucket fails, the object stays due and the first error is returned after all others were tried.
+    /// # Errors
+    /// The database's, or the first error of a purge after all others were tried. An object whose purge failed stays
+    /// due.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<usize, Error> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         objects::abandon(&mut conn, now).await?;
-        let due = objects::due(&mut conn, MANY as i64, now, now + AGAIN).await?;
+        let due = objects::due(&mut conn, BATCH_OBJECTS as i64, now, now + AGAIN).await?;
         drop(conn);
         let purges = due.into_iter().map(|object| async move {
             if stop.is_cancelled() {
-                return Ok(0); // due again soon
+                return Ok(0); // due again after `AGAIN`
             }
             match object.lease_until > now {
                 true => self.purge_once(object.key, object.lease_until).await?,
@@ -42,7 +45,7 @@ impl Media {
         done.into_iter().sum()
     }
 
-    /// Purges an object whose writer may be alive until `lease_until`, and remembers to look again.
+    /// Purges an object whose writer may be alive until `lease_until`, and schedules a second purge after that time.
     async fn purge_once(&self, key: ObjectKey, lease_until: DateTime<Utc>) -> Result<(), Error> {
         self.objects.purge(key).await?;
         let mut conn = self.pool.acquire().await?;
@@ -51,7 +54,7 @@ impl Media {
         Ok(())
     }
 
-    /// Purges an object that nobody writes any more, and forgets it.
+    /// Purges an object that has no writer any more, and deletes its row.
     pub(super) async fn purge(&self, key: ObjectKey, now: DateTime<Utc>) -> Result<(), Error> {
         self.objects.purge(key).await?;
         let mut tx = self.pool.begin().await?;

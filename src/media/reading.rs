@@ -1,4 +1,4 @@
-//! An object, whole and unsealed, in memory.
+//! Reads and opens a whole object in memory.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -7,11 +7,14 @@ use super::{Error, Media};
 use crate::{
     objects::{self, ObjectKey},
     records::objects as rows,
-    seal::{Place, key_of, stream},
+    seal::{SealContext, key_of, stream},
 };
 
 impl Media {
-    /// Reads an object that is in use. [`objects::Error::NotFound`] if it is not, or not any more.
+    /// Reads and opens an object that is in use.
+    ///
+    /// # Errors
+    /// [`objects::Error::NotFound`] if the object is not, or no longer, in use.
     pub(super) async fn read(&self, key: ObjectKey) -> Result<Vec<u8>, Error> {
         let text = key.to_string();
         let mut conn = self.pool.acquire().await?;
@@ -23,7 +26,7 @@ impl Media {
         let (sealed, body) = self.objects.get(key, None).await?;
         let body = body.map(|piece| piece.map_err(Error::from));
         let all = 0..stream::plain_size(sealed);
-        let plain = stream::open(&data_key, Place::Object(&text), all, sealed, body);
+        let plain = stream::open(&data_key, SealContext::Object(&text), all, sealed, body);
         let pieces: Vec<Bytes> = plain.try_collect().await?;
         Ok(pieces.concat())
     }

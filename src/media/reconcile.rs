@@ -1,8 +1,6 @@
-//! Bucket and rows compared, from time to time: what one has and the other lacks is mended.
-//!
-//! Neither should ever be needed: a row is committed before the first byte of its object, and stays until the object is
-//! confirmed gone. But buckets lose things, backups are restored, and a server may do late what it was asked for long
-//! ago.
+//! Reconciles the object store with the rows, from time to time, and repairs both. Neither repair should ever be
+//! needed: a row is committed before the first byte of its object, and stays until the object is confirmed gone. But
+//! object stores lose objects, backups are restored, and a server may execute a request long after it was sent.
 
 use std::collections::HashSet;
 
@@ -18,17 +16,17 @@ use crate::{
     },
 };
 
-/// Keys that the database is asked about at a time.
-const MANY: usize = 1000;
-/// Findings of each kind that are remembered of one comparison; all are counted, and the next one finds the others.
+/// Maximum number of keys in one database query.
+const BATCH_KEYS: usize = 1000;
+/// Maximum number of findings of each kind that one reconcile remembers. It counts all; the next one finds the rest.
 const MOST: usize = 10_000;
 
-/// What a comparison found, and mended.
+/// How many differences a reconcile found and repaired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
-    /// Objects without a row: rows for them, so that the sweep purges them.
+    /// Objects without a row. They get rows, so that the sweep purges them.
     pub strangers: usize,
-    /// Objects in use that are not in the bucket: to be fetched again.
+    /// Objects in use that are not in the object store. They are fetched again.
     pub missing: usize,
 }
 
@@ -36,19 +34,20 @@ pub struct Mended {
 struct Findings {
     known: usize,
     unknown: usize,
-    /// Up to [`MOST`] of the unknown.
+    /// Up to [`MOST`] of the unknown objects.
     strangers: HashSet<ObjectKey>,
     kept: usize,
     absent: usize,
-    /// Up to [`MOST`] of the absent.
+    /// Up to [`MOST`] of the absent objects.
     missing: Vec<ObjectKey>,
 }
 
 impl Media {
-    /// Compares all objects with all rows, and mends what does not agree.
+    /// Compares all objects with all rows, and repairs the differences.
     ///
-    /// Where most does not agree, this is another archive's bucket, or a disk that is not there: then nothing is
-    /// touched, and the log says so.
+    /// If most objects have no row, this is probably another archive's bucket: then none of them is purged. If most
+    /// objects in use are not there, this is probably the wrong bucket, or its disk is missing: then nothing is fetched
+    /// again. The log says so in both cases.
     pub async fn reconcile(&self) -> Result<Mended, Error> {
         let mut found = Findings::default();
         for shard in Shard::all() {
@@ -77,7 +76,8 @@ impl Media {
         Ok(mended)
     }
 
-    /// Rows are read before the bucket: what is in use by then was finished before, and has to be listed.
+    /// Reads the rows before it lists the objects: an object in use by then was finished before, so the listing must
+    /// contain it.
     async fn compare(&self, shard: Shard, found: &mut Findings) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
         let mut missing: HashSet<_> = objects::kept(&mut conn, shard.prefix()).await?;
@@ -94,7 +94,7 @@ impl Media {
         let room = MOST.saturating_sub(found.missing.len());
         found.missing.extend(missing.into_iter().take(room));
 
-        let mut traces = self.objects.traces(shard).chunks(MANY);
+        let mut traces = self.objects.traces(shard).chunks(BATCH_KEYS);
         while let Some(keys) = traces.next().await {
             let keys: HashSet<ObjectKey> = keys.into_iter().collect::<Result<_, _>>()?;
             let keys: Vec<_> = keys.into_iter().collect();
@@ -109,12 +109,12 @@ impl Media {
         Ok(())
     }
 
-    /// Hands objects without rows to the sweep, which purges them after the longest lease: no writer announces itself
-    /// later than it writes, but two looks are better than one.
+    /// Inserts rows for objects without one, so that the sweep purges them after the longest lease. The wait is a
+    /// precaution: every writer inserts its row before it writes.
     async fn adopt(&self, strangers: HashSet<ObjectKey>) -> Result<usize, Error> {
         let now = self.clock.now();
         let strangers: Vec<_> = strangers.into_iter().collect();
-        for keys in strangers.chunks(MANY) {
+        for keys in strangers.chunks(BATCH_KEYS) {
             let mut conn = self.pool.acquire().await?;
             objects::adopt(&mut conn, keys, now, now + LEASE).await?;
         }
@@ -127,7 +127,8 @@ impl Media {
         Ok(strangers.len())
     }
 
-    /// Originals that the bucket had lost and has again: somebody restored it from a copy.
+    /// Marks originals as kept that the object store had lost and has again, because somebody restored it from a
+    /// backup.
     async fn find_again(&self) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
         let lost = missing::lost(&mut conn, MOST as i64).await?;
@@ -159,15 +160,16 @@ impl Media {
         Ok(count)
     }
 
-    /// Asks for what the object held, as if it had never been fetched; LINE may have it no more, and the job will say so. An
-    /// original's row and key stay, until there is another: whoever restores the bucket from a copy may not be ready yet.
+    /// Inserts a job that fetches the lost file, as if it had never been fetched. If LINE no longer has it, the job
+    /// records that. An original keeps its row and key until another object replaces it: a restore from a backup may
+    /// still bring it back.
     async fn bring_one_again(&self, key: ObjectKey) -> Result<bool, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let user = missing::user(&mut tx, key).await?;
         match user {
             Some(User::Attachment(id, part)) => {
-                // The attachment before its objects, as an unsend has them.
+                // Lock order: the attachment before its objects, as an unsend locks them.
                 media::lock(&mut tx, id, part).await?;
                 if !missing::fetch_again(&mut tx, id, part, key, now).await? {
                     return Ok(false);

@@ -1,4 +1,4 @@
-//! Small images of our own making: JPEGs without metadata.
+//! Makes small images: JPEGs without metadata.
 
 use bytes::Bytes;
 use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
@@ -7,28 +7,29 @@ use tokio::task::spawn_blocking;
 use super::{
     Media,
     decode::{Unreadable, decode, shrink, within},
-    miss::Miss,
+    fetch_error::FetchError,
 };
 use crate::records::media::{Reason, SHOWN};
 
 /// Longest side of a profile picture, in pixels.
 const PICTURE_SIDE: u32 = 256;
-/// Columns, and rows, of the placeholder.
+/// Columns, and rows, of the placeholder's grid.
 const CELLS: u32 = 4;
 const JPEG_QUALITY: u8 = 80;
 
-/// Media type of all of them.
+/// Media type of all images that this module makes.
 pub(super) const JPEG: &str = "image/jpeg";
 
-/// What is shown of a picture until it is opened: the same at two sizes, for screens of one and of two pixels to a CSS
-/// pixel, and the colours that stand in for it until it is there.
+/// The preview of an image at two sizes, for screens with one and with two pixels per CSS pixel, and the placeholder's
+/// colours that are shown until it has loaded.
 #[derive(Debug)]
 pub struct Previews {
-    /// The smaller one, then the larger one. Together they are one object, so that one thing has to go.
+    /// The smaller JPEG, then the larger one. Together they are one object, so that an erasure has to delete only one.
     pub jpegs: Bytes,
-    /// Bytes of the smaller one; `None` if there is one alone, because the picture is no larger.
+    /// Size of the smaller JPEG in bytes; `None` if there is only one, because the image is not larger than the smaller
+    /// size.
     pub smaller: Option<usize>,
-    /// Width and height of the larger one.
+    /// Width and height of the larger JPEG, in pixels.
     pub pixels: (u32, u32),
     /// Red, green and blue of each cell of a grid of four by four, row by row.
     pub colours: Vec<u8>,
@@ -37,7 +38,7 @@ pub struct Previews {
 /// Makes the previews of an image.
 ///
 /// # Errors
-/// The bytes are no image that can be read within the limits.
+/// The bytes are not an image that can be decoded within the limits.
 pub fn previews(bytes: &[u8]) -> Result<Previews, Unreadable> {
     let large = decode(bytes, (SHOWN.0 * 2, SHOWN.1 * 2))?;
     let size = large.dimensions();
@@ -75,25 +76,29 @@ fn encode(image: &RgbImage) -> Result<Vec<u8>, Unreadable> {
 }
 
 impl Media {
-    /// [`previews`], off the async threads, one image at a time.
-    pub(super) async fn previews(&self, bytes: Vec<u8>) -> Result<Previews, Miss> {
+    /// Calls [`previews`] on a blocking thread, one image at a time.
+    pub(super) async fn previews(&self, bytes: Vec<u8>) -> Result<Previews, FetchError> {
         self.made(move || previews(&bytes)).await
     }
 
-    /// A profile picture, likewise.
-    pub(super) async fn small_picture(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Miss> {
+    /// Makes a profile picture, also on a blocking thread and one at a time.
+    pub(super) async fn small_picture(&self, bytes: Vec<u8>) -> Result<Vec<u8>, FetchError> {
         self.made(move || picture(&bytes)).await
     }
 
     async fn made<T: Send + 'static>(
         &self,
         make: impl FnOnce() -> Result<T, Unreadable> + Send + 'static,
-    ) -> Result<T, Miss> {
-        let _turn = self.decoder.acquire().await.map_err(|_| Miss::Stopped)?;
+    ) -> Result<T, FetchError> {
+        let _turn = self
+            .decoder
+            .acquire()
+            .await
+            .map_err(|_| FetchError::Stopped)?;
         match spawn_blocking(make).await {
             Ok(Ok(made)) => Ok(made),
-            // A decoder that panics has met an image that it cannot read.
-            Ok(Err(Unreadable)) | Err(_) => Err(Miss::Failed(Reason::Unreadable)),
+            // A decoder panics on an image that it cannot read.
+            Ok(Err(Unreadable)) | Err(_) => Err(FetchError::Failed(Reason::Unreadable)),
         }
     }
 }

@@ -1,36 +1,36 @@
-//! What S3 is reached with.
+//! Settings for the access to S3.
 
 use std::str::FromStr;
 
 use secrecy::SecretString;
 use url::Url;
 
-/// How S3 is reached. A directory needs nothing of it.
+/// Settings for the access to S3. A directory needs none of them.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Address of the S3 service; `None`: Amazon's in `region`.
+    /// URL of the S3 service; `None`: Amazon's, in `region`.
     pub endpoint: Option<Url>,
-    /// Region; needed for Amazon's.
+    /// Region; required for Amazon's service. `None` for another one: `us-east-1`.
     pub region: Option<String>,
-    /// Name of the access key.
+    /// Id of the access key; required for S3.
     pub access_key_id: Option<SecretString>,
-    /// Its secret.
+    /// Secret of the access key; required for S3.
     pub secret_access_key: Option<SecretString>,
-    /// With temporary keys.
+    /// Session token of temporary credentials; `None` for permanent ones.
     pub session_token: Option<SecretString>,
-    /// How S3 encrypts what it keeps.
+    /// Encryption at rest on the S3 side.
     pub encryption: Encryption,
 }
 
-/// How S3 encrypts what it keeps.
+/// How S3 encrypts objects at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Encryption {
-    /// As the bucket says.
+    /// As configured in the bucket.
     #[default]
     Bucket,
-    /// With keys of S3's own (SSE-S3).
+    /// With keys that S3 manages (SSE-S3).
     S3,
-    /// With this key of the key management service (SSE-KMS).
+    /// With the key of this id in the key management service (SSE-KMS).
     Kms(String),
 }
 

@@ -1,4 +1,4 @@
-//! Objects as files of one directory: written beside their place, synced, then renamed.
+//! Keeps objects as files of one directory: writes them beside their final path, syncs them, then renames them.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::{Body, Error, Keys, ObjectKey, Shard};
 
 const CHUNK: u64 = 64 * 1024;
-/// Ending of a half written object. It is no part of any key.
+/// Extension of a half-written file. No key contains it.
 const PART: &str = "part";
 
 #[derive(Clone, Debug)]
@@ -89,7 +89,8 @@ impl Directory {
     pub(super) async fn purge(&self, key: ObjectKey) -> Result<(), Error> {
         let path = self.path(key);
         blocking(move || {
-            // The part first: a writer that renames it in between is found at its final place.
+            // The half-written file first: if a writer renames it in between, the second removal finds it at its final
+            // path.
             let part = path.with_extension(PART);
             remove(&part)?;
             remove(&path)?;
@@ -107,7 +108,7 @@ impl Directory {
         .await
     }
 
-    /// Keys in `shard` of finished objects; with `half_written`, of the others too.
+    /// Keys in `shard` of finished objects; with `half_written`, of unfinished ones too.
     pub(super) fn list(&self, shard: Shard, half_written: bool) -> Keys {
         let root = Arc::clone(&self.root);
         let outers = blocking(move || {
@@ -213,13 +214,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Synced, renamed, its directories synced. After a purge of its key this fails.
+    /// Syncs the file, renames it, and syncs its directories. Fails after a purge of its key.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         let file = self.file.take().ok_or(Error::NotFound)?;
         blocking(move || {
             file.sync_all()?;
             fs::rename(&self.part.0, &self.path)?;
-            // Another writer may have made a directory and not have synced it yet, so all are, each time.
+            // Another writer may have created a directory and not synced it yet, so each writer syncs all of them.
             for made in self.path.ancestors().skip(1) {
                 sync(made)?;
                 if *made == *self.root {
@@ -232,13 +233,13 @@ impl Writer {
     }
 }
 
-/// A half written file, removed on drop. After the rename there is none to remove.
+/// A half-written file, removed on drop. After the rename there is no such file.
 #[derive(Debug)]
 struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // In place, not on another thread: rare, short, and nobody could wait for it there.
+        // On this thread: it is rare and short, and nothing could wait for it on another thread.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -264,7 +265,7 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Entries of `path`; none where it is not a directory.
+/// Entries of `path`; empty if `path` is not a directory.
 fn directory(path: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
     match fs::read_dir(path) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
@@ -273,7 +274,7 @@ fn directory(path: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirE
     }
 }
 
-/// Runs file work off the async threads.
+/// Runs file operations on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

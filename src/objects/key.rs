@@ -1,17 +1,17 @@
-//! Where an object lies: a random name that says nothing of its content.
+//! Names objects: a key is random and reveals nothing about the content.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// The key of one object: `ab/cd/abcd…`, 32 hexadecimal digits below two directories that share them out.
+/// The key of one object: `ab/cd/abcd…`, 32 hexadecimal digits below two directories that distribute the objects.
 ///
-/// Random, and used for one attempt to write only: nothing is shared, so nothing must be counted before it is deleted.
+/// Random, and used for one attempt to write only: objects are not shared, so a deletion needs no reference count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ObjectKey(Uuid);
 
 impl ObjectKey {
-    /// A key that was never used before.
+    /// Generates a random key (UUID version 4).
     #[expect(
         clippy::new_without_default,
         reason = "a default that is never twice the same would surprise"
@@ -20,7 +20,8 @@ impl ObjectKey {
         Self(Uuid::new_v4())
     }
 
-    /// Reads what [`ObjectKey`]'s `Display` wrote; `None` for anything else, so that no text from outside names a file.
+    /// Parses the output of [`ObjectKey`]'s `Display`; `None` for anything else, so that text from outside cannot name
+    /// a file.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.rsplit('/').next()?;
         let key = Self(Uuid::try_parse(name).ok()?);
@@ -36,21 +37,21 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// A part of a bucket, so that what is too much for one look is looked at bit by bit.
+/// A part of the object store, so that a listing that is too large for one pass is read part by part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard(&'static str);
 
 impl Shard {
-    /// All of it.
+    /// The whole object store.
     pub const WHOLE: Self = Self("");
 
-    /// Sixteen parts, which are all of it together.
+    /// The sixteen shards that together are the whole object store.
     pub fn all() -> impl Iterator<Item = Self> {
         const DIGITS: &str = "0123456789abcdef";
         (0..DIGITS.len()).map(|at| Self(&DIGITS[at..=at]))
     }
 
-    /// What the keys in it, written out, begin with.
+    /// The text that all keys of this shard begin with.
     pub fn prefix(self) -> &'static str {
         self.0
     }

@@ -1,4 +1,4 @@
-//! The bucket: objects are written once, read by range, and purged until they are confirmed gone.
+//! The object store: objects are written once, read by range, and purged until they are confirmed gone.
 
 mod access;
 mod directory;
@@ -24,54 +24,54 @@ use directory::Directory;
 pub use key::{ObjectKey, Shard};
 use s3::S3;
 
-/// What went wrong with the bucket. Says nothing of what the object holds, nor of any key to the bucket.
+/// A failure of the object store. Its text contains neither the content of objects nor credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address names no bucket that can be opened.
+    /// The URL names no directory or bucket that can be opened.
     #[error("the address has to be file:///an/absolute/directory or s3://bucket/prefix")]
     Address,
-    /// Something that S3 is reached with is missing, or cannot be.
+    /// A setting for the access to S3 is missing or invalid.
     #[error("{0}")]
     Access(&'static str),
     /// No object has this key, or it was purged while it was read.
     #[error("no such object")]
     NotFound,
-    /// Other bytes, or another number of them, than were written.
+    /// The object store returned other bytes, or another number of bytes, than were written.
     #[error("the bucket gives back other bytes than were written")]
     Corrupt,
-    /// The file system refused.
+    /// A file operation failed.
     #[error("the bucket's directory: {0}")]
     Io(#[from] io::Error),
-    /// S3 knows the access key not, or its secret is another.
+    /// S3 rejected the credentials: unknown access key, wrong secret, or an expired token.
     #[error(
         "S3 refuses the access key: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION"
     )]
     Stranger,
-    /// S3 knows no such bucket.
+    /// S3 has no bucket of this name at this endpoint and in this region.
     #[error(
         "S3 has no bucket of this name: check it in OBJECTS_URL, KEYRING_URL or LEDGER_COPIES, and AWS_ENDPOINT and AWS_REGION"
     )]
     NoBucket,
-    /// The access key may not do this.
+    /// The access key lacks the right for this operation.
     #[error("S3 refuses to {0}: give the access key this right")]
     Refused(&'static str),
-    /// What is to be gone cannot be made to go: a right is missing, or the bucket locks what it holds.
+    /// S3 refused a step of a purge: a right is missing, or the bucket locks its objects.
     #[error(
         "purge refused: S3 refuses to {0}. Give the access key this right, and take object lock and retention off the bucket: what cannot be deleted cannot be kept here"
     )]
     PurgeRefused(&'static str),
-    /// The bucket keeps every object for a time by itself.
+    /// The bucket locks every object for a time, by a default retention of object lock.
     #[error(
         "the bucket locks every object for a time (a default retention of object lock): take that off, or choose another bucket, for what is unsent has to go at once"
     )]
     Locked,
-    /// It was deleted time and again, and is still there.
+    /// The object was deleted several times, and is still there.
     #[error("an object is still there after it was deleted")]
     Remains,
-    /// S3 refuses what is signed at another time than its own.
+    /// S3 refused a request whose signature time differs too much from its own clock.
     #[error("S3 refuses requests of this machine's clock: set the clock (S3 allows 15 minutes)")]
     Clock,
-    /// S3 failed, or could not be reached.
+    /// S3 failed, or could not be reached: the operation, and the reason.
     #[error("S3 failed to {0}: {1}")]
     Trouble(&'static str, &'static str),
 }
@@ -79,49 +79,49 @@ pub enum Error {
 /// The bytes of an object, in pieces of at most 64 KiB.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
-/// Keys, in no order; one may come more than once.
+/// Keys in no particular order; a key may occur more than once.
 pub type Keys = Pin<Box<dyn Stream<Item = Result<ObjectKey, Error>> + Send>>;
 
-/// A bucket. Clones share it.
+/// An object store. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    place: Place,
+    backend: Backend,
     under_way: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Backend {
     Directory(Directory),
     S3(Arc<S3>),
 }
 
 impl Objects {
-    /// As [`Objects::open_with`], for a directory, which needs no access.
+    /// As [`Objects::open_with`], for a directory, which needs no access settings.
     pub async fn open(url: &Url) -> Result<Self, Error> {
         Self::open_with(url, &Access::default()).await
     }
 
-    /// Opens the bucket at `url`: `file:///dir`, an absolute directory that is made if it does not exist, or
-    /// `s3://bucket/prefix`, a bucket that exists, reached with `access`. S3 is not asked before the first use.
+    /// Opens the object store at `url`: `file:///dir`, an absolute directory that is created if it does not exist, or
+    /// `s3://bucket/prefix`, an existing bucket, with the settings `access`. Sends no request to S3.
     pub async fn open_with(url: &Url, access: &Access) -> Result<Self, Error> {
-        let place = match url.scheme() {
+        let backend = match url.scheme() {
             "file" => {
                 let root = url.to_file_path().map_err(|()| Error::Address)?;
-                Place::Directory(Directory::open(root).await?)
+                Backend::Directory(Directory::open(root).await?)
             }
-            "s3" => Place::S3(Arc::new(S3::open(url, access)?)),
+            "s3" => Backend::S3(Arc::new(S3::open(url, access)?)),
             _ => return Err(Error::Address),
         };
         Ok(Self {
-            place,
+            backend,
             under_way: Arc::default(),
         })
     }
 
-    /// Looks whether [`Objects::open_with`] could open `url` by its form. Has no side effects and uses no network.
+    /// Checks whether [`Objects::open_with`] accepts the form of `url`. Has no side effects and uses no network.
     ///
     /// # Errors
-    /// It is another kind of address, or something that S3 is reached with is missing.
+    /// [`Error::Address`] if `url` has another form; [`Error::Access`] if a setting for S3 is missing or invalid.
     pub fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
         match url.scheme() {
             "file" => url.to_file_path().map(drop).map_err(|()| Error::Address),
@@ -130,11 +130,11 @@ impl Objects {
         }
     }
 
-    /// Begins to write `key`, which must be new. There is no object before [`Writer::finish`] is called.
+    /// Begins to write `key`, which must be new. The object does not exist before [`Writer::finish`] is called.
     pub async fn put(&self, key: ObjectKey) -> Result<Writer, Error> {
-        let way = match &self.place {
-            Place::Directory(directory) => Way::File(directory.put(key).await?),
-            Place::S3(s3) => Way::Upload(s3.put(key).await?),
+        let way = match &self.backend {
+            Backend::Directory(directory) => Way::File(directory.put(key).await?),
+            Backend::S3(s3) => Way::Upload(s3.put(key).await?),
         };
         Ok(Writer {
             way,
@@ -142,91 +142,91 @@ impl Objects {
         })
     }
 
-    /// Size of the whole object in bytes, and the bytes of `range`, cut to that size (`None`: all of them).
+    /// Returns the size of the whole object in bytes, and the bytes of `range`, cut to that size (`None`: all of them).
     ///
-    /// Where the object is purged while it is read, the body ends with [`Error::NotFound`], from S3 after at most
-    /// 2 MiB more.
+    /// If the object is purged while it is read, the body ends with [`Error::NotFound`]; from S3, after at most 2 MiB
+    /// more.
     pub async fn get(
         &self,
         key: ObjectKey,
         range: Option<Range<u64>>,
     ) -> Result<(u64, Body), Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.get(key, range).await,
-            Place::S3(s3) => s3.get(key, range).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.get(key, range).await,
+            Backend::S3(s3) => s3.get(key, range).await,
         }
     }
 
-    /// Deletes `key`, finished or half written, with all its versions, and confirms that it is gone. One that never
-    /// was is gone as well.
+    /// Deletes `key`, finished or half-written, with all its versions, and confirms that it is gone. Idempotent: a key
+    /// that never existed counts as gone.
     pub async fn purge(&self, key: ObjectKey) -> Result<(), Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.purge(key).await,
-            Place::S3(s3) => s3.purge(key).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.purge(key).await,
+            Backend::S3(s3) => s3.purge(key).await,
         }
     }
 
-    /// Writes a small value under a name of its own, `directory/name` of a-z, 0-9, `-` and `.`, beside the objects and in
-    /// place of what was there before: wholly, or not at all.
+    /// Writes a small value beside the objects, under `name`, which is `directory/name` of a-z, 0-9, `-` and `.`.
+    /// Replaces an earlier value atomically.
     pub async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.write_named(name, bytes).await,
-            Place::S3(s3) => s3.write_named(name, bytes).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.write_named(name, bytes).await,
+            Backend::S3(s3) => s3.write_named(name, bytes).await,
         }
     }
 
-    /// Reads what [`Objects::write_named`] wrote; `None` if there is nothing.
+    /// Reads a value that [`Objects::write_named`] wrote; `None` if there is no such value.
     pub async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.read_named(name).await,
-            Place::S3(s3) => s3.read_named(name).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.read_named(name).await,
+            Backend::S3(s3) => s3.read_named(name).await,
         }
     }
 
-    /// Deletes what [`Objects::write_named`] wrote, with all its versions, and confirms that it is gone.
+    /// Deletes a value that [`Objects::write_named`] wrote, with all its versions, and confirms that it is gone.
     pub async fn purge_named(&self, name: &str) -> Result<(), Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.purge_named(name).await,
-            Place::S3(s3) => s3.purge_named(name).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.purge_named(name).await,
+            Backend::S3(s3) => s3.purge_named(name).await,
         }
     }
 
-    /// Whether there is a finished object of this key.
+    /// Whether a finished object with this key exists.
     pub async fn has(&self, key: ObjectKey) -> Result<bool, Error> {
-        match &self.place {
-            Place::Directory(directory) => directory.has(key).await,
-            Place::S3(s3) => s3.has(key).await,
+        match &self.backend {
+            Backend::Directory(directory) => directory.has(key).await,
+            Backend::S3(s3) => s3.has(key).await,
         }
     }
 
     /// The keys of all finished objects in `shard`.
     pub fn list(&self, shard: Shard) -> Keys {
-        match &self.place {
-            Place::Directory(directory) => directory.list(shard, false),
-            Place::S3(s3) => s3.list(shard),
+        match &self.backend {
+            Backend::Directory(directory) => directory.list(shard, false),
+            Backend::S3(s3) => s3.list(shard),
         }
     }
 
-    /// The keys in `shard` of whatever a purge would take: finished objects, half written ones, former versions,
-    /// delete markers.
+    /// The keys in `shard` of everything that a purge would delete: finished objects, half-written ones, former
+    /// versions, delete markers.
     pub fn traces(&self, shard: Shard) -> Keys {
-        match &self.place {
-            Place::Directory(directory) => directory.list(shard, true),
-            Place::S3(s3) => s3.traces(shard),
+        match &self.backend {
+            Backend::Directory(directory) => directory.list(shard, true),
+            Backend::S3(s3) => s3.traces(shard),
         }
     }
 
-    /// Bytes that writers of this process have taken and not finished: what is on its way, half of it perhaps in memory.
+    /// Bytes that writers of this process have accepted and not finished. Part of them may still be in memory.
     pub fn under_way(&self) -> u64 {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// Writes, reads and purges a probe: succeeds only if the bucket can do all that the service asks of it, and
-    /// forgets what it is told to forget.
+    /// Writes, reads and purges a probe object. Succeeds only if the object store supports all operations that the
+    /// service needs, and really deletes purged objects.
     pub async fn check(&self) -> Result<(), Error> {
         const PROBE: &[u8] = b"probe";
         let key = ObjectKey::new();
-        if let Place::S3(s3) = &self.place {
+        if let Backend::S3(s3) = &self.backend {
             s3.check(key).await?;
         }
         let mut writer = self.put(key).await?;
@@ -244,14 +244,14 @@ impl Objects {
 }
 
 /// Writes one object. Dropped before [`Writer::finish`], it leaves no object; in S3 it may leave parts, which a purge
-/// takes.
+/// deletes.
 #[derive(Debug)]
 pub struct Writer {
     way: Way,
     taken: Taken,
 }
 
-/// What a writer has added to [`Objects::under_way`], until it ends.
+/// The bytes that a writer has added to [`Objects::under_way`]. Subtracts them when the writer ends.
 #[derive(Debug)]
 struct Taken(Arc<AtomicU64>, u64);
 
@@ -268,7 +268,7 @@ enum Way {
 }
 
 impl Writer {
-    /// Adds `bytes`. After an error the writer is of no more use.
+    /// Adds `bytes`. After an error the writer cannot be used any more.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         let size = bytes.len() as u64;
         match &mut self.way {
@@ -280,7 +280,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the object, to stay. After a purge of its key this fails, or makes an object that has to be purged anew.
+    /// Completes the object durably. After a purge of its key this fails, or creates an object that has to be purged
+    /// again.
     pub async fn finish(self) -> Result<(), Error> {
         match self.way {
             Way::File(file) => file.finish().await,

@@ -1,4 +1,5 @@
-//! What LINE says of people and groups: asked for once, kept with its age. That LINE knows nothing is kept as well.
+//! Requests the profiles of contacts and the summaries of groups from LINE, and keeps them with the time of the
+//! request. A "not found" is kept as well.
 
 use std::time::Duration;
 
@@ -17,23 +18,23 @@ use crate::{
     seal::{self, Keyring},
 };
 
-/// About a quarter of an hour, with a wait that doubles. The next message asks again.
+/// About a quarter of an hour, with a back-off that doubles. The next message leads to another job.
 const ATTEMPTS: i32 = 10;
-/// How long a channel rests after a 429 that does not say.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long a channel pauses after a 429 without a usable `Retry-After`.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 
-/// What failed on our side. Says nothing of anybody.
+/// A failure on our side. Its text contains no personal data.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A query or the connection failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The keyring.
+    /// The keyring failed, or a value could not be opened.
     #[error(transparent)]
     Keyring(#[from] seal::Error),
 }
 
-/// Asks LINE who people are, for claimed jobs. Clones share everything.
+/// Requests profiles and group summaries from LINE, for claimed jobs. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct People {
     pool: PgPool,
@@ -43,7 +44,7 @@ pub struct People {
 }
 
 impl People {
-    /// Takes its handles.
+    /// Creates it from its dependencies.
     pub fn new(pool: PgPool, clock: Clock, keyring: Keyring, line: LineApi) -> Self {
         Self {
             pool,
@@ -53,7 +54,7 @@ impl People {
         }
     }
 
-    /// Asks for the profile of the job's contact, until `stop`.
+    /// Requests the profile of the job's contact, until `stop`.
     pub async fn profile(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
         let mut conn = self.pool.acquire().await?;
         let Some(contact) = job.contact_id else {
@@ -73,7 +74,7 @@ impl People {
         }
     }
 
-    /// Asks for the summary of the job's group, until `stop`.
+    /// Requests the summary of the job's group, until `stop`.
     pub async fn summary(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
         let mut conn = self.pool.acquire().await?;
         let group = match job.conversation_id {
@@ -99,7 +100,8 @@ impl People {
         }
     }
 
-    /// Asks where the person was seen; if they are not known there, at the other place that may know them.
+    /// Requests the profile from the endpoint that fits where the person was seen: for users, group members or room
+    /// members. If LINE does not know them there, uses the other endpoint that may know them.
     async fn ask(&self, token: &SecretString, person: &Person) -> Answer<Document> {
         let user = &person.user_id;
         let Some(chat) = &person.chat_id else {
@@ -119,7 +121,7 @@ impl People {
         answer
     }
 
-    /// Writes the answer down, unless another has the job by now.
+    /// Saves the answer, unless another worker has the job by now.
     async fn settle(
         &self,
         job: &Job,
@@ -130,7 +132,7 @@ impl People {
             Answer::Got(document) => Some(document),
             Answer::NotFound | Answer::Gone | Answer::Never(_) => None,
             Answer::Refused(401) => return Ok(Verdict::Refused),
-            Answer::TooMany(pause) => return Ok(Verdict::Paused(pause.unwrap_or(PAUSE))),
+            Answer::TooMany(pause) => return Ok(Verdict::Paused(pause.unwrap_or(DEFAULT_PAUSE))),
             Answer::NotReady | Answer::Refused(_) | Answer::Trouble(_)
                 if job.attempts < ATTEMPTS =>
             {
@@ -156,7 +158,7 @@ impl People {
                 let id = subject.id();
                 let key = keys::key_for(&mut tx, &self.keyring, id, 1, now).await?;
                 let key = taken.insert(key);
-                Some(key.key.seal(subject.place(), document.as_bytes())?)
+                Some(key.key.seal(subject.seal_context(), document.as_bytes())?)
             }
             None => None,
         };

@@ -1,30 +1,30 @@
-//! Gives codes to the rows of an archive of before there were codes. See [`super::attested`].
+//! Attests the operators and channels of an archive that was made before rows had MACs. See [`super::attested`].
 
 use sqlx::{Connection, PgConnection};
 
 use super::{channels, operators};
 use crate::seal::Keyring;
 
-/// Rows whose code is missing or wrong.
+/// Rows whose MAC is missing or wrong.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub struct Unattested {
-    /// The logins of operators.
+    /// Logins of operators.
     pub operators: Vec<String>,
-    /// The slugs of channels.
+    /// Slugs of channels.
     pub channels: Vec<String>,
 }
 
 impl Unattested {
-    /// True if there is none.
+    /// True if every row is genuine.
     pub fn is_empty(&self) -> bool {
         self.operators.is_empty() && self.channels.is_empty()
     }
 }
 
-/// Operators and channels whose code is missing or wrong.
+/// Finds the operators and channels whose MAC is missing or wrong.
 ///
 /// # Errors
-/// The database's.
+/// A query fails.
 pub async fn unattested(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Unattested> {
     Ok(Unattested {
         operators: operators::unattested(conn, keyring).await?,
@@ -32,11 +32,11 @@ pub async fn unattested(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
     })
 }
 
-/// Gives every operator and channel a code for the row as it is now. The caller has decided that the database is to be
-/// believed as it stands.
+/// Writes a MAC for every operator and channel, over the row as it is now. The caller has decided to trust the database
+/// as it is.
 ///
 /// # Errors
-/// The database's.
+/// A statement fails; then no MAC is written.
 pub async fn accept_all(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<()> {
     let mut tx = conn.begin().await?;
     sqlx::query("lock table operator, operator_channel, channel in share row exclusive mode")

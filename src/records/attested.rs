@@ -1,23 +1,23 @@
-//! Rows that are believed only with their code: an operator, and what the other rows share.
+//! Rows that count only if their MAC is right: the operator's row, the result of a look-up, and the facts of a channel.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::seal::{Attestation, Facts};
 
-/// What a look-up of an attested row gives.
+/// Result of a look-up of an attested row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<T> {
-    /// There is such a row, and its code is right.
+    /// The row exists, and its MAC is right.
     Yes(T),
-    /// There is none.
+    /// The row does not exist.
     No,
-    /// There is one that this program did not write. It counts as none; callers log it.
+    /// The row exists, but this program did not write it. It counts as missing; callers log it.
     Forged,
 }
 
 impl<T> Found<T> {
-    /// The row, if there is one that is believed.
+    /// The row, if it exists and is genuine.
     pub fn yes(self) -> Option<T> {
         match self {
             Self::Yes(row) => Some(row),
@@ -44,7 +44,7 @@ pub(super) struct OperatorRow {
     pub password_hash: String,
     pub role: String,
     pub all_channels: bool,
-    /// The ids of the channels in sight where not all are, sorted.
+    /// Sorted ids of the channels in scope, if `all_channels` is false.
     pub scope: Vec<i32>,
     pub operator_created_at: DateTime<Utc>,
     pub disabled_at: Option<DateTime<Utc>>,
@@ -76,7 +76,7 @@ impl OperatorRow {
     }
 }
 
-/// The facts of a channel that decide which channel a slug means.
+/// The facts that bind a slug to a channel.
 pub(super) fn channel_facts(id: i32, slug: &str) -> Facts {
     Facts::of("channel").number(id).text(slug)
 }

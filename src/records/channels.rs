@@ -1,34 +1,34 @@
-//! Channels, their secrets and tokens. Secrets leave this file as [`SecretSlice`] and [`SecretString`] only.
+//! Channels, their secrets and tokens. Secrets leave this file only as [`SecretSlice`] and [`SecretString`].
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sqlx::{FromRow, PgConnection};
 
 use super::attested::{Found, channel_facts};
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
-/// A channel as people see it.
+/// A channel as pages and commands show it.
 #[derive(FromRow, Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
-    /// Our number.
+    /// The archive's own number.
     pub id: i32,
-    /// Its place in the webhook address.
+    /// The part of the webhook URL that names the channel.
     pub slug: String,
-    /// What operators call it.
+    /// Name that operators gave it.
     pub name: String,
     /// True if it has an access token, so that media and profiles can be fetched.
     pub has_token: bool,
-    /// How many secrets are valid now.
+    /// Number of valid channel secrets.
     pub secrets: i64,
     /// When LINE last refused the token.
     pub token_refused_at: Option<DateTime<Utc>>,
     /// When a delivery was last stored, to within a minute.
     pub last_webhook_at: Option<DateTime<Utc>>,
-    /// Bytes up to which a file is kept; `None`: the archive's own limit.
+    /// Largest original that is kept, in bytes; `None`: the archive's own limit.
     pub largest_file: Option<i64>,
-    /// When it was removed.
+    /// When it was removed; `None`: it was not.
     pub removed_at: Option<DateTime<Utc>>,
-    /// Its retention rules that are on, in words.
+    /// Its active retention rules, such as `image 30 days, text 90 days`; `None`: no rule is active.
     pub rules: Option<String>,
 }
 
@@ -52,19 +52,22 @@ pub async fn list_all(db: &mut PgConnection) -> sqlx::Result<Vec<Channel>> {
     .await
 }
 
-/// A channel's secrets, the newest first: what the door verifies with.
-pub struct Door {
+/// A channel and the secrets with which the webhook handler verifies signatures.
+pub struct ChannelSecrets {
     /// The channel.
     pub channel_id: i32,
     /// Its slug.
     pub slug: String,
-    /// Its secrets.
+    /// Its channel secrets, the newest first.
     pub secrets: Vec<SecretSlice<u8>>,
 }
 
-/// The doors of all channels that are not removed. A secret that cannot be opened, because the secret key is another, is
-/// left out, and said so.
-pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec<Door>> {
+/// The secrets of all channels that are not removed. A secret that cannot be opened, because it was sealed with another
+/// secret key, is left out, and an error is logged.
+pub async fn all_secrets(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+) -> sqlx::Result<Vec<ChannelSecrets>> {
     let rows: Vec<(i32, String, Vec<Vec<u8>>)> = sqlx::query_as(
         "select c.id, c.slug, array_agg(s.secret order by s.added_at desc)
          from channel c join channel_secret s on s.channel_id = c.id
@@ -72,7 +75,7 @@ pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec
     )
     .fetch_all(db)
     .await?;
-    let door = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| Door {
+    let secrets_of = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| ChannelSecrets {
         channel_id,
         slug,
         secrets: secrets
@@ -80,7 +83,7 @@ pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec
             .filter_map(|sealed| {
                 let opened = keyring
                     .secrets()
-                    .open(Place::ChannelSecret(channel_id), &sealed);
+                    .open(SealContext::ChannelSecret(channel_id), &sealed);
                 if opened.is_err() {
                     tracing::error!(
                         channel = channel_id,
@@ -91,11 +94,11 @@ pub async fn doors(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec
             })
             .collect(),
     };
-    Ok(rows.into_iter().map(door).collect())
+    Ok(rows.into_iter().map(secrets_of).collect())
 }
 
-/// Keeps every other transaction that takes this lock waiting until this one ends: it is taken before a look whether another
-/// channel has a secret or a token, and held until the secret is added.
+/// Takes a lock that only one transaction can hold, until the transaction ends. Callers take it before they check
+/// whether another channel has the same secret or token, and hold it until the secret is added.
 pub async fn lock_secrets(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(726593046)")
         .execute(db)
@@ -103,8 +106,8 @@ pub async fn lock_secrets(db: &mut PgConnection) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Adds a channel with its first secret. `None` if the slug is taken, by a removed channel too: what is in its
-/// conversations came from somebody else.
+/// Adds a channel with its first secret. `None` if the slug is taken, even by a removed channel: the messages in that
+/// channel's conversations came from another channel.
 pub async fn add(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -132,10 +135,14 @@ pub async fn add(
     Ok(id)
 }
 
-fn seal(keyring: &Keyring, place: Place<'_>, secret: &SecretString) -> sqlx::Result<Vec<u8>> {
+fn seal(
+    keyring: &Keyring,
+    context: SealContext<'_>,
+    secret: &SecretString,
+) -> sqlx::Result<Vec<u8>> {
     let sealed = keyring
         .secrets()
-        .seal(place, secret.expose_secret().as_bytes());
+        .seal(context, secret.expose_secret().as_bytes());
     sealed.map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
@@ -149,14 +156,18 @@ pub async fn add_secret(
 ) -> sqlx::Result<()> {
     sqlx::query("insert into channel_secret (channel_id, secret, added_at) values ($1, $2, $3)")
         .bind(channel_id)
-        .bind(seal(keyring, Place::ChannelSecret(channel_id), secret)?)
+        .bind(seal(
+            keyring,
+            SealContext::ChannelSecret(channel_id),
+            secret,
+        )?)
         .bind(now)
         .execute(db)
         .await?;
     Ok(())
 }
 
-/// Drops all secrets but the newest.
+/// Deletes all secrets but the newest. Returns how many.
 pub async fn drop_old_secrets(db: &mut PgConnection, channel_id: i32) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "delete from channel_secret where channel_id = $1
@@ -168,7 +179,7 @@ pub async fn drop_old_secrets(db: &mut PgConnection, channel_id: i32) -> sqlx::R
     Ok(done.rows_affected())
 }
 
-/// Sets the access token, and lets fetches that were refused go on.
+/// Sets the access token and clears LINE's refusal of the earlier one, so that the channel's jobs run again.
 pub async fn set_token(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -177,13 +188,13 @@ pub async fn set_token(
 ) -> sqlx::Result<()> {
     sqlx::query("update channel set access_token = $2, token_refused_at = null where id = $1")
         .bind(channel_id)
-        .bind(seal(keyring, Place::AccessToken(channel_id), token)?)
+        .bind(seal(keyring, SealContext::AccessToken(channel_id), token)?)
         .execute(db)
         .await?;
     Ok(())
 }
 
-/// Keeps a channel's files up to so many bytes; `None`: up to the archive's own limit.
+/// Sets the largest original that the channel keeps, in bytes; `None`: the archive's own limit.
 pub async fn limit(db: &mut PgConnection, id: i32, bytes: Option<i64>) -> sqlx::Result<()> {
     sqlx::query("update channel set largest_file = $2 where id = $1")
         .bind(id)
@@ -209,10 +220,10 @@ pub async fn slugs(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<(i32,
         .await
 }
 
-/// The number of a channel that is not removed. [`Found::Forged`] if a database writer may have given the slug to another
-/// channel.
+/// The number of a channel that is not removed. [`Found::Forged`] if its MAC is missing or wrong: a database writer may
+/// have given the slug to another channel.
 ///
-/// Webhooks do without this check: a channel's secrets are sealed for its number, so an exchanged slug leads to 401.
+/// Webhooks do not need this check: a channel's secrets are sealed for its number, so an exchanged slug leads to 401.
 pub async fn find(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -244,7 +255,7 @@ async fn attest(db: &mut PgConnection, keyring: &Keyring, id: i32, slug: &str) -
         .map(drop)
 }
 
-/// The slugs of channels whose code is missing or wrong.
+/// The slugs of channels whose MAC is missing or wrong.
 pub(super) async fn unattested(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -257,7 +268,7 @@ pub(super) async fn unattested(
     Ok(rows.into_iter().map(|(_, slug, _)| slug).collect())
 }
 
-/// Gives every channel a code for the row as it is.
+/// Writes a MAC for every channel, over the row as it is.
 pub(super) async fn accept_all(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<()> {
     let rows: Vec<(i32, String)> = sqlx::query_as("select id, slug from channel")
         .fetch_all(&mut *db)
@@ -286,8 +297,8 @@ pub async fn remove(
     Ok(())
 }
 
-/// Puts on record that deliveries of these channels were stored.
-pub async fn heard(
+/// Records that deliveries of these channels were stored at `now`.
+pub async fn record_last_webhook(
     db: &mut PgConnection,
     channel_ids: &[i32],
     now: DateTime<Utc>,

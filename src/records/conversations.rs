@@ -1,46 +1,46 @@
-//! Conversations as an operator sees them: the list, one of them, its members. Only reads; the channels in sight are
-//! part of every query.
+//! Conversations as an operator sees them: the list, one conversation, its members. Only reads. Every query but that of
+//! [`members`] is limited to the channels in the operator's scope.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::sealed;
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
-/// A place in an order by time, newest first: what is listed after it is older.
+/// A position in a list ordered by time, newest first (keyset pagination): the entries after it are older.
 #[derive(sqlx::FromRow, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
-    /// The time.
+    /// Time of the entry.
     pub at: DateTime<Utc>,
-    /// Decides between equal times.
+    /// Id of the entry; decides between equal times.
     pub id: Uuid,
 }
 
 impl Cursor {
-    /// Before everything: the first page begins here.
+    /// Before every entry: the first page begins here.
     pub const NEWEST: Self = Self {
         at: DateTime::<Utc>::MAX_UTC,
         id: Uuid::max(),
     };
 }
 
-/// A channel in sight.
+/// A channel in scope.
 #[derive(sqlx::FromRow, Clone, Debug)]
 pub struct Channel {
-    /// Our own number.
+    /// The archive's own number.
     pub id: i32,
-    /// Its place in addresses.
+    /// The part of page URLs that names it.
     pub slug: String,
-    /// What operators call it.
+    /// Name that operators gave it.
     pub name: String,
-    /// When LINE last refused its access token, if it has no other since.
+    /// When LINE last refused its current access token; `None` also if the channel is removed.
     pub token_refused_at: Option<DateTime<Utc>>,
-    /// It receives nothing more.
+    /// True if the channel is removed, and so receives no webhooks.
     pub removed: bool,
 }
 
-/// A conversation and what was last in it. The profile, summary and content fields hold what people wrote.
+/// A conversation and its newest entry. The profile, summary and content fields hold what people wrote.
 #[derive(sqlx::FromRow)]
 pub struct Row {
     /// Our own id.
@@ -49,28 +49,28 @@ pub struct Row {
     pub channel_id: i32,
     /// `user`, `group`, `room` or `channel`.
     pub kind: String,
-    /// LINE's id of it.
+    /// LINE's id of the conversation.
     pub source_id: String,
-    /// Orders the list.
+    /// Time by which the list is ordered.
     pub last_at: DateTime<Utc>,
     /// Group summary: LINE's JSON.
     pub summary: Option<Vec<u8>>,
-    /// The picture of the group, or else of the other person.
+    /// Object with the picture of the group, or else of the other person.
     pub picture_key: Option<String>,
     contact_id: Option<Uuid>,
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
     member_ids: Vec<Uuid>,
-    /// Profiles of four members, where a conversation has no name of its own.
+    /// Profiles of up to four members, for a group or room without a summary.
     pub member_profiles: Vec<Option<Vec<u8>>>,
-    /// `message`, `event`, `unsent`, `erased`; `None` if nothing was ever in it.
+    /// Kind of the newest entry: `message`, `event`, `unsent` or `erased`; `None`: the conversation never had one.
     pub last_what: Option<String>,
-    /// Type of that message or event.
+    /// Type of that message or event; of an erased message the cause.
     pub last_kind: Option<String>,
     last_id: Option<Uuid>,
-    /// Its time.
+    /// LINE's timestamp of that entry.
     pub last_occurred_at: Option<DateTime<Utc>>,
-    /// Its raw webhook event: of a message the newest edit.
+    /// Raw webhook event of that entry; of a message its newest revision.
     pub last_content: Option<Vec<u8>>,
     last_contact_id: Option<Uuid>,
     /// LINE's id of its sender.
@@ -79,7 +79,8 @@ pub struct Row {
     pub last_profile: Option<Vec<u8>>,
 }
 
-/// A page of the list, newest first. What was last in each is looked up now, so that nothing unsent can linger.
+/// A page of the list, newest first. The newest entry of each conversation is read now and not kept as a copy, so that
+/// nothing unsent stays visible.
 pub async fn page(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -135,18 +136,18 @@ pub async fn page(
     .await?;
     let mut fields = vec![];
     for row in &mut rows {
-        fields.push((Place::Summary(row.id), &mut row.summary));
+        fields.push((SealContext::Summary(row.id), &mut row.summary));
         fields.extend(
             row.contact_id
-                .map(|id| (Place::Profile(id), &mut row.profile)),
+                .map(|id| (SealContext::Profile(id), &mut row.profile)),
         );
         let members = row.member_ids.iter().zip(&mut row.member_profiles);
-        fields.extend(members.map(|(id, profile)| (Place::Profile(*id), profile)));
-        let sender = row.last_contact_id.map(Place::Profile);
+        fields.extend(members.map(|(id, profile)| (SealContext::Profile(*id), profile)));
+        let sender = row.last_contact_id.map(SealContext::Profile);
         fields.extend(sender.map(|place| (place, &mut row.last_profile)));
         let last = match row.last_what.as_deref() {
-            Some("event") => row.last_id.map(Place::Event),
-            _ => row.last_id.map(Place::Message),
+            Some("event") => row.last_id.map(SealContext::Event),
+            _ => row.last_id.map(SealContext::Message),
         };
         fields.extend(last.map(|place| (place, &mut row.last_content)));
     }
@@ -163,21 +164,21 @@ pub struct Conversation {
     pub channel_id: i32,
     /// `user`, `group`, `room` or `channel`.
     pub kind: String,
-    /// LINE's id of it.
+    /// LINE's id of the conversation.
     pub source_id: String,
-    /// Groups and rooms: is the account in it?
+    /// Groups and rooms: true if the Official Account is a member.
     pub present: Option<bool>,
-    /// Since when.
+    /// When `present` last changed.
     pub presence_changed_at: Option<DateTime<Utc>>,
     /// Group summary: LINE's JSON.
     pub summary: Option<Vec<u8>>,
-    /// The picture of the group, or else of the other person.
+    /// Object with the picture of the group, or else of the other person.
     pub picture_key: Option<String>,
     /// When the first event arrived.
     pub created_at: DateTime<Utc>,
-    /// Does the other person follow the account?
+    /// True if the other person follows the Official Account.
     pub follows: Option<bool>,
-    /// Since when.
+    /// When `follows` last changed.
     pub follow_changed_at: Option<DateTime<Utc>>,
     /// Our id of the other person.
     pub contact_id: Option<Uuid>,
@@ -185,7 +186,7 @@ pub struct Conversation {
     pub profile: Option<Vec<u8>>,
 }
 
-/// A conversation, if it is in sight.
+/// A conversation, if it is in scope.
 pub async fn find(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -203,35 +204,35 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     if let Some(one) = &mut found {
-        let mut fields = vec![(Place::Summary(one.id), &mut one.summary)];
+        let mut fields = vec![(SealContext::Summary(one.id), &mut one.summary)];
         fields.extend(
             one.contact_id
-                .map(|id| (Place::Profile(id), &mut one.profile)),
+                .map(|id| (SealContext::Profile(id), &mut one.profile)),
         );
         sealed::open(keyring, fields).await?;
     }
     Ok(found)
 }
 
-/// Somebody who is, or was, in a group or room.
+/// A contact who is, or was, in a group or room.
 #[derive(sqlx::FromRow)]
 pub struct Member {
     /// Our own id of the person.
     pub contact_id: Uuid,
     /// LINE's id of the person.
     pub user_id: String,
-    /// Still in it?
+    /// True if the person is still a member.
     pub present: bool,
-    /// Since when.
+    /// When `present` last changed.
     pub changed_at: DateTime<Utc>,
-    /// LINE's JSON.
+    /// Profile of the person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
-    /// The person's picture.
+    /// Object with the person's picture.
     pub picture_key: Option<String>,
 }
 
-/// The members of a conversation, those present first, the longest known first. At most 500: no group of LINE's has
-/// more.
+/// The members of a conversation: those present first, then by the time of their last change, the earliest first. At
+/// most 500, because no LINE group has more. Does not check the operator's scope.
 pub async fn members(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -247,12 +248,12 @@ pub async fn members(
     .await?;
     let fields = members
         .iter_mut()
-        .map(|member| (Place::Profile(member.contact_id), &mut member.profile));
+        .map(|member| (SealContext::Profile(member.contact_id), &mut member.profile));
     sealed::open(keyring, fields.collect()).await?;
     Ok(members)
 }
 
-/// Those of the conversations that are in sight.
+/// Those of the conversations that are in scope.
 pub async fn among(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -265,7 +266,7 @@ pub async fn among(
         .await
 }
 
-/// The channels in sight, removed ones too: their conversations stay readable.
+/// The channels in scope, removed ones too: their conversations stay readable.
 pub async fn channels(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<Channel>> {
     sqlx::query_as(
         "select id, slug, name, case when removed_at is null then token_refused_at end as token_refused_at,
@@ -277,7 +278,7 @@ pub async fn channels(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<
         .await
 }
 
-/// The object that holds the picture of a conversation: the group's, or else the other person's.
+/// The object with the picture of a conversation: the group's, or else the other person's.
 pub async fn picture(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -295,7 +296,7 @@ pub async fn picture(
     Ok(key.flatten())
 }
 
-/// The object that holds a person's picture.
+/// The object with a person's picture.
 pub async fn contact_picture(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -311,7 +312,7 @@ pub async fn contact_picture(
     Ok(key.flatten())
 }
 
-/// LINE's id of a person in sight, and the profile.
+/// LINE's id and the profile of a person in scope.
 pub async fn contact(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -327,7 +328,7 @@ pub async fn contact(
     .await?;
     match found {
         Some((user_id, profile)) => {
-            let profile = sealed::open_one(keyring, Place::Profile(id), profile).await?;
+            let profile = sealed::open_one(keyring, SealContext::Profile(id), profile).await?;
             Ok(Some((user_id, profile)))
         }
         None => Ok(None),

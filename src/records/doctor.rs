@@ -1,8 +1,9 @@
-//! What the database says of itself: settings, statistics, indexes, rights. Only reads, and only names and counts.
+//! Reads the database's settings, statistics, indexes and privileges. Only reads, and returns no content: only names,
+//! versions, counts and values of settings.
 
 use sqlx::{FromRow, PgConnection, Result};
 
-/// Columns that hold what a person wrote or is called, or a secret, whatever their table.
+/// Columns, of whatever table, that hold what people wrote, their names, or a secret.
 const CONTENT: &[&str] = &[
     "content",
     "profile",
@@ -12,7 +13,7 @@ const CONTENT: &[&str] = &[
     "sealed_key",
 ];
 
-/// A setting, and its value in the server's own unit.
+/// A server setting, with its value in the server's own unit.
 #[derive(FromRow, Debug)]
 pub struct Setting {
     /// Its name.
@@ -21,7 +22,7 @@ pub struct Setting {
     pub value: String,
 }
 
-/// The values of these settings. One that the server does not know is not in the answer.
+/// The values of these settings, in this order. A setting that the server does not know is left out.
 pub async fn settings(db: &mut PgConnection, names: &[&str]) -> Result<Vec<Setting>> {
     sqlx::query_as(
         "select name, coalesce(setting, '') as value from pg_settings where name = any($1) order by array_position($1, name)",
@@ -31,7 +32,7 @@ pub async fn settings(db: &mut PgConnection, names: &[&str]) -> Result<Vec<Setti
     .await
 }
 
-/// Versions of the schema that are in the database; none where it has no schema of ours.
+/// Versions of the schema that are in the database; empty if the archive's schema is not there.
 pub async fn migrations(db: &mut PgConnection) -> Result<Vec<i64>> {
     let any: bool = sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is not null")
         .fetch_one(&mut *db)
@@ -44,14 +45,14 @@ pub async fn migrations(db: &mut PgConnection) -> Result<Vec<i64>> {
         .await
 }
 
-/// Replication slots that nobody reads: each keeps the write-ahead log for ever.
+/// Number of replication slots that no client reads: each keeps the write-ahead log for ever.
 pub async fn idle_slots(db: &mut PgConnection) -> Result<i64> {
     sqlx::query_scalar("select count(*) from pg_replication_slots where not active")
         .fetch_one(db)
         .await
 }
 
-/// Columns of content of which the server may keep values as statistics, and those of which it does.
+/// Columns with content for which the server may keep values as statistics, and those for which it does.
 pub async fn statistics(db: &mut PgConnection) -> Result<(Vec<String>, Vec<String>)> {
     let sampled = sqlx::query_scalar(
         "select c.relname || '.' || a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid
@@ -86,8 +87,9 @@ pub async fn word_indexes(db: &mut PgConnection) -> Result<Vec<String>> {
     .await
 }
 
-/// Tables of the ledger (but that of records that are not in it yet), and whether the service's role may change or empty each: `line_chat_archive_app`, where the
-/// connection's role may take it on as `serve` does, else the connection's own.
+/// The ledger's tables, without `ledger_pending`, and for each whether the service's role may change or empty it. That
+/// role is `line_chat_archive_app`, if the connection's role is a member of it and can take it on as `serve` does; else
+/// it is the connection's own role.
 pub async fn ledger(db: &mut PgConnection) -> Result<Vec<(String, bool)>> {
     sqlx::query_as(
         "select relname::text, has_table_privilege(coalesce(

@@ -1,40 +1,40 @@
-//! What was erased, for those who answer for it. Only reads.
+//! The list of erasures and their figures, for the people who are responsible for them. Only reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{conversations::Cursor, sealed};
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
-/// An erasure, and where it happened. The profile and summary fields hold what people are called.
+/// An erasure with its channel and conversation. The profile and summary fields hold people's names.
 #[derive(sqlx::FromRow)]
 pub struct Row {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id of the message; `None`: it was another event, or what was known of a person.
+    /// LINE's id of the message; `None`: another event, or a person's data, was erased.
     pub message_id: Option<String>,
-    /// Our id of the event, if it was one.
+    /// Our id of the event; `None`: a message, or a person's data, was erased.
     pub event_id: Option<Uuid>,
-    /// What operators call the channel.
+    /// Name that operators gave the channel.
     pub channel: String,
-    /// The channel was removed.
+    /// True if the channel was removed.
     pub channel_removed: bool,
-    /// Why.
+    /// The cause: one of the words of [`Why`].
     pub cause: String,
-    /// Timestamp of the unsend event; else when it was asked for.
-    pub asked_at: DateTime<Utc>,
+    /// Timestamp of the unsend event; for a retention rule the time of the erasure; else when it was requested.
+    pub requested_at: DateTime<Utc>,
     /// When its rows were deleted.
     pub rows_gone_at: DateTime<Utc>,
-    /// How many.
+    /// Number of rows deleted.
     pub rows_erased: i32,
-    /// Objects that had to be purged.
+    /// Number of objects that had to be purged.
     pub objects_found: i32,
-    /// When all of them were confirmed gone.
+    /// When all of them were confirmed gone; `None`: not yet.
     pub objects_gone_at: Option<DateTime<Utc>>,
-    /// Keys that had to be destroyed.
+    /// Number of keys that had to be destroyed.
     pub keys_found: i32,
-    /// When all of them were.
+    /// When all of them were confirmed destroyed; `None`: not yet.
     pub keys_gone_at: Option<DateTime<Utc>>,
     /// The conversation, where known.
     pub conversation_id: Option<Uuid>,
@@ -48,11 +48,11 @@ pub struct Row {
     /// Profile of the other person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
     member_ids: Vec<Uuid>,
-    /// Profiles of four members, where the conversation has no name of its own.
+    /// Profiles of up to four members, for a group or room without a summary.
     pub member_profiles: Vec<Option<Vec<u8>>>,
 }
 
-/// How far an erasure is.
+/// Progress of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum State {
@@ -60,15 +60,15 @@ pub enum State {
     Gone,
     /// Objects or keys are not confirmed gone.
     Pending,
-    /// The same, since before `overdue_before`.
+    /// As `Pending`, and the rows were deleted before [`Filter::overdue_before`].
     Overdue,
 }
 
-/// Why something was erased: the words of `erasure.cause`.
+/// Cause of an erasure: the words of the column `erasure.cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Why {
-    /// Its sender took it back.
+    /// The sender unsent the message.
     Unsend,
     /// A retention rule.
     Retention,
@@ -78,47 +78,47 @@ pub enum Why {
     Operator,
 }
 
-/// Which erasures are meant.
+/// Selects erasures.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Channels, all of them in sight.
+    /// Channels whose erasures are selected; all of them are in scope.
     pub channels: Vec<i32>,
-    /// Only this one.
+    /// Only this erasure. [`figures`] ignores it.
     pub only: Option<Uuid>,
-    /// Only those for this cause.
+    /// Only erasures with this cause.
     pub cause: Option<Why>,
-    /// Only those in this state.
+    /// Only erasures in this state.
     pub state: Option<State>,
-    /// Rows gone at this time or later.
+    /// Only erasures whose rows were deleted at this time or later.
     pub from: Option<DateTime<Utc>>,
-    /// Rows gone before this time.
+    /// Only erasures whose rows were deleted before this time.
     pub until: Option<DateTime<Utc>>,
-    /// Those that are not gone are overdue if their rows were gone before.
+    /// An incomplete erasure is overdue if its rows were deleted before this time.
     pub overdue_before: DateTime<Utc>,
 }
 
-/// Erasures in numbers.
+/// Figures about the selected erasures.
 #[derive(sqlx::FromRow, Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
-    /// All of them.
+    /// Number of selected erasures.
     pub all: i64,
-    /// Those confirmed gone.
+    /// Number of those confirmed gone.
     pub gone: i64,
-    /// Those that are overdue.
+    /// Number of those overdue.
     pub overdue: i64,
-    /// Seconds from asked to gone, of those that are: half of them took no longer.
+    /// Median time from the request to the confirmation, in seconds, of those confirmed gone.
     pub median: Option<f64>,
-    /// Seconds the slowest of them took.
+    /// Longest such time, in seconds.
     pub worst: Option<f64>,
 }
 
-/// The erasures that are meant, in numbers.
+/// Figures about the selected erasures; [`Filter::only`] is ignored.
 pub async fn figures(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Figures> {
     sqlx::query_as(
         "select count(*) as all, count(gone_at) as gone,
             count(*) filter (where gone_at is null and rows_gone_at < $6) as overdue,
-            percentile_cont(0.5) within group (order by extract(epoch from gone_at - asked_at)::float8) as median,
-            max(extract(epoch from gone_at - asked_at)::float8) as worst
+            percentile_cont(0.5) within group (order by extract(epoch from gone_at - requested_at)::float8) as median,
+            max(extract(epoch from gone_at - requested_at)::float8) as worst
          from (select *, case when objects_gone_at is not null and keys_gone_at is not null
                 then greatest(objects_gone_at, keys_gone_at) end as gone_at from erasure) e
          where channel_id = any($1) and ($2::text is null or cause = $2)
@@ -136,7 +136,7 @@ pub async fn figures(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<F
     .await
 }
 
-/// A page of the erasures that are meant, newest first.
+/// A page of the selected erasures, newest first.
 pub async fn page(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -146,7 +146,7 @@ pub async fn page(
 ) -> sqlx::Result<Vec<Row>> {
     let mut rows: Vec<Row> = sqlx::query_as(
         "select e.id, message_id, event_id, channel.name as channel,
-            channel.removed_at is not null as channel_removed, cause, asked_at, rows_gone_at, rows_erased, objects_found,
+            channel.removed_at is not null as channel_removed, cause, requested_at, rows_gone_at, rows_erased, objects_found,
             objects_gone_at, keys_found, keys_gone_at,
             c.id as conversation_id, c.kind, source_id, summary, c.contact_id, contact.profile,
             coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles
@@ -184,14 +184,14 @@ pub async fn page(
     for row in &mut rows {
         fields.extend(
             row.conversation_id
-                .map(|id| (Place::Summary(id), &mut row.summary)),
+                .map(|id| (SealContext::Summary(id), &mut row.summary)),
         );
         fields.extend(
             row.contact_id
-                .map(|id| (Place::Profile(id), &mut row.profile)),
+                .map(|id| (SealContext::Profile(id), &mut row.profile)),
         );
         let members = row.member_ids.iter().zip(&mut row.member_profiles);
-        fields.extend(members.map(|(id, profile)| (Place::Profile(*id), profile)));
+        fields.extend(members.map(|(id, profile)| (SealContext::Profile(*id), profile)));
     }
     sealed::open(keyring, fields).await?;
     Ok(rows)

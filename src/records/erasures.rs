@@ -1,4 +1,5 @@
-//! The rows of an erasure. What each function deletes is said by its name; in which order, and why, by `erasure`.
+//! The SQL of an erasure: inserts it, locks its targets, deletes their rows. The head of the module `erasure` says in
+//! which order, and why.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -6,21 +7,21 @@ use uuid::Uuid;
 
 use super::exports;
 
-/// Why something is erased, and what or who says so.
+/// Why something is erased, and by which rule, request or operator.
 #[derive(Clone, Copy, Debug)]
 pub enum Cause<'a> {
-    /// Its sender took it back.
+    /// The sender unsent the message.
     Unsend,
-    /// It is older than this rule keeps it.
+    /// It is older than the rule with this id keeps it.
     Retention(Uuid),
-    /// The person it is of has asked for it, by this request.
+    /// A person requested the erasure of their data, in the subject request with this id.
     Subject(Uuid),
-    /// This operator ordered it, for this reason, a word of ours.
+    /// The operator with this id ordered it, for this reason: one of the words that the column `erasure.reason` allows.
     Operator(Uuid, &'a str),
 }
 
 impl Cause<'_> {
-    /// The word for it.
+    /// The word for the column `erasure.cause`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Unsend => "unsend",
@@ -31,44 +32,45 @@ impl Cause<'_> {
     }
 }
 
-/// What is erased.
+/// Kind of thing that is erased.
 #[derive(Clone, Copy, Debug)]
 pub enum Erased<'a> {
     /// A message, by LINE's id.
     Message(&'a str),
     /// Another event.
     Event,
-    /// What is known of a person.
+    /// A person's profile, picture and memberships.
     Person,
 }
 
-/// An erasure to be put on record.
+/// An erasure to insert.
 #[derive(Clone, Copy)]
 pub struct NewErasure<'a> {
     /// Our own id of the erasure.
     pub id: Uuid,
     /// The channel.
     pub channel_id: i32,
-    /// What.
+    /// Kind of the target.
     pub erased: Erased<'a>,
     /// Our id of the message, event or contact.
     pub target: Uuid,
-    /// Where it was said, where known.
+    /// The conversation of the target, where known.
     pub conversation_id: Option<Uuid>,
-    /// LINE's `webhookEventId` of the unsend event, if it is one.
+    /// LINE's `webhookEventId` of the unsend event, if the cause is an unsend.
     pub webhook_event_id: Option<&'a str>,
-    /// Timestamp of the unsend event; else when it was asked for.
-    pub asked_at: DateTime<Utc>,
+    /// Timestamp of the unsend event; for a retention rule the time of the erasure; else when it was requested.
+    pub requested_at: DateTime<Utc>,
 }
 
 impl<'a> NewErasure<'a> {
-    /// Of a message, or of an event, which has no id of LINE's to be found by; for another cause than an unsend.
+    /// An erasure of a message, or of another event (`message_id` is `None`), for another cause than an unsend. An
+    /// event is named by our id alone.
     pub fn of(
         channel_id: i32,
         conversation_id: Uuid,
         target: Uuid,
         message_id: Option<&'a str>,
-        asked_at: DateTime<Utc>,
+        requested_at: DateTime<Utc>,
     ) -> Self {
         Self {
             id: Uuid::now_v7(),
@@ -77,27 +79,27 @@ impl<'a> NewErasure<'a> {
             target,
             conversation_id: Some(conversation_id),
             webhook_event_id: None,
-            asked_at,
+            requested_at,
         }
     }
 }
 
-/// An erasure now on record for the first time.
+/// An erasure that was just inserted.
 #[derive(FromRow, Clone, Copy)]
-pub struct Asked {
-    /// The erasure.
+pub struct Requested {
+    /// Our own id of the erasure.
     pub id: Uuid,
     /// Our id of the message, event or contact to erase.
     pub message: Uuid,
 }
 
-/// Puts erasures on record. Those on record already are not in the answer. Nothing twice.
-pub async fn ask(
+/// Inserts erasures. Returns the new ones; those that existed already are left out. No erasure may be passed twice.
+pub async fn insert(
     db: &mut PgConnection,
     erasures: &[NewErasure<'_>],
     cause: Cause<'_>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Asked>> {
+) -> sqlx::Result<Vec<Requested>> {
     let message_id = |e: &NewErasure<'_>| match e.erased {
         Erased::Message(id) => Some(id.to_owned()),
         _ => None,
@@ -114,12 +116,12 @@ pub async fn ask(
         "with wanted as (
              select * from unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
                                   $9::uuid[], $10::uuid[])
-                 as w (id, channel_id, message_id, message, conversation_id, webhook_event_id, asked_at, event_id, contact_id)
+                 as w (id, channel_id, message_id, message, conversation_id, webhook_event_id, requested_at, event_id, contact_id)
          ), new as (
              insert into erasure
-                 (id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, cause, rows_gone_at,
+                 (id, channel_id, message_id, conversation_id, webhook_event_id, requested_at, cause, rows_gone_at,
                   event_id, contact_id, rule_id, request_id, operator_id, reason)
-             select id, channel_id, message_id, conversation_id, webhook_event_id, asked_at, $11, $8,
+             select id, channel_id, message_id, conversation_id, webhook_event_id, requested_at, $11, $8,
                     event_id, contact_id, $12, $13, $14, $15
              from wanted order by channel_id, message_id, event_id
              on conflict do nothing
@@ -133,7 +135,7 @@ pub async fn ask(
     .bind(erasures.iter().map(|e| e.target).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.conversation_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(|e| e.webhook_event_id).collect::<Vec<_>>())
-    .bind(erasures.iter().map(|e| e.asked_at).collect::<Vec<_>>())
+    .bind(erasures.iter().map(|e| e.requested_at).collect::<Vec<_>>())
     .bind(now)
     .bind(erasures.iter().map(event_id).collect::<Vec<_>>())
     .bind(erasures.iter().map(contact_id).collect::<Vec<_>>())
@@ -146,9 +148,9 @@ pub async fn ask(
     .await
 }
 
-/// Locks what hangs on these messages, and these events, until the transaction ends: no download can finish into their
-/// attachments from here on, and nothing under their keys is moved. No export begins before the end either. What a later
-/// statement sees is as whoever held a row has left it.
+/// Locks the attachments and revisions of these messages, and these events, until the transaction ends: from now on no
+/// download can finish into the attachments, and none of their documents is moved to another wrapping key. No export
+/// begins before the end either. A later statement sees each row as the transaction that held it before has left it.
 pub async fn lock(db: &mut PgConnection, targets: &[Uuid]) -> sqlx::Result<()> {
     sqlx::query(
         "with attachments as (
@@ -168,16 +170,17 @@ pub async fn lock(db: &mut PgConnection, targets: &[Uuid]) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Deletes messages and events that are locked. Revisions, attachments and jobs go with them by foreign key, every object
-/// of theirs goes to the sweep in the name of its erasure, whatever its state, and the keys they are sealed under are said
-/// to have to be destroyed. One that is being moved from one key to another is readable by both until the first one is
-/// gone. What there was is counted on the record, which is closed where there is nothing to wait for. The sweep takes objects in
-/// the order of `look_at`.
+/// Deletes messages and events that are locked. Their revisions, attachments and jobs are deleted by foreign key. Every
+/// object of theirs, whatever its state, is handed to the sweep in the name of its erasure. Marks the wrapping keys of
+/// the erased rows and objects for destruction, and with them the conversation's closed keys: a document that is being
+/// moved from one key to another is readable with both until the first one is destroyed. The erasure counts what was
+/// deleted, and is complete at once where there is no object or key to wait for. The sweep takes objects in the order
+/// of `next_attempt_at`.
 pub async fn delete(
     db: &mut PgConnection,
-    asked: &[Asked],
+    asked: &[Requested],
     now: DateTime<Utc>,
-    look_at: DateTime<Utc>,
+    next_attempt_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "with asked as (
@@ -187,7 +190,7 @@ pub async fn delete(
              from asked join attachment a on a.message_id = asked.message join object o on o.attachment_id = a.id
              order by o.key for update of o
          ), condemned as (
-             update object o set state = 'purge', erasure_id = objects.id, look_at = $4, sealed_key = null
+             update object o set state = 'purge', erasure_id = objects.id, next_attempt_at = $4, sealed_key = null
              from objects where o.key = objects.key
          ), said as (
              select asked.id, m.conversation_id,
@@ -233,7 +236,7 @@ pub async fn delete(
     .bind(asked.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(asked.iter().map(|a| a.message).collect::<Vec<_>>())
     .bind(now)
-    .bind(look_at)
+    .bind(next_attempt_at)
     .execute(db)
     .await?;
     Ok(())

@@ -10,9 +10,9 @@ pub struct NewEvent<'a> {
     pub channel_id: i32,
     /// LINE's `webhookEventId`.
     pub webhook_event_id: &'a str,
-    /// Where it is shown.
+    /// The conversation that shows it.
     pub conversation_id: Uuid,
-    /// Whom LINE named.
+    /// The contact that LINE named, if any.
     pub contact_id: Option<Uuid>,
     /// LINE's event type.
     pub kind: &'a str,
@@ -24,7 +24,7 @@ pub struct NewEvent<'a> {
     pub content: Vec<u8>,
 }
 
-/// Writes events; those met before, in this batch or ever, are passed over.
+/// Writes events. An event that was written before, in this batch or an earlier one, is skipped.
 pub async fn write(
     db: &mut PgConnection,
     events: &[NewEvent<'_>],

@@ -1,7 +1,8 @@
-//! Copies for people of what is kept of them: what belongs in one, and its short life.
+//! Exports: copies for people of their data. This module decides what belongs in an export, and when it ends.
 //!
-//! An export holds what can be unsent any moment. So whoever erases something of the person takes its export away in the
-//! same transaction, finished or not, and another one is made.
+//! A message in an export can be unsent at any moment. So a transaction that erases or withholds something of a person
+//! also withdraws their export, finished or not, and the worker makes another one. Only the erasure that the person
+//! requested leaves the export in place.
 
 use std::fmt;
 
@@ -9,17 +10,17 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::{erasures::Asked, sealed, subjects::Task};
+use super::{erasures::Requested, sealed, subjects::Task};
 use crate::{
     objects::ObjectKey,
-    seal::{Keyring, Place},
+    seal::{Keyring, SealContext},
 };
 
-/// The lock that erasures share from before they look for exports, and that an export takes alone to begin.
+/// Advisory lock. An erasure shares it from before it looks for exports; an export takes it exclusively to begin.
 pub const LOCK: i64 = 726_593_043;
 
-/// Attempts of an export, the pauses between which double from one minute: they last for 34 hours together, in which somebody
-/// can mend what is wrong.
+/// Most attempts at an export. The pauses between them double from one minute and add up to 34 hours, in which an
+/// administrator can repair the cause.
 pub const ATTEMPTS: i32 = 12;
 
 /// Why an attempt failed.
@@ -28,19 +29,19 @@ pub const ATTEMPTS: i32 = 12;
 pub enum Failure {
     /// The database refused something, or could not be reached.
     Database,
-    /// The object store.
+    /// The object store failed.
     Objects,
     /// Files are missing or damaged.
     Unreadable,
     /// Most objects of the archive are not in the bucket.
     Misplaced,
-    /// The keyring.
+    /// The keyring failed.
     Keyring,
     /// Anything else.
     Other,
 }
 
-/// In words for the page and the log.
+/// Text for the page and the log.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,29 +60,29 @@ impl fmt::Display for Failure {
 /// An export to be made.
 #[derive(FromRow, Clone, Debug)]
 pub struct Due {
-    /// For whom.
+    /// The request, with its person.
     #[sqlx(flatten)]
     pub task: Task,
-    /// Attempts that failed.
+    /// Attempts that failed, without those that failed because database, bucket or keyring were unreachable.
     pub attempts: i32,
 }
 
-/// Exports to be made at `now`, those that a vanished process has begun among them.
+/// Exports to make at `now`, among them those that a process has begun and abandoned.
 pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Due>> {
     sqlx::query_as(
-        "select id, channel_id, contact_id, erase_asked_at, export_attempts as attempts from subject_request
+        "select id, channel_id, contact_id, erase_requested_at, export_attempts as attempts from subject_request
          where (export_state = 'asked' or (export_state = 'running'
                  and not exists (select from object where key = export_key and state = 'writing')))
              and (export_next_attempt_at is null or export_next_attempt_at <= $1)
-         order by asked_at, id",
+         order by requested_at, id",
     )
     .bind(now)
     .fetch_all(conn)
     .await
 }
 
-/// An attempt failed, and its object is discarded: the next one is due at `again`; `None`: there will be none. Does nothing
-/// where another process makes the export by now.
+/// Records a failed attempt, whose object the caller has discarded. The next attempt is due at `again`; `None`: the
+/// export is given up. Does nothing if another process is making the export by now.
 pub async fn failed(
     conn: &mut PgConnection,
     id: Uuid,
@@ -104,12 +105,12 @@ pub async fn failed(
     Ok(())
 }
 
-/// Gives up the exports that fail and that an erasure requested before `since` waits for, whatever the cause: the bucket
-/// that cannot be written to may be full until something is erased.
+/// Gives up failing exports for which an erasure requested at or before `since` waits, whatever the cause of the
+/// failure: a bucket that cannot be written to may be full until something is erased. Returns how many.
 pub async fn give_up(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<u64> {
     let done = sqlx::query(
         "update subject_request set export_state = 'failed', export_next_attempt_at = null
-         where export_state = 'asked' and export_failure is not null and erased_at is null and erase_asked_at <= $1",
+         where export_state = 'asked' and export_failure is not null and erased_at is null and erase_requested_at <= $1",
     )
     .bind(since)
     .execute(conn)
@@ -117,9 +118,10 @@ pub async fn give_up(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<u6
     Ok(done.rows_affected())
 }
 
-/// Begins an export, in a transaction: what is erased from here on takes it away. `false`: it is not wanted any more.
+/// Begins an export, in a transaction: an erasure of something in it withdraws it from now on. `false`: the export is
+/// not wanted any more.
 pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<bool> {
-    // Waits for erasures that have looked for exports already and have not found this one.
+    // Waits for erasures that have already looked for exports and have not found this one.
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *conn)
@@ -135,7 +137,7 @@ pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<
     Ok(done.rows_affected() == 1)
 }
 
-/// The export is whole; `false`: something in it was erased meanwhile.
+/// Marks the export as ready. `false`: something in it was erased meanwhile.
 pub async fn finish(
     conn: &mut PgConnection,
     id: Uuid,
@@ -155,7 +157,7 @@ pub async fn finish(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends the exports made before `before`, with their objects and keys. Returns how many.
+/// Ends the exports made at or before `before`, and marks their objects and keys for destruction. Returns how many.
 pub async fn expire(
     conn: &mut PgConnection,
     before: DateTime<Utc>,
@@ -170,7 +172,7 @@ pub async fn expire(
          ), dirty as (
              update keyring_key set dirty_at = coalesce(dirty_at, $2) where subject in (select id from over)
          )
-         update object set state = 'purge', look_at = $2, sealed_key = null where key in (select key from over)",
+         update object set state = 'purge', next_attempt_at = $2, sealed_key = null where key in (select key from over)",
     )
     .bind(before)
     .bind(now)
@@ -179,15 +181,15 @@ pub async fn expire(
     Ok(done.rows_affected())
 }
 
-/// An export that holds something which is being erased.
+/// An export that holds something that is being erased or withheld.
 #[derive(FromRow, Clone, Copy, Debug)]
 pub struct Affected {
     request: Uuid,
-    /// Our id of what is being erased.
+    /// Our id of the message or event.
     erased: Uuid,
 }
 
-/// Exports of those whose messages and events these are, in the caller's transaction, which has taken [`LOCK`].
+/// Exports of the people whose messages and events these are. The caller's transaction has taken [`LOCK`].
 pub async fn affected(conn: &mut PgConnection, targets: &[Uuid]) -> Result<Vec<Affected>> {
     sqlx::query_as(
         "select distinct on (r.id) r.id as request, e.id as erased
@@ -203,7 +205,7 @@ pub async fn affected(conn: &mut PgConnection, targets: &[Uuid]) -> Result<Vec<A
     .await
 }
 
-/// Takes exports away without an erasure, so that others are made: what is withheld must not be in them.
+/// Withdraws exports without an erasure, so that others are made: a withheld message must not be in them.
 pub async fn take_back(
     conn: &mut PgConnection,
     affected: &[Affected],
@@ -222,7 +224,7 @@ pub async fn take_back(
          ), dirty as (
              update keyring_key set dirty_at = coalesce(dirty_at, $2) where subject in (select id from taken)
          )
-         update object set state = 'purge', look_at = $2, sealed_key = null where key in (select key from taken)",
+         update object set state = 'purge', next_attempt_at = $2, sealed_key = null where key in (select key from taken)",
     )
     .bind(ids)
     .bind(now)
@@ -231,11 +233,11 @@ pub async fn take_back(
     Ok(())
 }
 
-/// Takes exports away in the name of the erasures, so that others are made.
+/// Withdraws exports in the name of the erasures, so that others are made.
 pub async fn withdraw(
     conn: &mut PgConnection,
     affected: &[Affected],
-    asked: &[Asked],
+    asked: &[Requested],
     now: DateTime<Utc>,
 ) -> Result<()> {
     for one in affected {
@@ -256,7 +258,7 @@ pub async fn withdraw(
              ), dirty as (
                  update keyring_key set dirty_at = coalesce(dirty_at, $4) where id in (select key_id from linked)
              ), condemned as (
-                 update object set state = 'purge', erasure_id = $2, look_at = $4, sealed_key = null
+                 update object set state = 'purge', erasure_id = $2, next_attempt_at = $4, sealed_key = null
                  where key = $3 returning 1
              ), again as (
                  update subject_request set export_state = 'asked', export_key = null where id = $1
@@ -275,7 +277,7 @@ pub async fn withdraw(
     Ok(())
 }
 
-/// The object of an export that can be downloaded.
+/// The object of an export that can be downloaded, if its channel is in scope.
 pub async fn find(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<Option<String>> {
     let key: Option<Option<String>> = sqlx::query_scalar(
         "select export_key from subject_request where id = $1 and channel_id = any($2) and export_state = 'ready'",
@@ -287,18 +289,18 @@ pub async fn find(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result
     Ok(key.flatten())
 }
 
-/// What is known of a person. The profile holds what they are called.
+/// A contact, as the export describes it. The profile holds the person's name.
 #[derive(FromRow)]
 pub struct Person {
-    /// LINE's id.
+    /// LINE's user id.
     pub user_id: String,
-    /// Do they follow the account?
+    /// True if they follow the Official Account.
     pub follows: Option<bool>,
-    /// When the first event of theirs arrived.
+    /// When their first event arrived, or the time of their last erasure.
     pub first_seen_at: DateTime<Utc>,
-    /// LINE's JSON.
+    /// Profile of the person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
-    /// The object of their picture.
+    /// Object with their picture.
     pub picture_key: Option<String>,
 }
 
@@ -311,20 +313,21 @@ pub async fn person(conn: &mut PgConnection, keyring: &Keyring, task: &Task) -> 
     .fetch_one(conn)
     .await?;
     let profile = person.profile.take();
-    person.profile = sealed::open_one(keyring, Place::Profile(task.contact_id), profile).await?;
+    person.profile =
+        sealed::open_one(keyring, SealContext::Profile(task.contact_id), profile).await?;
     Ok(person)
 }
 
-/// A group or room somebody is, or was, in.
+/// A group or room that the person is, or was, in.
 #[derive(FromRow)]
 pub struct Membership {
-    /// group or room.
+    /// `group` or `room`.
     pub kind: String,
-    /// LINE's id of it.
+    /// LINE's id of the group or room.
     pub source_id: String,
-    /// Still in it?
+    /// True if the person is still a member.
     pub present: bool,
-    /// Since when.
+    /// When `present` last changed.
     pub changed_at: DateTime<Utc>,
 }
 
@@ -339,26 +342,26 @@ pub async fn memberships(conn: &mut PgConnection, task: &Task) -> Result<Vec<Mem
     .await
 }
 
-/// A message or event, without what it says.
+/// A message without its content, or an event with it.
 #[derive(FromRow)]
 pub struct Item {
     /// Our own id.
     pub id: Uuid,
     /// LINE's id of the message, or of the event.
     pub line_id: String,
-    /// Its type.
+    /// LINE's type of the message or event.
     pub kind: String,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
     /// When it was stored.
     pub received_at: DateTime<Utc>,
-    /// user, group or room.
+    /// Kind of the conversation: `user`, `group` or `room`.
     pub place: String,
-    /// LINE's id of it.
+    /// LINE's id of the conversation.
     pub source_id: String,
-    /// The object of its file.
+    /// Object with the original of its attachment, if that is kept.
     pub original_key: Option<String>,
-    /// Of an event: its raw bytes.
+    /// Raw webhook event of an event; `None` for a message, or if it cannot be opened.
     pub content: Option<Vec<u8>>,
 }
 
@@ -375,7 +378,7 @@ pub async fn messages(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Item>
     .await
 }
 
-/// Events by our ids, in order of time, with what they say.
+/// Events by our ids, in order of time, with their content.
 pub async fn events(conn: &mut PgConnection, keyring: &Keyring, ids: &[Uuid]) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = sqlx::query_as(
         "select v.id, v.webhook_event_id as line_id, v.kind, v.occurred_at, v.received_at, c.kind as place, c.source_id,
@@ -388,7 +391,7 @@ pub async fn events(conn: &mut PgConnection, keyring: &Keyring, ids: &[Uuid]) ->
     .await?;
     let fields = items
         .iter_mut()
-        .map(|item| (Place::Event(item.id), &mut item.content));
+        .map(|item| (SealContext::Event(item.id), &mut item.content));
     sealed::open(keyring, fields.collect()).await?;
     Ok(items)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::Error;
 
-/// A SQLSTATE or a kind, for the log.
+/// A SQLSTATE or a short description of the error, for the log.
 pub fn reason(error: &Error) -> Cow<'_, str> {
     match error {
         Error::Database(error) => error.code().unwrap_or("database".into()),
@@ -14,10 +14,10 @@ pub fn reason(error: &Error) -> Cow<'_, str> {
     }
 }
 
-/// True if the database was not there, or ended the connection: the same statement may succeed once it is back.
+/// True if the database was unreachable, or ended the connection: the same statement may succeed once it is back.
 ///
-/// SQLSTATE class 08 is about connections, 57P01 to 57P05 are shutdowns and ended sessions, 53300 is too many connections,
-/// and 25006 a server that only reads, as after a failover.
+/// SQLSTATE class 08 is about connections, 57P01 to 57P05 are shutdowns and ended sessions, 53300 is too many
+/// connections, and 25006 is a read-only server, as after a failover.
 pub fn is_away(error: &Error) -> bool {
     match error {
         Error::Io(_)

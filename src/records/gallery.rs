@@ -1,11 +1,12 @@
-//! What was sent in one conversation besides words: photos, videos, files, voice messages. Only reads.
+//! The files of one conversation: photos, videos, files, voice messages; and its texts, in which the gallery looks for
+//! links. Only reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
 use super::{conversations::Cursor, sealed, timeline::Attachment};
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
 /// A message with its file. The content field holds what a person sent.
 #[derive(sqlx::FromRow)]
@@ -14,17 +15,17 @@ pub struct Item {
     pub id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// Who.
+    /// The sender, where known.
     pub contact_id: Option<Uuid>,
-    /// The raw webhook event of the revision that counts; `None` if it cannot be opened, or was not asked for.
+    /// Raw webhook event of the newest revision; `None` if it cannot be opened.
     pub content: Option<Vec<u8>>,
     /// Its file.
     #[sqlx(flatten)]
     pub attachment: Attachment,
 }
 
-// The list of kinds stands in it again, so that a plan for any `kind` may use the index, which is partial (measured in a
-// conversation of 500,000 messages: 0.2 ms, and 218 ms without).
+// The inner query repeats the list of kinds, so that a plan for any `kind` may use the index, which is partial
+// (measured in a conversation of 500,000 messages: 0.2 ms, and 218 ms without).
 macro_rules! files {
     ($beyond:literal, $order:literal) => {
         concat!(
@@ -48,12 +49,12 @@ macro_rules! files {
     };
 }
 
-/// Which way from the cursor.
+/// Direction from the cursor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// What was sent before, the newest first.
+    /// To older messages, the newest first.
     Back,
-    /// What was sent after, the oldest first.
+    /// To newer messages, the oldest first.
     On,
 }
 
@@ -80,16 +81,16 @@ pub async fn files(
     opened(keyring, items).await
 }
 
-/// A message that is looked through. The content field holds what a person wrote.
+/// A message in which the gallery looks for links. The content field holds what a person wrote.
 #[derive(sqlx::FromRow)]
 pub struct Looked {
     /// Our own id of the message.
     pub id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// Who.
+    /// The sender, where known.
     pub contact_id: Option<Uuid>,
-    /// Of a text, the raw webhook event of the revision that counts; of anything else `None`.
+    /// Raw webhook event of the newest revision of a text; `None` for another kind, or if it cannot be opened.
     pub content: Option<Vec<u8>>,
 }
 
@@ -120,7 +121,7 @@ pub async fn texts(
     .await?;
     let fields = looked
         .iter_mut()
-        .map(|one| (Place::Message(one.id), &mut one.content));
+        .map(|one| (SealContext::Message(one.id), &mut one.content));
     sealed::open(keyring, fields.collect()).await?;
     Ok(looked)
 }
@@ -128,7 +129,7 @@ pub async fn texts(
 async fn opened(keyring: &Keyring, mut items: Vec<Item>) -> Result<Vec<Item>> {
     let fields = items
         .iter_mut()
-        .map(|item| (Place::Message(item.id), &mut item.content));
+        .map(|item| (SealContext::Message(item.id), &mut item.content));
     sealed::open(keyring, fields.collect()).await?;
     let placeholders = items.iter_mut().filter_map(|item| item.attachment.beside());
     sealed::open_beside(keyring, placeholders.collect()).await?;

@@ -1,4 +1,5 @@
-//! Legal holds: conversations in which nothing is erased by a rule or by an operator; some cover more.
+//! Legal holds: conversations in which no retention rule and no operator's order erases anything. Some holds cover
+//! more.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
@@ -12,40 +13,40 @@ use crate::ledger::{Kind, Record};
 pub struct Hold {
     /// Our own id.
     pub id: Uuid,
-    /// What is held.
+    /// The conversation that is held.
     pub conversation_id: Uuid,
-    /// Why, in the words of whoever set it.
+    /// Why, in the words of the operator who set it.
     pub reason: String,
-    /// True: it also stops what a person has asked for.
+    /// True: it also stops an erasure that a person has requested.
     pub covers_subject: bool,
-    /// True: it also withholds what is unsent.
+    /// True: messages that are unsent under it are withheld.
     pub covers_unsend: bool,
-    /// Login of whoever set it.
+    /// Login of the operator who set it.
     pub set_by: String,
-    /// When.
+    /// When it was set.
     pub set_at: DateTime<Utc>,
-    /// Login of whoever lifted it.
+    /// Login of the operator who lifted it.
     pub lifted_by: Option<String>,
-    /// When; `None`: it lasts.
+    /// When it was lifted; `None`: it is in force.
     pub lifted_at: Option<DateTime<Utc>>,
 }
 
 /// A hold to set.
 pub struct NewHold<'a> {
-    /// What is held.
+    /// The conversation to hold.
     pub conversation_id: Uuid,
-    /// Why.
+    /// Why, in the operator's words.
     pub reason: &'a str,
-    /// True: it also stops what a person has asked for.
+    /// True: it also stops an erasure that a person has requested.
     pub covers_subject: bool,
-    /// True: it also withholds what is unsent; then it has to cover what a person has asked for, too.
+    /// True: messages that are unsent under it are withheld; then `covers_subject` has to be true, too.
     pub covers_unsend: bool,
-    /// Who sets it.
+    /// Our id of the operator who sets it.
     pub by: Uuid,
 }
 
-/// Begins to erase something that a hold may stop: until the transaction ends no hold is set. Whoever sets one waits for
-/// all who have entered, so that nothing is erased any more once it is set.
+/// Called before something is erased that a hold may stop: until the transaction ends, no hold is set. [`set`] waits
+/// for all transactions that have entered, so that nothing is erased after a hold is set.
 pub async fn enter(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock_shared(726593044)")
         .execute(conn)
@@ -53,7 +54,7 @@ pub async fn enter(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Those of the conversations that are held; `subject`: only by holds that stop a person's request too.
+/// Those of the conversations that are held; `subject`: only by holds that stop a person's request, too.
 pub async fn held(
     conn: &mut PgConnection,
     conversations: &[Uuid],
@@ -69,7 +70,7 @@ pub async fn held(
     .await
 }
 
-/// Sets a hold, in a transaction; `false`: the conversation is not in sight.
+/// Sets a hold, in a transaction. `false`: the conversation is not in scope.
 pub async fn set(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -101,7 +102,7 @@ pub async fn set(
     Ok(true)
 }
 
-/// Puts into the ledger that a hold began or ended, and by whom; not why, which is somebody's words.
+/// Adds to the ledger that a hold began or ended, and by which operator; not the reason, which is free text.
 async fn tell(
     conn: &mut PgConnection,
     kind: Kind,
@@ -123,8 +124,8 @@ async fn tell(
     ledger::pend(conn, &[record], now).await
 }
 
-/// Lifts a hold, in a transaction; the rules of its channel look through everything anew. `None`: there is no such hold in
-/// sight.
+/// Lifts a hold, in a transaction, and lets the rules of its channel examine everything again. `None`: no such hold is
+/// in force and in scope.
 pub async fn lift(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -155,7 +156,7 @@ pub async fn lift(
     Ok(lifted)
 }
 
-/// The conversation of a hold in sight, lifted or not.
+/// The conversation of a hold in scope, lifted or not.
 pub async fn of(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<Option<Uuid>> {
     sqlx::query_scalar(
         "select c.id from hold h join conversation c on c.id = h.conversation_id
@@ -167,7 +168,8 @@ pub async fn of(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<O
     .await
 }
 
-/// The holds of the channels in sight, those in force first, the newest first; of one conversation if it is named.
+/// The holds of the channels in scope, those in force first, the newest first, at most 500; of `conversation` only, if
+/// it is given.
 pub async fn list(
     conn: &mut PgConnection,
     channels: &[i32],

@@ -1,9 +1,9 @@
-//! What belongs to the archive as a whole.
+//! Data about the archive as a whole: which secret key it belongs to.
 
 use sqlx::{PgConnection, Result};
 
-/// Says whether this archive's secret key is the one that `check` was derived from, and makes it that where none came to it
-/// yet.
+/// Returns whether this archive's secret key is the one that `check` was derived from. An archive without a secret key
+/// takes that one.
 pub async fn claim(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
     sqlx::query("insert into installation (secret_check) values ($1) on conflict do nothing")
         .bind(check)
@@ -15,8 +15,8 @@ pub async fn claim(conn: &mut PgConnection, check: &[u8]) -> Result<bool> {
         .await
 }
 
-/// Whether this archive's secret key is the one that `check` was derived from; `None` if none came to it yet. Settles
-/// nothing.
+/// Whether this archive's secret key is the one that `check` was derived from; `None`: the archive has no secret key
+/// yet. Changes nothing.
 pub async fn belongs_to(conn: &mut PgConnection, check: &[u8]) -> Result<Option<bool>> {
     sqlx::query_scalar("select secret_check = $1 from installation")
         .bind(check)
@@ -24,7 +24,7 @@ pub async fn belongs_to(conn: &mut PgConnection, check: &[u8]) -> Result<Option<
         .await
 }
 
-/// Whether a secret key came to this archive already.
+/// Whether this archive has a secret key already.
 pub async fn has_key(conn: &mut PgConnection) -> Result<bool> {
     sqlx::query_scalar("select exists (select from installation)")
         .fetch_one(conn)

@@ -1,13 +1,13 @@
-//! Work that follows a commit: claimed by a short lease, ended by whoever still holds it.
+//! Jobs: work that follows a commit. A process claims a job by a short lease, and only the holder of the lease ends it.
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
-/// What a job fetches.
+/// Kind of data that a job fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Kind {
@@ -17,7 +17,7 @@ pub enum Kind {
     Preview,
     /// The profile of a contact.
     Profile,
-    /// Name and picture address of a group.
+    /// The name and picture URL of a group.
     Summary,
     /// The picture of a contact, or of a group.
     Picture,
@@ -28,48 +28,50 @@ pub enum Kind {
 pub struct Job {
     /// Our own number.
     pub id: i64,
-    /// What to fetch.
+    /// Kind of data to fetch.
     pub kind: Kind,
     /// The channel whose token is used.
     pub channel_id: i32,
-    /// For [`Kind::Original`] and [`Kind::Preview`].
+    /// The attachment of [`Kind::Original`] and [`Kind::Preview`].
     pub attachment_id: Option<Uuid>,
-    /// For [`Kind::Profile`], and [`Kind::Picture`] of a contact.
+    /// The contact of [`Kind::Profile`], and of [`Kind::Picture`] for a contact.
     pub contact_id: Option<Uuid>,
-    /// For [`Kind::Summary`], and [`Kind::Picture`] of a group; with a contact: where they were seen.
+    /// The group of [`Kind::Summary`], and of [`Kind::Picture`] for a group; with a contact: where the contact was
+    /// seen.
     pub conversation_id: Option<Uuid>,
-    /// The flow whose turns it takes.
+    /// Its flow: flows of a queue take turns.
     pub flow: i32,
-    /// How often it was begun; this time included, unless it is `lapsed`.
+    /// Number of attempts, with this one unless the job is `lapsed`.
     pub attempts: i32,
-    /// How often an attempt ended without a verdict.
+    /// Number of attempts that ended without a verdict.
     pub crashes: i32,
-    /// The lease of the last attempt ran out, and that is all there is to be written down now.
+    /// True: the lease of the last attempt ran out, and the caller only records that.
     pub lapsed: bool,
-    /// Proof of the claim.
+    /// Random id of this claim: proves that the caller still holds the job.
     pub lease: Uuid,
 }
 
-/// What a room says of the job it was given, for the worker to write down.
+/// Outcome of a job, which the worker records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is written, or another has the job, or what it worked for is gone.
+    /// The result is written, or another process has the job, or its target is gone.
     Settled,
-    /// To be tried again after a while.
+    /// To be tried again after a back-off.
     Again,
-    /// Not tried; it counts as never begun.
+    /// Not tried; the attempt is not counted.
     PutBack,
-    /// LINE refuses the channel's token.
+    /// LINE refused the channel's token.
     Refused,
-    /// LINE wants no request of this channel for so long.
+    /// LINE's rate limit (HTTP 429): no request of this channel for this duration.
     Paused(std::time::Duration),
-    /// It panicked, or took its process with it: to be tried again after a while.
+    /// The attempt panicked, or ended its process: to be tried again after a back-off.
     Crashed,
 }
 
-/// What a connection that claims asks of the server: plans that go by key. One made while there are few jobs, and kept
-/// for as long as the connection lives, would scan them all for each claim (measured: 46 ms among 200,000, and 0.4 ms
-/// so), and statistics that say that all jobs are of one channel would lead through those of all others.
+/// Server options of the connection that claims jobs: they force plans that use indexes. A plan that was made while
+/// there were few jobs, and that is kept for as long as the connection lives, would scan all jobs for each claim
+/// (measured among 200,000 jobs: 46 ms, and 0.4 ms with these options). Statistics that say that all jobs belong to one
+/// channel would lead to a plan that reads through the jobs of all other channels.
 pub const CLAIMING: [(&str, &str); 6] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
@@ -79,16 +81,16 @@ pub const CLAIMING: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 
-/// The worker's slots that a job is claimed for: a bulkhead each, so that jobs that hang in one keep none of the others
-/// waiting. The column `job.queue` says which job belongs where.
+/// Group of worker slots for which a job is claimed. Each queue is a bulkhead: jobs that hang in one keep no other
+/// waiting. The column `job.queue` says to which queue a job belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Queue {
-    /// Images and voice messages, from LINE, which forgets them.
+    /// Images and voice messages, from LINE, which deletes them after a while.
     Content,
     /// Videos and files, from LINE.
     Large,
-    /// Previews, from LINE or of LINE's originals.
+    /// Previews, from LINE or made of originals from LINE.
     Preview,
     /// Profiles and group summaries.
     People,
@@ -99,12 +101,12 @@ pub enum Queue {
 }
 
 impl Queue {
-    /// True if its jobs need the channel's token, and wait while the channel is paused.
+    /// True if its jobs need the channel's token, and so wait while the channel is paused.
     fn asks_line(self) -> bool {
         !matches!(self, Self::Picture | Self::External)
     }
 
-    /// How many jobs of one flow may run at the same time.
+    /// Most jobs of one flow that may run at the same time.
     fn running_per_flow(self) -> i64 {
         match self {
             Self::External => 1,
@@ -113,25 +115,25 @@ impl Queue {
     }
 }
 
-/// Which of a channel's jobs come first.
+/// Order in which the jobs of a channel are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Flows take turns, the newest of each first: somebody may be looking.
+    /// Flows take turns, the newest job of each first: an operator may be looking at it.
     Newest,
-    /// What it fetches will be forgotten first.
+    /// The oldest job first: LINE will delete its content first.
     Oldest,
 }
 
-/// Flows of a channel that one claim looks at, from a random one onwards.
+/// Flows of a channel that one claim looks at, beginning with a random one.
 const FLOWS: i64 = 32;
 
-/// Deferred jobs that one call puts back into their queues.
+/// Most deferred jobs that one call puts back into their queues.
 const RELEASED: i64 = 1000;
 
-// The due jobs of one channel `c`, by flow. Distinct flows are found by a loose index scan over `job_flows`, one probe a
-// flow: a `distinct` would read every job of a sender with many. The walk begins at a random flow and wraps around, which
-// gives each flow the same share without a cursor that replicas would have to agree on. Flows with fewer running jobs
-// come first.
+// The due jobs of one channel `c`, by flow. A loose index scan over `job_flows` finds the distinct flows, with one
+// probe per flow: a `distinct` would read every job of a sender with many. The walk begins at a random flow and wraps
+// around, which gives each flow the same share without a cursor that replicas would have to agree on. Flows with fewer
+// running jobs come first.
 const NEWEST: &str = "
     select id, row_number() over (order by rank, tie) as turn from (
         select j.id, random() as tie,
@@ -170,11 +172,11 @@ const OLDEST: &str = "
         order by id limit $2
     ) due";
 
-/// Claims up to `limit` jobs of one queue that are due at `now`, until `until`: of each channel the first in `order`, of
-/// the channels any, so that one with many jobs keeps no other waiting.
+/// Claims up to `limit` jobs of one queue that are due at `now`, with a lease until `until`. Within a channel `order`
+/// decides; channels take turns, in random order, so that one with many jobs keeps no other waiting.
 ///
-/// Passes over channels that are paused, have no token, or whose token was refused after `refused_after`, unless the queue
-/// asks other hosts than LINE's API.
+/// Skips channels that are paused, have no token, or whose token was refused after `refused_after`, unless the queue
+/// calls other hosts than LINE's API.
 pub async fn claim(
     conn: &mut PgConnection,
     (queue, order): (Queue, Order),
@@ -233,7 +235,7 @@ async fn release(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// Holds the job until `until`; `false`: it is no longer the caller's, or gone with what it worked for.
+/// Extends the lease to `until`. `false`: the caller no longer holds the job, or it was deleted with its target.
 pub async fn renew(conn: &mut PgConnection, job: &Job, until: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query("update job set leased_until = $3 where id = $1 and lease = $2")
         .bind(job.id)
@@ -244,7 +246,7 @@ pub async fn renew(conn: &mut PgConnection, job: &Job, until: DateTime<Utc>) -> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends the job; `false`: it was no longer the caller's to end, and whatever it brought must not be kept.
+/// Ends the job. `false`: the caller no longer held it, and must not keep its result.
 pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
     let done = sqlx::query("delete from job where id = $1 and lease = $2")
         .bind(job.id)
@@ -254,7 +256,7 @@ pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Lets the job go until `run_at`.
+/// Releases the job until `run_at`.
 pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "update job set lease = null, leased_until = null, run_at = $3, deferred = true where id = $1 and lease = $2",
@@ -267,8 +269,8 @@ pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) ->
     Ok(())
 }
 
-/// Lets the job go until `run_at`, after a failure of our own. Such ones are never a reason to give up: they are counted for
-/// the wait alone, as far as it grows.
+/// Releases the job until `run_at`, after a failure on the archive's side. Such failures are never a reason to give up:
+/// they only count for the back-off, up to its longest pause.
 pub async fn failed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "update job set lease = null, leased_until = null, run_at = $3, deferred = true, attempts = least(attempts, 12)
@@ -282,7 +284,7 @@ pub async fn failed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -
     Ok(())
 }
 
-/// Lets the job go until `run_at`, after an attempt that ended without a verdict.
+/// Releases the job until `run_at`, after an attempt that ended without a verdict.
 pub async fn crashed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "update job set lease = null, leased_until = null, run_at = $3, deferred = true, crashes = crashes + 1
@@ -296,7 +298,7 @@ pub async fn crashed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) 
     Ok(())
 }
 
-/// Lets the job go as if it had not been begun.
+/// Releases the job as if this attempt had not begun.
 pub async fn put_back(conn: &mut PgConnection, job: &Job) -> Result<()> {
     sqlx::query(
         "update job set lease = null, leased_until = null, attempts = attempts - 1
@@ -309,8 +311,8 @@ pub async fn put_back(conn: &mut PgConnection, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The channel access token; `None` if there is none. One that cannot be opened, because the secret key is another, is an
-/// error: what waits for it is tried again, less and less.
+/// The channel access token; `None`: the channel has none. A token that cannot be opened, because it was sealed with
+/// another secret key, is an error: jobs that need it are tried again with back-off.
 pub async fn token(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -324,13 +326,13 @@ pub async fn token(
     let Some(sealed) = bytes.flatten() else {
         return Ok(None);
     };
-    let place = Place::AccessToken(channel_id);
-    let opened = keyring.secrets().open(place, &sealed);
+    let context = SealContext::AccessToken(channel_id);
+    let opened = keyring.secrets().open(context, &sealed);
     let opened = opened.map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(String::from_utf8(opened).ok().map(SecretString::from))
 }
 
-/// Notes that LINE refused the channel's token at `now`.
+/// Records that LINE refused the channel's token at `now`.
 pub async fn refuse_token(
     conn: &mut PgConnection,
     channel_id: i32,
@@ -344,7 +346,7 @@ pub async fn refuse_token(
     Ok(())
 }
 
-/// Lets no request of the channel go out before `until`.
+/// Pauses the channel: no request for it is sent before `until`. Never shortens a pause.
 pub async fn pause(conn: &mut PgConnection, channel_id: i32, until: DateTime<Utc>) -> Result<()> {
     sqlx::query("update channel set paused_until = greatest(paused_until, $2) where id = $1")
         .bind(channel_id)

@@ -1,4 +1,4 @@
-//! What is known of the keyring's keys: whose they are, and which have to go.
+//! The rows about the keyring's wrapping keys: to whom each key belongs, and which keys have to be destroyed.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -14,13 +14,14 @@ use crate::{
 };
 
 /// How long [`key_for`] waits for keys that are being made.
-const PATIENCE: Duration = Duration::from_secs(2);
+const KEY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A key may have been closed since it was last used; its successor too, but hardly once more.
+/// A key may have been closed since it was last used, and so may its successor, but hardly a third one.
 const TRIES: usize = 3;
 
-/// Keys for so many more documents of each subject, open until the caller's transaction ends; the caller tells the
-/// keyring by [`settle`] when it has committed. `None`: no key was left, and none was made within `patience`.
+/// Gives each subject a wrapping key for this many more documents, open until the caller's transaction ends. After the
+/// commit the caller tells the keyring with [`settle`]. `None`: no spare key was left and none was made within
+/// `patience`, or each key that was tried had been closed.
 pub async fn obtain(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -40,7 +41,7 @@ pub async fn obtain(
             }
             let one = match keyring.take(*subject, *items) {
                 Some(one) => one,
-                // Nobody is kept waiting for what does not come.
+                // A caller does not wait for keys that cannot be made.
                 None if keyring.is_failing() => return Ok(None),
                 None => match timeout(patience, keyring.take_soon(*subject, *items)).await {
                     Ok(one) => one,
@@ -78,14 +79,15 @@ pub async fn obtain(
     Ok(None)
 }
 
-/// The transaction is committed, and with it whose the keys are.
+/// Tells the keyring, after the commit, which subject each key belongs to.
 pub fn settle(keyring: &Keyring, taken: &HashMap<Uuid, Taken>) {
     for (subject, one) in taken.iter().filter(|(_, one)| !one.claimed) {
         keyring.claimed(*subject, one.key.id());
     }
 }
 
-/// As [`obtain`], of one subject, for those who may wait; the caller tells the keyring by [`Keyring::claimed`].
+/// As [`obtain`], for one subject and a caller that may wait; after the commit the caller tells the keyring with
+/// [`Keyring::claimed`].
 pub async fn key_for(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -94,12 +96,12 @@ pub async fn key_for(
     now: DateTime<Utc>,
 ) -> Result<Taken> {
     let items = HashMap::from([(subject, items)]);
-    let taken = obtain(conn, keyring, &items, PATIENCE, now).await?;
+    let taken = obtain(conn, keyring, &items, KEY_TIMEOUT, now).await?;
     let one = taken.and_then(|mut taken| taken.remove(&subject));
     one.ok_or_else(|| sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
 }
 
-/// Puts keys on record that are about to be made, as spare keys of the caller's until `lease_until`.
+/// Inserts the rows of keys that are about to be made, as spare keys of the caller until `lease_until`.
 pub async fn announce(
     conn: &mut PgConnection,
     ids: &[Uuid],
@@ -117,7 +119,7 @@ pub async fn announce(
     Ok(())
 }
 
-/// Takes back what was announced and could not be made.
+/// Deletes the rows of announced keys that could not be made.
 pub async fn withdraw(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
     sqlx::query("delete from keyring_key where id = any($1) and subject is null")
         .bind(ids)
@@ -126,7 +128,8 @@ pub async fn withdraw(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Keeps spare keys the caller's until `lease_until`. Those not in the answer are so no more.
+/// Extends the caller's lease of spare keys to `lease_until`. Keys that are not in the answer no longer belong to the
+/// caller.
 pub async fn hold(
     conn: &mut PgConnection,
     ids: &[Uuid],
@@ -141,7 +144,7 @@ pub async fn hold(
     .await
 }
 
-/// Makes up to `limit` spare keys the caller's that nobody has held since `before`.
+/// Takes over up to `limit` spare keys whose lease ended at or before `before`.
 pub async fn adopt(
     conn: &mut PgConnection,
     limit: i64,
@@ -161,8 +164,9 @@ pub async fn adopt(
     .await
 }
 
-/// Gives keys to their subjects (parallel slices): once for each key, and again for the same subject. Those not in the
-/// answer are somebody else's, or closed. The rows are locked until the transaction ends.
+/// Gives keys to their subjects (parallel slices). A key is given to one subject only; giving it to the same subject
+/// again is idempotent. Keys that are not in the answer belong to another subject, or are closed. The rows are locked
+/// until the transaction ends.
 pub async fn claim(
     conn: &mut PgConnection,
     ids: &[Uuid],
@@ -182,7 +186,7 @@ pub async fn claim(
     .await
 }
 
-/// Those of the keys that something may be sealed under; so it stays until the transaction ends.
+/// Those of the keys under which documents may be sealed; they stay open until the transaction ends.
 pub async fn open(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar("select unnest(keys_open($1))")
         .bind(ids)
@@ -190,7 +194,8 @@ pub async fn open(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         .await
 }
 
-/// The key that was last given to a conversation or contact; `None` in an archive that holds nothing.
+/// The key that was last given to a conversation, contact or subject request, and is not closed; `None` in an archive
+/// that holds nothing.
 pub async fn newest_in_use(conn: &mut PgConnection) -> Result<Option<Uuid>> {
     sqlx::query_scalar(
         "select id from keyring_key where subject is not null and closed_at is null order by taken_at desc limit 1",
@@ -199,7 +204,7 @@ pub async fn newest_in_use(conn: &mut PgConnection) -> Result<Option<Uuid>> {
     .await
 }
 
-/// Up to `limit` of the keys that were made last, used or not.
+/// Up to `limit` of the keys that were made last and are not closed, used or not.
 pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select id from keyring_key where closed_at is null order by made_at desc limit $1",
@@ -212,14 +217,14 @@ pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
 /// A key that is to be destroyed.
 #[derive(sqlx::FromRow, Clone, Copy, Debug)]
 pub struct Closed {
-    /// The key.
+    /// Id of the key.
     pub id: Uuid,
-    /// The conversation or contact it was for.
+    /// The conversation, contact or subject request it was for.
     pub subject: Uuid,
 }
 
-/// Closes keys under which something was erased, if they were taken before `taken_before`: a conversation that is
-/// erased from again and again gets a new key that often, and no more.
+/// Closes up to 500 keys under which something was erased, if they were taken at or before `taken_before`: a
+/// conversation from which messages are erased again and again gets a new key at most that often. Returns their ids.
 pub async fn close(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -238,9 +243,9 @@ pub async fn close(
     .await
 }
 
-/// Waits until no transaction is left that found a key open before now. To be called in a transaction.
+/// Waits until every transaction has ended that found a key open before now. To be called in a transaction.
 pub async fn barrier(conn: &mut PgConnection) -> Result<()> {
-    // Whoever wants to seal meanwhile waits behind this: not for long.
+    // Transactions that want to seal wait behind this lock request, so the request times out after 100 ms.
     sqlx::query("set local lock_timeout = '100ms'")
         .execute(&mut *conn)
         .await?;
@@ -250,8 +255,8 @@ pub async fn barrier(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Keys that were closed before `before`, from `from` on and around: keys of near ids lie together, and one that cannot
-/// be destroyed yet must not always stand before others.
+/// Up to `limit` keys that were closed before `before`, by id, beginning at `from` and wrapping around: keys with
+/// neighbouring ids share a file, and a key that cannot be destroyed yet must not always come before others.
 pub async fn closed(
     conn: &mut PgConnection,
     limit: i64,
@@ -268,7 +273,8 @@ pub async fn closed(
     .await
 }
 
-/// Ends what waits for keys that are gone already: an erasure may have named one in the moment in which it was destroyed.
+/// Completes erasures that wait for keys which are destroyed already: an erasure may have named a key at the moment of
+/// its destruction.
 pub async fn heal(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
     let gone: Vec<Uuid> = sqlx::query_scalar(
         "select distinct key_id from erasure_key e where not exists (select from keyring_key where id = e.key_id)",
@@ -283,14 +289,14 @@ pub async fn heal(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
     tx.commit().await
 }
 
-/// The keys are confirmed gone. With the last one of an erasure, notes there, and in the ledger, that all are gone
-/// at `now`. To be called in a transaction.
+/// Records that the keys are confirmed destroyed. After the last key of an erasure, the erasure and the ledger record
+/// that all of them are, at `now`. To be called in a transaction.
 pub async fn gone(conn: &mut PgConnection, keys: &[Uuid], now: DateTime<Utc>) -> Result<()> {
     sqlx::query("delete from keyring_key where id = any($1)")
         .bind(keys)
         .execute(&mut *conn)
         .await?;
-    // Locked first, so that of two last keys one is the last.
+    // Locked first, so that of two concurrent calls one sees that it destroys the last key.
     let waiting: Vec<Uuid> = sqlx::query_scalar(
         "select id from erasure where id in (select erasure_id from erasure_key where key_id = any($1))
          order by id for no key update",
@@ -311,5 +317,5 @@ pub async fn gone(conn: &mut PgConnection, keys: &[Uuid], now: DateTime<Utc>) ->
     .bind(waiting)
     .fetch_all(&mut *conn)
     .await?;
-    ledger::tell(conn, &gone, &[Kind::KeysDestroyed], now).await
+    ledger::append_pending(conn, &gone, &[Kind::KeysDestroyed], now).await
 }

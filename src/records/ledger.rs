@@ -1,4 +1,5 @@
-//! The ledger's rows. What a record says is `ledger`'s; when one is sealed, and by whom, `erasure`'s.
+//! The ledger's rows. The module `ledger` defines what a record says; `erasure` decides when records are sealed, and by
+//! which process.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
@@ -6,10 +7,10 @@ use uuid::Uuid;
 
 use crate::ledger::{Hash, Kind, Record};
 
-/// What is put into every record.
+/// Name and version of the program, for every record.
 const SOFTWARE: &str = concat!("line-chat-archive ", env!("CARGO_PKG_VERSION"));
 
-/// A record of this version, of which nothing more is said yet.
+/// A record of format version 1 with only these fields set.
 pub fn record(
     kind: Kind,
     id: Uuid,
@@ -36,7 +37,7 @@ pub fn record(
     }
 }
 
-/// Puts records on the way into the ledger, in the caller's transaction.
+/// Adds pending records, in the caller's transaction.
 pub async fn pend(conn: &mut PgConnection, records: &[Record], now: DateTime<Utc>) -> Result<()> {
     let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
     sqlx::query("insert into ledger_pending (record, created_at) select record, $2 from unnest($1::bytea[]) as record")
@@ -56,7 +57,7 @@ struct Erased {
     conversation_id: Option<Uuid>,
     cause: String,
     trigger: Option<String>,
-    asked_at: DateTime<Utc>,
+    requested_at: DateTime<Utc>,
     rows_gone_at: DateTime<Utc>,
     rows_erased: i32,
     objects_found: i32,
@@ -78,7 +79,7 @@ impl Erased {
             event: self.event_id,
             cause: Some(self.cause.clone()),
             trigger: self.trigger.clone(),
-            asked_at: Some(self.asked_at.timestamp_millis()),
+            asked_at: Some(self.requested_at.timestamp_millis()),
             rows: (kind == Kind::Requested).then_some(self.rows_erased.into()),
             objects: (kind != Kind::KeysDestroyed).then_some(self.objects_found.into()),
             keys: (kind != Kind::Purged).then_some(self.keys_found.into()),
@@ -87,8 +88,8 @@ impl Erased {
     }
 }
 
-/// Puts on the way what is now to be said of these erasures: one record of each kind for each of them, if it is so far.
-pub async fn tell(
+/// Adds pending records about these erasures: for each erasure one of each kind, if it has reached that stage.
+pub async fn append_pending(
     conn: &mut PgConnection,
     erasures: &[Uuid],
     kinds: &[Kind],
@@ -98,7 +99,7 @@ pub async fn tell(
         return Ok(());
     }
     let rows: Vec<Erased> = sqlx::query_as(
-        "select e.id, c.slug, message_id, event_id, conversation_id, cause, asked_at, rows_gone_at,
+        "select e.id, c.slug, message_id, event_id, conversation_id, cause, requested_at, rows_gone_at,
              case cause when 'unsend' then webhook_event_id
                  else concat_ws(' ', rule_id, request_id, operator_id, contact_id, reason) end as trigger,
              rows_erased, objects_found, objects_gone_at, keys_found, keys_gone_at
@@ -114,14 +115,14 @@ pub async fn tell(
     pend(conn, &records, now).await
 }
 
-/// Becomes the one sealer until the transaction ends; `false`: somebody else is.
+/// Takes the ledger signer's lock until the transaction ends. `false`: another process holds it.
 pub async fn try_lock(conn: &mut PgConnection) -> Result<bool> {
     sqlx::query_scalar("select pg_try_advisory_xact_lock(726593042)")
         .fetch_one(conn)
         .await
 }
 
-/// Records in the ledger.
+/// Number of records in the ledger.
 pub async fn size(conn: &mut PgConnection) -> Result<u64> {
     let size: i64 = sqlx::query_scalar("select coalesce(max(seq) + 1, 0) from ledger")
         .fetch_one(conn)
@@ -129,7 +130,7 @@ pub async fn size(conn: &mut PgConnection) -> Result<u64> {
     Ok(u64::try_from(size).unwrap_or_default())
 }
 
-/// Leaves from `from` on, in their order, at most 10,000.
+/// Leaf hashes from number `from` on, in their order, at most 10,000.
 pub async fn leaves(conn: &mut PgConnection, from: u64) -> Result<Vec<Hash>> {
     let rows: Vec<(i64, Vec<u8>)> =
         sqlx::query_as("select seq, leaf from ledger where seq >= $1 order by seq limit 10000")
@@ -148,7 +149,7 @@ pub async fn leaves(conn: &mut PgConnection, from: u64) -> Result<Vec<Hash>> {
         .collect()
 }
 
-/// The first number that no record has while a later one is there, or whose leaf is no hash.
+/// The first record number that is missing although a later one exists, or whose leaf is not 32 bytes long.
 pub async fn first_gap(conn: &mut PgConnection) -> Result<Option<u64>> {
     let first: Option<i64> = sqlx::query_scalar(
         "select min(place) from (
@@ -160,7 +161,7 @@ pub async fn first_gap(conn: &mut PgConnection) -> Result<Option<u64>> {
     Ok(first.and_then(|place| u64::try_from(place).ok()))
 }
 
-/// Records' bytes from `from` up to `until`, in their order, at most 10,000.
+/// Bytes of the records from number `from` until before `until`, in their order, at most 10,000.
 pub async fn records(conn: &mut PgConnection, from: u64, until: u64) -> Result<Vec<Vec<u8>>> {
     sqlx::query_scalar(
         "select record from ledger where seq >= $1 and seq < $2 order by seq limit 10000",
@@ -171,7 +172,8 @@ pub async fn records(conn: &mut PgConnection, from: u64, until: u64) -> Result<V
     .await
 }
 
-/// The numbers of the records that were sealed from `from` until `until`: of the first, and of the one behind the last.
+/// Numbers of the records that were sealed from `from` until before `until`: that of the first, and the one after the
+/// last.
 pub async fn sealed_between(
     conn: &mut PgConnection,
     from: Option<DateTime<Utc>>,
@@ -191,7 +193,7 @@ pub async fn sealed_between(
     ))
 }
 
-/// Up to `limit` pending records with their numbers, in the order they are to be sealed.
+/// Up to `limit` pending records with their ids, in the order in which they are to be sealed.
 pub async fn pending(conn: &mut PgConnection, limit: i64) -> Result<Vec<(i64, Vec<u8>)>> {
     sqlx::query_as("select id, record from ledger_pending order by id limit $1")
         .bind(limit)
@@ -206,8 +208,8 @@ pub async fn pending_since(conn: &mut PgConnection) -> Result<Option<DateTime<Ut
         .await
 }
 
-/// Adds records with their leaves (parallel slices) from `from` on, and takes them out of the pending ones: by their
-/// numbers, or (`None`) by their bytes.
+/// Appends records with their leaves (parallel slices) from number `from` on, and deletes them from the pending ones:
+/// by their ids in `pending`, or (`None`) by their bytes.
 pub async fn append(
     conn: &mut PgConnection,
     from: u64,
@@ -249,12 +251,12 @@ pub async fn append(
     Ok(())
 }
 
-/// A signed head of the tree.
+/// A checkpoint: the signed size and root hash of the ledger (C2SP tlog-checkpoint).
 #[derive(FromRow, Clone, Debug)]
 pub struct Checkpoint {
-    /// Records it covers.
+    /// Number of records it covers.
     pub size: i64,
-    /// Root of the tree.
+    /// Root hash of the tree.
     pub root: Vec<u8>,
     /// The signed note.
     pub note: String,
@@ -271,7 +273,7 @@ pub async fn newest_checkpoint(conn: &mut PgConnection) -> Result<Option<Checkpo
     .await
 }
 
-/// True if this head was signed here.
+/// True if a checkpoint of this size and root was signed here.
 pub async fn has_signed(conn: &mut PgConnection, size: u64, root: &Hash) -> Result<bool> {
     sqlx::query_scalar("select exists (select from checkpoint where size = $1 and root = $2)")
         .bind(i64::try_from(size).unwrap_or(i64::MAX))
@@ -287,7 +289,7 @@ pub async fn checkpoints(conn: &mut PgConnection) -> Result<Vec<Checkpoint>> {
         .await
 }
 
-/// Keeps a checkpoint.
+/// Inserts a checkpoint.
 pub async fn keep_checkpoint(conn: &mut PgConnection, made: &Checkpoint) -> Result<()> {
     sqlx::query("insert into checkpoint (size, root, note, made_at) values ($1, $2, $3, $4)")
         .bind(made.size)

@@ -19,7 +19,7 @@ pub enum LoginError {
     /// Longer than [`MAX_BYTES`].
     #[error("a login may have at most {MAX_BYTES} bytes")]
     TooLong,
-    /// A character that cannot be seen or turns the direction of writing.
+    /// A character that is invisible or changes the direction of writing.
     #[error(
         "a login may not contain control, formatting, invisible or unassigned characters, or white space other than \
          single spaces"
@@ -27,19 +27,19 @@ pub enum LoginError {
     Unprintable,
 }
 
-/// A login in normal form: NFKC with full case folding (NFKC_Casefold of the Unicode Standard, without its removal of
-/// ignorable characters, which are refused). Widths, cases and compositions of one name are the same login.
+/// A login in normal form: NFKC with full case folding (NFKC_Casefold of the Unicode Standard, but ignorable characters
+/// are refused instead of removed). All widths, cases and compositions of one name are the same login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login(String);
 
 impl Login {
-    /// Normalises and checks what was typed. White space around it is dropped.
+    /// Normalises and checks a login as it was typed. White space around it is dropped.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`] says why the login is refused.
     pub fn new(typed: &str) -> Result<Self, LoginError> {
         let trimmed = typed.trim();
-        // NFKC makes at most 18 bytes of one; the bound keeps the work small.
+        // NFKC makes at most 18 bytes of one byte; this bound limits the work.
         if trimmed.len() > 4 * MAX_BYTES {
             return Err(LoginError::TooLong);
         }
@@ -68,7 +68,8 @@ impl Login {
     }
 }
 
-/// Folding can undo composition and the other way round, so both are done twice; then nothing changes any more.
+/// Case folding can undo composition, and composition can undo case folding, so both are done twice; after that the
+/// text no longer changes.
 fn fold(text: &str) -> String {
     let normalizer = ComposingNormalizerBorrowed::new_nfkc();
     let mapper = CaseMapper::new();
@@ -93,7 +94,7 @@ fn is_unprintable(c: char) -> bool {
             | Category::LineSeparator
             | Category::ParagraphSeparator
     );
-    // U+3000 of a Japanese keyboard becomes a plain space.
+    // U+3000, the space of a Japanese keyboard, becomes a plain space.
     let other_space = category == Category::SpaceSeparator && !matches!(c, ' ' | '\u{3000}');
     // U+2800 is a Braille pattern without dots.
     unseen
@@ -102,8 +103,8 @@ fn is_unprintable(c: char) -> bool {
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// The stored logins that what was typed may mean, the likeliest first: the normal form, then the forms that earlier
-/// versions stored. Those lower-cased in Rust or in PostgreSQL, by its locale, and did not always trim.
+/// The stored logins that a typed login may mean, the likeliest first: the normal form, then the forms that earlier
+/// versions stored. Earlier versions lower-cased in Rust, or in PostgreSQL by its locale, and did not always trim.
 pub(super) fn spellings(typed: &str) -> Vec<String> {
     let normal = Login::new(typed).ok().map(Login::into_text);
     let trimmed = typed.trim();
@@ -114,7 +115,7 @@ pub(super) fn spellings(typed: &str) -> Vec<String> {
         typed.to_lowercase(),
         typed.to_ascii_lowercase(),
     ] {
-        // PostgreSQL takes no U+0000 in a text, so nobody is called so.
+        // PostgreSQL accepts no U+0000 in a text, so no stored login contains one.
         if !spellings.contains(&earlier) && !earlier.contains('\0') {
             spellings.push(earlier);
         }

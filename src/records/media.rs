@@ -1,4 +1,4 @@
-//! Attachments: which files belong to a message, and what became of them.
+//! Attachments: which files belong to a message, and the state of each file.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
@@ -7,22 +7,22 @@ use uuid::Uuid;
 use super::sealed;
 use crate::{
     objects::ObjectKey,
-    seal::{Keyring, Place},
+    seal::{Keyring, SealContext},
 };
 
-/// Width and height within which a picture is shown before it is opened, in CSS pixels.
+/// Largest width and height of a picture before it is opened, in CSS pixels.
 pub const SHOWN: (u32, u32) = (320, 360);
 
 /// The two files of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What was sent.
+    /// The file that was sent.
     Original,
     /// A small image of it.
     Preview,
 }
 
-/// What became of a file.
+/// State of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum State {
@@ -30,11 +30,11 @@ pub enum State {
     Waiting,
     /// In the bucket.
     Kept,
-    /// Nowhere to be fetched any more.
+    /// Cannot be fetched any more.
     Gone,
-    /// Cannot be kept.
+    /// Cannot be kept, or every attempt to fetch it failed.
     Failed,
-    /// There is none.
+    /// The message has no such file.
     None,
 }
 
@@ -42,15 +42,15 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Reason {
-    /// 404, however often it was asked for.
+    /// HTTP 404 at every attempt.
     NotFound,
-    /// 410: LINE has deleted it.
+    /// HTTP 410: LINE has deleted it.
     Gone,
     /// LINE is still preparing it.
     Preparing,
     /// LINE could not prepare it.
     Unprepared,
-    /// 403.
+    /// HTTP 403.
     Forbidden,
     /// Any other refusal.
     Rejected,
@@ -58,21 +58,21 @@ pub enum Reason {
     Trouble,
     /// The connection ended before the file did.
     Truncated,
-    /// Larger than what is kept.
+    /// Larger than the limit.
     TooLarge,
-    /// An image that cannot be read, or is no image.
+    /// Not an image, or an image that cannot be read.
     Unreadable,
-    /// An address that is no public `https` address.
+    /// Its URL is not a public `https` URL.
     Address,
-    /// Content that is not LINE's, where fetching it is switched off.
+    /// Content on another host than LINE's, which the archive is set not to fetch.
     Off,
     /// The preview waits for the original.
     Original,
-    /// Our own process ended in the middle, again and again.
+    /// The process ended during the fetch, again and again.
     Crashed,
 }
 
-/// An attachment, with what is needed of its message.
+/// An attachment, with the columns of its message that jobs need.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Attachment {
     /// Our own id.
@@ -83,20 +83,20 @@ pub struct Attachment {
     pub message_id: String,
     /// LINE's message type: image, video, audio or file.
     pub kind: String,
-    /// line or external.
+    /// `line`, or `external`: another host.
     pub provider: String,
-    /// What became of the original.
+    /// State of the original.
     pub original_state: State,
-    /// Why.
+    /// Why the original is in this state, where known.
     pub original_reason: Option<Reason>,
     original_key: Option<String>,
-    /// Media type as declared by whoever served it. Not to be believed.
+    /// Media type that the server declared; not to be trusted.
     pub original_type: Option<String>,
-    /// Bytes.
+    /// Size of the original in bytes.
     pub original_size: Option<i64>,
-    /// What became of the preview.
+    /// State of the preview.
     pub preview_state: State,
-    /// Why.
+    /// Why the preview is in this state, where known.
     pub preview_reason: Option<Reason>,
     preview_key: Option<String>,
     /// Media type of the preview, as found in its bytes.
@@ -105,23 +105,23 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Where the original lies, if it is kept.
+    /// Object of the original: kept, or lost by the bucket and not replaced yet.
     pub fn original_key(&self) -> Option<ObjectKey> {
         ObjectKey::parse(self.original_key.as_deref()?)
     }
 
-    /// Where the preview lies, if it is kept.
+    /// Object of the preview, also of one that stands in until the original is there.
     pub fn preview_key(&self) -> Option<ObjectKey> {
         ObjectKey::parse(self.preview_key.as_deref()?)
     }
 
-    /// Bytes above which the channel does not keep an original; `None`: no limit of its own, or somebody wants this one after
-    /// all.
+    /// Bytes above which the channel does not keep an original; `None`: it has no limit of its own, or an operator
+    /// asked for this original whatever its size.
     pub fn largest(&self) -> Option<u64> {
         self.largest.and_then(|bytes| bytes.try_into().ok())
     }
 
-    /// What became of one of the two.
+    /// State of one of the two files.
     pub fn state(&self, part: Part) -> State {
         match part {
             Part::Original => self.original_state,
@@ -130,7 +130,7 @@ impl Attachment {
     }
 }
 
-/// One attachment; `None` once its message is unsent.
+/// One attachment; `None` once its message is erased.
 pub async fn attachment(conn: &mut PgConnection, id: Uuid) -> Result<Option<Attachment>> {
     sqlx::query_as(
         "select a.*, m.message_id, case when not wanted then largest_file end as largest from (
@@ -160,7 +160,7 @@ pub async fn event(
     .await?;
     match found {
         Some((message, content)) => {
-            sealed::open_one(keyring, Place::Message(message), Some(content)).await
+            sealed::open_one(keyring, SealContext::Message(message), Some(content)).await
         }
         None => Ok(None),
     }
@@ -176,7 +176,7 @@ pub async fn conversation(conn: &mut PgConnection, id: Uuid) -> Result<Option<Uu
     .await
 }
 
-/// Conversation, message and its time of an attachment in sight that is not withheld.
+/// Conversation, message and time of the message, for an attachment that is in scope and not withheld.
 pub async fn place(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -193,8 +193,8 @@ pub async fn place(
     .await
 }
 
-/// Holds the attachment until the transaction ends, and with it any unsend. Says what became of one of its files so
-/// far; `None` once the message is unsent.
+/// Locks the attachment until the transaction ends; an erasure of its message waits until then. Returns the state of
+/// one of its files; `None` once the message is erased.
 pub async fn lock(conn: &mut PgConnection, id: Uuid, part: Part) -> Result<Option<State>> {
     let sql = match part {
         Part::Original => "select original_state from attachment where id = $1 for update",
@@ -203,7 +203,7 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid, part: Part) -> Result<Optio
     sqlx::query_scalar(sql).bind(id).fetch_optional(conn).await
 }
 
-/// The original is in the bucket: `size` bytes, declared to be of `media_type`.
+/// Records that the original is in the bucket: `size` bytes, declared to be of `media_type`.
 pub async fn keep_original(
     conn: &mut PgConnection,
     id: Uuid,
@@ -230,17 +230,17 @@ pub async fn keep_original(
 pub struct Preview<'a> {
     /// Media type, as found in its bytes.
     pub media_type: Option<&'a str>,
-    /// Bytes of the smaller picture, which the object begins with; `None` if it holds one alone.
+    /// Bytes of the smaller picture, which comes first in the object; `None`: the object holds one picture only.
     pub smaller: Option<usize>,
     /// Width and height of the larger picture.
     pub pixels: (u32, u32),
-    /// Colours to stand in for it, sealed with the object's data key.
+    /// Colours shown in place of the preview, sealed with the object's data key.
     pub placeholder: Option<&'a [u8]>,
-    /// It stands in until the original is there, and another is made of that.
+    /// True: it stands in until the original is there and another preview is made of it.
     pub early: bool,
 }
 
-/// The object of the preview that is shown for now, if there is one.
+/// The object of the preview that is shown now, if there is one.
 pub async fn preview_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<ObjectKey>> {
     let key: Option<Option<String>> =
         sqlx::query_scalar("select preview_key from attachment where id = $1")
@@ -250,7 +250,7 @@ pub async fn preview_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<Obj
     Ok(key.flatten().as_deref().and_then(ObjectKey::parse))
 }
 
-/// The preview is in the bucket.
+/// Records that the preview is in the bucket. An early one leaves the preview's state as it is.
 pub async fn keep_preview(
     conn: &mut PgConnection,
     id: Uuid,
@@ -276,7 +276,7 @@ pub async fn keep_preview(
     Ok(())
 }
 
-/// Writes down what became of a file that is not kept, and why.
+/// Records the state of a file that is not kept, and why.
 pub async fn mark(
     conn: &mut PgConnection,
     id: Uuid,
@@ -301,7 +301,7 @@ pub async fn mark(
     Ok(())
 }
 
-/// Why the original is not there, as it was noted last.
+/// The reason recorded last for why the original is not there.
 pub async fn original_reason(conn: &mut PgConnection, id: Uuid) -> Result<Option<Reason>> {
     let reason: Option<Option<Reason>> =
         sqlx::query_scalar("select original_reason from attachment where id = $1")
@@ -311,8 +311,8 @@ pub async fn original_reason(conn: &mut PgConnection, id: Uuid) -> Result<Option
     Ok(reason.flatten())
 }
 
-/// Nothing of an original is coming at the moment.
-pub async fn rests(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+/// Clears the progress of an original that is not being fetched now.
+pub async fn clear_progress(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     sqlx::query("update attachment set percent = null where id = $1 and percent is not null")
         .bind(id)
         .execute(conn)
@@ -320,7 +320,7 @@ pub async fn rests(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// So much of an original, in hundredths, has come; tells open pages.
+/// Records how many hundredths of an original have arrived, and notifies open pages.
 pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result<()> {
     sqlx::query(
         "with come as (
@@ -335,9 +335,9 @@ pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result
     Ok(())
 }
 
-/// Fetches an original after all that failed; one that was too large, whatever its size. Of an attachment in sight. `false`:
-/// there is nothing to fetch.
-pub async fn want(
+/// Queues a failed original of an attachment in scope to be fetched again; one that was too large, whatever its size.
+/// `false`: there is nothing to fetch.
+pub async fn retry_fetch(
     conn: &mut PgConnection,
     channels: &[i32],
     id: Uuid,
@@ -373,7 +373,7 @@ pub async fn want(
     Ok(done.rows_affected() > 0)
 }
 
-/// Lets a preview that waits for its original run at `now`, taken from whoever is about to put it off.
+/// Makes a preview that waits for its original run at `now`, and ends the lease of a process that is about to defer it.
 pub async fn hurry_preview(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "update job set run_at = $2, deferred = false, lease = null, leased_until = null

@@ -6,23 +6,23 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::news;
+use super::notify;
 
-/// What a batch says of one LINE message id: it was met, and perhaps withdrawn.
+/// A LINE message id that occurs in a batch, perhaps with its unsend.
 pub struct Mention<'a> {
     /// The channel.
     pub channel_id: i32,
     /// LINE's message id.
     pub message_id: &'a str,
-    /// Where.
+    /// The conversation, where known.
     pub conversation_id: Option<Uuid>,
-    /// When it was sent; null if only its unsend is in the batch.
+    /// When it was sent; `None` if only its unsend is in the batch.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Timestamp of its unsend, if that is in the batch.
     pub unsent_at: Option<DateTime<Utc>>,
 }
 
-/// A message id as the database now knows it. The row is locked until the transaction ends.
+/// A message id as the database knows it now. The row is locked until the transaction ends.
 #[derive(FromRow, Clone)]
 pub struct Ref {
     /// The channel.
@@ -31,23 +31,27 @@ pub struct Ref {
     pub message_id: String,
     /// Our id.
     pub id: Uuid,
-    /// True if it was never met before.
+    /// True if it occurs for the first time.
     #[sqlx(skip)]
     pub fresh: bool,
     /// True if it is unsent, or was erased: nothing of it may be written.
     pub gone: bool,
     /// When it was sent, as far as known.
     pub occurred_at: Option<DateTime<Utc>>,
-    /// Where it was said.
+    /// The conversation, where known.
     pub conversation_id: Option<Uuid>,
 }
 
-/// Meets message ids: makes or locks the row that every writer of content holds, and lays tombstones.
+/// Inserts or locks the `message_ref` row of each message id, which every writer of content locks, and inserts
+/// tombstones.
 ///
-/// This one statement is what serializes a message with its unsend: whichever commits second sees the first. The
-/// rows are taken in the order of their keys, so that two replicas never wait for each other in a circle. No pair
-/// (channel, message id) may be passed twice.
-pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Result<Vec<Ref>> {
+/// This one statement serializes a message with its unsend: the transaction that commits second sees the first. The
+/// rows are locked in the order of their keys, so that two replicas never deadlock. No pair (channel, message id) may
+/// be passed twice.
+pub async fn lock_message_refs(
+    db: &mut PgConnection,
+    mentions: &[Mention<'_>],
+) -> sqlx::Result<Vec<Ref>> {
     let new: Vec<Uuid> = mentions.iter().map(|_| Uuid::now_v7()).collect();
     let mut refs: Vec<Ref> = sqlx::query_as(
         "insert into message_ref as r (channel_id, message_id, id, conversation_id, occurred_at, unsent_at)
@@ -75,27 +79,27 @@ pub async fn meet(db: &mut PgConnection, mentions: &[Mention<'_>]) -> sqlx::Resu
     Ok(refs)
 }
 
-/// Where a living message is.
+/// Location of a message that is not erased.
 #[derive(FromRow, Clone, Debug)]
-pub struct Place {
+pub struct MessageLocation {
     /// Our id.
     pub id: Uuid,
     /// The channel.
     pub channel_id: i32,
     /// LINE's id.
     pub message_id: String,
-    /// Where it was said.
+    /// The conversation it is in.
     pub conversation_id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// A living message by our id, if it is in sight, and not withheld.
-pub async fn place(
+/// A message by our id, if it is in scope, and neither erased nor withheld.
+pub async fn locate(
     db: &mut PgConnection,
     channels: &[i32],
     id: Uuid,
-) -> sqlx::Result<Option<Place>> {
+) -> sqlx::Result<Option<MessageLocation>> {
     sqlx::query_as(
         "select id, channel_id, message_id, conversation_id, occurred_at from message
          where id = $1 and channel_id = any($2) and not exists (select from withheld where message_id = $1)",
@@ -106,8 +110,8 @@ pub async fn place(
     .await
 }
 
-/// Locks the rows of messages of a channel (LINE's ids), as [`meet`] does. On its own, so that what whoever held a row has
-/// done to it is seen.
+/// Locks the rows of messages of a channel (LINE's ids), as [`lock_message_refs`] does. A statement of its own, so that
+/// the next one sees what the transactions that held the rows have written.
 pub async fn lock(
     db: &mut PgConnection,
     channel_id: i32,
@@ -123,9 +127,9 @@ pub async fn lock(
     Ok(())
 }
 
-/// Lays the tombstones of messages of a channel (LINE's ids) that are erased for another cause than an unsend. Their
-/// rows are locked until the transaction ends, as by [`meet`].
-pub async fn entomb(
+/// Inserts tombstones for messages of a channel (LINE's ids) that are erased for another cause than an unsend. Their
+/// rows are locked until the transaction ends, as by [`lock_message_refs`].
+pub async fn insert_tombstones(
     db: &mut PgConnection,
     channel_id: i32,
     message_ids: &[&str],
@@ -150,7 +154,7 @@ pub async fn entomb(
     Ok(())
 }
 
-/// Of these messages (our ids), those whose original has been stored; an edit may come before it.
+/// Those of the messages (our ids) whose original has been stored; an edit may come before it.
 pub async fn with_original(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("select message_id from revision where message_id = any($1) and not edited")
         .bind(ids)
@@ -160,15 +164,15 @@ pub async fn with_original(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<
 
 /// A message to write, or to complete.
 pub struct NewMessage<'a> {
-    /// Our id, from [`meet`].
+    /// Our id, from [`lock_message_refs`].
     pub id: Uuid,
     /// The channel.
     pub channel_id: i32,
     /// LINE's id.
     pub message_id: &'a str,
-    /// Where.
+    /// The conversation.
     pub conversation_id: Uuid,
-    /// By whom.
+    /// The sender, if LINE says who it was.
     pub contact_id: Option<Uuid>,
     /// LINE's message type.
     pub kind: &'a str,
@@ -178,7 +182,7 @@ pub struct NewMessage<'a> {
     pub quoted_message_id: Option<&'a str>,
 }
 
-/// One text of a message, as its raw event.
+/// A revision of a message, as its raw event.
 pub struct NewRevision<'a> {
     /// Our id of the message.
     pub message: Uuid,
@@ -186,13 +190,13 @@ pub struct NewRevision<'a> {
     pub webhook_event_id: &'a str,
     /// The event's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// False: the original.
+    /// True: an edit; false: the original.
     pub edited: bool,
     /// The event's raw bytes, sealed.
     pub content: Vec<u8>,
 }
 
-/// Writes messages with their revisions. A message made earlier by its edit takes the original's place in time.
+/// Writes messages with their revisions. A message that its edit has created earlier takes the original's time.
 pub async fn write(
     db: &mut PgConnection,
     messages: &[NewMessage<'_>],
@@ -233,20 +237,20 @@ pub async fn write(
     Ok(())
 }
 
-/// What became of [`write_new`].
+/// Result of [`write_new`].
 pub enum Written {
-    /// All is written.
+    /// All messages are written.
     All,
-    /// One of the messages was met before. None is written, but those ids are met that were not, as by [`meet`]: the
-    /// caller has to go on with that, which finds them without their original.
-    Met,
-    /// None is written, because only these keys are open.
+    /// One of the message ids was known already. No message is written, but the new ids are, as by
+    /// [`lock_message_refs`]: the caller has to continue with that function, which finds them without their original.
+    Known,
+    /// No message is written, because only these keys are open.
     Closed(Vec<Uuid>),
 }
 
-/// Writes messages that nobody has met, with their originals, and moves their conversations up the list: everything
-/// [`meet`], [`write`] and [`news::touch`] do, in one statement and so in one transaction. No message, no conversation, no key
-/// twice.
+/// Writes messages whose ids were never stored before, with their originals, and moves their conversations up the list:
+/// everything [`lock_message_refs`], [`write`] and [`notify::touch`] do, in one statement and so in one transaction. No
+/// message, conversation or key may be passed twice.
 pub async fn write_new(
     db: &mut PgConnection,
     messages: &[NewMessage<'_>],
@@ -302,14 +306,14 @@ pub async fn write_new(
     .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
     .bind(i64::try_from(messages.len()).unwrap_or(i64::MAX))
     .bind(now)
-    .bind(news::notice(conversations))
+    .bind(notify::payload(conversations))
     .bind(keys)
     .fetch_one(db)
     .await?;
     Ok(match usize::try_from(met) {
         _ if open.len() < keys.len() => Written::Closed(open),
         Ok(met) if met == messages.len() => Written::All,
-        _ => Written::Met,
+        _ => Written::Known,
     })
 }
 
@@ -335,9 +339,9 @@ pub struct NewAttachment<'a> {
     pub channel_id: i32,
     /// image, video, audio or file.
     pub kind: &'a str,
-    /// True if LINE does not have it.
+    /// True if another host than LINE has it.
     pub external: bool,
-    /// Contact that sent it; the conversation, if LINE does not say who did. Senders take turns.
+    /// Contact that sent it; the conversation, if LINE does not say who did. Fetches take turns by sender.
     pub sender: Uuid,
 }
 

@@ -1,4 +1,4 @@
-//! Objects that are in use and not in the bucket: who misses them, and the jobs that bring them again.
+//! Objects that are in use but not in the bucket: which rows use them, and the jobs that fetch them again.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{media::Part, people::Subject};
 use crate::objects::ObjectKey;
 
-/// Who uses an object.
+/// The user of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
     /// An attachment.
@@ -16,7 +16,7 @@ pub enum User {
     Picture(Subject, i32),
 }
 
-/// Who uses the object; `None`: nobody any more.
+/// The user of the object; `None`: it is no longer used.
 pub async fn user(conn: &mut PgConnection, key: ObjectKey) -> Result<Option<User>> {
     let key = key.to_string();
     let attachment: Option<(Uuid, bool)> = sqlx::query_as(
@@ -35,7 +35,7 @@ pub async fn user(conn: &mut PgConnection, key: ObjectKey) -> Result<Option<User
         };
         return Ok(Some(User::Attachment(id, part)));
     }
-    // Few rows, and rarely asked: no index helps here.
+    // Few rows, and a rare query: no index helps here.
     let picture: Option<(Uuid, i32, bool)> = sqlx::query_as(
         "select id, channel_id, true from contact where picture_key = $1
          union all
@@ -55,8 +55,8 @@ pub async fn user(conn: &mut PgConnection, key: ObjectKey) -> Result<Option<User
     }))
 }
 
-/// Lets a file of an attachment wait again, and asks for it at `now`. `false`: it has another object by now, is gone, or is
-/// waited for already.
+/// Sets a file of an attachment back to waiting, and queues its fetch at `now`. `false`: it has another object by now,
+/// is gone, or is waiting already.
 pub async fn fetch_again(
     conn: &mut PgConnection,
     id: Uuid,
@@ -66,7 +66,7 @@ pub async fn fetch_again(
 ) -> Result<bool> {
     let (sql, kind) = match part {
         Part::Original => (
-            // Its key stays until another object is there: a copy of this one may yet be brought back.
+            // Its key stays until another object is there: a copy of this one may yet be restored.
             "update attachment set original_state = 'waiting', original_reason = null
              where id = $1 and original_key = $2 and original_state = 'kept'",
             "original",
@@ -102,7 +102,7 @@ pub async fn fetch_again(
     Ok(true)
 }
 
-/// Up to `limit` attachments whose original the bucket has lost, and the object that it was.
+/// Up to `limit` attachments whose original the bucket has lost, with the keys of the lost objects.
 pub async fn lost(conn: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, String)>> {
     sqlx::query_as(
         "select a.id, a.original_key from attachment a join object o on o.key = a.original_key
@@ -113,8 +113,8 @@ pub async fn lost(conn: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, Stri
     .await
 }
 
-/// The bucket has the original of an attachment again; a preview that could not be had without it is asked for at `now`.
-/// `false`: it has another one by now, or is gone.
+/// Records that the bucket has the original of an attachment again, and queues at `now` a preview that could not be
+/// made without it. `false`: the attachment has another original by now, or is gone.
 pub async fn found(
     conn: &mut PgConnection,
     id: Uuid,
@@ -144,7 +144,7 @@ pub async fn found(
     Ok(done.is_some())
 }
 
-/// The object of an original, be it one that the bucket has lost.
+/// The object of an original, even if the bucket has lost it.
 pub async fn original_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<ObjectKey>> {
     let key: Option<Option<String>> =
         sqlx::query_scalar("select original_key from attachment where id = $1")
@@ -154,7 +154,7 @@ pub async fn original_key(conn: &mut PgConnection, id: Uuid) -> Result<Option<Ob
     Ok(key.flatten().and_then(|key| ObjectKey::parse(&key)))
 }
 
-/// The object of an original is not to come back.
+/// Forgets the lost object of an original, so that a restored copy of it is not used again.
 pub async fn lose_original(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     sqlx::query(
         "update attachment set original_key = null, original_type = null, original_size = null where id = $1",

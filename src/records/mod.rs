@@ -1,9 +1,10 @@
-//! What is kept: plain structs and all the SQL. Functions over `&mut PgConnection`; no HTTP, no policy.
+//! All the SQL, and plain structs for the rows: functions over `&mut PgConnection`, without HTTP and policy.
 
 pub mod attest;
 pub mod attested;
 pub mod channels;
 pub mod conversations;
+pub mod directory;
 pub mod doctor;
 pub mod erasure_list;
 pub mod erasures;
@@ -20,12 +21,11 @@ pub mod login;
 pub mod media;
 pub mod messages;
 pub mod missing;
-pub mod news;
+pub mod notify;
 pub mod objects;
 pub mod operators;
 pub mod orders;
 pub mod people;
-pub mod places;
 pub mod retention;
 pub mod rewraps;
 pub mod sealed;

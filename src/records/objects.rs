@@ -1,4 +1,4 @@
-//! Every object that may exist in the bucket, from before its first byte until it is confirmed gone.
+//! The rows of all objects that may exist in the bucket, from before their first byte until they are confirmed gone.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
@@ -7,17 +7,17 @@ use uuid::Uuid;
 use super::ledger;
 use crate::{ledger::Kind, objects::ObjectKey};
 
-/// An object that must go.
+/// An object that has to be purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
-    /// Which.
+    /// Key of the object.
     pub key: ObjectKey,
-    /// A writer may be alive until then.
+    /// A writer of the object may be alive until this time.
     pub lease_until: DateTime<Utc>,
 }
 
-/// Announces that `key` is going to be written, for `attachment_id` or (`None`) as a profile picture.
-/// Whoever writes it is done, or has renewed, by `lease_until`. `head`: its data key, wrapped.
+/// Announces an object before it is written, for `attachment_id`, or (`None`) as a picture of a person or group, or as
+/// an export. Its writer finishes, or renews the lease, by `lease_until`. `head`: its data key, wrapped.
 pub async fn begin(
     conn: &mut PgConnection,
     key: ObjectKey,
@@ -27,7 +27,7 @@ pub async fn begin(
     lease_until: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
-        "insert into object (key, state, attachment_id, lease_until, look_at, created_at, sealed_key)
+        "insert into object (key, state, attachment_id, lease_until, next_attempt_at, created_at, sealed_key)
          values ($1, 'writing', $2, $3, $3, $4, $5)",
     )
     .bind(key.to_string())
@@ -40,10 +40,10 @@ pub async fn begin(
     Ok(())
 }
 
-/// Gives the writer until `until`; `false`: the object must not come to be any more.
+/// Extends the writer's lease to `until`. `false`: the object must not be written any more.
 pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(
-        "update object set lease_until = $2, look_at = $2 where key = $1 and state = 'writing'",
+        "update object set lease_until = $2, next_attempt_at = $2 where key = $1 and state = 'writing'",
     )
     .bind(key.to_string())
     .bind(until)
@@ -52,7 +52,7 @@ pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>
     Ok(done.rows_affected() == 1)
 }
 
-/// The head of an object that is in use, by its key's text.
+/// The head (wrapped data key) of an object that is in use, by its key's text.
 pub async fn head(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>> {
     let head: Option<Option<Vec<u8>>> =
         sqlx::query_scalar("select sealed_key from object where key = $1 and state = 'kept'")
@@ -62,7 +62,7 @@ pub async fn head(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>>
     Ok(head.flatten())
 }
 
-/// As [`head`], but `None` if the object is of a message that is withheld.
+/// As [`head`], but `None` if the object belongs to a message that is withheld.
 pub async fn head_in_sight(conn: &mut PgConnection, key: &str) -> Result<Option<Vec<u8>>> {
     let head: Option<Option<Vec<u8>>> = sqlx::query_scalar(
         "select sealed_key from object o where key = $1 and state = 'kept' and not exists (
@@ -74,7 +74,7 @@ pub async fn head_in_sight(conn: &mut PgConnection, key: &str) -> Result<Option<
     Ok(head.flatten())
 }
 
-/// Says that the object is written, and in use; `false`: it must not come to be any more.
+/// Records that the object is written, and in use. `false`: it must not be used any more.
 pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(
         "update object set state = 'kept', lease_until = $2 where key = $1 and state = 'writing'",
@@ -86,8 +86,8 @@ pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -
     Ok(done.rows_affected() == 1)
 }
 
-/// Asks for the end of an object that nobody writes, or uses, any more, and of the key that its data key is under: what
-/// it held may be unsent later, when nothing leads from it to this object.
+/// Hands an object that is no longer written or used to the sweep, and marks the wrapping key of its data key for
+/// destruction: the message it belonged to may be unsent later, when nothing leads from it to this object.
 pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "with old as (
@@ -97,7 +97,7 @@ pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>
              where dirty_at is null and id in (select encode(under, 'hex')::uuid from old where under is not null)
          )
          update object o
-         set state = 'purge', lease_until = least(lease_until, $2), look_at = $2, sealed_key = null
+         set state = 'purge', lease_until = least(lease_until, $2), next_attempt_at = $2, sealed_key = null
          from old where o.key = old.key",
     )
     .bind(key.to_string())
@@ -107,17 +107,17 @@ pub async fn discard(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>
     Ok(())
 }
 
-/// Asks for the end of the objects whose writers vanished, and as [`discard`] of their keys. Returns how many.
+/// Hands objects whose writers vanished to the sweep, and marks their keys as [`discard`] does. Returns how many.
 pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
     let done = sqlx::query(
         "with old as (
-             select key, key_of(sealed_key) as under from object where state = 'writing' and look_at <= $1
+             select key, key_of(sealed_key) as under from object where state = 'writing' and next_attempt_at <= $1
              for update skip locked
          ), marked as (
              update keyring_key set dirty_at = $1
              where dirty_at is null and id in (select encode(under, 'hex')::uuid from old where under is not null)
          )
-         update object o set state = 'purge', look_at = $1, sealed_key = null from old where o.key = old.key",
+         update object o set state = 'purge', next_attempt_at = $1, sealed_key = null from old where o.key = old.key",
     )
     .bind(now)
     .execute(conn)
@@ -125,7 +125,7 @@ pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64>
     Ok(done.rows_affected())
 }
 
-/// Up to `limit` objects to purge at `now`. Whatever becomes of them, they are due again at `again`.
+/// Up to `limit` objects to purge at `now`. Each is due again at `again`, unless it is confirmed gone by then.
 pub async fn due(
     conn: &mut PgConnection,
     limit: i64,
@@ -133,9 +133,9 @@ pub async fn due(
     again: DateTime<Utc>,
 ) -> Result<Vec<Due>> {
     let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
-        "update object set look_at = $3
-         where key in (select key from object where state = 'purge' and look_at <= $2
-             order by look_at limit $1 for update skip locked)
+        "update object set next_attempt_at = $3
+         where key in (select key from object where state = 'purge' and next_attempt_at <= $2
+             order by next_attempt_at limit $1 for update skip locked)
          returning key, lease_until",
     )
     .bind(limit)
@@ -151,9 +151,10 @@ pub async fn due(
         .collect()
 }
 
-/// The object is gone, but may come again until its writer's lease has ended: look again at `at`.
+/// Records that the object is gone, but may appear again until its writer's lease has ended: the sweep looks again at
+/// `at`.
 pub async fn look_again(conn: &mut PgConnection, key: ObjectKey, at: DateTime<Utc>) -> Result<()> {
-    sqlx::query("update object set look_at = $2 where key = $1 and state = 'purge'")
+    sqlx::query("update object set next_attempt_at = $2 where key = $1 and state = 'purge'")
         .bind(key.to_string())
         .bind(at)
         .execute(conn)
@@ -161,13 +162,15 @@ pub async fn look_again(conn: &mut PgConnection, key: ObjectKey, at: DateTime<Ut
     Ok(())
 }
 
-/// The object is gone for good. With the last one of an erasure, notes there that all are gone at `now`, and tells open
-/// pages.
+/// Deletes the row of an object that is gone for good. After the last object of an erasure, the erasure and the ledger
+/// record that all of them are gone, at `now`, and open pages are notified.
 ///
-/// To be called in a transaction: the erasure stays locked until its end, so that of two last ones one is the last.
+/// To be called in a transaction: the erasure stays locked until its end, so that of two concurrent calls one sees that
+/// its object is the last.
 pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<()> {
     let key = key.to_string();
-    // The object before its erasure, as an unsend has it that is about to give this object to one.
+    // Locks the object before its erasure, in the same order as an unsend that is about to give this object to an
+    // erasure.
     let erasure: Option<Option<Uuid>> =
         sqlx::query_scalar("select erasure_id from object where key = $1 for update")
             .bind(&key)
@@ -196,10 +199,10 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
     .fetch_optional(&mut *conn)
     .await?;
     let gone: Vec<Uuid> = gone.into_iter().map(|(id, _)| id).collect();
-    ledger::tell(conn, &gone, &[Kind::Purged], now).await
+    ledger::append_pending(conn, &gone, &[Kind::Purged], now).await
 }
 
-/// Those of `keys` that no row knows.
+/// Those of `keys` that have no row.
 pub async fn unknown(conn: &mut PgConnection, keys: &[ObjectKey]) -> Result<Vec<ObjectKey>> {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     let unknown: Vec<String> = sqlx::query_scalar(
@@ -212,7 +215,7 @@ pub async fn unknown(conn: &mut PgConnection, keys: &[ObjectKey]) -> Result<Vec<
     unknown.iter().map(|key| parse(key)).collect()
 }
 
-/// Gives rows to objects that have none, for the sweep to purge once no writer can be alive any more.
+/// Inserts rows for objects that have none, for the sweep to purge once no writer can be alive any more.
 pub async fn adopt(
     conn: &mut PgConnection,
     keys: &[ObjectKey],
@@ -221,7 +224,7 @@ pub async fn adopt(
 ) -> Result<()> {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     sqlx::query(
-        "insert into object (key, state, lease_until, look_at, created_at)
+        "insert into object (key, state, lease_until, next_attempt_at, created_at)
          select key, 'purge', $3, $3, $2 from unnest($1::text[]) listed (key)
          on conflict do nothing",
     )
@@ -243,7 +246,7 @@ pub async fn kept<C: FromIterator<ObjectKey>>(conn: &mut PgConnection, prefix: &
     keys.iter().map(|key| parse(key)).collect()
 }
 
-/// Up to `limit` objects in use, without `aside`. Keys are random, so the first ones are of all times.
+/// Up to `limit` objects in use, without `aside`. Keys are random, so the first ones are of all ages.
 pub async fn sample<C: FromIterator<ObjectKey>>(
     conn: &mut PgConnection,
     aside: &[String],

@@ -1,7 +1,7 @@
-//! Operators and the channels they see.
+//! Operators and the channels in their scope.
 //!
-//! A row is attested ([`super::attested`]). Each change of password, role, scope or state increments `version` under the
-//! row's lock; a session or a device cookie of an earlier version has ended.
+//! A row is attested ([`super::attested`]). Each change of password, role, scope or state increments `version` under
+//! the row's lock; this ends the sessions and device cookies of earlier versions.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::seal::Keyring;
 
-/// The version of an operator who was just added.
+/// The version of a new operator.
 pub const FIRST_VERSION: i32 = 1;
 
 /// A person who may sign in.
@@ -26,11 +26,11 @@ pub struct Operator {
     pub login: String,
     /// `operator`, `compliance` or `admin`.
     pub role: String,
-    /// The slugs of the channels in sight; `None`: every channel, later ones too.
+    /// Slugs of the channels in scope; `None`: every channel, later ones too.
     pub channels: Option<Vec<String>>,
-    /// When added.
+    /// When the operator was added.
     pub created_at: DateTime<Utc>,
-    /// When disabled.
+    /// When the operator was disabled; `None`: not disabled.
     pub disabled_at: Option<DateTime<Utc>>,
     /// False: the row was not written by this program, and the operator cannot sign in.
     #[sqlx(skip)]
@@ -45,11 +45,11 @@ pub struct NewOperator<'a> {
     pub password_hash: &'a str,
     /// `operator`, `compliance` or `admin`.
     pub role: &'a str,
-    /// The ids of the channels to be seen; `None`: all.
+    /// Ids of the channels in scope; `None`: every channel, later ones too.
     pub channels: Option<&'a [i32]>,
 }
 
-/// What an operator signs in with.
+/// The data that a sign-in is verified against.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The operator's id.
@@ -65,7 +65,7 @@ pub struct Credentials {
 /// Adds an operator. `None` if the login is taken, in another spelling too.
 ///
 /// # Errors
-/// The database's; [`sqlx::Error::Encode`] if [`Login::new`] refuses the login.
+/// A statement fails; [`sqlx::Error::Encode`] if [`Login::new`] refuses the login.
 pub async fn add(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -113,7 +113,7 @@ pub async fn add(
     .fetch_optional(&mut *conn)
     .await?;
     sessions::end_setup_links(conn).await?;
-    // The id that was attested, whatever the database answers with.
+    // The id that the MAC covers, whatever the database returns.
     Ok(added.map(|_| row.operator_id))
 }
 
@@ -137,9 +137,9 @@ pub async fn list(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Ve
 }
 
 impl OperatorRow {
-    /// True if the row is genuine and has one of these logins. SQL only looks it up: the owner of the database decides what
-    /// `=` and `operator` mean there. A password set for one operator was written into another's row, with a right code,
-    /// when the login was compared nowhere else.
+    /// True if the row is genuine and has one of these logins. SQL only looks it up: the owner of the database decides
+    /// what `=` and `operator` mean there. When the login was compared nowhere else, a password that was set for one
+    /// operator was written into another operator's row, with a right MAC.
     fn is_meant(&self, logins: &[String], keyring: &Keyring) -> bool {
         self.is_genuine(keyring.attestation()) && logins.contains(&self.login)
     }
@@ -188,8 +188,8 @@ pub async fn credentials(
     })
 }
 
-/// Disables an operator and ends their sessions. Gives the operator's id; [`Found::No`] if there is nobody of that login
-/// who could be.
+/// Disables an operator and ends their sessions. Returns the operator's id; [`Found::No`] if no enabled operator has
+/// that login.
 pub async fn disable(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -204,8 +204,8 @@ pub async fn disable(
     .await
 }
 
-/// Lets a disabled operator sign in again, with the password they had. [`Found::No`] if there is no disabled operator of
-/// that login.
+/// Lets a disabled operator sign in again, with the password they had. [`Found::No`] if no disabled operator has that
+/// login.
 pub async fn enable(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -216,8 +216,8 @@ pub async fn enable(
     Ok(done)
 }
 
-/// Gives an operator another password and ends their sessions. Gives the operator's id; [`Found::No`] if there is nobody
-/// of that login.
+/// Sets another password for an operator and ends their sessions. Returns the operator's id; [`Found::No`] if no
+/// operator has that login.
 pub async fn set_password(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -231,8 +231,8 @@ pub async fn set_password(
     .await
 }
 
-/// Changes an operator under the row's lock, increments the version and ends the sessions. `alter` says whether there is
-/// anything to change.
+/// Changes an operator under the row's lock, increments the version and ends the sessions. `alter` returns false if
+/// there is nothing to change.
 async fn change(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -266,7 +266,7 @@ async fn change(
     Ok(Found::Yes(row.operator_id))
 }
 
-/// Writes what [`change`] and [`rehash`] may alter, with a new code.
+/// Writes the columns that [`change`] and [`rehash`] may alter, with a new MAC.
 async fn write(conn: &mut PgConnection, keyring: &Keyring, row: &OperatorRow) -> sqlx::Result<()> {
     sqlx::query(
         "update operator set password_hash = $2, disabled_at = $3, version = $4, mac = $5 where id = $1",
@@ -281,8 +281,8 @@ async fn write(conn: &mut PgConnection, keyring: &Keyring, row: &OperatorRow) ->
     .map(drop)
 }
 
-/// Replaces the hash of the password that was just verified by another hash of the same password. The version stays, and
-/// so do the sessions. Nothing happens if the password was changed meanwhile.
+/// Replaces the hash of the password that was just verified by another hash of the same password. The version and the
+/// sessions stay. Nothing happens if the password was changed meanwhile.
 pub async fn rehash(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -312,7 +312,7 @@ pub async fn rehash(
     tx.commit().await
 }
 
-/// The logins of operators whose code is missing or wrong.
+/// The logins of operators whose MAC is missing or wrong.
 pub(super) async fn unattested(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -322,7 +322,7 @@ pub(super) async fn unattested(
     Ok(rows.into_iter().map(|row| row.login).collect())
 }
 
-/// Gives every operator a code for the row as it is.
+/// Writes a MAC for every operator, over the row as it is.
 pub(super) async fn accept_all(conn: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<()> {
     for row in rows(conn).await? {
         write(conn, keyring, &row).await?;

@@ -1,19 +1,19 @@
-//! What an operator may order to be erased as a whole: all that is in a conversation.
+//! The contents of a conversation, for an operator's order to erase all of it.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-/// How much there is.
+/// How many messages and events a conversation has.
 #[derive(FromRow, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Messages.
+    /// Number of messages.
     pub messages: i64,
-    /// Other events.
+    /// Number of other events.
     pub events: i64,
 }
 
-/// How much is in a conversation.
+/// Counts the messages and other events of a conversation.
 pub async fn extent(conn: &mut PgConnection, conversation: Uuid) -> Result<Extent> {
     sqlx::query_as(
         "select (select count(*) from message where conversation_id = $1) as messages,
@@ -24,10 +24,10 @@ pub async fn extent(conn: &mut PgConnection, conversation: Uuid) -> Result<Exten
     .await
 }
 
-/// Our id of a message or event, and LINE's of a message.
+/// Our id of a message or event, and LINE's id if it is a message.
 type Found = (Uuid, Option<String>);
 
-/// Up to `limit` messages, the oldest first, that were stored until then.
+/// Up to `limit` messages that were stored at or before `until`, the oldest first.
 pub async fn messages(
     conn: &mut PgConnection,
     conversation: Uuid,
@@ -45,7 +45,7 @@ pub async fn messages(
     .await
 }
 
-/// The same of other events.
+/// As [`messages`], for other events.
 pub async fn events(
     conn: &mut PgConnection,
     conversation: Uuid,

@@ -1,4 +1,4 @@
-//! What LINE says of people and groups: profiles, summaries, pictures.
+//! LINE's data about people and groups: profiles, summaries, pictures.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::sealed;
 use crate::{
     objects::ObjectKey,
-    seal::{Keyring, Place},
+    seal::{Keyring, SealContext},
 };
 
-/// Somebody, or something, with a name and a picture.
+/// A person or group with a name and a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A contact.
@@ -20,51 +20,51 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Our own id, whose keys its document and its picture are sealed under.
+    /// Our own id; its document and its picture are sealed under the keys of this id.
     pub fn id(self) -> Uuid {
         match self {
             Self::Contact(id) | Self::Group(id) => id,
         }
     }
 
-    /// Where its document lies.
-    pub fn place(self) -> Place<'static> {
+    /// Seal context of its document.
+    pub fn seal_context(self) -> SealContext<'static> {
         match self {
-            Self::Contact(id) => Place::Profile(id),
-            Self::Group(id) => Place::Summary(id),
+            Self::Contact(id) => SealContext::Profile(id),
+            Self::Group(id) => SealContext::Summary(id),
         }
     }
 }
 
-/// Whose profile to ask for, and a chat with several people that they were seen in.
+/// A contact whose profile is requested, and a chat with several people in which they were seen.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Person {
     /// LINE's user id.
     pub user_id: String,
     /// LINE's id of that chat; `None`: they were seen in no such chat.
     pub chat_id: Option<String>,
-    /// Whether it is a group chat, or a multi-person chat ("room").
+    /// True if it is a group chat, false if it is a multi-person chat ("room").
     pub chat_is_group: bool,
-    /// Whether it is there that they were asked for.
+    /// True if it is the chat `conversation_id` of [`person`].
     pub asked_in_chat: bool,
 }
 
-/// What is known of a [`Subject`] so far.
+/// Stored document and picture of a [`Subject`].
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Known {
-    /// The document LINE gave; it holds what they are called.
+    /// The document from LINE; it holds the name.
     pub document: Option<Vec<u8>>,
     picture_key: Option<String>,
 }
 
 impl Known {
-    /// Where the picture lies.
+    /// Object of the picture.
     pub fn picture_key(&self) -> Option<ObjectKey> {
         ObjectKey::parse(self.picture_key.as_deref()?)
     }
 }
 
-/// A contact, with the chat with several people that is `conversation_id`, or else the latest they are in.
+/// A contact, with the chat with several people that is `conversation_id`, or else the latest one they are in.
 pub async fn person(
     conn: &mut PgConnection,
     contact_id: Uuid,
@@ -88,7 +88,7 @@ pub async fn person(
     .await
 }
 
-/// LINE's id of a group chat; `None` for what is not one.
+/// LINE's id of a group chat; `None`: it is not a group chat.
 pub async fn group_id(conn: &mut PgConnection, conversation_id: Uuid) -> Result<Option<String>> {
     sqlx::query_scalar("select source_id from conversation where id = $1 and kind = 'group'")
         .bind(conversation_id)
@@ -96,7 +96,7 @@ pub async fn group_id(conn: &mut PgConnection, conversation_id: Uuid) -> Result<
         .await
 }
 
-/// The document LINE last gave; it holds what they are called.
+/// The document that LINE gave last; it holds the name.
 pub async fn document(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -110,10 +110,10 @@ pub async fn document(
         .bind(id)
         .fetch_optional(conn)
         .await?;
-    sealed::open_one(keyring, subject.place(), document.flatten()).await
+    sealed::open_one(keyring, subject.seal_context(), document.flatten()).await
 }
 
-/// What is known so far, held until the transaction ends; `None`: the subject is gone.
+/// The stored document and picture, locked until the transaction ends; `None`: the subject does not exist.
 pub async fn lock(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -132,12 +132,13 @@ pub async fn lock(
     let mut known: Option<Known> = sqlx::query_as(sql).bind(id).fetch_optional(conn).await?;
     if let Some(known) = &mut known {
         let document = known.document.take();
-        known.document = sealed::open_one(keyring, subject.place(), document).await?;
+        known.document = sealed::open_one(keyring, subject.seal_context(), document).await?;
     }
     Ok(known)
 }
 
-/// LINE answered at `now`: with `document` (sealed), or (`None`) that it knows nothing. A document known before stays then.
+/// Records LINE's answer at `now`: a `document` (sealed), or (`None`) that LINE has none. An earlier document stays
+/// then.
 pub async fn answered(
     conn: &mut PgConnection,
     subject: Subject,
@@ -167,7 +168,7 @@ pub async fn answered(
     Ok(())
 }
 
-/// Puts another picture, or none, in the place of the present one.
+/// Replaces the picture by another one, given as its object and media type, or by none.
 pub async fn set_picture(
     conn: &mut PgConnection,
     subject: Subject,
@@ -192,7 +193,8 @@ pub async fn set_picture(
     Ok(())
 }
 
-/// Asks for the picture, at `now`, in the turns of `flow`; `None`: in turns of its own. One that is being fetched already begins anew: its address is out of date.
+/// Queues a fetch of the picture at `now`, in `flow`; `None`: in the subject's own flow. A fetch that is under way
+/// begins again, because its URL is out of date.
 pub async fn ask_for_picture(
     conn: &mut PgConnection,
     channel_id: i32,

@@ -1,18 +1,18 @@
-//! Retention rules, and what is older than they keep it.
+//! Retention rules, and the messages and events that are older than the rules keep them.
 //!
-//! What is due is found in the index of the conversation's timeline, conversation by conversation: an index by age would
-//! cost every message at the door an insert, for a question that is asked once a day.
+//! The queries find what is due in the index of the timeline, conversation by conversation: an index by age would cost
+//! the webhook handler an insert for every message, for a query that runs once a day.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-/// What a rule may be for.
+/// The kinds that a rule may be for.
 pub const KINDS: [&str; 10] = [
     "any", "text", "image", "video", "audio", "file", "location", "sticker", "other", "event",
 ];
 
-/// A rule, as it is shown.
+/// A rule, as pages show it.
 #[derive(FromRow, Clone, Debug)]
 pub struct Rule {
     /// Our own id.
@@ -21,23 +21,23 @@ pub struct Rule {
     pub channel_id: i32,
     /// One of [`KINDS`].
     pub kind: String,
-    /// Whole days that are kept.
+    /// Number of whole days for which messages are kept.
     pub days: i32,
-    /// Login of whoever wrote it.
+    /// Login of the operator who added it.
     pub created_by: String,
-    /// When.
+    /// When it was added.
     pub created_at: DateTime<Utc>,
-    /// Login of whoever switched it on.
+    /// Login of the operator who switched it on.
     pub switched_on_by: Option<String>,
-    /// When.
+    /// When it was switched on; `None`: not yet.
     pub switched_on_at: Option<DateTime<Utc>>,
-    /// Login of whoever switched it off.
+    /// Login of the operator who switched it off.
     pub switched_off_by: Option<String>,
-    /// When.
+    /// When it was switched off; `None`: not yet.
     pub switched_off_at: Option<DateTime<Utc>>,
 }
 
-/// A rule at work.
+/// A rule to apply.
 #[derive(FromRow, Clone, Debug)]
 pub struct Task {
     /// Our own id.
@@ -46,11 +46,11 @@ pub struct Task {
     pub channel_id: i32,
     /// One of [`KINDS`].
     pub kind: String,
-    /// What is older is due.
+    /// Messages and events older than this are due.
     pub before: DateTime<Utc>,
-    /// What is older was looked through.
+    /// Messages and events older than this were examined; `None`: all have to be examined.
     pub done_before: Option<DateTime<Utc>>,
-    /// Of the looks at everything.
+    /// Counts how often all had to be examined again.
     pub round: i32,
     /// Kinds of the channel that have a rule of their own.
     pub others: Vec<String>,
@@ -61,30 +61,30 @@ pub struct Task {
 pub struct Due {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id; an event has none.
+    /// LINE's id of the message; `None`: it is an event.
     pub message_id: Option<String>,
-    /// Where it is.
+    /// The conversation it is in.
     pub conversation_id: Uuid,
 }
 
-/// What a rule would erase of one month.
+/// Messages and events of one month that a rule would erase.
 #[derive(FromRow, Clone, Debug, PartialEq, Eq)]
 pub struct Month {
-    /// `2026-11`, in UTC.
+    /// The month in UTC, for example `2026-11`.
     pub month: String,
-    /// Messages.
+    /// Number of messages.
     pub messages: i64,
-    /// Other events.
+    /// Number of other events.
     pub events: i64,
-    /// Files that are kept.
+    /// Number of their originals that are kept.
     pub files: i64,
-    /// Their bytes.
+    /// Size of these originals in bytes.
     pub bytes: i64,
-    /// Messages and events that a hold keeps.
+    /// Number of messages and events that a hold keeps.
     pub held: i64,
 }
 
-/// Writes a rule that does nothing yet; `false`: the channel has one for this kind, which has to be switched off first.
+/// Adds a rule that is not switched on. `false`: the channel has one for this kind, which has to be switched off first.
 pub async fn add(
     conn: &mut PgConnection,
     channel_id: i32,
@@ -108,8 +108,8 @@ pub async fn add(
     Ok(done.rows_affected() == 1)
 }
 
-/// Switches a rule on or off; `false`: there is none in sight that could be. All rules of the channel look through
-/// everything anew, as the most specific one wins.
+/// Switches a rule on or off. `false`: no rule in scope can be switched so. All rules of the channel examine everything
+/// again, because the most specific rule wins.
 pub async fn switch(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -146,7 +146,7 @@ pub async fn switch(
     Ok(channel.is_some())
 }
 
-/// The rules of the channels in sight; those that are switched off come last.
+/// The rules of the channels in scope, at most 500; those that are switched off come last in their channel.
 pub async fn rules(conn: &mut PgConnection, channels: &[i32]) -> Result<Vec<Rule>> {
     sqlx::query_as(
         "select r.id, channel_id, kind, days, c.login as created_by, r.created_at,
@@ -161,7 +161,7 @@ pub async fn rules(conn: &mut PgConnection, channels: &[i32]) -> Result<Vec<Rule
     .await
 }
 
-/// The rules that have something to do at `now`; or the one that is named, as if it were on.
+/// The rules that have something to do at `now`; or only the rule `named`, as if it were on.
 pub async fn tasks(
     conn: &mut PgConnection,
     named: Option<Uuid>,
@@ -188,7 +188,7 @@ pub async fn tasks(
     .await
 }
 
-/// True if the rule is on; so it stays until the transaction ends.
+/// True if the rule is on; it stays on until the transaction ends.
 pub async fn is_on(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
     let found: Option<i32> = sqlx::query_scalar(
         "select 1 from retention_rule
@@ -200,7 +200,7 @@ pub async fn is_on(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// All that is due by the task was looked through, unless something has changed meanwhile.
+/// Records that all that is due by the task was examined, unless a rule or a hold has changed meanwhile.
 pub async fn done(conn: &mut PgConnection, task: &Task) -> Result<()> {
     sqlx::query("update retention_rule set done_before = $2 where id = $1 and round = $3")
         .bind(task.id)
@@ -211,8 +211,8 @@ pub async fn done(conn: &mut PgConnection, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Up to `limit` messages that are due and not held, not older than `since`, from this conversation on in the order of
-/// their ids.
+/// Up to `limit` messages that are due and not held, not older than `since`, in conversations from `from` on in the
+/// order of their ids.
 pub async fn messages(
     conn: &mut PgConnection,
     task: &Task,
@@ -240,7 +240,7 @@ pub async fn messages(
     .await
 }
 
-/// The same of other events; none where the rule is not for them.
+/// As [`messages`], for other events; none if the rule is not for them.
 pub async fn events(
     conn: &mut PgConnection,
     task: &Task,
@@ -288,7 +288,7 @@ async fn due(
         .await
 }
 
-/// What the rule would erase now, by month.
+/// Counts what the rule would erase now, by month.
 pub async fn preview(conn: &mut PgConnection, task: &Task) -> Result<Vec<Month>> {
     sqlx::query_as(
         "with c as (

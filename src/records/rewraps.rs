@@ -1,4 +1,5 @@
-//! What survives its key: found under it, and given to another by new heads.
+//! Documents that survive the destruction of their wrapping key: the queries find them by that key, and give them heads
+//! that are wrapped with another key.
 
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ pub enum Table {
     Object,
 }
 
-/// All of them.
+/// All tables whose documents are sealed.
 pub const TABLES: [Table; 5] = [
     Table::Revision,
     Table::Event,
@@ -27,17 +28,17 @@ pub const TABLES: [Table; 5] = [
     Table::Object,
 ];
 
-/// A document that survives its key: where its row is until the transaction ends, and its head.
+/// A document that survives its key: its row, which keeps its place until the transaction ends, and its head.
 #[derive(sqlx::FromRow)]
 pub struct Survivor {
-    /// `ctid`, as text.
+    /// `ctid` of the row, as text.
     pub row: String,
-    /// The head.
+    /// The head of the document: 89 bytes with its wrapped data key.
     pub head: Vec<u8>,
 }
 
-/// Up to 500 documents under these keys, locked, without those `but` (their `row`). Passes over those that somebody else
-/// has locked.
+/// Up to 500 documents under these keys, locked, without the rows in `but`. Skips rows that another transaction has
+/// locked.
 pub async fn survivors(
     conn: &mut PgConnection,
     table: Table,
@@ -78,7 +79,7 @@ pub async fn survivors(
         .await
 }
 
-/// Gives survivors their new heads (parallel slices), in the transaction that has found them.
+/// Gives survivors their new heads (parallel slices), in the transaction that found them.
 pub async fn rewrap(
     conn: &mut PgConnection,
     table: Table,
@@ -115,7 +116,7 @@ pub async fn rewrap(
     Ok(())
 }
 
-/// Those of the keys that something is sealed under, whoever has it locked.
+/// Those of the keys under which something is sealed, whether its row is locked or not.
 pub async fn in_use(conn: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select id from unnest($1::uuid[], $2::bytea[]) as k (id, bytes)
@@ -131,7 +132,7 @@ pub async fn in_use(conn: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<Uuid>>
     .await
 }
 
-/// Ids as they stand in a head.
+/// Ids as the bytes that a head contains.
 fn bytes(keys: &[Uuid]) -> Vec<&[u8]> {
     keys.iter().map(|key| key.as_bytes().as_slice()).collect()
 }

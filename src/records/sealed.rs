@@ -1,27 +1,27 @@
-//! Sealed fields of rows, opened when they are read.
+//! Opens the sealed fields of rows when they are read.
 
-use crate::seal::{Error, Keyring, Place, key_of};
+use crate::seal::{Error, Keyring, SealContext, key_of};
 
-/// Opens fields in place. One that cannot be read any more, because its key is gone or its bytes were altered, becomes
-/// `None`, which pages show as a tile that says so.
+/// Opens fields in place. A field that cannot be read any more, because its key is destroyed or its bytes were altered,
+/// becomes `None`; pages show a tile that says so.
 ///
 /// # Errors
 /// The keyring cannot be reached.
 pub async fn open(
     keyring: &Keyring,
-    fields: Vec<(Place<'_>, &mut Option<Vec<u8>>)>,
+    fields: Vec<(SealContext<'_>, &mut Option<Vec<u8>>)>,
 ) -> sqlx::Result<()> {
     let ids = fields
         .iter()
         .filter_map(|(_, field)| key_of(field.as_deref()?));
     let keys = keyring.find_all(ids).await.map_err(unreachable)?;
     let mut lost = 0;
-    for (place, field) in fields {
+    for (context, field) in fields {
         let Some(sealed) = field.take() else {
             continue;
         };
         let key = key_of(&sealed).and_then(|id| keys.get(&id));
-        match key.map(|key| key.open(place, &sealed)) {
+        match key.map(|key| key.open(context, &sealed)) {
             Some(Ok(plain)) => *field = Some(plain),
             _ => lost += 1,
         }
@@ -35,10 +35,10 @@ pub async fn open(
     Ok(())
 }
 
-/// What is sealed with the data key of an object: the object's key and head, and the field.
+/// A field that is sealed with the data key of an object: the object's key and head, and the field.
 pub type Beside<'a> = (&'a str, &'a [u8], &'a mut Option<Vec<u8>>);
 
-/// Opens in place what is sealed with the data keys of objects, as [`open`].
+/// Opens fields in place that are sealed with the data keys of objects, as [`open`] does.
 ///
 /// # Errors
 /// The keyring cannot be reached.
@@ -51,21 +51,22 @@ pub async fn open_beside(keyring: &Keyring, fields: Vec<Beside<'_>>) -> sqlx::Re
         };
         let key = key_of(head).and_then(|id| keys.get(&id));
         let data_key = key.and_then(|key| key.open_data_key(head).ok());
-        *field = data_key.and_then(|key| key.open_beside(Place::Object(object), &sealed).ok());
+        *field =
+            data_key.and_then(|key| key.open_beside(SealContext::Object(object), &sealed).ok());
     }
     Ok(())
 }
 
-/// Opens one field, as [`open`].
+/// Opens one field, as [`open`] does.
 ///
 /// # Errors
 /// The keyring cannot be reached.
 pub async fn open_one(
     keyring: &Keyring,
-    place: Place<'_>,
+    context: SealContext<'_>,
     mut field: Option<Vec<u8>>,
 ) -> sqlx::Result<Option<Vec<u8>>> {
-    open(keyring, vec![(place, &mut field)]).await?;
+    open(keyring, vec![(context, &mut field)]).await?;
     Ok(field)
 }
 

@@ -1,6 +1,7 @@
-//! Signed-in browsers, and the one-time link that makes the first operator. Tokens are known by their SHA-256 only.
+//! Sessions of signed-in browsers, and the one-time link that creates the first operator. Only the SHA-256 of a token
+//! is stored.
 //!
-//! Rows are attested ([`super::attested`]): a row that a database writer made up opens nothing.
+//! Rows are attested ([`super::attested`]): a row that a database writer made up gives no access.
 
 use std::collections::HashSet;
 
@@ -17,10 +18,10 @@ const IDLE: TimeDelta = TimeDelta::minutes(30);
 const LIFETIME: TimeDelta = TimeDelta::hours(12);
 /// `last_seen_at` is written at most this often.
 const TOUCH: TimeDelta = TimeDelta::minutes(1);
-/// Sessions of one operator; the next one ends the oldest.
+/// Most sessions of one operator; the next one ends the oldest.
 pub const MAX_SESSIONS: usize = 20;
 
-/// Who is signed in, and what they may see.
+/// The operator who is signed in, and their scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The operator's id.
@@ -29,9 +30,9 @@ pub struct Session {
     pub login: String,
     /// `operator`, `compliance` or `admin`.
     pub role: String,
-    /// True: every channel is in sight, later ones too.
+    /// True: every channel is in scope, later ones too.
     pub all_channels: bool,
-    /// The ids of the channels in sight.
+    /// Ids of the channels in scope.
     pub channels: Vec<i32>,
     /// When the last request was seen, to within a minute.
     pub last_seen_at: DateTime<Utc>,
@@ -80,7 +81,7 @@ impl Row {
             && self.operator.disabled_at.is_none()
     }
 
-    /// The channels in sight. The attested role decides whether those are all, not the answer of the database.
+    /// The channels in scope. The attested row decides whether those are all, not the answer of the database.
     fn channels(self) -> Vec<i32> {
         match self.operator.all_channels {
             true => self.all.unwrap_or_default(),
@@ -102,9 +103,9 @@ fn facts(
         .time(created_at)
 }
 
-/// Begins a session of an operator who was verified in `operator_version`, ends the operator's oldest beyond
-/// [`MAX_SESSIONS`], and forgets those that have ended. False, and no session, if the operator was disabled or has
-/// another password, role or scope since.
+/// Begins a session of an operator (id, and the version in which the password was verified), ends the operator's oldest
+/// sessions beyond [`MAX_SESSIONS`], and deletes all sessions that have ended. False, and no session, if the operator
+/// was disabled or has got another password, role or scope since.
 ///
 /// The operator's row is locked until the end of the transaction: a change of the password waits for the session and
 /// deletes it, or the session waits for the change and is refused.
@@ -127,7 +128,7 @@ pub async fn begin(
     if locked.rows_affected() == 0 {
         return Ok(false);
     }
-    // A statement of its own: it sees the sessions of whoever held the lock before.
+    // A statement of its own, so that it sees the sessions of the transaction that held the lock before.
     sqlx::query(
         "with ended as (
             delete from session where last_seen_at <= $6 or created_at <= $7
@@ -162,10 +163,10 @@ pub async fn begin(
     Ok(true)
 }
 
-/// The session of this token, if it has not ended and its operator is the same as at sign-in.
+/// The session of this token, if it has not ended and its operator has not changed since sign-in.
 ///
-/// SQL only looks the row up: the owner of the database decides what `=` and `session` mean there (an operator in another
-/// schema, a view), and was signed in as somebody else when the hash was compared nowhere else.
+/// SQL only looks the row up: the owner of the database decides what `=` and `session` mean there (an operator in
+/// another schema, a view). When the hash was compared nowhere else, that owner was signed in as another operator.
 pub async fn find(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -197,7 +198,7 @@ pub async fn find(
     })
 }
 
-/// Those of these sessions that have not ended, idle ones included: a long download sends no requests.
+/// Those of the sessions that have not ended, idle ones included: a long download sends no requests.
 pub async fn alive(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -222,7 +223,7 @@ pub async fn alive(
         .collect())
 }
 
-/// Notes that the session was used just now; writes at most once a minute.
+/// Records that the session was used at `now`; writes at most once a minute.
 pub async fn touch(
     conn: &mut PgConnection,
     token_hash: &[u8],
@@ -239,7 +240,7 @@ pub async fn touch(
     Ok(())
 }
 
-/// Ends a session, and tells every process so. Gives whose it was; nothing happens if there is none.
+/// Ends a session and notifies every process. Returns its operator's id; `None`: there was no such session.
 pub async fn end(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<Option<Uuid>> {
     let ended: Option<(Uuid, ())> = sqlx::query_as(
         "with ended as (delete from session where token_hash = $1 returning operator_id)
@@ -251,7 +252,7 @@ pub async fn end(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<Opt
     Ok(ended.map(|(operator_id, ())| operator_id))
 }
 
-/// Ends the sessions of an operator, and tells every process so, with the transaction.
+/// Ends the sessions of an operator; every process is notified when the transaction commits.
 pub(super) async fn end_all_of(conn: &mut PgConnection, operator_id: Uuid) -> sqlx::Result<()> {
     sqlx::query(
         "with ended as (delete from session where operator_id = $1)
@@ -267,7 +268,7 @@ fn setup_facts(token_hash: &[u8], expires_at: DateTime<Utc>) -> Facts {
     Facts::of("setup link").bytes(token_hash).time(expires_at)
 }
 
-/// Makes the one valid setup link; an earlier one ends.
+/// Creates the only valid setup link; an earlier one ends.
 pub async fn make_setup_link(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -290,7 +291,8 @@ pub async fn make_setup_link(
     Ok(())
 }
 
-/// Ends every setup link where there is an administrator, so that none lives again when that one is disabled.
+/// Ends every setup link if there is an enabled administrator, so that no link becomes valid again when that
+/// administrator is disabled.
 pub(super) async fn end_setup_links(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "delete from setup_link
@@ -301,7 +303,7 @@ pub(super) async fn end_setup_links(conn: &mut PgConnection) -> sqlx::Result<()>
     .map(drop)
 }
 
-/// Whether the setup link may still be used: it has not ended, and there is no administrator.
+/// Whether the setup link may still be used: it has not ended, and there is no enabled administrator.
 pub async fn setup_link_lives(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -320,8 +322,8 @@ pub async fn setup_link_lives(
 }
 
 /// Uses the setup link up. [`Found::No`] if it may not be used: never made, used before, expired, or there is an
-/// administrator. A forged one goes too. Nobody is added until the transaction ends: an operator who was being added meanwhile is waited
-/// for, and seen.
+/// enabled administrator. A forged link is deleted, too. No operator can be added until the transaction ends, and one
+/// that was being added meanwhile is waited for and seen.
 pub async fn use_setup_link(
     conn: &mut PgConnection,
     keyring: &Keyring,

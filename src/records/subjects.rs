@@ -1,35 +1,36 @@
-//! What a person asks of us: a copy of what is kept of them, and to be forgotten.
+//! Subject requests: a person wants a copy of their data, its erasure, or both.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::{erasures::Asked, exports::Failure};
+use super::{erasures::Requested, exports::Failure};
 
-/// A request, as it is shown.
+/// A request, as pages show it.
 #[derive(FromRow, Clone, Debug)]
 pub struct Request {
     /// Our own id.
     pub id: Uuid,
-    /// Login of whoever entered it.
-    pub asked_by: String,
-    /// When.
-    pub asked_at: DateTime<Utc>,
+    /// Login of the operator who entered it.
+    pub requested_by: String,
+    /// When it was entered.
+    pub requested_at: DateTime<Utc>,
     /// `none`, `asked`, `running`, `ready`, `over` or `failed`.
     pub export_state: String,
-    /// Attempts to make the export that failed.
+    /// Failed attempts to make the export, without those that failed because database, bucket or keyring were
+    /// unreachable.
     pub export_attempts: i32,
-    /// Why the last one did.
+    /// Why the last attempt failed.
     pub export_failure: Option<Failure>,
-    /// When the next one is due; `None`: at once.
+    /// When the next attempt is due; `None`: at once.
     pub export_next_attempt_at: Option<DateTime<Utc>>,
     /// When the last export was made.
     pub exported_at: Option<DateTime<Utc>>,
-    /// Login of whoever asked for the erasure.
-    pub erase_asked_by: Option<String>,
-    /// When.
-    pub erase_asked_at: Option<DateTime<Utc>>,
-    /// When the last row was gone.
+    /// Login of the operator who entered the erasure.
+    pub erase_requested_by: Option<String>,
+    /// When the erasure was requested; `None`: it was not.
+    pub erase_requested_at: Option<DateTime<Utc>>,
+    /// When the last row was deleted.
     pub erased_at: Option<DateTime<Utc>>,
     /// Messages erased.
     pub messages_erased: i32,
@@ -46,8 +47,8 @@ pub struct Task {
     pub channel_id: i32,
     /// The person.
     pub contact_id: Uuid,
-    /// When the erasure, if it is one, was asked for: what came later is not of it.
-    pub erase_asked_at: Option<DateTime<Utc>>,
+    /// When the erasure was requested, if it was; messages and events stored later are not part of it.
+    pub erase_requested_at: Option<DateTime<Utc>>,
 }
 
 /// A message or event of a person.
@@ -55,39 +56,39 @@ pub struct Task {
 pub struct Theirs {
     /// Our own id.
     pub id: Uuid,
-    /// LINE's id; an event has none.
+    /// LINE's id of the message; `None`: it is an event.
     pub message_id: Option<String>,
-    /// Where it is.
+    /// The conversation it is in.
     pub conversation_id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// After what to go on among what is a person's: conversation, time and id. The id decides between equal times, of which
-/// there may be more than a page.
+/// Position among a person's messages or events (keyset pagination): conversation, time and id. The id decides between
+/// equal times, of which there may be more than a page.
 pub type From = (Uuid, DateTime<Utc>, Uuid);
 
 /// The first page begins here.
 pub const START: From = (Uuid::nil(), DateTime::UNIX_EPOCH, Uuid::nil());
 
 impl Theirs {
-    /// Where the next page begins, if this was the last of one.
+    /// The position after this entry, where the next page begins.
     pub fn end(&self) -> From {
         (self.conversation_id, self.occurred_at, self.id)
     }
 }
 
-/// What is asked for.
+/// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// A copy.
+    /// A copy of their data.
     Export,
-    /// To be forgotten.
+    /// The erasure of their data.
     Erasure,
 }
 
-/// Enters a wish, in a transaction: as part of the person's open request, if there is one. `None`: nobody in sight has
-/// this id.
+/// Enters a request, in a transaction: as part of the person's open request, if there is one. `None`: no contact in
+/// scope has this id.
 pub async fn ask(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -107,10 +108,10 @@ pub async fn ask(
         return Ok(None);
     };
     let open: Option<Uuid> = sqlx::query_scalar(
-        // An export that waits for its next attempt is the one that is meant, also where an erasure waits for it.
+        // An export that waits for its next attempt is the one that is meant, even if an erasure waits for it.
         "select id from subject_request where contact_id = $1
-             and (erase_asked_at is null or ($2 and erased_at is null and export_state = 'asked'))
-         order by asked_at desc limit 1",
+             and (erase_requested_at is null or ($2 and erased_at is null and export_state = 'asked'))
+         order by requested_at desc limit 1",
     )
     .bind(contact_id)
     .bind(matches!(wish, Wish::Export))
@@ -118,7 +119,7 @@ pub async fn ask(
     .await?;
     let id = open.unwrap_or_else(Uuid::now_v7);
     sqlx::query(
-        "insert into subject_request (id, channel_id, contact_id, asked_by, asked_at) values ($1, $2, $3, $4, $5)
+        "insert into subject_request (id, channel_id, contact_id, requested_by, requested_at) values ($1, $2, $3, $4, $5)
          on conflict do nothing",
     )
     .bind(id)
@@ -131,7 +132,7 @@ pub async fn ask(
     let update = match wish {
         Wish::Export => {
             sqlx::query(
-                // One that waits for its next attempt is made at once: what was wrong may have been mended.
+                // An export that waits for its next attempt is made at once: the cause of the failure may be repaired.
                 "update subject_request set export_state = 'asked',
                      export_attempts = 0, export_failure = null, export_next_attempt_at = null
                  where id = $1 and export_state in ('none', 'over', 'failed', 'asked')",
@@ -139,7 +140,7 @@ pub async fn ask(
             .bind(id)
         }
         Wish::Erasure => sqlx::query(
-            "update subject_request set erase_asked_by = $2, erase_asked_at = $3 where id = $1",
+            "update subject_request set erase_requested_by = $2, erase_requested_at = $3 where id = $1",
         )
         .bind(id)
         .bind(by)
@@ -156,11 +157,11 @@ pub async fn of(
     contact_id: Uuid,
 ) -> Result<Vec<Request>> {
     sqlx::query_as(
-        "select r.id, a.login as asked_by, asked_at, export_state, export_attempts, export_failure, export_next_attempt_at,
-             exported_at, e.login as erase_asked_by, erase_asked_at, erased_at, messages_erased, events_erased
-         from subject_request r join operator a on a.id = r.asked_by
-         left join operator e on e.id = r.erase_asked_by
-         where contact_id = $2 and channel_id = any($1) order by asked_at desc, r.id desc",
+        "select r.id, a.login as requested_by, requested_at, export_state, export_attempts, export_failure, export_next_attempt_at,
+             exported_at, e.login as erase_requested_by, erase_requested_at, erased_at, messages_erased, events_erased
+         from subject_request r join operator a on a.id = r.requested_by
+         left join operator e on e.id = r.erase_requested_by
+         where contact_id = $2 and channel_id = any($1) order by requested_at desc, r.id desc",
     )
     .bind(channels)
     .bind(contact_id)
@@ -168,19 +169,19 @@ pub async fn of(
     .await
 }
 
-/// Requests whose erasure was asked for and is not done; a copy that was asked for is made first.
+/// Requests whose erasure was requested and is not complete. A copy that was requested, too, is made first.
 pub async fn to_erase(conn: &mut PgConnection) -> Result<Vec<Task>> {
     sqlx::query_as(
-        "select id, channel_id, contact_id, erase_asked_at from subject_request
-         where erase_asked_at is not null and erased_at is null and export_state not in ('asked', 'running')
-         order by erase_asked_at, id",
+        "select id, channel_id, contact_id, erase_requested_at from subject_request
+         where erase_requested_at is not null and erased_at is null and export_state not in ('asked', 'running')
+         order by erase_requested_at, id",
     )
     .fetch_all(conn)
     .await
 }
 
-/// Up to `limit` messages of a person that were stored by `until`, after `from`: everything in their own chat, and
-/// what they said elsewhere. Looked for in every group of the channel, so that none is missed.
+/// Up to `limit` messages of a person that were stored at or before `until`, after `from`: everything in their own
+/// chat, and their messages elsewhere. The query looks in every group of the channel, so that none is missed.
 pub async fn messages(
     conn: &mut PgConnection,
     task: &Task,
@@ -207,7 +208,7 @@ pub async fn messages(
     .await
 }
 
-/// The same of other events.
+/// As [`messages`], for other events.
 pub async fn events(
     conn: &mut PgConnection,
     task: &Task,
@@ -254,7 +255,7 @@ async fn theirs(
         .await
 }
 
-/// Holds the request until the transaction ends; `false`: it is done.
+/// Locks the request until the transaction ends. `false`: its erasure is complete.
 pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
     let found: Option<i32> = sqlx::query_scalar(
         "select 1 from subject_request where id = $1 and erased_at is null for update",
@@ -265,7 +266,7 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// So many more are erased.
+/// Adds to the numbers of erased messages and events.
 pub async fn count(conn: &mut PgConnection, id: Uuid, messages: i32, events: i32) -> Result<()> {
     sqlx::query(
         "update subject_request set messages_erased = messages_erased + $2, events_erased = events_erased + $3
@@ -279,15 +280,16 @@ pub async fn count(conn: &mut PgConnection, id: Uuid, messages: i32, events: i32
     Ok(())
 }
 
-/// Empties the contact: profile, picture, memberships, what is being asked about them. The row stays, because committers
-/// remember its id; the next event of the same person finds it as if it were new. Counts on the record, which is `asked`.
+/// Empties the contact: deletes profile, picture, memberships, and the jobs that fetch data about them. The row stays,
+/// because committers remember its id; the next event of the same person finds it as if it were new. The erasure
+/// `asked` counts what was deleted.
 pub async fn empty(
     conn: &mut PgConnection,
     task: &Task,
-    asked: &Asked,
+    asked: &Requested,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    // The contact before its jobs and its picture, as whoever brings one has it.
+    // Locks the contact before its jobs and its picture, in the same order as the worker that stores a picture.
     sqlx::query("select from contact where id = $1 for update")
         .bind(task.contact_id)
         .execute(&mut *conn)
@@ -311,7 +313,7 @@ pub async fn empty(
          ), dirty as (
              update keyring_key set dirty_at = coalesce(dirty_at, $3) where id in (select key_id from linked)
          ), condemned as (
-             update object set state = 'purge', erasure_id = $1, look_at = $3, sealed_key = null
+             update object set state = 'purge', erasure_id = $1, next_attempt_at = $3, sealed_key = null
              where key = (select picture_key from contact where id = $2)
              returning key
          ), gone as (

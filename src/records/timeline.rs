@@ -1,13 +1,13 @@
-//! One conversation, entry by entry: messages, events, and the places of messages that were unsent or erased. Only reads.
+//! The entries of one conversation: messages, events, and tombstones of unsent or erased messages. Only reads.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{conversations::Cursor, sealed};
-use crate::seal::{Keyring, Place};
+use crate::seal::{Keyring, SealContext};
 
-/// Something that happened. The content field holds what people wrote.
+/// An entry of a conversation. The content field holds what people wrote.
 #[derive(sqlx::FromRow)]
 pub struct Entry {
     /// `message`, `event`, `unsent` or `erased`.
@@ -16,9 +16,9 @@ pub struct Entry {
     pub id: Uuid,
     /// LINE's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// Type of the message or event; for what was erased the cause; empty for what was unsent.
+    /// Type of the message or event; of an erased message the cause; empty for an unsent message.
     pub kind: String,
-    /// Who.
+    /// The sender, where known.
     pub contact_id: Option<Uuid>,
     /// Timestamp of the newest edit.
     pub edited_at: Option<DateTime<Utc>>,
@@ -26,33 +26,33 @@ pub struct Entry {
     pub quoted_message_id: Option<String>,
     /// When it was unsent or erased.
     pub gone_at: Option<DateTime<Utc>>,
-    /// Of an event: its raw bytes. Those of messages are revisions.
+    /// Raw webhook event of an event; `None` for a message, whose contents are in [`Revision`].
     pub content: Option<Vec<u8>>,
     /// The file that came with it.
     #[sqlx(flatten)]
     pub attachment: Attachment,
 }
 
-/// The file of a message, as far as it is to be shown. All `None` where there is none.
+/// The file of a message, as pages show it. All fields are `None` if there is none.
 #[derive(sqlx::FromRow)]
 pub struct Attachment {
     /// Our own id.
     pub attachment_id: Option<Uuid>,
     /// `waiting`, `kept`, `gone` or `failed`.
     pub original_state: Option<String>,
-    /// Why.
+    /// Why the original is in this state, where known.
     pub original_reason: Option<String>,
-    /// How much of it has come, in hundredths, where that is known.
+    /// Hundredths of the original that have arrived; `None`: not known, or not being fetched.
     pub percent: Option<i16>,
-    /// Media type as declared.
+    /// Declared media type of the original.
     pub original_type: Option<String>,
-    /// Bytes.
+    /// Size of the original in bytes.
     pub original_size: Option<i64>,
-    /// Pixels.
+    /// Width of the preview in pixels.
     pub preview_width: Option<i32>,
-    /// Pixels.
+    /// Height of the preview in pixels.
     pub preview_height: Option<i32>,
-    /// Bytes of the smaller one of two pictures that the preview holds.
+    /// Bytes of the smaller one of two pictures in the preview's object; `None`: it holds one.
     pub preview_smaller: Option<i32>,
     /// Red, green and blue of each cell of a grid of four by four, to stand in for the preview.
     pub placeholder: Option<Vec<u8>>,
@@ -61,12 +61,12 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// True if there is a preview, be it for now.
+    /// True if there is a preview, even one that only stands in for now.
     pub fn has_preview(&self) -> bool {
         self.preview_key.is_some()
     }
 
-    /// What the placeholder is opened with; `None` where there is none.
+    /// The placeholder, with the object that opens it; `None` if there is no such object.
     pub(super) fn beside(&mut self) -> Option<sealed::Beside<'_>> {
         let (key, head) = (self.preview_key.as_deref()?, self.preview_head.as_deref()?);
         Some((key, head, &mut self.placeholder))
@@ -115,7 +115,7 @@ pub async fn page(
     .await?;
     let fields = entries
         .iter_mut()
-        .map(|entry| (Place::Event(entry.id), &mut entry.content));
+        .map(|entry| (SealContext::Event(entry.id), &mut entry.content));
     sealed::open(keyring, fields.collect()).await?;
     let placeholders = entries
         .iter_mut()
@@ -124,20 +124,20 @@ pub async fn page(
     Ok(entries)
 }
 
-/// What a message said at one time: the original, or an edit. Holds what people wrote.
+/// A revision of a message: the original, or an edit. Holds what people wrote.
 #[derive(sqlx::FromRow)]
 pub struct Revision {
     /// The message.
     pub message_id: Uuid,
     /// The event's timestamp.
     pub occurred_at: DateTime<Utc>,
-    /// False: the original.
+    /// True: an edit; false: the original.
     pub edited: bool,
     /// The raw webhook event; `None` if it cannot be opened.
     pub content: Option<Vec<u8>>,
 }
 
-/// Every revision of these messages; of each message the one that counts comes first, the original last.
+/// Every revision of these messages; of each message the newest comes first, the original last.
 pub async fn revisions(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -150,9 +150,12 @@ pub async fn revisions(
     .bind(message_ids)
     .fetch_all(conn)
     .await?;
-    let fields = revisions
-        .iter_mut()
-        .map(|revision| (Place::Message(revision.message_id), &mut revision.content));
+    let fields = revisions.iter_mut().map(|revision| {
+        (
+            SealContext::Message(revision.message_id),
+            &mut revision.content,
+        )
+    });
     sealed::open(keyring, fields.collect()).await?;
     Ok(revisions)
 }
@@ -166,11 +169,11 @@ pub struct Quoted {
     pub unsent: bool,
     /// True: it was erased for another cause.
     pub erased: bool,
-    /// Its place in the conversation; `None` unless it lives.
+    /// Our id; `None`: it was unsent or erased.
     pub id: Option<Uuid>,
     /// LINE's timestamp.
     pub occurred_at: Option<DateTime<Utc>>,
-    /// The raw webhook event of the revision that counts.
+    /// Raw webhook event of the newest revision.
     pub content: Option<Vec<u8>>,
     /// Our id of its sender.
     pub contact_id: Option<Uuid>,
@@ -180,7 +183,7 @@ pub struct Quoted {
     pub profile: Option<Vec<u8>>,
 }
 
-/// Those of the quoted messages that this conversation knows, or that were unsent or erased.
+/// Those of the quoted messages that are in this conversation, or that were unsent or erased.
 pub async fn quoted(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -208,10 +211,13 @@ pub async fn quoted(
     .await?;
     let mut fields = vec![];
     for one in &mut quoted {
-        fields.extend(one.id.map(|id| (Place::Message(id), &mut one.content)));
+        fields.extend(
+            one.id
+                .map(|id| (SealContext::Message(id), &mut one.content)),
+        );
         fields.extend(
             one.contact_id
-                .map(|id| (Place::Profile(id), &mut one.profile)),
+                .map(|id| (SealContext::Profile(id), &mut one.profile)),
         );
     }
     sealed::open(keyring, fields).await?;
@@ -225,9 +231,9 @@ pub struct Person {
     pub id: Uuid,
     /// LINE's id.
     pub user_id: String,
-    /// LINE's JSON.
+    /// Profile of the person: LINE's JSON.
     pub profile: Option<Vec<u8>>,
-    /// The person's picture.
+    /// Object with the person's picture.
     pub picture_key: Option<String>,
 }
 
@@ -251,26 +257,26 @@ pub async fn people(
     .await?;
     let fields = people
         .iter_mut()
-        .map(|person| (Place::Profile(person.id), &mut person.profile));
+        .map(|person| (SealContext::Profile(person.id), &mut person.profile));
     sealed::open(keyring, fields.collect()).await?;
     Ok(people)
 }
 
-/// A file to be served: its objects, and the event it came with, which may hold its name.
+/// A file to serve: its objects, and the raw webhook event that brought it, which may hold its name.
 #[derive(sqlx::FromRow)]
 pub struct File {
     /// The original's object, if it is kept.
     pub original_key: Option<String>,
-    /// The preview's object, if it is kept.
+    /// The preview's object, even of a preview that only stands in for now.
     pub preview_key: Option<String>,
-    /// Bytes of the smaller one of the two pictures in it.
+    /// Bytes of the smaller one of two pictures in the preview's object; `None`: it holds one.
     pub preview_smaller: Option<i32>,
     message_id: Uuid,
     /// The message's raw webhook event.
     pub content: Option<Vec<u8>>,
 }
 
-/// The file of an attachment, if it is in sight.
+/// The file of an attachment, if its channel is in scope; also of a message that is withheld.
 pub async fn file(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -291,7 +297,7 @@ pub async fn file(
     .fetch_optional(conn)
     .await?;
     if let Some(file) = &mut file {
-        let field = (Place::Message(file.message_id), &mut file.content);
+        let field = (SealContext::Message(file.message_id), &mut file.content);
         sealed::open(keyring, vec![field]).await?;
     }
     Ok(file)

@@ -1,36 +1,36 @@
-//! Looking for a message in every table there is, those too that this program does not know. Only reads; what is read
+//! Searches every table of the database for a message, even tables that this program does not know. Only reads; content
 //! never leaves the database, only counts do.
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-/// The ids under which a message, and what hangs on it, may be found.
+/// The ids under which a message, its attachment and its erasure may be found.
 #[derive(Debug)]
 pub struct Ids {
-    /// Its channel, in which LINE's id means it.
+    /// Its channel, for which LINE's id is valid.
     pub channel_id: i32,
     /// LINE's id.
     pub message_id: String,
-    /// Ours: of the message, its attachments and its erasure.
+    /// Our ids of the message, its attachments and its erasure.
     pub ours: Vec<Uuid>,
-    /// Keys of its objects, as far as their rows are there.
+    /// Keys of its objects that have a row.
     pub objects: Vec<String>,
     /// Keys that have to be destroyed before its erasure is complete.
     pub keys: Vec<Uuid>,
-    /// What became of it.
+    /// State of the message.
     pub state: State,
 }
 
-/// What a channel knows of a message id.
+/// State of a message id in a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing.
+    /// The channel has never received the id.
     NeverMet,
-    /// It was met, and neither unsent nor erased.
+    /// The message was received, and neither unsent nor erased.
     Lives,
     /// It was unsent; perhaps it had been erased before.
     Unsent,
-    /// It was unsent, and a hold that covers that keeps it.
+    /// It was unsent under a hold that covers unsends, which keeps it.
     Withheld,
     /// It was erased for this cause: retention, subject or operator.
     Erased(String),
@@ -97,26 +97,26 @@ struct Column {
     relation: String,
     name: String,
     kind: String,
-    /// True if the table says of each row which channel it is of.
+    /// True if the table has a column `channel_id`.
     of_channel: bool,
 }
 
-/// A table, searched.
+/// A table that was searched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Searched {
-    /// Its name; with its schema where that is not `public`.
+    /// Its name; with its schema, if that is not `public`.
     pub table: String,
-    /// Its columns that can hold an id.
+    /// Number of its columns that can hold an id.
     pub columns: usize,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: i64,
-    /// Those that name the message or something of it.
+    /// Rows that name the message, or one of the other ids.
     pub found: i64,
-    /// Those that only name it as the one they answer to.
+    /// Rows that name the message only as the one they quote.
     pub answers: i64,
 }
 
-/// Searches every table for `ids`. One without a column that can hold an id is in the answer, with no columns.
+/// Searches every table for `ids`. A table without a column that can hold an id is in the answer, with no columns.
 pub async fn search(db: &mut PgConnection, ids: &Ids) -> sqlx::Result<Vec<Searched>> {
     let columns: Vec<Column> = sqlx::query_as(
         "select t.table_schema::text as schema, t.table_name::text as relation,
@@ -140,7 +140,7 @@ pub async fn search(db: &mut PgConnection, ids: &Ids) -> sqlx::Result<Vec<Search
     Ok(searched)
 }
 
-/// `$1` LINE's id, `$2` ours, `$3` ours and the objects' keys as text, `$4` the channel.
+/// Parameters of the query: `$1` LINE's id, `$2` our ids, `$3` our ids and the objects' keys as text, `$4` the channel.
 async fn search_table(
     db: &mut PgConnection,
     columns: &[Column],
@@ -163,7 +163,7 @@ async fn search_table(
                 answers.push(format!("({of_channel}{name} = $1)"));
             }
             kind => {
-                // Of bytes, `escape` leaves letters and digits as they are.
+                // For bytes, `escape` leaves letters and digits as they are.
                 let text = match kind {
                     "bytea" => format!("encode({name}, 'escape')"),
                     _ => format!("{name}::text"),
@@ -185,7 +185,7 @@ async fn search_table(
         _ => conditions.join(" or "),
     };
     let (found, answers) = (any(&found), any(&answers));
-    // The parameters' types are said here, for a table may use none of them.
+    // The query names the types of the parameters here, because a table may use none of them.
     let query = format!(
         "select count(*), count(*) filter (where {found}), count(*) filter (where ({answers}) and not ({found}))
          from {table} where $1::text is not null and $2::uuid[] is not null and $3::text[] is not null and $4::int is not null"
@@ -218,12 +218,13 @@ async fn search_table(
     })
 }
 
-/// The condition that `text` has `$1` as a whole number outside of `quote`: a part of an id is the id of nothing. Digits of an
-/// escaped character (`%20`, `\u0022`) are no part of a number. The pattern is tried on few rows, because it is slow.
+/// The condition that `text` contains `$1` as a whole number outside of `quote`: a part of an id is not an id. Digits
+/// of an escaped character (`%20`, `\u0022`) are not part of a number. The pattern is slow, so it is tried only on rows
+/// that contain `$1` at all.
 fn holds_whole(text: &str, quote: &str, kind: &str) -> String {
     let rest = format!("replace({text}, {quote}, ' ')");
     let plain = match kind {
-        // A byte that is written as a backslash and three digits, and a backslash itself, are none of the id's digits.
+        // A byte that is written as a backslash and three digits, and a backslash itself, contain no digits of the id.
         "bytea" => format!(r"regexp_replace({rest}, '\\\\|\\[0-7]{{3}}', ' ', 'g')"),
         _ => rest,
     };

@@ -1,5 +1,5 @@
-//! Message authentication codes over the facts of database rows, so that a database writer cannot make up an operator
-//! or a session.
+//! Message authentication codes (HMAC-SHA256) over the facts of database rows, so that a database writer cannot forge
+//! an operator or a session.
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -48,8 +48,8 @@ impl std::fmt::Debug for Attestation {
     }
 }
 
-/// Facts of one row in an encoding that no other list of facts has: a label of what they are, then each fact with a tag
-/// and its length before it.
+/// The facts of one row, encoded so that two different lists of facts never have the same bytes: a label for the kind
+/// of row, then each fact, with a tag and its length before it.
 pub struct Facts(Vec<u8>);
 
 impl Facts {
@@ -58,7 +58,7 @@ impl Facts {
         Self(vec![]).bytes(label.as_bytes())
     }
 
-    /// A string of bytes.
+    /// Adds a string of bytes.
     #[must_use]
     pub fn bytes(mut self, fact: &[u8]) -> Self {
         self.0.push(b'b');
@@ -67,31 +67,31 @@ impl Facts {
         self
     }
 
-    /// A text.
+    /// Adds a text, as UTF-8.
     #[must_use]
     pub fn text(self, fact: &str) -> Self {
         self.bytes(fact.as_bytes())
     }
 
-    /// An id.
+    /// Adds an id, as its 16 bytes.
     #[must_use]
     pub fn id(self, fact: Uuid) -> Self {
         self.bytes(fact.as_bytes())
     }
 
-    /// A number, or true (1) or false (0).
+    /// Adds a number, or a boolean: 1 for true, 0 for false.
     #[must_use]
     pub fn number(self, fact: impl Into<i64>) -> Self {
         self.bytes(&fact.into().to_be_bytes())
     }
 
-    /// A time, to the microsecond: PostgreSQL keeps no more.
+    /// Adds a time in microseconds, because PostgreSQL stores no finer one.
     #[must_use]
     pub fn time(self, fact: DateTime<Utc>) -> Self {
         self.number(fact.timestamp_micros())
     }
 
-    /// A time that may be missing.
+    /// Adds a time, or that there is none.
     #[must_use]
     pub fn time_or_none(mut self, fact: Option<DateTime<Utc>>) -> Self {
         match fact {
@@ -103,7 +103,7 @@ impl Facts {
         }
     }
 
-    /// Numbers, the count before them.
+    /// Adds numbers, with their count before them.
     #[must_use]
     pub fn numbers(self, facts: &[i32]) -> Self {
         let count = i64::try_from(facts.len()).unwrap_or(i64::MAX);

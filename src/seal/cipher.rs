@@ -1,4 +1,4 @@
-//! Keys, and what is done with them.
+//! Wrapping keys and data keys: how documents are sealed and opened, and how data keys are wrapped.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use rand::Rng;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Error, Place};
+use super::{Error, SealContext};
 
-/// Length of a document's head.
+/// Length of a head in bytes.
 pub const HEAD: usize = 1 + ID + NONCE + WRAPPED;
 
 const ID: usize = 16;
@@ -20,32 +20,33 @@ const NONCE: usize = 24;
 const WRAPPED: usize = 32 + TAG;
 pub(super) const TAG: usize = 16;
 
-/// A document's data key is used once, so its nonce may be zero.
+/// Nonce of a document. The data key of a document is used once, so the nonce may be zero.
 const ALONE: [u8; 12] = [0; 12];
-/// What lies beside an object: the nonces of the object's chunks begin with zeros, so this is none of them.
+/// Nonce of data that is stored beside an object. The nonces of the object's chunks begin with zeros, so no chunk has
+/// this nonce.
 const BESIDE: [u8; 12] = [0xff; 12];
 
 const SEALED: u8 = 1;
 const NULL: u8 = 0;
 
-/// How sealing is done.
+/// Whether values are encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cipher {
-    /// As it has to be.
+    /// Encrypted and authenticated. Every installation uses this.
     Sealed,
-    /// Not at all, in the same form and length: to measure what sealing costs, and to see that what looks for traces
-    /// would find some. No setting leads here.
+    /// Not encrypted, in the same form and length: to measure what sealing costs, and to prove that the tests that
+    /// search for traces of erased content would find some. No setting selects it.
     Null,
 }
 
-/// A key of the keyring.
+/// A key that wraps data keys: a key of the keyring, or one that is derived from the secret key.
 pub struct WrappingKey {
     id: Uuid,
     bytes: Zeroizing<[u8; 32]>,
     cipher: Cipher,
 }
 
-/// The key of one document or object.
+/// The key that seals one document or object.
 pub struct DataKey {
     pub(super) bytes: Zeroizing<[u8; 32]>,
     pub(super) cipher: Cipher,
@@ -56,7 +57,7 @@ impl WrappingKey {
         Self { id, bytes, cipher }
     }
 
-    /// Its id, which says nothing.
+    /// The id of the key. It reveals nothing.
     pub fn id(&self) -> Uuid {
         self.id
     }
@@ -65,48 +66,49 @@ impl WrappingKey {
         &self.bytes
     }
 
-    /// Seals a document for its place.
+    /// Seals a document in its context.
     ///
     /// # Errors
-    /// Only for documents of hundreds of gigabytes.
-    pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    /// [`Error::Unreadable`], only for documents of hundreds of gigabytes.
+    pub fn seal(&self, context: SealContext<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let (key, head) = self.data_key(&[])?;
         let mut sealed = Vec::with_capacity(HEAD + plain.len() + TAG);
         sealed.extend_from_slice(&head);
-        key.encrypt_into(&mut sealed, &ALONE, &place.bytes(), plain)?;
+        key.encrypt_into(&mut sealed, &ALONE, &context.bytes(), plain)?;
         Ok(sealed)
     }
 
-    /// Opens a document that was sealed under this key for this place.
+    /// Opens a document that was sealed under this key in this context.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
-    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+    /// [`Error::Unreadable`] if it was altered, or was sealed under another key or in another context.
+    pub fn open(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let (head, body) = sealed.split_at_checked(HEAD).ok_or(Error::Unreadable)?;
         self.unwrap(&[], head)?
-            .decrypt(&ALONE, &place.bytes(), body)
+            .decrypt(&ALONE, &context.bytes(), body)
     }
 
-    /// A new data key, and the head it lies wrapped in.
+    /// Makes a random data key. Returns it with the head that contains it wrapped.
     ///
     /// # Errors
-    /// None that can be met.
+    /// [`Error::Unreadable`] if the cipher refuses to wrap 32 bytes, which does not happen.
     pub fn new_data_key(&self) -> Result<(DataKey, Vec<u8>), Error> {
         self.data_key(&[])
     }
 
-    /// The data key in `head`.
+    /// Unwraps the data key in `head`.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// [`Error::Unreadable`] if the head was altered, or is not under this key.
     pub fn open_data_key(&self, head: &[u8]) -> Result<DataKey, Error> {
         self.unwrap(&[], head)
     }
 
-    /// The head that a document under `old` has under this key. What it heads stays as it is.
+    /// Rewraps the data key in `head`, which is under `old`, under this key, and returns the new head. The sealed
+    /// document itself stays as it is.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// [`Error::Unreadable`] if the head was altered, or is not under `old`.
     pub fn rewrap(&self, old: &Self, head: &[u8]) -> Result<Vec<u8>, Error> {
         let key = old.unwrap(&[], head)?;
         self.wrap(&[], &key.bytes)
@@ -188,22 +190,23 @@ impl WrappingKey {
 }
 
 impl DataKey {
-    /// Seals a few bytes that belong to the object of this key and lie elsewhere. Once for each key.
+    /// Seals a few bytes that belong to the object of this key and are stored elsewhere. Call it at most once for each
+    /// key, because the nonce is constant.
     ///
     /// # Errors
-    /// None that can be met.
-    pub fn seal_beside(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    /// [`Error::Unreadable`], only for hundreds of gigabytes.
+    pub fn seal_beside(&self, context: SealContext<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let mut sealed = vec![];
-        self.encrypt_into(&mut sealed, &BESIDE, &place.bytes(), plain)?;
+        self.encrypt_into(&mut sealed, &BESIDE, &context.bytes(), plain)?;
         Ok(sealed)
     }
 
-    /// Opens what [`DataKey::seal_beside`] has sealed for this place.
+    /// Opens bytes that [`DataKey::seal_beside`] sealed in this context.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
-    pub fn open_beside(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
-        self.decrypt(&BESIDE, &place.bytes(), sealed)
+    /// [`Error::Unreadable`] if they were altered, or were sealed with another key or in another context.
+    pub fn open_beside(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        self.decrypt(&BESIDE, &context.bytes(), sealed)
     }
 
     fn encrypt_into(
@@ -241,7 +244,7 @@ impl DataKey {
     }
 }
 
-/// The id of the key that a document, or a head, is sealed under.
+/// The id of the wrapping key that a document, or a head, is sealed under; `None` if `sealed` is too short.
 pub fn key_of(sealed: &[u8]) -> Option<Uuid> {
     Uuid::from_slice(sealed.get(1..1 + ID)?).ok()
 }
@@ -273,32 +276,38 @@ mod tests {
     #[test]
     fn a_document_comes_back_from_its_place_alone() {
         let (key, here, there) = (key(), Uuid::new_v4(), Uuid::new_v4());
-        let sealed = key.seal(Place::Event(here), b"said").unwrap();
+        let sealed = key.seal(SealContext::Event(here), b"said").unwrap();
         assert_eq!(sealed.len(), HEAD + 4 + TAG);
         assert_eq!(key_of(&sealed), Some(key.id()));
-        assert_eq!(key.open(Place::Event(here), &sealed).unwrap(), b"said");
+        assert_eq!(
+            key.open(SealContext::Event(here), &sealed).unwrap(),
+            b"said"
+        );
         for elsewhere in [
-            Place::Event(there),
-            Place::Profile(here),
-            Place::Message(here),
+            SealContext::Event(there),
+            SealContext::Profile(here),
+            SealContext::Message(here),
         ] {
             assert!(key.open(elsewhere, &sealed).is_err(), "{elsewhere:?}");
         }
         let other = WrappingKey::new(key.id(), Zeroizing::new(rand::random()), Cipher::Sealed);
-        assert!(other.open(Place::Event(here), &sealed).is_err());
+        assert!(other.open(SealContext::Event(here), &sealed).is_err());
     }
 
     #[test]
     fn no_byte_of_a_document_can_be_altered() {
         let (key, id) = (key(), Uuid::new_v4());
-        let sealed = key.seal(Place::Event(id), b"said").unwrap();
+        let sealed = key.seal(SealContext::Event(id), b"said").unwrap();
         for at in 0..sealed.len() {
             for bit in [1, 128] {
                 let mut altered = sealed.clone();
                 altered[at] ^= bit;
-                assert!(key.open(Place::Event(id), &altered).is_err(), "byte {at}");
+                assert!(
+                    key.open(SealContext::Event(id), &altered).is_err(),
+                    "byte {at}"
+                );
             }
-            assert!(key.open(Place::Event(id), &sealed[..at]).is_err());
+            assert!(key.open(SealContext::Event(id), &sealed[..at]).is_err());
         }
     }
 
@@ -306,10 +315,13 @@ mod tests {
     fn what_lies_beside_an_object_opens_with_its_key_alone_and_is_none_of_its_chunks() {
         let (data, _) = key().new_data_key().unwrap();
         let (other, _) = key().new_data_key().unwrap();
-        let here = Place::Object("here");
+        let here = SealContext::Object("here");
         let sealed = data.seal_beside(here, b"colours").unwrap();
         assert_eq!(data.open_beside(here, &sealed).unwrap(), b"colours");
-        assert!(data.open_beside(Place::Object("there"), &sealed).is_err());
+        assert!(
+            data.open_beside(SealContext::Object("there"), &sealed)
+                .is_err()
+        );
         assert!(other.open_beside(here, &sealed).is_err());
         let mut chunk = super::super::stream::Sealer::new(&data, here);
         chunk.push(b"colours").unwrap();
@@ -323,8 +335,8 @@ mod tests {
     #[test]
     fn the_same_words_never_look_the_same() {
         let (key, id) = (key(), Uuid::new_v4());
-        let one = key.seal(Place::Event(id), &[0; 64]).unwrap();
-        let two = key.seal(Place::Event(id), &[0; 64]).unwrap();
+        let one = key.seal(SealContext::Event(id), &[0; 64]).unwrap();
+        let two = key.seal(SealContext::Event(id), &[0; 64]).unwrap();
         assert!(
             one[17..]
                 .chunks(16)
@@ -336,11 +348,11 @@ mod tests {
     #[test]
     fn under_a_new_key_the_old_one_opens_nothing_and_the_words_are_the_same() {
         let (old, new, id) = (key(), key(), Uuid::new_v4());
-        let mut sealed = old.seal(Place::Event(id), b"said").unwrap();
+        let mut sealed = old.seal(SealContext::Event(id), b"said").unwrap();
         let head = new.rewrap(&old, &sealed[..HEAD]).unwrap();
         sealed[..HEAD].copy_from_slice(&head);
-        assert_eq!(new.open(Place::Event(id), &sealed).unwrap(), b"said");
-        assert!(old.open(Place::Event(id), &sealed).is_err());
+        assert_eq!(new.open(SealContext::Event(id), &sealed).unwrap(), b"said");
+        assert!(old.open(SealContext::Event(id), &sealed).is_err());
         assert!(new.rewrap(&old, &head).is_err());
     }
 
@@ -348,13 +360,13 @@ mod tests {
     fn what_was_not_sealed_is_not_taken_for_sealed() {
         let id = Uuid::new_v4();
         let null = WrappingKey::new(Uuid::new_v4(), Zeroizing::new([7; 32]), Cipher::Null);
-        let sealed = null.seal(Place::Event(id), b"said").unwrap();
-        assert_eq!(null.open(Place::Event(id), &sealed).unwrap(), b"said");
+        let sealed = null.seal(SealContext::Event(id), b"said").unwrap();
+        assert_eq!(null.open(SealContext::Event(id), &sealed).unwrap(), b"said");
         let real = WrappingKey::new(null.id(), Zeroizing::new([7; 32]), Cipher::Sealed);
-        assert!(real.open(Place::Event(id), &sealed).is_err());
+        assert!(real.open(SealContext::Event(id), &sealed).is_err());
         assert_eq!(
             sealed.len(),
-            real.seal(Place::Event(id), b"said").unwrap().len()
+            real.seal(SealContext::Event(id), b"said").unwrap().len()
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The keyring: keys made ahead, handed out, found again, destroyed.
+//! The keyring: makes wrapping keys ahead of need, hands them out, finds them by their ids, and destroys them.
 
 mod mark;
 
@@ -15,23 +15,23 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Attestation, Cipher, Error, SecretKey, Shelf, WrappingKey, shelf::TOGETHER};
+use super::{Attestation, Cipher, Error, KeyStore, SecretKey, WrappingKey, key_store::TOGETHER};
 
-/// Items under one key at most; then its conversation or contact gets another.
+/// The most items under one key. After that, its subject (a conversation, contact or export) gets another key.
 pub const COVERS: u32 = 4096;
 
-/// Keys that wait to be used: as many new conversations can be met at once without waiting for a file.
+/// Spare keys of a process: this many new conversations can begin at the same time without waiting for a file.
 const SPARE: usize = 1024;
 
-/// Keys in use that one process remembers.
+/// Keys that one process keeps in memory: this many that are in use, and this many that were read.
 const REMEMBERED: usize = 100_000;
 
-/// The keyring of an installation. Clones are the same.
+/// The keyring of an installation. Clones share their state.
 #[derive(Clone)]
 pub struct Keyring(Arc<Inner>);
 
 struct Inner {
-    shelf: Arc<dyn Shelf>,
+    key_store: Arc<dyn KeyStore>,
     master: WrappingKey,
     secrets: WrappingKey,
     attestation: Attestation,
@@ -47,7 +47,7 @@ struct Inner {
 struct State {
     spare: VecDeque<Arc<WrappingKey>>,
     current: HashMap<Uuid, Current>,
-    /// Whose current key it is.
+    /// From the id of a current key to the subject that it belongs to.
     subjects: HashMap<Uuid, Uuid>,
     found: HashMap<Uuid, Arc<WrappingKey>>,
 }
@@ -58,21 +58,22 @@ struct Current {
     claimed: bool,
 }
 
-/// A key to seal one item under.
+/// A key to seal items of one subject under.
 #[derive(Clone, Debug)]
 pub struct Taken {
     /// The key.
     pub key: Arc<WrappingKey>,
-    /// False: the database does not know yet whose key it is, and has to be told in the same transaction.
+    /// False if the database does not know yet to which subject the key belongs. Then the transaction that seals must
+    /// also write that.
     pub claimed: bool,
 }
 
 impl Keyring {
-    /// The keyring on `shelf`, wrapped by `secret`.
-    pub fn new(secret: &SecretKey, shelf: Arc<dyn Shelf>, cipher: Cipher) -> Self {
+    /// The keyring in `key_store`, wrapped by `secret`.
+    pub fn new(secret: &SecretKey, key_store: Arc<dyn KeyStore>, cipher: Cipher) -> Self {
         let derived = |label| WrappingKey::new(Uuid::nil(), secret.derive(label), cipher);
         Self(Arc::new(Inner {
-            shelf,
+            key_store,
             master: derived("keyring"),
             secrets: derived("channel secrets"),
             attestation: Attestation::new(secret),
@@ -85,7 +86,8 @@ impl Keyring {
         }))
     }
 
-    /// The key for channel secrets and access tokens, which is no part of the keyring and always there.
+    /// The key for channel secrets and access tokens. It is not part of the keyring: it is derived from the secret key,
+    /// and so always available.
     pub fn secrets(&self) -> &WrappingKey {
         &self.0.secrets
     }
@@ -95,7 +97,8 @@ impl Keyring {
         &self.0.attestation
     }
 
-    /// A key for `items` more of `subject`, a conversation or contact. `None`: none is left, and some are being made.
+    /// A key for `items` more items of `subject`, a conversation, contact or export. `None` if no spare key is left;
+    /// more keys are then being made.
     pub fn take(&self, subject: Uuid, items: u32) -> Option<Taken> {
         let mut state = self.state();
         if let Some(current) = state.current.get_mut(&subject)
@@ -111,7 +114,7 @@ impl Keyring {
         }
         let key = key?;
         if state.current.len() >= REMEMBERED {
-            // Those in use get another key soon; what was sealed under the old ones stays so.
+            // Each subject in use gets another key soon. Documents under the old keys stay sealed under them.
             state.current.clear();
             state.subjects.clear();
         }
@@ -130,14 +133,14 @@ impl Keyring {
         })
     }
 
-    /// True if there is a key for `subject` that the database knows of.
+    /// True if `subject` has a key with room for another item, and the database knows whose key it is.
     pub fn has(&self, subject: Uuid) -> bool {
         let state = self.state();
         let current = state.current.get(&subject);
         current.is_some_and(|current| current.claimed && current.used < COVERS)
     }
 
-    /// The database knows that the key is the subject's.
+    /// Notes that the database knows that `key` belongs to `subject`.
     pub fn claimed(&self, subject: Uuid, key: Uuid) {
         if let Some(current) = self.state().current.get_mut(&subject)
             && current.key.id() == key
@@ -146,7 +149,8 @@ impl Keyring {
         }
     }
 
-    /// Seals nothing under these keys any more, and opens nothing by them from memory.
+    /// Removes these keys from memory: nothing more is sealed under them, and no document is opened by them from
+    /// memory.
     pub fn forget(&self, keys: &[Uuid]) {
         let mut state = self.state();
         for key in keys {
@@ -158,16 +162,17 @@ impl Keyring {
         }
     }
 
-    /// Forgets what was read from the shelf, so that keys destroyed by another replica do not stay in memory.
+    /// Removes from memory the keys that were read from the key store, so that keys destroyed by another replica do not
+    /// stay in memory.
     pub fn forget_found(&self) {
         self.state().found.clear();
     }
 
-    /// A key by its id.
+    /// Finds a key by its id, in memory or in the key store.
     ///
     /// # Errors
-    /// [`Error::NoKey`] once it is destroyed, [`Error::Unreadable`] if the secret key is another, [`Error::Io`] if the
-    /// shelf cannot be reached.
+    /// [`Error::NoKey`] if it was destroyed, [`Error::Unreadable`] if the secret key is another, [`Error::Io`] if the
+    /// key store cannot be reached.
     pub async fn find(&self, id: Uuid) -> Result<Arc<WrappingKey>, Error> {
         if let Some(key) = self.state().found.get(&id) {
             return Ok(Arc::clone(key));
@@ -182,15 +187,15 @@ impl Keyring {
     }
 
     async fn read(&self, id: Uuid) -> Result<WrappingKey, Error> {
-        let head = self.0.shelf.get(id).await?;
+        let head = self.0.key_store.get(id).await?;
         let key = self.0.master.unwrap(id.as_bytes(), &head)?;
         Ok(WrappingKey::new(id, key.bytes, self.0.cipher))
     }
 
-    /// Keys by their ids, several at a time; those that are gone are missing in the answer.
+    /// Finds keys by their ids, 16 at a time. Keys that were destroyed or cannot be read are missing in the result.
     ///
     /// # Errors
-    /// [`Error::Io`] if the shelf cannot be reached.
+    /// [`Error::Io`] if the key store cannot be reached.
     pub async fn find_all(
         &self,
         ids: impl IntoIterator<Item = Uuid>,
@@ -227,7 +232,7 @@ impl Keyring {
         }
     }
 
-    /// Ids for keys to be made: as many as there is room for. They have to be on record before [`Keyring::make`].
+    /// Ids for keys to be made, enough to fill up the spare keys. Their rows must be inserted before [`Keyring::make`].
     pub fn new_ids(&self) -> Vec<Uuid> {
         let missing = SPARE.saturating_sub(self.state().spare.len());
         (0..missing.div_ceil(usize::from(TOGETHER)))
@@ -243,10 +248,10 @@ impl Keyring {
             .collect()
     }
 
-    /// Makes keys and puts them on the shelf, to be handed out from then on.
+    /// Makes keys and stores them in the key store. From then on they are spare keys that can be handed out.
     ///
     /// # Errors
-    /// [`Error::Io`]; none of them is handed out then.
+    /// [`Error::Io`] if the key store cannot be written. Then no key of these is handed out.
     pub async fn make(&self, ids: &[Uuid]) -> Result<(), Error> {
         let (mut keys, mut heads) = (Vec::new(), Vec::new());
         for id in ids {
@@ -254,7 +259,7 @@ impl Keyring {
             keys.push(Arc::new(WrappingKey::new(*id, key.bytes, self.0.cipher)));
             heads.push((*id, head));
         }
-        let put = self.0.shelf.put(&heads).await;
+        let put = self.0.key_store.put(&heads).await;
         self.0.failing.store(put.is_err(), Ordering::Relaxed);
         put?;
         self.state().spare.extend(keys);
@@ -267,7 +272,7 @@ impl Keyring {
         self.0.failing.load(Ordering::Relaxed)
     }
 
-    /// Takes over spare keys that another process left.
+    /// Takes over a spare key that another process left behind.
     ///
     /// # Errors
     /// As [`Keyring::find`].
@@ -278,7 +283,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// The spare keys of this process.
+    /// Ids of the spare keys of this process.
     pub fn spare(&self) -> Vec<Uuid> {
         self.state().spare.iter().map(|key| key.id()).collect()
     }
@@ -286,24 +291,25 @@ impl Keyring {
     /// Destroys keys and confirms that they are gone.
     ///
     /// # Errors
-    /// [`Error::Io`]; some of them may be there still.
+    /// [`Error::Io`] if the key store fails. Then some of the keys may still be there.
     pub async fn destroy(&self, ids: &[Uuid]) -> Result<(), Error> {
         self.forget(ids);
-        self.0.shelf.destroy(ids).await?;
+        self.0.key_store.destroy(ids).await?;
         self.forget(ids);
         Ok(())
     }
 
-    /// Makes, finds and destroys a key: succeeds only if the shelf can do all that is asked of it.
+    /// Makes, finds and destroys a key: succeeds only if the key store can do everything that the keyring needs.
     ///
     /// # Errors
-    /// What it cannot do.
+    /// The first of these steps that fails; [`Error::Unreadable`] if another key is read than was written, or if the
+    /// key can still be read after it was destroyed.
     pub async fn check(&self) -> Result<(), Error> {
         let id = Uuid::new_v4();
         let (key, head) = self.0.master.data_key(id.as_bytes())?;
-        self.0.shelf.put(&[(id, head)]).await?;
+        self.0.key_store.put(&[(id, head)]).await?;
         let same = self.read(id).await?.bytes() == &*key.bytes;
-        self.0.shelf.destroy(&[id]).await?;
+        self.0.key_store.destroy(&[id]).await?;
         match self.read(id).await {
             Err(Error::NoKey) if same => Ok(()),
             Err(Error::NoKey) | Ok(_) => Err(Error::Unreadable),
@@ -312,7 +318,7 @@ impl Keyring {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock can stop half-way.
+        // No code panics in the middle of a change under this lock, so the state of a poisoned lock is consistent.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,11 +332,11 @@ impl fmt::Debug for Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::{Directory, Place};
+    use crate::seal::{Directory, SealContext};
 
     fn keyring(dir: &std::path::Path, secret: &SecretKey) -> Keyring {
-        let shelf = Directory::open(dir).unwrap();
-        Keyring::new(secret, Arc::new(shelf), Cipher::Sealed)
+        let key_store = Directory::open(dir).unwrap();
+        Keyring::new(secret, Arc::new(key_store), Cipher::Sealed)
     }
 
     #[tokio::test]
@@ -344,10 +350,10 @@ mod tests {
         one.make(&one.new_ids()).await.unwrap();
         let subject = Uuid::now_v7();
         let key = one.take(subject, 1).unwrap().key;
-        let place = Place::Event(subject);
-        let sealed = key.seal(place, b"said").unwrap();
+        let context = SealContext::Event(subject);
+        let sealed = key.seal(context, b"said").unwrap();
         let found = other.find(key.id()).await.unwrap();
-        assert_eq!(found.open(place, &sealed).unwrap(), b"said");
+        assert_eq!(found.open(context, &sealed).unwrap(), b"said");
 
         one.destroy(&[key.id()]).await.unwrap();
         other.forget_found();

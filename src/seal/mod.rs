@@ -1,15 +1,19 @@
-//! Sealing: authenticated encryption of everything a person wrote or is called, under keys that can be destroyed.
+//! Sealing: authenticated encryption (AEAD) of everything that a person wrote or is called, under keys that can be
+//! destroyed.
 //!
-//! # Three keys
+//! # Three kinds of keys
 //!
-//! - The *secret key* ([`SecretKey`], `SECRET_KEY_FILE`) wraps the keyring. It alone opens nothing that was erased.
-//! - A *wrapping key* ([`WrappingKey`]) belongs to one conversation or contact and covers at most [`COVERS`] items. It
-//!   lies in the keyring, outside of PostgreSQL. When something under it is erased the survivors are wrapped anew and
-//!   it is destroyed: what remains of the erased in dead tuples, WAL, replicas, backups and buckets is noise.
-//! - A *data key* is random, seals one document, or one object and a few bytes about it, and lies wrapped beside it. So a new wrapping key costs
-//!   the survivors 89 bytes each, whatever they hold.
+//! - The *secret key* ([`SecretKey`], `SECRET_KEY_FILE`) wraps the keyring. With the secret key alone, nothing that was
+//!   erased can be opened.
+//! - A *wrapping key* ([`WrappingKey`]) belongs to one conversation, contact or export, and covers at most [`COVERS`]
+//!   items. It is stored in the keyring, outside PostgreSQL. After something sealed under it was erased, the surviving
+//!   items are rewrapped under another key, and this key is destroyed (crypto-shredding). From then on, the copies of
+//!   the erased item that remain in dead tuples, the WAL, replicas, backups and buckets are noise.
+//! - A *data key* is random. It seals one document, or one object and a few bytes about it. It is stored wrapped, in
+//!   the head of what it seals (see below). A new wrapping key therefore rewrites only 89 bytes of each surviving item,
+//!   whatever the size of the item.
 //!
-//! # What a sealed document looks like
+//! # Format of a sealed document
 //!
 //! | bytes | what |
 //! |--:|---|
@@ -17,51 +21,52 @@
 //! | 16 | id of the wrapping key |
 //! | 24 | nonce |
 //! | 48 | data key, wrapped: XChaCha20-Poly1305 |
-//! | n + 16 | the document under its data key: ChaCha20-Poly1305, bound to the [`Place`] it lies at |
+//! | n + 16 | the document under its data key: ChaCha20-Poly1305, with the [`SealContext`] as associated data |
 //!
-//! The first 89 bytes are its *head*. A data key seals once, so its nonce is zero. An object's head lies in its row; its
-//! bytes are sealed in chunks ([`stream`]), so that a range can be read. What is known of it and must go with it, such as the
-//! colours of a picture, is sealed with the same data key under a nonce that no chunk has, and lies in another row.
+//! The first 89 bytes are the *head*. A data key seals one document only, so the nonce of the document is zero. The
+//! head of an object is stored in the object's row. The bytes of the object are sealed in chunks ([`stream`]), so that
+//! a range can be read. Facts about an object that must become unreadable together with it, such as the colours of a
+//! picture, are sealed with the same data key under a nonce that no chunk has, and are stored in another row.
 
 mod attest;
 mod cipher;
+mod context;
+mod key_store;
 mod keyring;
-mod place;
 mod secret;
-mod shelf;
 pub mod stream;
 
 use std::io;
 
 pub use attest::{Attestation, Facts};
 pub use cipher::{Cipher, DataKey, HEAD, WrappingKey, key_of};
+pub use context::SealContext;
+pub use key_store::{Directory, KeyStore};
 pub use keyring::{COVERS, Keyring, Taken};
-pub use place::Place;
 pub use secret::SecretKey;
-pub use shelf::{Directory, Shelf};
 
-/// What went wrong with sealing. Says nothing of what is sealed.
+/// Why a value could not be sealed or opened, or a key not be used. The texts hold nothing of what is sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are not what was sealed at this place under this key.
+    /// The bytes are not what was sealed in this context under this key.
     #[error("a sealed value cannot be opened: it was altered, or belongs elsewhere")]
     Unreadable,
-    /// The key is not in the keyring: destroyed, or the keyring is another one.
+    /// The key is not in the keyring: it was destroyed, or this is another keyring.
     #[error("a key is not in the keyring")]
     NoKey,
-    /// The keyring cannot be reached.
+    /// The keyring cannot be read or written.
     #[error("the keyring: {0}")]
     Io(#[from] io::Error),
-    /// The file of the secret key cannot be read or made.
+    /// The file of the secret key cannot be read or created.
     #[error("the secret key's file: {0}")]
     SecretFile(#[source] io::Error),
-    /// `SECRET_KEY_FILE` is not what it should be.
+    /// The file at `SECRET_KEY_FILE` is missing, is not a secret key, or is not closed to other accounts.
     #[error("SECRET_KEY_FILE: {0}")]
     Secret(&'static str),
 }
 
 impl Error {
-    /// True if what was sealed can be read no more, and no other attempt will change that.
+    /// True if the sealed value can never be opened again: another attempt would fail as well.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Unreadable | Self::NoKey)
     }

@@ -1,4 +1,4 @@
-//! The one secret of an installation: 32 bytes in a file.
+//! The secret key of an installation: 32 bytes in a file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,15 +19,15 @@ const ABSENT: &str = "there is no such file. Restore it: without it nothing that
 const LENGTH: &str = "it must have exactly 32 bytes";
 const NOT_REGULAR: &str = "it is not a regular file";
 
-/// The secret key. Wraps the keyring and the channels' secrets; other keys are derived from it.
+/// The secret key. It wraps the keyring and the secrets of channels; other keys are derived from it.
 pub struct SecretKey(Zeroizing<[u8; 32]>);
 
 impl SecretKey {
-    /// Looks whether the file at `path` has the form of a secret key, without reading it: a start looks before it is the
-    /// account that will.
+    /// Checks that the file at `path` has the form of a secret key, without reading it. `serve` checks this at its
+    /// start, when the process does not yet run as the account that will read the file.
     ///
     /// # Errors
-    /// There is no such file, or it is not a regular one of exactly 32 bytes.
+    /// There is no such file, it cannot be looked up, or it is not a regular file of exactly 32 bytes.
     pub fn check_form(path: &Path) -> Result<(), Error> {
         match fs::metadata(path) {
             Ok(found) if !found.is_file() => Err(Error::Secret(NOT_REGULAR)),
@@ -38,15 +38,15 @@ impl SecretKey {
         }
     }
 
-    /// Reads the 32 bytes of `path`.
+    /// Reads the secret key from the file at `path`.
     ///
     /// # Errors
-    /// There is no such file, it cannot be read, does not have exactly 32 bytes, belongs to another account, or can be
-    /// opened by one.
+    /// The file does not exist, cannot be read, is not a regular file of exactly 32 bytes, belongs to another account
+    /// than this process's or root, or can be opened by other accounts. A group may read a file of root's.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let opened = OpenOptions::new()
             .read(true)
-            // A FIFO would wait for its other end.
+            // Without this flag, opening a FIFO would block until its other end is opened.
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path);
         let file = match opened {
@@ -62,12 +62,12 @@ impl SecretKey {
         Ok(Self(Zeroizing::new(bytes)))
     }
 
-    /// As [`SecretKey::load`]; where there is no such file it is made, readable by its owner alone, and synced.
+    /// As [`SecretKey::load`]. If the file does not exist, it is created, readable by its owner only, and synced.
     ///
     /// # Errors
-    /// As [`SecretKey::load`], or the file cannot be made.
+    /// As [`SecretKey::load`], or the file cannot be created.
     pub fn load_or_make(path: &Path) -> Result<Self, Error> {
-        // Looked for first: where the file is there, its directory need not be writable for this process.
+        // Check first: if the file exists, its directory need not be writable for this process.
         if path.try_exists().map_err(Error::SecretFile)? {
             return Self::load(path);
         }
@@ -79,23 +79,24 @@ impl SecretKey {
         }
     }
 
-    /// Makes a secret key in a file that is not there yet, readable by its owner alone, and synced. The owner is this
-    /// process's account, or for root to say: `owner`, a user id and a group id.
+    /// Creates a secret key in a new file, readable by its owner only, and synced. `owner` is a user id and a group id,
+    /// which only root can set. `None`: the file belongs to the account of this process.
     ///
     /// # Errors
-    /// The file is there already, or cannot be made.
+    /// The file exists already, or cannot be created.
     pub fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, Error> {
         let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
         write_new(path, bytes.as_slice(), owner).map_err(Error::SecretFile)?;
         Ok(Self(bytes))
     }
 
-    /// A secret of its own, kept nowhere: for `demo` and tests.
+    /// A random secret key that is not stored anywhere: for `demo` and tests.
     pub fn random() -> Self {
         Self(Zeroizing::new(rand::random()))
     }
 
-    /// A key for one purpose: HMAC-SHA256 of `label`. Says nothing of the secret or of other labels' keys.
+    /// A key for one purpose: HMAC-SHA256 of `label` under the secret key. It reveals nothing about the secret key or
+    /// the keys of other labels.
     pub fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
         let mut bytes = Zeroizing::new([0; 32]);
         // HMAC takes a key of any length.
@@ -113,8 +114,8 @@ impl std::fmt::Debug for SecretKey {
     }
 }
 
-/// Writes a file that is not there yet: whole before it has its name. Of two processes that start at once, the later reads
-/// what the other has made.
+/// Writes a new file, complete before it gets its name. Of two processes that start at the same time, the later one
+/// reads the key that the other has made.
 fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
     let parent = path
         .parent()
@@ -122,7 +123,7 @@ fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result
     let mut file = tempfile::Builder::new()
         .prefix(".secret-key-")
         .tempfile_in(parent.unwrap_or(Path::new(".")))
-        // Its text names the temporary file, which nobody knows.
+        // The error's text names the temporary file, which means nothing to its reader.
         .map_err(|error| error.kind())?;
     if let Some((uid, gid)) = owner {
         fchown(file.as_file(), Some(uid), Some(gid))?;
@@ -133,7 +134,7 @@ fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result
     sync_parent(path)
 }
 
-/// The rule that libpq has for private keys: its owner alone, or a file of root's that a group may read.
+/// libpq's rule for private key files: open to its owner only, or a file of root's that a group may read.
 fn closed_to_others(file: &fs::Metadata) -> Result<(), Error> {
     let us = rustix::process::geteuid().as_raw();
     if !file.is_file() {
@@ -153,7 +154,7 @@ fn closed_to_others(file: &fs::Metadata) -> Result<(), Error> {
     }
 }
 
-/// Makes a name in the directory of `path` last.
+/// Syncs the directory of `path`, so that a name that was created or removed in it is durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),

@@ -1,7 +1,9 @@
-//! Objects, sealed in chunks: a range can be opened without the rest, and neither order nor end can be altered.
+//! Objects, sealed in chunks, so that a range can be opened without the rest, and chunks cannot be reordered or cut off
+//! unnoticed.
 //!
-//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015) over ChaCha20-Poly1305: each 64 KiB chunk has its number and whether
-//! it is the last one in its nonce. An object's data key seals that object alone, so the nonce's prefix is zero.
+//! STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015) over ChaCha20-Poly1305: the nonce of each 64 KiB chunk contains
+//! its number and whether it is the last chunk. The data key of an object seals that object only, so the prefix of the
+//! nonce is zero.
 
 use std::ops::Range;
 
@@ -11,7 +13,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::Payload};
 use futures_util::{Stream, TryStreamExt, stream};
 
 use super::{
-    Error, Place,
+    Error, SealContext,
     cipher::{Cipher, DataKey, TAG},
 };
 
@@ -19,7 +21,7 @@ use super::{
 const CHUNK: usize = 64 * 1024;
 const SEALED_CHUNK: usize = CHUNK + TAG;
 
-/// Seals an object as it comes.
+/// Seals an object while its bytes arrive.
 pub struct Sealer {
     chunks: Chunks,
     waiting: BytesMut,
@@ -27,23 +29,23 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// For the object at `place`.
-    pub fn new(key: &DataKey, place: Place<'_>) -> Self {
+    /// A sealer for the object of `context`.
+    pub fn new(key: &DataKey, context: SealContext<'_>) -> Self {
         Self {
-            chunks: Chunks::new(key, place),
+            chunks: Chunks::new(key, context),
             waiting: BytesMut::new(),
             position: 0,
         }
     }
 
-    /// Takes in `bytes`; gives back what is sealed by now, which may be nothing.
+    /// Adds `bytes`. Returns the sealed chunks that are complete by now; empty if none is.
     ///
     /// # Errors
-    /// After 256 TiB.
+    /// [`Error::Unreadable`] after 256 TiB: the number of a chunk has 32 bits.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Error> {
         self.waiting.extend_from_slice(bytes);
         let mut sealed = BytesMut::new();
-        // A full chunk waits until more comes: it may be the last one.
+        // A full chunk waits until more bytes arrive, because it may be the last one.
         while self.waiting.len() > CHUNK {
             let chunk = self.waiting.split_to(CHUNK);
             sealed.extend_from_slice(&self.chunks.seal(self.position, false, &chunk)?);
@@ -52,17 +54,17 @@ impl Sealer {
         Ok(sealed.freeze())
     }
 
-    /// The last chunk.
+    /// Seals and returns the last chunk, which may contain no bytes of the object.
     ///
     /// # Errors
-    /// None that can be met.
+    /// [`Error::Unreadable`] if the cipher refuses a chunk of 64 KiB, which does not happen.
     pub fn finish(self) -> Result<Bytes, Error> {
         let last = self.chunks.seal(self.position, true, &self.waiting)?;
         Ok(last.into())
     }
 }
 
-/// What an object of `sealed` bytes has to say: its size before it was sealed.
+/// The size in bytes before sealing of an object that has `sealed` bytes.
 pub fn plain_size(sealed: u64) -> u64 {
     sealed.saturating_sub(count(sealed) * TAG as u64)
 }
@@ -71,7 +73,7 @@ fn count(sealed: u64) -> u64 {
     sealed.div_ceil(SEALED_CHUNK as u64).max(1)
 }
 
-/// The sealed bytes that have to be read for `plain`, of an object of `sealed` bytes.
+/// The range of bytes to read from a sealed object of `sealed` bytes, to open the range `plain` of its content.
 pub fn sealed_range(plain: &Range<u64>, sealed: u64) -> Range<u64> {
     let first = plain.start / CHUNK as u64;
     let behind = plain.end.div_ceil(CHUNK as u64).max(first + 1);
@@ -79,12 +81,12 @@ pub fn sealed_range(plain: &Range<u64>, sealed: u64) -> Range<u64> {
     at(first)..at(behind)
 }
 
-/// Opens `plain` of an object of `sealed` bytes, whose [`sealed_range`] comes as `body`.
+/// Opens the range `plain` of an object of `sealed` bytes. `body` is the [`sealed_range`] of it.
 ///
-/// Nothing comes out that was not authenticated; what was altered, cut or put in another order ends in an error.
+/// The stream yields authenticated bytes only. It ends in an error if chunks were altered, cut off or reordered.
 pub fn open<S, E>(
     key: &DataKey,
-    place: Place<'_>,
+    context: SealContext<'_>,
     plain: Range<u64>,
     sealed: u64,
     body: S,
@@ -95,7 +97,7 @@ where
 {
     let first = plain.start / CHUNK as u64;
     let state = Opening {
-        chunks: Chunks::new(key, place),
+        chunks: Chunks::new(key, context),
         body,
         read: BytesMut::new(),
         position: first,
@@ -161,16 +163,16 @@ impl<S> Opening<S> {
 struct Chunks {
     cipher: Cipher,
     stream: StreamBE32<ChaCha20Poly1305>,
-    place: Vec<u8>,
+    context: Vec<u8>,
 }
 
 impl Chunks {
-    fn new(key: &DataKey, place: Place<'_>) -> Self {
+    fn new(key: &DataKey, context: SealContext<'_>) -> Self {
         let cipher = ChaCha20Poly1305::new((&*key.bytes).into());
         Self {
             cipher: key.cipher,
             stream: StreamBE32::from_aead(cipher, &[0; 7].into()),
-            place: place.bytes(),
+            context: context.bytes(),
         }
     }
 
@@ -180,7 +182,7 @@ impl Chunks {
         }
         let payload = Payload {
             msg: plain,
-            aad: &self.place,
+            aad: &self.context,
         };
         let sealed = self.stream.encrypt(position, last, payload);
         sealed.map_err(|_| Error::Unreadable)
@@ -193,7 +195,7 @@ impl Chunks {
         }
         let payload = Payload {
             msg: sealed,
-            aad: &self.place,
+            aad: &self.context,
         };
         let plain = self.stream.decrypt(position, last, payload);
         plain.map_err(|_| Error::Unreadable)
@@ -208,7 +210,7 @@ mod tests {
     use super::*;
     use crate::seal::WrappingKey;
 
-    const HERE: Place<'_> = Place::Object("here");
+    const HERE: SealContext<'_> = SealContext::Object("here");
 
     fn key() -> DataKey {
         let key = WrappingKey::new(Uuid::nil(), Zeroizing::new([1; 32]), Cipher::Sealed);
@@ -227,7 +229,7 @@ mod tests {
 
     async fn opened(
         key: &DataKey,
-        place: Place<'_>,
+        context: SealContext<'_>,
         plain: Range<u64>,
         object: &[u8],
         step: usize,
@@ -239,7 +241,7 @@ mod tests {
             .chunks(step)
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
-        let body = open(key, place, plain, size, stream::iter(pieces));
+        let body = open(key, context, plain, size, stream::iter(pieces));
         let chunks: Vec<Bytes> = Box::pin(body).try_collect().await?;
         Ok(chunks.concat())
     }
@@ -286,7 +288,13 @@ mod tests {
             let range = 0..plain_size(wrong.len() as u64);
             assert!(opened(&key, HERE, range, wrong, CHUNK).await.is_err());
         }
-        let elsewhere = opened(&key, Place::Object("there"), all.clone(), &object, CHUNK);
+        let elsewhere = opened(
+            &key,
+            SealContext::Object("there"),
+            all.clone(),
+            &object,
+            CHUNK,
+        );
         assert!(elsewhere.await.is_err());
         assert!(
             opened(&self::key(), HERE, all, &object, CHUNK)

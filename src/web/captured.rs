@@ -12,7 +12,7 @@ use tracing::{Level, subscriber::DefaultGuard};
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The log of this thread up to `debug`, until the guard is dropped.
+    /// Captures the log of this thread, up to level `debug`, until the guard is dropped.
     pub(crate) fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
@@ -24,7 +24,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// What was logged since this was last asked.
+    /// Returns the lines that were logged since the last call.
     pub(crate) fn take(&self) -> String {
         let bytes = std::mem::take(&mut *self.0.lock().expect("a lock"));
         String::from_utf8(bytes).expect("a text")

@@ -1,4 +1,5 @@
-//! What went wrong, in words for the person who sees it. The cause goes to the log, under the id the page shows.
+//! The errors of pages, in words for the person who sees them. The cause is only logged, under the id that the page
+//! shows.
 
 use std::{
     borrow::Cow,
@@ -12,17 +13,17 @@ use actix_web::{
 use askama::Template;
 use chrono::{DateTime, Utc};
 
-use super::security_log::Window;
+use super::auth::security_log::Window;
 use crate::clock::Clock;
 
-/// Everything a page can fail with.
+/// Why a page was refused or failed.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    /// There is no such thing, or the viewer may not know that there is.
+    /// Nothing exists at this address, or the viewer may not know that it exists.
     #[error("not found")]
     NotFound,
-    /// A setup link that makes no administrator: used, over, cut or invented. The page is the same for all, so that it tells
-    /// a stranger nothing.
+    /// A setup link that is not valid: used, expired, cut or invented. The page is the same for all of these, so that
+    /// it tells a stranger nothing.
     #[error("no such setup link")]
     SetupLink,
     /// The viewer's role does not allow it.
@@ -31,35 +32,35 @@ pub enum Error {
     /// A request from another site, or one that does not say where it is from.
     #[error("cross-site request")]
     CrossSite,
-    /// Nobody is signed in; a page leads to sign-in and back to this address.
+    /// No operator is signed in: redirects to sign-in, and then back to this address.
     #[error("sign in first")]
     SignIn(String),
-    /// Nobody is signed in; for what is not a page.
+    /// No operator is signed in, and the request is not for a page.
     #[error("signed out")]
     SignedOut,
     /// A form or address that can't be read.
     #[error("unreadable")]
     Unreadable,
-    /// A form did not come to its end in time.
+    /// A form did not arrive completely in time.
     #[error("too slow")]
     TooSlow,
-    /// Too many tries; seconds to wait.
+    /// Too many tries. Has the seconds to wait.
     #[error("too many tries")]
     TooMany(i64),
-    /// The database or the bucket does not answer; a word for the log.
+    /// The database or the object store does not answer. Has a word for the log.
     #[error("unavailable")]
     Unavailable(&'static str),
-    /// Our own mistake; a word for the log.
+    /// A fault of this program. Has a word for the log.
     #[error("internal")]
     Internal(&'static str),
-    /// The database refused; its SQLSTATE for the log.
+    /// The database refused a statement. Has its SQLSTATE for the log.
     #[error("database")]
     Database(String),
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        // The error's own words may hold values of a row, so they go nowhere.
+        // The error's message may have values of a row in it, so it is neither shown nor logged.
         match &error {
             sqlx::Error::Database(refused) => match refused.code() {
                 Some(code) if code.starts_with("57P") || code.starts_with("08") => {
@@ -90,7 +91,7 @@ struct Page {
     what: Cow<'static, str>,
     kept: &'static str,
     next: &'static str,
-    /// The words of the button to the conversations. Without a session that page leads to sign-in.
+    /// The label of the button to the conversations. Without a session that page redirects to sign-in.
     way: &'static str,
     id: String,
 }
@@ -98,7 +99,7 @@ struct Page {
 const KEPT: &str = "Nothing in the archive has changed.";
 
 impl Error {
-    /// Title, what happened, what was kept safe, what to do.
+    /// The texts of the page: title, what happened, what was kept safe, what to do.
     fn words(&self) -> (&'static str, Cow<'static, str>, &'static str, &'static str) {
         match self {
             Self::NotFound => (
@@ -169,7 +170,7 @@ impl Error {
     }
 }
 
-/// Seconds in words.
+/// A wait in words: seconds up to 90, then minutes, rounded up.
 fn wait(seconds: i64) -> String {
     match seconds {
         ..=1 => "a second".to_owned(),
@@ -178,8 +179,8 @@ fn wait(seconds: i64) -> String {
     }
 }
 
-/// Pages of each kind that are logged one by one within a minute: strangers can ask for pages that are refused, and for any
-/// while the database is away.
+/// Failed pages, and refused pages, that are logged one by one within a minute. Strangers can cause refused pages at
+/// any time, and failed ones while the database is away.
 const BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
 static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
@@ -188,14 +189,14 @@ fn window(kind: &'static Mutex<Window>) -> MutexGuard<'static, Window> {
     kind.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether one more is logged, and how many of a minute that is over were not. By the system's clock: an error has no other,
-/// and only the number of lines hangs on it.
+/// Counts one page. Returns whether it is logged, and how many were not logged in the minute before, if that has just
+/// been closed. Uses the system's clock: an error has no other, and only the number of log lines depends on it.
 fn logged(kind: &'static Mutex<Window>) -> (bool, Option<u64>) {
     window(kind).count(Clock::system().now(), BURST)
 }
 
-/// Logs how many pages failed or were refused beyond those that were logged, of minutes that are over by `now` on the
-/// system's clock. Without this the count waits for the next page that fails, and is lost if none does.
+/// Logs how many more pages failed or were refused than were logged, in minutes that are over at `now` on the system's
+/// clock. Without this function the count waits for the next page that fails, and is lost if none does.
 pub(super) fn summarize(now: DateTime<Utc>) {
     let [failed, refused] = [&FAILED, &REFUSED].map(|kind| window(kind).close(now, BURST));
     if let Some(more) = failed {
@@ -302,7 +303,8 @@ mod tests {
     use actix_web::body::to_bytes;
     use chrono::TimeDelta;
 
-    use super::{super::captured::Log, *};
+    use super::*;
+    use crate::web::captured::Log;
 
     #[actix_web::test]
     async fn a_page_tells_no_cause() {
@@ -338,7 +340,7 @@ mod tests {
         let later = Clock::system().now() + TimeDelta::seconds(61);
         summarize(later);
         let text = log.take();
-        // Another test of this process may have had a page fail too.
+        // Another test of this process may have caused a failed page too.
         let more = text.split_once("more=").expect("a count").1;
         let more = more.split_whitespace().next().map(str::parse::<u64>);
         let more = more.expect("a count").expect("a number");

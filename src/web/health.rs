@@ -1,4 +1,4 @@
-//! For those who watch over the service: is it alive, can it work.
+//! Health checks for monitoring: whether the process is alive, and whether it can work.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Whether the database, the bucket and the keyring answered, and when they were asked.
+/// The last check: when it was made, and whether the database, the object store and the keyring answered.
 pub(super) type Last = Mutex<Option<(Instant, [bool; 3])>>;
 
-/// Asking writes to the bucket, so a stranger gets the last answer for this long.
-const FRESH: Duration = Duration::from_secs(2);
+/// How long a result is reused: a check writes to the object store, and strangers can request one as often as they
+/// like.
+const PROBE_MAX_AGE: Duration = Duration::from_secs(2);
 
-/// `GET /readyz`: the database, the bucket and the keyring answer; 503 if one of them does not. Which one is said to this
-/// machine only.
+/// `GET /readyz`: 200 if the database, the object store and the keyring answer; 503 if one of them does not. Only
+/// a request from this machine is told which one.
 pub(super) async fn ready(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -28,7 +29,7 @@ pub(super) async fn ready(
     detached(async move {
         let mut last = shared.ready.lock().await;
         let (_, all) = match *last {
-            Some(last) if last.0.elapsed() < FRESH => last,
+            Some(last) if last.0.elapsed() < PROBE_MAX_AGE => last,
             _ => {
                 let database = sqlx::query("select 1").execute(&shared.pool).await.is_ok();
                 let objects = shared.objects.check().await.is_ok();

@@ -1,4 +1,4 @@
-//! Times in the operator's zone, as short as they can be; the full one on hover.
+//! Shows times in the operator's time zone: as short as possible, and the full time on hover.
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -6,15 +6,15 @@ use chrono_tz::Tz;
 /// A time to be shown.
 #[derive(Clone)]
 pub(super) struct When {
-    /// For `<time datetime>`.
+    /// RFC 3339, in UTC, for `<time datetime>`.
     pub(super) iso: String,
-    /// For the eye.
+    /// The text that is shown.
     pub(super) short: String,
-    /// For hovering.
+    /// The text that is shown on hover.
     pub(super) full: String,
 }
 
-/// The operator's now.
+/// The current time, and the operator's time zone.
 #[derive(Clone, Copy)]
 pub(super) struct Now {
     pub(super) at: DateTime<Utc>,
@@ -22,7 +22,8 @@ pub(super) struct Now {
 }
 
 impl Now {
-    /// In the operator's zone. A time beyond the calendar, which chrono would panic at, becomes the epoch.
+    /// A time in the operator's zone. A time outside of the years 1 to 9999 becomes the epoch: chrono panics at the
+    /// ends of its calendar.
     fn local(self, at: DateTime<Utc>) -> DateTime<Tz> {
         let at = if (1..=9999).contains(&at.year()) {
             at
@@ -43,7 +44,7 @@ impl Now {
         }
     }
 
-    /// For a list: today the hour, within a week the day, else the date.
+    /// For a list: today the time of day, within a week the weekday, else the date.
     pub(super) fn listed(self, at: DateTime<Utc>) -> When {
         let (local, today) = (self.local(at), self.date(self.at));
         let format = match (today - local.date_naive()).num_days() {
@@ -55,13 +56,13 @@ impl Now {
         self.when(at, local.format(format).to_string())
     }
 
-    /// Within a day: the hour.
+    /// The time of day, for use below the heading of its day.
     pub(super) fn hour(self, at: DateTime<Utc>) -> When {
         let short = self.local(at).format("%H:%M").to_string();
         self.when(at, short)
     }
 
-    /// Away from its day: date and hour.
+    /// Date and time of day, for use elsewhere.
     pub(super) fn dated(self, at: DateTime<Utc>) -> When {
         let local = self.local(at);
         let format = if local.year() == self.date(self.at).year() {
@@ -78,12 +79,12 @@ impl Now {
         self.when(at, short)
     }
 
-    /// The day a time falls on.
+    /// The day of a time in the operator's zone.
     pub(super) fn date(self, at: DateTime<Utc>) -> NaiveDate {
         self.local(at).date_naive()
     }
 
-    /// A day, between messages.
+    /// The heading of a day, between messages.
     pub(super) fn day(self, day: NaiveDate) -> String {
         let today = self.date(self.at);
         match (today - day).num_days() {
@@ -95,7 +96,7 @@ impl Now {
     }
 }
 
-/// How long something took, to two places: `0.4 s`, `3 min 20 s`, `2 d 4 h`.
+/// A duration in its two largest units: `0.4 s`, `3 min 20 s`, `2 d 4 h`.
 pub(super) fn took(span: TimeDelta) -> String {
     let milliseconds = span.num_milliseconds().max(0);
     let seconds = milliseconds / 1000;

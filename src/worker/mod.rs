@@ -1,7 +1,7 @@
-//! What happens after the acknowledgement: claims jobs by short lease, calls the rooms, writes the verdict; purges.
-//!
-//! Each job runs in its own task, so that dropping the worker costs nothing but its leases. An attempt that panics, or
-//! ends the process, counts as one that failed: its job waits, and is given up after a number of them.
+//! Does the work that follows the acknowledgement of a delivery: claims jobs with a short lease, runs them in `media`
+//! and `people`, and writes their verdicts; sweeps objects, reconciles, erases, shreds keys and makes exports. Each job
+//! runs in its own task, so that dropping the worker loses only its leases. An attempt that panics, or ends the
+//! process, counts as failed: its job waits for a back-off, and is given up after a number of such attempts.
 
 mod slots;
 mod verdict;
@@ -22,12 +22,12 @@ use crate::{
     erasure::{
         export::Exports,
         keys::{self, Keys},
-        retention::{REST, Retention},
+        retention::{BATCH_PAUSE, Retention},
         subject::Subjects,
         withheld::Withheld,
     },
     line::client::LineApi,
-    media::{self, LEASE, MANY, Media, Mended, Reach},
+    media::{self, BATCH_OBJECTS, LEASE, Media, Mended, Reach},
     objects::Objects,
     people::{self, People},
     records::jobs::{self, Job, Kind, Order, Queue, Verdict},
@@ -35,36 +35,36 @@ use crate::{
 };
 use slots::Slots;
 
-/// How long the worker sleeps if nobody wakes it.
+/// How long each loop of the worker sleeps if nothing wakes it.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How often bucket and rows are compared; how soon again if that failed.
+/// Interval of the reconcile, and the delay before the next one if it failed.
 const COMPARE: Duration = Duration::from_secs(6 * 3600);
 const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 
-/// Commits ring the bell hundreds of times a second under load; looking for jobs each time would cost more than the
-/// commits.
-const BREATH: Duration = Duration::from_millis(20);
-/// How often rules are looked at. They have something to do once a day.
+/// Delay between a wake-up and the claim. Under load, commits wake the worker hundreds of times a second; a claim for
+/// each would cost more than the commits.
+const WAKE_DELAY: Duration = Duration::from_millis(20);
+/// How often the retention rules are checked. They have something to erase once a day.
 const RULES: TimeDelta = TimeDelta::minutes(5);
-/// How long keys that were read stay in memory.
+/// How long keys that were read from the keyring stay in memory.
 const FORGET: TimeDelta = TimeDelta::minutes(1);
-/// How long a channel whose token was refused is left alone, unless it gets another one.
+/// How long no job of a channel is claimed after LINE refused its token, unless the channel gets another token.
 const REFUSED: Duration = Duration::from_secs(3600);
 
-/// What failed on our side. Says nothing of any content.
+/// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A query or the connection failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// Files.
+    /// A failure in `media`: fetches, purges and the reconcile.
     #[error(transparent)]
     Media(#[from] media::Error),
-    /// Profiles.
+    /// A failure in `people`: profiles and group summaries.
     #[error(transparent)]
     People(#[from] people::Error),
-    /// Keys.
+    /// A failure while keys were destroyed.
     #[error(transparent)]
     Keys(#[from] keys::Error),
     /// A job panicked.
@@ -86,12 +86,15 @@ pub struct Worker {
     withheld: Withheld,
     wake: Arc<Notify>,
     slots: Slots,
-    /// For claims alone: one connection, with [`jobs::CLAIMING`].
+    /// For claims only: one connection, with the settings of [`jobs::CLAIMING`].
     claims: PgPool,
 }
 
 impl Worker {
-    /// `reach` says how far pictures and content from addresses outside LINE's API may be fetched.
+    /// `reach` limits the addresses outside LINE's API that pictures and content may be fetched from.
+    ///
+    /// # Errors
+    /// [`media::Error::Tls`] if the HTTPS client cannot be created.
     pub fn new(
         pool: PgPool,
         clock: Clock,
@@ -133,17 +136,18 @@ impl Worker {
         })
     }
 
-    /// The bell: whoever rings it (`notify_one`) has committed something to do.
+    /// Wakes the worker: call `notify_one` after committing work for it.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
     }
 
-    /// Closes the connection that is the worker's own.
+    /// Closes the worker's own connection, which is for claims only.
     pub async fn close(&self) {
         self.claims.close().await;
     }
 
-    /// Works until `stop`. Then lets go of what is under way, within moments, so that another takes it up at once.
+    /// Works until `stop`. Then gives up the work in progress within moments, so that another worker can continue it at
+    /// once.
     pub async fn run(&self, stop: CancellationToken) {
         tokio::join!(
             self.fetch(&stop),
@@ -163,7 +167,7 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified() => tokio::time::sleep(BREATH).await,
+                () = self.wake.notified() => tokio::time::sleep(WAKE_DELAY).await,
                 Some(_) = running.join_next() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
@@ -174,9 +178,9 @@ impl Worker {
     async fn keep_sweeping(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             match self.media.sweep(stop).await {
-                // There may be more; but the door wants the database too.
-                Ok(MANY) => {
-                    tokio::time::sleep(REST).await;
+                // There may be more, but the webhook endpoint needs the database too.
+                Ok(BATCH_OBJECTS) => {
+                    tokio::time::sleep(BATCH_PAUSE).await;
                     continue;
                 }
                 Ok(_) => {}
@@ -205,7 +209,7 @@ impl Worker {
         }
     }
 
-    /// Compares bucket and rows at the start and every [`COMPARE`].
+    /// Reconciles at the start and every [`COMPARE`].
     async fn keep_comparing(&self, stop: &CancellationToken) {
         let mut due = self.clock.now();
         while !stop.is_cancelled() {
@@ -221,16 +225,17 @@ impl Worker {
         }
     }
 
-    /// What people have asked for, and then what rules say, every few minutes.
+    /// Every [`POLL`], erases withheld messages that no hold keeps any more, and then what subject requests name.
+    /// Applies the retention rules every [`RULES`].
     async fn keep_erasing(&self, stop: &CancellationToken) {
         let mut ruled = None;
         while !stop.is_cancelled() {
             let now = self.clock.now();
-            let mut failed = self.withheld.free(REST, stop).await.err();
-            failed = failed.or(self.subjects.erase(REST, stop).await.err());
+            let mut failed = self.withheld.free(BATCH_PAUSE, stop).await.err();
+            failed = failed.or(self.subjects.erase(BATCH_PAUSE, stop).await.err());
             if ruled.is_none_or(|at| now - at >= RULES) {
                 ruled = Some(now);
-                failed = failed.or(self.retention.pass(REST, stop).await.err());
+                failed = failed.or(self.retention.pass(BATCH_PAUSE, stop).await.err());
             }
             if let Some(error) = failed {
                 tracing::warn!(reason = %verdict::reason(&error.into()), "something due could not be erased yet");
@@ -239,14 +244,14 @@ impl Worker {
         }
     }
 
-    /// Compares bucket and rows now, and mends what does not agree; see [`Media::reconcile`].
+    /// Reconciles the object store with the rows now; see [`Media::reconcile`].
     pub async fn compare(&self) -> Result<Mended, Error> {
         Ok(self.media.reconcile().await?)
     }
 
     async fn keep_exporting(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            // Cut off, an export is made anew.
+            // An export that is cut off is made anew.
             let worked = stop.run_until_cancelled(self.exports.work()).await;
             if let Some(Err(error)) = worked {
                 tracing::warn!(reason = %verdict::reason(&error.into()), "exports could not be made yet");
@@ -255,7 +260,8 @@ impl Worker {
         }
     }
 
-    /// Does all that is due now, to the end, and returns how many jobs and purges that were. For tests.
+    /// Does all work that is due now, to the end, and returns how many jobs, purges, exports, erasures and destroyed
+    /// keys that were. For tests.
     pub async fn run_until_idle(&self) -> Result<usize, Error> {
         let stop = CancellationToken::new();
         let mut done = 0;
@@ -280,7 +286,7 @@ impl Worker {
         }
     }
 
-    /// Begins as many jobs as there are free slots for.
+    /// Starts as many jobs as there are free slots.
     async fn claim(
         &self,
         running: &mut JoinSet<Result<(), Error>>,
@@ -298,7 +304,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Begins jobs in the slots that are free. Says whether there may be more to do than they could take.
+    /// Starts jobs in the free slots. Returns whether more jobs may be due than there were free slots.
     async fn begin(
         &self,
         which: (Queue, Order),
@@ -318,7 +324,7 @@ impl Worker {
         drop(conn);
         let more = claimed.len() == free.len();
         let (lapsed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|job| job.lapsed);
-        // Before any other is begun, which may end this process too.
+        // First writes the verdicts of crashed jobs: a job that starts now may end this process too.
         let mut noted = Ok(());
         for job in lapsed {
             noted = noted.and(self.write(&job, self.crashed(&job).await).await);
@@ -347,13 +353,13 @@ impl Worker {
         self.settle(&job, attempt).await
     }
 
-    /// Writes down what comes of `attempt`, be it a panic.
+    /// Runs `attempt` and writes its verdict, also after a panic.
     async fn settle(
         &self,
         job: &Job,
         attempt: impl Future<Output = Result<Verdict, Error>>,
     ) -> Result<(), Error> {
-        // What a panic leaves behind is dropped with the attempt: connections roll back, objects have their rows.
+        // A panic leaves no broken state: the attempt is dropped, connections roll back, objects have their rows.
         let verdict = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(verdict) => verdict,
             Err(_) => self.crashed(job).await,

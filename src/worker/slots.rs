@@ -1,7 +1,6 @@
-//! How many jobs run at the same time: a bulkhead for each queue.
-//!
-//! With one set of four slots for all files, 200 images at a host that accepts and never answers, sent by one LINE user,
-//! kept the photos of everybody else waiting (measured: more than 300 s), and LINE forgets those.
+//! Limits how many jobs run at the same time, with a bulkhead for each queue. With one set of four slots for all files,
+//! one LINE user could delay the photos of everybody else: 200 images at a host that accepts connections and never
+//! answers held them up for more than 300 s (measured), and LINE deletes photos after some time.
 
 use std::sync::Arc;
 
@@ -12,9 +11,10 @@ use crate::records::jobs::Queue;
 /// Slots of one queue.
 #[derive(Clone, Debug)]
 pub(super) struct QueueSlots {
-    /// Take the newest, which somebody may be looking at.
+    /// For the newest jobs: somebody may be looking at their messages.
     pub(super) newest: Arc<Semaphore>,
-    /// Take the oldest, which LINE forgets first and the others would never come to under a lasting backlog.
+    /// For the oldest jobs, whose content LINE deletes first. Under a lasting backlog the other slots would never reach
+    /// them.
     pub(super) oldest: Option<Arc<Semaphore>>,
 }
 
@@ -28,7 +28,8 @@ impl QueueSlots {
 
     fn of(queue: Queue) -> Self {
         match queue {
-            // The oldest may all be of one sender, whose flow would take two slots then. Nothing of it is forgotten by LINE.
+            // The oldest may all be of one sender, whose flow would then take two slots. LINE deletes none of this
+            // content.
             Queue::External => Self::new(4, 0),
             Queue::Picture => Self::new(2, 1),
             Queue::Content | Queue::Large | Queue::Preview | Queue::People => Self::new(3, 1),
@@ -42,7 +43,8 @@ pub(super) struct Slots(Arc<[(Queue, QueueSlots)]>);
 
 impl Default for Slots {
     fn default() -> Self {
-        // A small preview comes before a large original, and LINE's content before all that LINE does not forget.
+        // Small previews come before large originals, and content that LINE deletes comes before everything that it
+        // does not delete.
         let queues = [
             Queue::Preview,
             Queue::Content,

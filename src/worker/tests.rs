@@ -7,7 +7,7 @@ use crate::{
     seal::{Cipher, Directory, SecretKey},
 };
 
-/// A worker whose job is only looked at: nothing here asks anybody anything.
+/// A worker with one job. The tests send no requests.
 async fn worker(dir: &std::path::Path) -> Worker {
     let scratch = Scratch::shared().await.expect("a cluster");
     let options = scratch.create_database("hands").await.expect("a database");

@@ -1,4 +1,4 @@
-//! What follows from a verdict: the end, another attempt after a while, or a rest for the whole channel.
+//! Applies a verdict: ends the job, lets it wait for a back-off, or pauses the whole channel.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,16 +13,17 @@ use crate::{
     },
 };
 
-/// Longest wait between two attempts, and longest rest that LINE can ask a channel for.
+/// Longest back-off before jitter, and longest pause that LINE can impose on a channel.
 const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// After so many crashes a job is given up. The waits between them add up to two hours, so that a job that was
-/// only beside another that ends the process has met it for the last time long before.
+/// A job is given up after this many crashes. The back-offs between them add up to about 70 minutes, before jitter.
+/// Long before that time is over, a job that crashed only because another one ended the process no longer runs beside
+/// it.
 const CRASHES: i32 = 12;
 
 impl Worker {
-    /// What follows from an attempt that ended without a verdict: a panic, or a lease that ran out.
+    /// The verdict on an attempt that ended without one: by a panic, or because its lease ran out.
     pub(super) async fn crashed(&self, job: &Job) -> Result<Verdict, Error> {
         if job.crashes + 1 < CRASHES {
             return Ok(Verdict::Crashed);
@@ -31,7 +32,7 @@ impl Worker {
         Ok(self.media.give_up(job).await?)
     }
 
-    /// Writes down how `job` ended. What failed on our side is tried again without end, and returned.
+    /// Writes how `job` ended. A failure on our side is tried again without limit, and returned.
     pub(super) async fn write(
         &self,
         job: &Job,
@@ -40,12 +41,12 @@ impl Worker {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let mut failed = Ok(());
-        // Before the job, as everybody has them.
+        // Lock order: the attachment before the job, as everywhere.
         if job.kind == Kind::Original
             && !matches!(verdict, Ok(Verdict::Settled))
             && let Some(id) = job.attachment_id
         {
-            rows::rests(&mut tx, id).await?;
+            rows::clear_progress(&mut tx, id).await?;
         }
         match verdict {
             Ok(Verdict::Settled) => {}
@@ -60,7 +61,7 @@ impl Worker {
                     channel = job.channel_id,
                     "LINE refuses the channel access token"
                 );
-                // The job before the channel: in this order the committer takes them too.
+                // Lock order: the job before the channel, as in the committer.
                 jobs::put_back(&mut tx, job).await?;
                 jobs::refuse_token(&mut tx, job.channel_id, now).await?;
             }
@@ -80,7 +81,7 @@ impl Worker {
     }
 }
 
-/// 2 s, 4 s, 8 s … an hour, each half shorter to half longer, so that what failed together does not come together.
+/// Back-off: 2 s, 4 s, 8 s … an hour, with a jitter of ±50 %, so that jobs that failed together do not retry together.
 fn wait(attempts: i32) -> Duration {
     let doubled = 2_u64.saturating_pow(u32::try_from(attempts).unwrap_or_default());
     Duration::from_secs(doubled)
@@ -88,7 +89,7 @@ fn wait(attempts: i32) -> Duration {
         .mul_f64(rand::random_range(0.5..1.5))
 }
 
-/// What may be logged of an error: a SQLSTATE or a kind; the message may hold what a person wrote.
+/// The part of an error that may be logged: a SQLSTATE or a kind. The message may contain text that a person wrote.
 pub(super) fn reason(error: &Error) -> Cow<'_, str> {
     match error {
         Error::Database(error)

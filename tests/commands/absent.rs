@@ -1,4 +1,4 @@
-//! No command but `serve` and `demo` makes an archive.
+//! Only `serve` and `demo` create an archive.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::{archive, world::Home};
 
-/// Every command that works on an archive.
+/// Every command that needs an archive.
 const COMMANDS: &[&[&str]] = &[
     &["migrate"],
     &["channel", "add", "shop"],
@@ -36,7 +36,7 @@ fn run(home: &Home, command: &[&str], url: Option<&str>) -> crate::world::Ended 
         .current_dir(home.dir.path())
         .env("LINE_CHANNEL_SECRET", SECRET)
         .envs(url.map(|url| ("DATABASE_URL", url)));
-    // The server of the tests lets in the account that runs them, and no other.
+    // The tests' PostgreSQL accepts only the account that runs them.
     if url.is_some() && rustix::process::geteuid().is_root() {
         program.env("RUN_AS", "root");
     }
@@ -62,7 +62,7 @@ fn a_command_in_an_empty_place_says_so_and_makes_nothing() {
         }
         assert!(!home.data().exists(), "{command:?}");
     }
-    // A directory that is there and empty is no archive either.
+    // An empty directory is not an archive either.
     fs::create_dir(home.data()).unwrap();
     for command in COMMANDS {
         let ended = run(&home, command, None);
@@ -114,7 +114,7 @@ fn serve_makes_an_archive_that_every_command_finds_and_that_needs_its_key() {
     assert!(serve.stop());
     assert_eq!(home.postmaster(), None);
 
-    // A lost key is not replaced, also where no message came yet: it would be refused at the next start.
+    // A lost key is not replaced, even before the first message: the next start would refuse the new one.
     let key = home.data().join("secret.key");
     let lost = home.dir.path().join("lost.key");
     fs::rename(&key, &lost).unwrap();

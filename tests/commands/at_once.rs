@@ -1,4 +1,4 @@
-//! Two commands at the same moment.
+//! Two commands at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     world::{Home, LONGEST, ended},
 };
 
-/// Waits until two others wait for a lock in this database.
+/// Waits until two other connections wait for a lock in this database.
 async fn two_wait(db: &mut PgConnection) {
     let waiting =
         "select count(distinct pid) from pg_locks l join pg_database d on d.oid = l.database
@@ -42,7 +42,7 @@ async fn of_two_channels_that_are_given_one_secret_at_once_one_gets_it() {
         program
             .env("DATABASE_URL", &url)
             .env("SECRET_KEY_FILE", &key);
-        // The server of the tests lets in the account that runs them, and no other.
+        // The tests' PostgreSQL accepts only the account that runs them.
         if rustix::process::geteuid().is_root() {
             program.env("RUN_AS", "root");
         }
@@ -71,7 +71,7 @@ async fn of_two_channels_that_are_given_one_secret_at_once_one_gets_it() {
         let refused: Vec<_> = ends.iter().filter(|end| !end.success).collect();
         assert_eq!(refused.len(), 1, "{verb}: {ends:?}");
         assert!(refused[0].said.contains("secret"), "{verb}: {ends:?}");
-        // The one that was refused gets a secret of its own, for the next round.
+        // The refused channel gets its own secret for the next round.
         for slug in ["shop-a", "shop-b"] {
             let _ = ended(program(
                 &["channel", "add", slug],

@@ -1,4 +1,4 @@
-//! Channels: whose secret is whose.
+//! Channels, and which secret and token belong to which.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ fn run(home: &Home, args: &[&str], secret: Option<&str>, token: Option<&str>) ->
     ended(program)
 }
 
-/// Runs a command whose standard input is a pipe.
+/// Runs a command whose standard input is not a terminal.
 fn piped(home: &Home, args: &[&str], input: &str) -> Ended {
     let typed = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
     fs::write(typed.path(), input).unwrap();
@@ -37,7 +37,7 @@ fn piped(home: &Home, args: &[&str], input: &str) -> Ended {
     ended(program)
 }
 
-/// The cells of a channel's line in `channel list`.
+/// The columns of a channel's line in `channel list`.
 fn cells(list: &str, slug: &str) -> Vec<String> {
     let lines = list.lines().map(|line| line.split(" | ").map(str::trim));
     let mut lines = lines.map(|cells| cells.map(str::to_owned).collect::<Vec<_>>());
@@ -55,7 +55,7 @@ fn a_secret_belongs_to_one_channel() {
     serve.says("Webhook URL of default");
     assert!(!serve.said().contains("LINE_CHANNEL_SECRET is not used"));
 
-    // A shell in which the first channel's secret is still exported.
+    // As in a shell in which the first channel's secret is still exported.
     let added = run(&home, &["channel", "add", "shop-osaka"], Some(ONE), None);
     assert!(!added.success);
     for words in ["channel default", "LINE_CHANNEL_SECRET"] {
@@ -85,7 +85,7 @@ fn a_secret_belongs_to_one_channel() {
         rotated.said
     );
 
-    // The first channel's token, with a new secret: neither is taken.
+    // The first channel's token with a new secret: the command accepts neither.
     let third = "0".repeat(32);
     let add = ["channel", "rotate-secret", "shop-osaka"];
     assert!(
@@ -105,7 +105,7 @@ fn a_secret_belongs_to_one_channel() {
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "none"]);
 
-    // A command that does not use what is in the environment says so.
+    // A command that does not use a variable of the environment says so.
     let finish = ["channel", "rotate-secret", "shop-osaka", "--finish"];
     let said = run(&home, &finish, Some(&third), None);
     assert!(
@@ -120,7 +120,7 @@ fn a_secret_belongs_to_one_channel() {
         said.said
     );
 
-    // The token alone, while the secret is exported too.
+    // Only the token is new, although the secret is exported too.
     let said = run(
         &home,
         &["channel", "rotate-secret", "shop-osaka"],
@@ -132,7 +132,7 @@ fn a_secret_belongs_to_one_channel() {
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(cells(&list, "shop-osaka")[1..4], ["active", "1", "set"]);
 
-    // The token alone: the same one, and another.
+    // The token alone: first the same one, then another.
     let rotate = ["channel", "rotate-secret", "shop-osaka"];
     let said = run(&home, &rotate, None, Some(&token("t")));
     assert!(!said.success);
@@ -344,7 +344,7 @@ fn the_log_says_what_to_check_where_a_webhook_is_refused() {
         .strip_prefix("http://")
         .unwrap()
         .trim_end_matches('/');
-    // A running service knows the channel within a second.
+    // A running service learns of the channel within a second.
     while unsigned(address) != 401 {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -367,13 +367,13 @@ fn the_log_says_what_to_check_where_a_webhook_is_refused() {
     assert!(serve.stop());
 }
 
-/// The status that an unsigned webhook is answered with.
+/// The status of the answer to an unsigned webhook.
 fn unsigned(address: &str) -> u16 {
     let answer = post(address, "/webhook/shop", "Accept: */*", "{}");
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// The answer to a body that is sent with one header of its own, head and body.
+/// Sends a body with one additional header; returns the head and the body of the answer.
 pub fn post(address: &str, path: &str, header: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();

@@ -1,4 +1,4 @@
-//! Every command line of the README and the documents is run as it is written.
+//! Runs every command line of the README and the documents as it is written.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
     world::{Ended, Home, LONGEST, Running, ended},
 };
 
-/// A document's name and its command lines, in their order.
+/// The name of each document, and its command lines in order.
 fn documents() -> Vec<(String, Vec<String>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap();
@@ -51,14 +51,14 @@ fn lines(text: &str) -> Vec<String> {
     found
 }
 
-/// A newcomer's shell: one archive, and the variables that were exported.
+/// The shell of a newcomer: one archive, and the exported variables.
 struct Shell {
     home: Home,
     line: FakeLine,
     exported: BTreeMap<String, String>,
     secrets: u32,
     serve: Option<Running>,
-    /// Where the service listens.
+    /// The address on which the service listens.
     address: String,
 }
 
@@ -78,7 +78,7 @@ impl Shell {
         let bin = Path::new(env!("CARGO_BIN_EXE_line-chat-archive"));
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", bin.parent().unwrap().display());
-        // Each channel has a secret and a token of its own, and who types the line would know them.
+        // Each channel has its own secret and token, and the person who types the line knows them.
         self.secrets += 1;
         let mut shell = Command::new("/bin/sh");
         shell
@@ -101,7 +101,7 @@ impl Shell {
         shell
     }
 
-    /// Runs a line to its end. What it is asked for is a password.
+    /// Runs a line to its end. Standard input provides a password.
     fn run(&mut self, line: &str) -> Ended {
         let password = self.home.dir.path().join("typed");
         fs::write(&password, "a long enough password\n").unwrap();
@@ -127,7 +127,7 @@ impl Shell {
         self.exported.insert(name.to_owned(), value);
     }
 
-    /// Does what a line says, and panics if it does not do it.
+    /// Runs a line, and panics if it fails.
     fn follow(&mut self, line: &str) {
         if let Some(assigned) = line.strip_prefix("export ") {
             let (name, value) = assigned.split_once('=').unwrap();
@@ -144,7 +144,7 @@ impl Shell {
             .replace("/etc/line-chat-archive.key", key.to_str().unwrap());
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
-            // What builds the program and runs this test.
+            // These build the program or run this test.
             ["cargo", "build", "--release"] | ["tests/run" | "tests/bare/run"] => {
                 let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(words[0]);
                 assert!(words[0] == "cargo" || script.is_file(), "{line}");
@@ -157,10 +157,10 @@ impl Shell {
                     "{line}"
                 );
             }
-            // It needs a service that is stopped: tests/privileges/dropped.rs runs it.
+            // This command needs a stopped service: tests/privileges/dropped.rs runs it.
             ["chown", "-R", "--from=nobody", "line-chat-archive:", _] => {}
             ["tar" | "mkdir" | "mv" | "chown", ..] => {
-                // What is copied must not be in use.
+                // The service must not use the files while they are copied or moved.
                 assert!(self.serve.take().is_none_or(Running::stop), "{line}");
                 let ended = self.run(&line);
                 assert!(ended.success, "{line}: {}", ended.said);
@@ -178,13 +178,14 @@ impl Shell {
             ["line-chat-archive", "serve"] => self.serve = Some(self.start(&line)),
             ["line-chat-archive", "demo"] => assert!(self.start(&line).stop(), "{line}"),
             ["line-chat-archive", "erasures", "trace", ..] => {
-                // No such message came, and that is said.
+                // There is no such message, and the output says so.
                 let ended = self.run(&line);
                 assert!(ended.said.contains("looks the same"), "{}", ended.said);
             }
             ["line-chat-archive", "erasures", ..] => self.retried(&line),
             ["line-chat-archive", "doctor", ..] => {
-                // The pretend LINE knows no channel of this archive, which is bad, and no reason not to look.
+                // The fake LINE platform has no channel of this archive: `doctor` reports that, and still checks
+                // everything.
                 let ended = self.run(&line);
                 assert!(ended.said.contains("looked at"), "{line}: {}", ended.said);
             }
@@ -196,7 +197,7 @@ impl Shell {
         }
     }
 
-    /// The ledger is signed within seconds.
+    /// Retries a line, because the ledger is signed within seconds.
     fn retried(&mut self, line: &str) {
         let start = Instant::now();
         loop {
@@ -208,7 +209,7 @@ impl Shell {
         }
     }
 
-    /// Sends the signed webhook with curl, or as curl would where there is none, until the service knows its channel.
+    /// Sends the signed webhook with curl, or like curl if it is not installed, until the service knows its channel.
     fn send(&self, line: &str) {
         let line = line.replace("127.0.0.1:8080", &self.address);
         let dir = self.home.dir.path();
@@ -252,7 +253,7 @@ impl Shell {
     }
 }
 
-/// An address that nothing listens on now. PUBLIC_URL hides the one that a service would choose.
+/// An address on which nothing listens. With PUBLIC_URL set, the service does not print the address that it chooses.
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()

@@ -1,4 +1,4 @@
-//! However a process ends, it leaves no PostgreSQL running and no file that was said to go.
+//! However a process ends, it leaves no PostgreSQL running and no file that should be deleted.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ fn a_start_that_fails_late_stops_postgresql() {
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "hush"),
     ];
-    // Found out one after the other, the last when the service already runs.
+    // These faults are found one after the other, the last one when the service already runs.
     for (settings, words) in [
         (&[("SECRET_KEY_FILE", other)][..], "another secret key"),
         (
@@ -119,7 +119,7 @@ fn nothing_of_a_demo_stays_whatever_ends_it() {
         assert!(fs::read_dir(&temporary).unwrap().count() > 0);
         signal(demo.child.id(), kind);
         assert!(demo.child.wait().unwrap().success(), "{kind:?}");
-        // PostgreSQL's own end clears its directory away, a moment later.
+        // PostgreSQL deletes its directory when it ends, a moment later.
         let start = Instant::now();
         while fs::read_dir(&temporary).unwrap().count() > 0 {
             let left: Vec<_> = fs::read_dir(&temporary).unwrap().collect();

@@ -1,4 +1,4 @@
-//! `erasures trace` and `erasures verify`, as a script sees them.
+//! `erasures trace` and `erasures verify` in a script.
 
 use std::{fs, time::Instant};
 
@@ -7,7 +7,7 @@ use crate::{
     world::{Home, LONGEST, snapshot},
 };
 
-/// The code that a command ends with.
+/// The exit code and the output of a command.
 fn code(home: &Home, args: &[&str]) -> (i32, String) {
     let mut program = home.program();
     let output = program.args(args).output().unwrap();
@@ -79,7 +79,7 @@ fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
     fs::write(home.dir.path().join("garbage"), "no checkpoint").unwrap();
     for (args, words) in [
         (&["first"][..], "first has files in it"),
-        // Of root's own directories nothing is given away.
+        // The command never gives a directory of root's to another account.
         (&["own"], "own "),
         (
             &["new", "--since", "garbage"],
@@ -121,7 +121,7 @@ fn a_ledger_is_not_blamed_for_another_secret_key() {
             .current_dir(home.dir.path())
             .env("SECRET_KEY_FILE", &other);
         let status = program.output().unwrap().status;
-        // A script tells it from a ledger that was looked at.
+        // The exit code tells a script that the ledger was not checked.
         if command[1] == "verify" {
             assert_eq!(status.code(), Some(2));
         }

@@ -1,4 +1,4 @@
-//! The commands as a person types them: what they say, what they make, and what they leave behind.
+//! The commands as a person types them: their output, what they create, and what they leave behind.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -19,7 +19,7 @@ mod world;
 
 use world::{Home, Running};
 
-/// A running service on a new archive, and the address of its dashboard.
+/// Starts a service on a new archive; returns it and the address of its dashboard.
 fn archive(home: &Home) -> (Running, String) {
     let mut serve = home.program();
     serve.args(["serve", "--listen", "127.0.0.1:0"]);

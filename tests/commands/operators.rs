@@ -1,4 +1,4 @@
-//! Operators, and the link that makes the first administrator.
+//! Operators, and the setup link for the first administrator.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn with_password(home: &Home, args: &[&str]) -> Ended {
     crate::world::ended(program)
 }
 
-/// Runs a command at a terminal, where `typed` is typed.
+/// Runs a command at a terminal, and types `typed` there.
 fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
     let input = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
     fs::write(input.path(), typed).unwrap();
@@ -40,7 +40,7 @@ fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
     crate::world::ended(terminal)
 }
 
-/// The status of a page that is asked for without a session.
+/// The status of a page that is requested without a session.
 fn status(url: &str) -> u16 {
     let (address, path) = url
         .strip_prefix("http://")
@@ -166,7 +166,7 @@ fn at_a_terminal_a_password_is_asked_for_twice() {
     let reset = ["operator", "reset-password", "mika"];
     assert!(!at_terminal(&home, &reset, &format!("{once}\n")).success);
     assert!(at_terminal(&home, &reset, &once.repeat(2)).success);
-    // From a pipe a password is one line: nobody mistypes there.
+    // From a pipe a password is read once: there is no typing error to catch.
     assert!(with_password(&home, &reset).success);
     assert!(serve.stop());
 }

@@ -1,4 +1,4 @@
-//! `tests/run`: what is missing is said, and what was downloaded before is not missing.
+//! `tests/run`: it says what is missing, and counts earlier downloads as present.
 
 use std::{
     fs,
@@ -48,7 +48,7 @@ impl Script {
         self.home.dir.path().join("cache/line-chat-archive")
     }
 
-    /// Runs it as an ordinary user, because root's cache is one place of the machine.
+    /// Runs the script as an ordinary user, because root's cache is the same for the whole machine.
     fn run(&self, bring_tools: &str) -> Ended {
         let mut command = Command::new("/bin/bash");
         command
@@ -72,7 +72,7 @@ impl Script {
     }
 }
 
-/// Makes a directory that every account can enter, whatever the umask is.
+/// Creates a directory that every account can enter, whatever the umask is.
 fn make(dir: &Path) {
     for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
         if fs::create_dir(dir).is_ok() {

@@ -1,4 +1,4 @@
-//! A setting whose form is wrong is told before anything is made.
+//! A setting with a wrong format is reported before anything is created.
 
 use std::fs;
 

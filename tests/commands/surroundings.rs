@@ -1,4 +1,4 @@
-//! What the caller's surroundings may and may not change.
+//! Which parts of the caller's environment may change the program's behaviour, and which may not.
 
 use std::{
     ffi::OsStr,
@@ -23,7 +23,7 @@ fn serve(home: &Home, data: &Path) -> Command {
     program
 }
 
-/// Asserts that a start fails in words that name these things, and leaves no PostgreSQL.
+/// Asserts that a start fails with a message that contains these words, and leaves no PostgreSQL running.
 fn fails_with(ended: &Ended, words: &[&str]) {
     assert!(!ended.success, "{}", ended.said);
     for word in words {
@@ -191,7 +191,7 @@ fn table() -> Vec<Row> {
     .collect()
 }
 
-/// Whether a line of the output has these words, with anything but an end of a line for each `…`.
+/// Whether a line of the output matches `words`, where each `…` matches any text.
 fn is_said(said: &str, words: &str) -> bool {
     said.lines().any(|line| {
         let mut rest = Some(line);
@@ -204,9 +204,9 @@ fn is_said(said: &str, words: &str) -> bool {
     })
 }
 
-/// Where a row is run.
+/// The environment in which a row is run.
 struct Scene {
-    /// Dropped first: what is mounted lies in `home`.
+    /// Dropped first, because the file system is mounted in `home`.
     _mounted: Option<Mounted>,
     home: Home,
     data: PathBuf,
@@ -235,7 +235,7 @@ impl Scene {
         }
     }
 
-    /// What is odd; `None`: only root can make it so.
+    /// The environment that a row names; `None` if only root can create it.
     fn odd(what: &str) -> Option<Self> {
         let mut scene = Self::new();
         match what {
@@ -325,7 +325,7 @@ fn the_table_of_surroundings_says_what_is_said() {
         );
         let begun = ["postgres", "serve.lock"].map(|name| scene.data.join(name).exists());
         assert!(odd != "a taken port" || begun == [false; 2], "{case}");
-        // PostgreSQL's own end clears its directory away, a moment later.
+        // PostgreSQL deletes its directory when it ends, a moment later.
         let start = Instant::now();
         while fs::read_dir(&scene.temporary).unwrap().count() > 0 {
             assert!(start.elapsed() < LONGEST, "{case}: something is left");
@@ -339,7 +339,7 @@ fn the_table_of_surroundings_says_what_is_said() {
     }
 }
 
-/// A file system in memory, until it is dropped.
+/// A file system in memory; it is unmounted when this is dropped.
 struct Mounted(PathBuf);
 
 impl Mounted {

@@ -1,4 +1,4 @@
-//! Standard output or error that is full.
+//! Standard output or standard error on a full disk.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ fn full() -> Stdio {
         .into()
 }
 
-/// `serve` behind a shell that sends one of its streams to a full disk.
+/// Starts `serve` with one of its streams redirected to a full disk.
 fn serve_with(home: &Home, stream: &str) -> Running {
     let program = home.program();
     let mut shell = Command::new("/bin/sh");
@@ -41,7 +41,7 @@ fn a_log_that_cannot_be_written_ends_nothing_and_leaves_nothing_running() {
     let mut serve = serve_with(&home, "2");
     let dashboard = serve.says("Dashboard: http://");
     let (address, _) = dashboard.split_once('/').unwrap();
-    // Each of them is worth a line in the log.
+    // Each request writes a line to the log.
     for path in ["/setup?token=x", "/live", "/nothing-here"] {
         assert!(get(address, path).starts_with("HTTP/1.1 "), "{path}");
     }
@@ -99,7 +99,7 @@ fn a_command_says_why_it_failed_whatever_rust_log_is() {
 fn signals_of_one_moment_are_one_order() {
     let home = Home::new();
     let (mut serve, _) = archive(&home);
-    // Two of one kind could arrive as one.
+    // Two signals of the same kind could be merged into one.
     for one in [Signal::HUP, Signal::TERM, Signal::INT] {
         signal(serve.child.id(), one);
     }

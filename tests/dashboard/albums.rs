@@ -1,4 +1,4 @@
-//! Pictures that were sent together stand together: whatever came first, whatever is missing, wherever a page ends.
+//! Photos that were sent together are shown together: in any order of arrival, with missing ones, across page borders.
 
 use bytes::Bytes;
 use line_chat_archive::fake_line::{Event, drawing};
@@ -10,7 +10,7 @@ fn pictures(count: u64) -> Vec<Bytes> {
     (0..count).map(|n| drawing::photo(n, 40, 30)).collect()
 }
 
-/// What stands in the album of a page, place by place: our id of a message's file, or the words in its stead.
+/// The album of a page, position by position: the id of a file, or the text in place of a missing one.
 fn album(page: &str) -> Vec<String> {
     let album = between(page, "<div class=\"album ", "</li>").join("");
     let shots = album.split("<div class=\"shot").skip(1);
@@ -57,7 +57,7 @@ async fn photos_that_come_in_any_order_fill_their_places() {
             })
             .collect();
         assert_eq!(album(&page), expected, "after {}", n + 1);
-        // Each of several is a message: it can be jumped to, and erased.
+        // Each photo is a message of its own: it can be linked to, and erased.
         for event in [3, 0, 4, 2, 1][..=n].iter().map(|at| &set[*at]) {
             let message: Uuid = sqlx::query_scalar("select id from message where message_id = $1")
                 .bind(event.message_id())
@@ -132,7 +132,7 @@ async fn an_album_is_whole_however_much_was_sent_after_the_page_ends() {
     assert_eq!(album(&page), files);
 }
 
-/// Race R15: one of several pictures is unsent, whichever, after the others came or before it came itself.
+/// Race R15: one photo of a set is unsent, any of them, after the others arrived or before it arrived itself.
 #[tokio::test]
 async fn of_an_album_that_one_alone_goes_which_was_unsent() {
     let site = Site::new().await;
@@ -197,7 +197,7 @@ async fn an_album_that_stands_on_two_pages_is_whole_on_both() {
         .map(|photo| photo.make())
         .collect();
     events.extend(set.iter().cloned());
-    // Three of them are among the newest sixty entries.
+    // Three of the photos are among the newest sixty entries.
     events.extend((0..57).map(|n| aoi.sends_text(&format!("after {n}")).make()));
     assert!(site.shop.deliver(&events).await.acknowledged());
     site.run_jobs().await;

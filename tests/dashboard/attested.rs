@@ -1,4 +1,4 @@
-//! What somebody can do who writes to the database and has no secret key: not read the archive.
+//! An attacker can write to the database, but has no secret key: they cannot read the archive.
 
 use line_chat_archive::{
     records::{attest, attested::Found, channels, operators, sessions},
@@ -21,7 +21,7 @@ fn with_token(site: &Site, token: &Token) -> Visitor {
     visitor
 }
 
-/// A session row made up for an operator, with a code of any kind.
+/// Inserts a made-up session row for an operator, with any MAC.
 async fn forge(site: &Site, operator: Uuid, mac: &[u8]) -> Visitor {
     let token = Token::random(site.keyring.attestation());
     sqlx::query(
@@ -94,7 +94,7 @@ async fn an_altered_operator_is_out_and_cannot_sign_in() {
     .enumerate()
     {
         site.operator("keiko", "operator", Some(&["shop"])).await;
-        // Each from a network of its own: tries that are refused are counted.
+        // Refused sign-ins are counted, so each round ends by moving the clock.
         let keiko = site.visitor("keiko").await;
         let before =
             "alter table operator_channel drop constraint operator_channel_operator_id_fkey;
@@ -127,7 +127,7 @@ async fn a_disabled_operator_stays_so_and_a_known_password_cannot_be_put_into_a_
     let sign_in = async |login: &str| site.stranger().sign_in(login, PASSWORD).await.status();
     writes(&site, "update operator set disabled_at = null").await;
     assert_eq!(sign_in("keiko").await, 401);
-    // eve's hash, whose password she knows, in the administrator's row; and the other way round.
+    // The hash of eve, whose password she knows, in the administrator's row; and the other way round.
     writes(
         &site,
         "update operator set (password_hash, mac) = (select password_hash, mac from operator where login = 'eve')",
@@ -180,7 +180,7 @@ async fn a_made_up_setup_link_makes_nobody() {
         ("again", PASSWORD),
     ];
     assert_eq!(site.stranger().post("/setup", &form).await.status(), 404);
-    // A genuine one, of which the hash or the end is exchanged.
+    // A genuine setup link whose hash or expiry was changed.
     let now = site.clock.now();
     for change in [
         "update setup_link set expires_at = expires_at + interval '1 day'",
@@ -200,7 +200,6 @@ async fn a_made_up_setup_link_makes_nobody() {
     assert_eq!(site.one::<i64>("select count(*) from operator").await, 0);
 }
 
-/// SHA-256 of `x`.
 fn sha2_of_x() -> [u8; 32] {
     Sha256::digest("x").into()
 }
@@ -208,7 +207,7 @@ fn sha2_of_x() -> [u8; 32] {
 #[tokio::test]
 async fn a_slug_or_a_secret_cannot_be_exchanged_between_channels() {
     let site = Site::new().await;
-    // The key of a secret's row has its time.
+    // The key of a secret's row contains its time.
     site.clock.advance(std::time::Duration::from_secs(1));
     let desk = site.channel("desk").await;
     let mut db = site.db().await;
@@ -218,7 +217,7 @@ async fn a_slug_or_a_secret_cannot_be_exchanged_between_channels() {
     )
     .await;
     site.service
-        .doors
+        .channels
         .refresh(&site.service.pool)
         .await
         .unwrap();
@@ -234,7 +233,7 @@ async fn a_slug_or_a_secret_cannot_be_exchanged_between_channels() {
     )
     .await;
     site.service
-        .doors
+        .channels
         .refresh(&site.service.pool)
         .await
         .unwrap();
@@ -287,8 +286,8 @@ async fn rows_of_an_earlier_version_are_believed_once_they_are_accepted() {
     );
 }
 
-/// The owner of the database decides what SQL means: a view that shows the asked hash to the condition, and the row of
-/// somebody else to us.
+/// The owner of the database can redefine tables: this view shows the condition the requested hash, and returns another
+/// operator's row to the service.
 #[tokio::test]
 async fn a_view_that_answers_with_another_session_opens_nothing() {
     let site = Site::new().await;
@@ -313,7 +312,7 @@ async fn a_view_that_answers_with_another_session_opens_nothing() {
     }
 }
 
-/// A view in which the administrator's row, once each, answers to eve's login, id and hash.
+/// A view in which the administrator's row matches eve's login, id and hash, once each.
 async fn show_the_boss_as_eve(site: &Site) {
     writes(
         site,
@@ -331,8 +330,8 @@ async fn show_the_boss_as_eve(site: &Site) {
     .await;
 }
 
-/// The owner of the database decides which row answers to a login: a new password is written into no other's row, which
-/// would get a right code with it.
+/// The owner of the database chooses the row that matches a login. The service must not write a new password into
+/// another operator's row, because that row would get a valid MAC with it.
 #[tokio::test]
 async fn a_view_that_answers_with_another_operator_gets_no_new_password_into_that_row() {
     let site = Site::new().await;

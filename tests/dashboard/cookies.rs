@@ -1,4 +1,4 @@
-//! A cookie is its name, byte for byte: another site under the same domain sets cookies that browsers send here too.
+//! A cookie's name is compared byte for byte: other sites of the domain can set cookies that browsers send here too.
 
 use reqwest::{
     Method,
@@ -7,7 +7,7 @@ use reqwest::{
 
 use crate::site::{PASSWORD, Site, Visitor, set_cookie};
 
-/// The status of a page that is asked for with these cookies.
+/// The status of a page that is requested with these cookies.
 async fn status(visitor: &Visitor, cookies: &[u8]) -> u16 {
     let cookies = HeaderValue::from_bytes(cookies).unwrap();
     let request = visitor
@@ -16,8 +16,8 @@ async fn status(visitor: &Visitor, cookies: &[u8]) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// Browsers insist on https and on no `Domain` for names that begin with `__Host-`, and for no others: a name that only
-/// becomes one here, by percent-decoding or by dropping white space, can be set by every host of the domain.
+/// For names that begin with `__Host-`, and for no others, browsers require https and refuse a `Domain`: if a server
+/// decoded percent escapes or dropped white space to get such a name, every host of the domain could set it.
 #[tokio::test]
 async fn only_the_very_name_is_the_sessions_cookie() {
     let site = Site::seen_at(Some("https://archive.test/")).await;
@@ -64,7 +64,7 @@ async fn a_cookie_that_cannot_be_read_takes_no_other_away() {
     let site = Site::new().await;
     site.operator("keiko", "operator", None).await;
     let own = site.visitor("keiko").await.cookie.unwrap();
-    // The third is Shift_JIS, as older sites of a company may have it.
+    // The third is Shift_JIS, as older sites of a company may use it.
     for other in [
         &b"x=\xff\xfe"[..],
         b"\xff",
@@ -92,7 +92,7 @@ async fn only_the_very_name_makes_a_device_known() {
     site.operator("keiko", "operator", None).await;
     let first = site.stranger().sign_in("keiko", PASSWORD).await;
     let device = set_cookie(&first, "__Host-device").unwrap();
-    // Tries of this machine are counted by login, so these close it to all but known devices.
+    // Attempts from this machine are counted by login, so these close the login to all but known devices.
     for _ in 0..5 {
         site.stranger().sign_in("keiko", "guess").await;
     }

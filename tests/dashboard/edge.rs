@@ -1,5 +1,5 @@
-//! Everything that a request says is read before it is used: whatever stands in an address, a form or a cookie, it is
-//! refused or ignored, and nothing fails.
+//! Every input of a request is validated before it is used: any value in an address, a form or a cookie is refused or
+//! ignored, and no request fails with an internal error.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::site::{Site, Visitor};
 
-/// A route, and the fields of its query or form with a value that is taken. `{…}` in the path is what a row of the world
-/// has for it.
+/// A route, and the fields of its query or form with a valid value each. `{…}` in the path stands for an id in
+/// [`world`].
 pub type Route = (
     &'static str,
     &'static str,
@@ -133,11 +133,11 @@ pub const ROUTES: &[Route] = &[
     ("GET", "/healthz", &[]),
     ("GET", "/readyz", &[]),
     ("POST", "/webhook/{channel}", &[]),
-    // Ends the session, so it comes last.
+    // This ends the session, so it comes last.
     ("POST", "/logout", &[]),
 ];
 
-/// As they stand in an address: escaped.
+/// Values as they appear in an address: percent-encoded.
 const NASTY: &[&str] = &[
     "",
     "%00",
@@ -176,7 +176,7 @@ const NASTY: &[&str] = &[
     "shop%00",
 ];
 
-/// Paths of the routes in the source: what comes first in `.route("…"` and `resource("…"`.
+/// The paths of the routes in the source: the first string after `.route(` and `resource(`.
 fn routes_in(source: &str) -> BTreeSet<String> {
     [".route(", "resource("]
         .iter()
@@ -189,7 +189,7 @@ fn routes_in(source: &str) -> BTreeSet<String> {
 #[test]
 fn every_route_is_in_the_list() {
     let in_source: BTreeSet<_> = [
-        include_str!("../../src/web/mod.rs"),
+        include_str!("../../src/web/routes.rs"),
         include_str!("../../src/app/service.rs"),
     ]
     .into_iter()
@@ -203,7 +203,7 @@ fn every_route_is_in_the_list() {
     assert_eq!(in_source, listed);
 }
 
-/// A site with one row of everything that a path may name, and an administrator.
+/// A site with one row for everything that a path can name, and an administrator.
 pub async fn world() -> (Site, Visitor) {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
@@ -234,7 +234,7 @@ pub async fn world() -> (Site, Visitor) {
     (site, admin)
 }
 
-/// What `path` has in its place for `{…}` in this world.
+/// The value of `{…}` in `path` for this site.
 async fn named(site: &Site, path: &str) -> String {
     let query = match path.split('/').nth(1) {
         Some("conversations") => "select id::text from conversation",
@@ -275,7 +275,7 @@ async fn ask(visitor: &Visitor, method: &str, path: &str, fields: &str) -> u16 {
     status
 }
 
-/// A query or form in which one field is `value`, and all others are as they have to be.
+/// A query or form in which one field is `value`, and all others are valid.
 fn with(fields: &[(&str, &str)], name: &str, value: &str) -> String {
     let fields = fields.iter().map(|(other, good)| {
         let value = if *other == name { value } else { good };

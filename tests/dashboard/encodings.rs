@@ -1,4 +1,4 @@
-//! Encodings of bodies: refused in requests, used in pages, and never where a length would tell a secret.
+//! Content encodings: refused in requests, used for pages, but not where the compressed length could reveal a secret.
 
 use std::{
     collections::HashSet,

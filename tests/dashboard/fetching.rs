@@ -1,4 +1,4 @@
-//! How files stand that are not there: in words, with a button where there is something to be done.
+//! Files that are missing: the page says why, with a button if something can be done.
 
 use line_chat_archive::fake_line::drawing;
 use reqwest::StatusCode;

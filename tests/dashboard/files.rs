@@ -1,4 +1,4 @@
-//! Files leave through the app only, as what they are, and not after they were unsent.
+//! Files are served by the app only, with their real type, and not after an unsend.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -159,7 +159,7 @@ async fn what_could_run_is_only_downloaded() {
         assert!(answer.headers().get("x").is_none());
         assert_eq!(&answer.bytes().await.unwrap(), bytes);
     }
-    // A page that wants to show or play it gets nothing to look into.
+    // An element of a page that wants to show or play this file gets 404, and no bytes to interpret.
     let list = Bytes::from_static(b"#EXTM3U\n#EXTINF:9,\nhttp://elsewhere.invalid/a.ts");
     let sent = aoi.sends_video(list, 1_000).await.unwrap();
     site.run_jobs().await;
@@ -288,7 +288,7 @@ async fn nor_does_a_copy_for_a_person_outlive_what_is_in_it() {
     site.run_jobs().await;
 }
 
-/// Bytes that no archive makes smaller.
+/// Bytes that no compression shortens.
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {

@@ -1,4 +1,4 @@
-//! What was sent in a conversation besides words: found, in order, and nowhere after it was unsent.
+//! The gallery of a conversation: files and links are found, in order, and not after an unsend.
 
 use line_chat_archive::fake_line::{Event, drawing};
 use reqwest::StatusCode;
@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::site::{Site, between, link};
 
-/// The ids of the messages a page of the gallery shows, in its order.
+/// The ids of the messages that a page of the gallery shows, in order.
 fn shown(page: &str) -> Vec<Uuid> {
     let ids = between(page, r#"<li id="m-"#, "\"");
     ids.into_iter().map(|id| id.parse().unwrap()).collect()
 }
 
-/// Our id of a message.
+/// The archive's own id of a message.
 async fn id(site: &Site, event: &Event) -> Uuid {
     sqlx::query_scalar("select id from message where message_id = $1")
         .bind(event.message_id())
@@ -63,7 +63,7 @@ async fn each_kind_has_its_place_and_leads_to_its_message() {
         let id = id(&site, event).await;
         assert_eq!(shown(&page), [id], "{of}");
         assert!(page.contains(words), "{of}: {words}");
-        // The link leads to a page that holds the message.
+        // The link leads to a page that contains the message.
         let jump =
             between(&page, "<p class=\"hint origin\"><a href=\"", "\"")[0].replace("&#38;", "&");
         let (thread, anchor) = jump.split_once('#').unwrap();
@@ -93,7 +93,7 @@ async fn the_gallery_is_read_to_its_end_and_shows_nothing_unsent() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
     let at = aoi.sends_text("x").make().timestamp();
-    // All at the same moment: the id decides.
+    // All with the same timestamp: the id decides the order.
     let photos: Vec<Event> = (0..130)
         .map(|n| aoi.sends_image(vec![n as u8]).dated(at).make())
         .collect();
@@ -125,7 +125,7 @@ async fn links_are_found_in_every_text_that_is_left_and_an_edit_counts() {
     let aoi = site.shop.user("Aoi");
     let group = site.shop.group("Weekend crew", &[&aoi]);
     let aoi = group.member(&aoi);
-    // One link long ago, then more messages than are looked through at once.
+    // One old link, followed by more messages than one page searches.
     let first = aoi.sends_text("https://example.com/first").make();
     let mut events = vec![first];
     events.extend((0..520).map(|n| aoi.sends_text(&format!("text {n}")).make()));

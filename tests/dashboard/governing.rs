@@ -1,4 +1,4 @@
-//! Rules, holds, requests and orders: compliance staff and administrators give them, by name; nobody else does.
+//! Rules, holds, requests and orders: only compliance staff and administrators can make them, under their own name.
 
 use line_chat_archive::fake_line::drawing;
 use reqwest::StatusCode;

@@ -1,4 +1,4 @@
-//! What stands in front of every route: where a request comes from, and what an answer allows.
+//! Checks before every route: the site that a request comes from, and the headers that restrict an answer.
 
 use reqwest::{Method, Response, header};
 
@@ -29,7 +29,7 @@ async fn nothing_is_changed_for_another_site() {
                 for origin in origins {
                     let mut request = site_request(&keiko, &method, path, site, origin);
                     if path == "/logout" && method == Method::POST {
-                        // Let it not end the session that the other cells need.
+                        // A foreign cookie, so that the session survives for the other cases.
                         request = request.header(header::COOKIE, "session=none");
                     }
                     let status = request.send().await.unwrap().status().as_u16();
@@ -226,7 +226,7 @@ async fn what_is_refused_has_the_headers_too() {
     assert_eq!(text(&answer, "cache-control"), "no-store");
 }
 
-/// Browsers that do not send `Sec-Fetch-Site` are told apart by the origin, whose scheme counts.
+/// For browsers that do not send `Sec-Fetch-Site`, the `Origin` decides, and its scheme counts.
 #[tokio::test]
 async fn the_other_scheme_of_the_same_host_is_another_site() {
     let status = async |site: &Site, host: &str, origin: &str, proto: Option<&str>| {

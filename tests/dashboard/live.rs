@@ -1,4 +1,4 @@
-//! Open pages hear of what changes.
+//! Open pages are notified of changes.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
 
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// Opens the stream as the page's script does.
+/// Opens the event stream as the page's script does.
 pub async fn listen(visitor: &Visitor, page: &str) -> Response {
     let mark = between(page, "data-live=\"", "\"")[0];
     visitor.get(&format!("/live?since={mark}")).await
 }
 
-/// The data of the next event.
+/// The data of the next event of the stream.
 pub async fn next(
     stream: &mut (impl StreamExt<Item = reqwest::Result<bytes::Bytes>> + Unpin),
 ) -> String {
@@ -37,7 +37,7 @@ pub async fn next(
     }
 }
 
-/// Waits until the service listens to the database, so that nothing more is told of its beginning.
+/// Waits until the service listens to the database, so that its start sends no more events.
 pub async fn settled(visitor: &Visitor, path: &str) -> String {
     let page = visitor.page(path).await;
     if !between(&page, "data-live=\"", "\"")[0].ends_with("-0") {
@@ -196,7 +196,7 @@ async fn an_open_page_follows_and_forgets() {
     site.run_jobs().await;
 }
 
-/// A window that has signed in and stands at `path`.
+/// A browser in which keiko is signed in, at `path`.
 pub async fn window(site: &Site, path: &str) -> Browser {
     let browser = Browser::start().await.unwrap();
     let url = format!("http://{}{path}", site.service.address);

@@ -1,4 +1,4 @@
-//! One login has one normal form, whoever types it, wherever.
+//! A login has one normal form, whoever types it, on any device.
 
 use line_chat_archive::{
     records::{
@@ -82,7 +82,7 @@ async fn what_cannot_be_told_by_its_look_is_no_login() {
 #[tokio::test]
 async fn operators_of_earlier_versions_still_sign_in() {
     let site = Site::new().await;
-    // As earlier versions stored them: lower-cased by the database, with a password as it was typed.
+    // Rows of earlier versions: the database lower-cased the login, and the password was hashed as typed.
     let params = argon2::Params::new(8192, 3, 1, None).unwrap();
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let typed = "cafe\u{301} cafe\u{301} 12";

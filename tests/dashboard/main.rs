@@ -1,5 +1,5 @@
-//! The dashboard over HTTP and in a browser: the whole service against a real PostgreSQL, a real bucket and the
-//! pretend LINE.
+//! The dashboard over HTTP and in a browser: the whole service against a real PostgreSQL, a real bucket and the fake
+//! LINE platform.
 
 #![expect(
     clippy::unwrap_used,

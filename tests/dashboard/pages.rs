@@ -1,4 +1,4 @@
-//! Every kind of event is shown, whatever stands in it, and nothing of it runs.
+//! Every kind of event is shown, whatever it contains, and nothing in it runs.
 
 use line_chat_archive::fake_line::{Event, sampler};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::site::{Site, Visitor, between};
 const PAYLOAD: &str =
     "\"'><img src=x onerror=alert(1)><script>alert(1)</script>\u{202e}{{7*7}}&lt;";
 
-/// Puts the payload wherever a person could have written something.
+/// Puts the payload into every field that a person could fill in.
 fn poison(value: &mut Value, key: &str) {
     const STRUCTURE: [&str; 15] = [
         "result",
@@ -38,7 +38,7 @@ fn poison(value: &mut Value, key: &str) {
     }
 }
 
-/// The tokens in an event: capabilities that no page may show.
+/// The tokens in an event: no page may show them, because they grant access.
 fn tokens(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| match value {

@@ -1,4 +1,4 @@
-//! Pages end where the next begin: nothing is left out, nothing comes twice.
+//! Keyset pagination: nothing is left out, and nothing appears twice.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ async fn a_conversation_is_read_to_its_beginning() {
     let mut texts: Vec<Event> = (0..150)
         .map(|n| aoi.sends_text(&format!("text {n}")).make())
         .collect();
-    // Many at the same moment: the id decides.
+    // Many with the same timestamp: the id decides the order.
     let at = texts[0].timestamp();
     texts.extend((150..190).map(|n| aoi.sends_text(&format!("text {n}")).dated(at).make()));
     texts.extend((0..20).map(|n| aoi.postback(&format!("tap {n}")).dated(at).make()));

@@ -1,4 +1,4 @@
-//! Pictures before they are opened: their place, the colours that stand in for them, two sizes.
+//! Pictures before they are loaded: their reserved size, the colours shown in their place, and two sizes of preview.
 
 use std::{io::Cursor, time::Duration};
 
@@ -24,7 +24,7 @@ fn halves(width: u32, height: u32) -> Vec<u8> {
     png.into_inner()
 }
 
-/// The colours of the grids on a page.
+/// The colours of the placeholders on a page.
 fn colours(page: &str) -> Vec<&str> {
     between(page, "<path fill=\"", "\"")
 }
@@ -109,7 +109,8 @@ async fn nothing_moves_when_the_pictures_of_a_page_come() {
     for (width, height) in [(390, 844), (1440, 900)] {
         browser.set_size(width, height).await.unwrap();
         browser.goto(&list).await.unwrap();
-        // They are asked for, and not answered: a page that is opened from another is not waited for by the driver.
+        // The pictures are requested and not answered: the driver does not wait for those of a page opened from
+        // another.
         let held = json!({ "patterns": [{ "urlPattern": "*/preview*" }] });
         browser.devtools("Fetch.enable", held).await.unwrap();
         browser.click(&format!("#c-{id} a")).await.unwrap();
@@ -120,7 +121,7 @@ async fn nothing_moves_when_the_pictures_of_a_page_come() {
         assert_eq!(browser.eval(come).await.unwrap(), false);
         let before = browser.eval(stands).await.unwrap();
         browser.devtools("Fetch.disable", json!({})).await.unwrap();
-        // What was held back is asked for anew.
+        // The requests that were held back are sent again.
         let again = "document.querySelectorAll('img[src*=preview]').forEach(image => { image.src = image.src; })";
         browser.eval(again).await.unwrap();
         browser.wait_until(come, SOON).await.unwrap();

@@ -1,4 +1,4 @@
-//! A channel that was removed: what it received stays readable, and every page that names it says that it was removed.
+//! A removed channel: its messages stay readable, and every page that names the channel says that it was removed.
 
 use line_chat_archive::records::channels;
 

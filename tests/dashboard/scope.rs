@@ -1,11 +1,11 @@
-//! What an operator may not see does not exist for them.
+//! Channels outside of an operator's scope do not exist for them.
 
 use reqwest::StatusCode;
 use uuid::Uuid;
 
 use crate::site::{Site, Visitor, between, listed};
 
-/// Status and page, without the id that each answer has of its own.
+/// The status and the page, without the id that differs in each answer.
 async fn answer(visitor: &Visitor, path: &str) -> (StatusCode, String) {
     let answer = visitor.get(path).await;
     let status = answer.status();

@@ -1,4 +1,4 @@
-//! What the log says of sign-ins and refusals, and what it must not say.
+//! Sign-ins and refusals in the log, and what the log must not contain.
 
 use std::{
     io::Write,
@@ -26,7 +26,7 @@ impl Write for Log {
     }
 }
 
-/// The log of this process from now on, that of the other tests among it.
+/// The log of this process from now on, including that of other tests.
 fn log() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
@@ -41,7 +41,7 @@ fn log() -> &'static Log {
     })
 }
 
-/// The lines with these words.
+/// The lines of the log that contain these words.
 fn lines(words: &str) -> Vec<String> {
     let log = log().0.lock().unwrap();
     let text = String::from_utf8_lossy(&log).into_owned();
@@ -49,7 +49,7 @@ fn lines(words: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// A request from an address that no other test has.
+/// A request from an address that no other test uses.
 async fn post(
     visitor: &Visitor,
     from: &str,
@@ -100,7 +100,7 @@ async fn sign_ins_and_refusals_are_logged_with_address_and_without_what_was_type
             .status(),
         303
     );
-    // Five more: the network's tenth try within the minute, then refusals.
+    // Five attempts are accepted, up to the network's tenth within the minute; the rest are refused.
     let mut last = 0;
     for n in 0..12 {
         last = sign_in(&format!("{typed}{n}"), "guess")

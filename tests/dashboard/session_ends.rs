@@ -1,4 +1,4 @@
-//! Sessions end at once and everywhere: when a password is reset, an operator disabled, somebody signs out.
+//! Sessions end at once and everywhere: when a password is reset, when an operator is disabled, and on sign-out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     site::{PASSWORD, Site, Visitor},
 };
 
-/// Within this time what is open ends. The promise is a second; the rest is for a busy machine.
+/// The limit within which open streams and downloads end. The promise is a second; the rest is for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn sign_ins_that_race_with_a_reset_open_nothing() {
             })
         })
         .collect();
-    // While they wait for their hashes.
+    // The sign-ins are still waiting for their password hashes.
     tokio::time::sleep(Duration::from_millis(15)).await;
     site.reset_password("keiko", "another long password").await;
     for cookie in tries {
@@ -158,14 +158,14 @@ async fn an_operator_has_twenty_sessions_and_the_oldest_ends() {
     assert_eq!(ken.status("/conversations").await, 200);
 }
 
-/// True if the stream ends, or breaks, within [`AT_ONCE`].
+/// Whether the stream ends or breaks within [`AT_ONCE`].
 async fn ends(answer: Response) -> bool {
     let mut body = answer.bytes_stream();
     let to_the_end = async { while body.next().await.is_some_and(|part| part.is_ok()) {} };
     timeout(AT_ONCE, to_the_end).await.is_ok()
 }
 
-/// A photo's original that is larger than what sockets hold, and a visitor who has read its beginning.
+/// The download of a file that is larger than the socket buffers, after its first chunk was read; and the file's size.
 async fn download(site: &Site, visitor: &Visitor) -> (Response, usize) {
     let size = 48 << 20;
     let id: uuid::Uuid = match site.one::<i64>("select count(*) from attachment").await {
@@ -185,7 +185,7 @@ async fn download(site: &Site, visitor: &Visitor) -> (Response, usize) {
     (answer, size)
 }
 
-/// Bytes that still come before the connection is cut; `None` if it is not.
+/// The number of bytes that still arrive before the connection is cut; `None` if it is not cut.
 async fn rest(mut answer: Response) -> Option<usize> {
     let mut bytes = 0;
     loop {
@@ -211,7 +211,7 @@ async fn streams_and_downloads_end_with_the_session_however_it_ends() {
         let (kept, _) = download(&site, &stays).await;
         match how {
             "sign-out" => {
-                // In another tab: the same cookie.
+                // In another tab, with the same cookie.
                 let left = keiko.clone().post("/logout", &[]).await;
                 assert_eq!(left.status(), 303);
             }
@@ -239,7 +239,7 @@ async fn a_session_that_ended_while_the_database_was_not_heard_is_noticed_after(
     let page = settled(&admin, "/conversations").await;
     let stream = listen(&admin, &page).await;
     let mut db = site.db().await;
-    // Ends without a word, as if it had been told while nobody listened; then the listener's connection breaks.
+    // Deletes the sessions without a notification, as if it was lost; then the listener's connection breaks.
     sqlx::query("delete from session")
         .execute(&mut db)
         .await

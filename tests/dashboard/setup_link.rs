@@ -1,4 +1,4 @@
-//! A setup link that does not work any more, or never did.
+//! A setup link that no longer works, or never did.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 
 use crate::site::{PASSWORD, Site, Visitor, between};
 
-/// The answer to a setup link that does not work, without the id that each answer has of its own.
+/// The page of a setup link that does not work, without the id that differs in each answer.
 async fn dead(visitor: &Visitor, token: &str) -> String {
     let answer = visitor.get(&format!("/setup?token={token}")).await;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{token}");
@@ -57,7 +57,7 @@ async fn a_setup_link_that_does_not_work_says_what_to_do_and_nothing_of_its_toke
     ] {
         assert!(used_now.contains(words), "{words}: {used_now}");
     }
-    // The same while there is no administrator and after, whatever the token was.
+    // The page is the same whatever the token was, with and without an administrator.
     for page in pages.iter().chain([&over]) {
         assert_eq!(*page, used_now);
     }

@@ -1,4 +1,4 @@
-//! Signing in, staying in, and being out.
+//! Signing in, staying signed in, and signing out.
 
 use std::time::Duration;
 

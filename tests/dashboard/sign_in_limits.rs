@@ -1,4 +1,4 @@
-//! Strangers who try passwords, and what that costs the owners of logins and the machine.
+//! Strangers who guess passwords, and the effect on the owners of the logins and on the machine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::site::{PASSWORD, Site, Visitor, set_cookie};
 
-/// Signs in from an address, through the proxy on this machine.
+/// Signs in from an address, as if through a proxy on this machine.
 async fn sign_in(visitor: &Visitor, from: &str, login: &str, password: &str) -> Response {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("login", login), ("password", password)])
@@ -28,7 +28,7 @@ async fn a_flood_from_the_networks_of_one_site_keeps_no_owner_out() {
     let site = Arc::new(Site::new().await);
     site.operator("keiko", "operator", None).await;
     let begin = Instant::now();
-    // 80 tries a second for four seconds, of random logins, from 256 /64s of one /56.
+    // 80 attempts a second for four seconds, with 40 logins, from 256 /64 networks of one /56.
     let flood = (0..320_u32).map(|n| {
         let site = Arc::clone(&site);
         tokio::spawn(async move {
@@ -40,7 +40,7 @@ async fn a_flood_from_the_networks_of_one_site_keeps_no_owner_out() {
         })
     });
     let flood: Vec<_> = flood.collect();
-    // Each time from another place where keiko never was.
+    // Each time from a different network that keiko never used.
     let mut owner = vec![];
     for n in 0..31_u32 {
         sleep_until(begin + Duration::from_millis(120) * n).await;
@@ -132,7 +132,7 @@ async fn a_device_is_known_by_its_cookie_until_the_password_is_reset() {
     site.reset_password("keiko", new).await;
     for old in [device, renewed] {
         browser.cookie = Some(old);
-        // A network where the device was never used.
+        // A network in which the device was never used.
         let answer = sign_in(&browser, "100.99.0.1", "keiko", new).await;
         assert_eq!(answer.status(), 429, "a device of the old password");
     }
@@ -142,7 +142,7 @@ async fn a_device_is_known_by_its_cookie_until_the_password_is_reset() {
 async fn a_network_is_known_until_the_password_is_reset() {
     let site = Site::new().await;
     site.operator("keiko", "operator", None).await;
-    // Somebody who had the password has signed in from there, which is why it is reset.
+    // Somebody who knew the password has signed in from there; that is why it is reset.
     let thief = "192.0.2.7";
     let answer = sign_in(&site.stranger(), thief, "keiko", PASSWORD).await;
     assert_eq!(answer.status(), 303);
@@ -187,7 +187,7 @@ async fn behind_https_the_device_cookie_is_bound_to_it() {
     assert!(set.contains("; Secure; Path=/"), "{set}");
 }
 
-/// Resident memory of this process in KiB, the service's among it.
+/// The resident memory of this process in KiB, which includes the service.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -195,7 +195,7 @@ fn resident() -> u64 {
     words.unwrap().parse().unwrap()
 }
 
-/// In a process of its own: the memory of other tests would be counted too.
+/// Runs in its own process, because the memory of other tests would be counted too.
 #[test]
 fn failed_sign_ins_take_no_memory() {
     let test = "sign_in_limits::failed_sign_ins_measured";
@@ -209,7 +209,7 @@ fn failed_sign_ins_take_no_memory() {
     assert!(said.contains("after 200 failed sign-ins"), "{said}");
 }
 
-/// What [`failed_sign_ins_take_no_memory`] runs; nothing by itself. `MEASURE_MEMORY` is the number of sign-ins.
+/// Does nothing unless [`failed_sign_ins_take_no_memory`] runs it. `MEASURE_MEMORY` is the number of sign-ins.
 #[expect(clippy::print_stdout, reason = "the figure is what was asked for")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn failed_sign_ins_measured() {

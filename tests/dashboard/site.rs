@@ -1,4 +1,4 @@
-//! One test's world: a service with one channel, and visitors with a cookie each.
+//! The environment of one test: a service with one channel, and visitors with a cookie each.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -33,10 +33,10 @@ use crate::{
     keys::{keyring, secret},
 };
 
-/// Every operator's password.
+/// The password of every operator.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// A test's world.
+/// The environment of one test.
 pub struct Site {
     pub service: Service,
     pub line: FakeLine,
@@ -48,7 +48,7 @@ pub struct Site {
     _keys: TempDir,
 }
 
-/// When every test begins.
+/// The time at which every test begins.
 pub fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 20, 9, 0, 0).unwrap()
 }
@@ -67,7 +67,7 @@ async fn template() -> &'static str {
     "template"
 }
 
-/// The hash of [`PASSWORD`], made once.
+/// The hash of [`PASSWORD`], computed once.
 async fn phc() -> &'static str {
     static PHC: OnceCell<String> = OnceCell::const_new();
     PHC.get_or_init(async || password::hash(PASSWORD).unwrap())
@@ -75,17 +75,17 @@ async fn phc() -> &'static str {
 }
 
 impl Site {
-    /// A service with the channel `shop`; nobody may sign in yet.
+    /// A service with the channel `shop` and without operators.
     pub async fn new() -> Self {
         Self::seen_at(None).await
     }
 
-    /// The same, which shows pictures of stickers.
+    /// The same, with pictures of stickers enabled.
     pub async fn with_stickers() -> Self {
         Self::made(None, true).await
     }
 
-    /// The same, which believes that people see it at another address.
+    /// The same, with this `PUBLIC_URL`.
     pub async fn seen_at(public_url: Option<&str>) -> Self {
         Self::made(public_url, false).await
     }
@@ -130,7 +130,7 @@ impl Site {
         site
     }
 
-    /// Another channel.
+    /// Adds another channel to the archive.
     pub async fn channel(&self, slug: &str) -> Channel {
         let channel = self.line.channel(slug);
         self.add(slug, &channel).await;
@@ -144,7 +144,7 @@ impl Site {
         let added = channels::add(&mut db, keyring, slug, slug, &secret, Some(&token), now).await;
         added.unwrap().unwrap();
         self.service
-            .doors
+            .channels
             .refresh(&self.service.pool)
             .await
             .unwrap();
@@ -155,7 +155,7 @@ impl Site {
         self.database.connect().await.unwrap()
     }
 
-    /// The value a query gives.
+    /// The single value that a query returns.
     pub async fn one<T>(&self, query: &'static str) -> T
     where
         T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
@@ -166,7 +166,7 @@ impl Site {
             .unwrap()
     }
 
-    /// Does what the worker would have done by now.
+    /// Runs all jobs that are due.
     pub async fn run_jobs(&self) {
         self.service.worker.run_until_idle().await.unwrap();
     }
@@ -191,7 +191,7 @@ impl Site {
             .unwrap();
     }
 
-    /// Does what `operator reset-password` does.
+    /// Resets a password like `operator reset-password`.
     pub async fn reset_password(&self, login: &str, password: &str) {
         let hash = password::hash(password).unwrap();
         let mut db = self.db().await;
@@ -199,7 +199,7 @@ impl Site {
         done.unwrap().yes().expect("there is such an operator");
     }
 
-    /// Somebody who has no session.
+    /// A visitor without a session.
     pub fn stranger(&self) -> Visitor {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
@@ -213,7 +213,7 @@ impl Site {
         }
     }
 
-    /// Somebody who has signed in.
+    /// A visitor who is signed in.
     pub async fn visitor(&self, login: &str) -> Visitor {
         let mut visitor = self.stranger();
         let answer = visitor.sign_in(login, PASSWORD).await;
@@ -222,20 +222,20 @@ impl Site {
         visitor
     }
 
-    /// An administrator who has signed in.
+    /// Adds an administrator; returns a visitor who is signed in as them.
     pub async fn admin(&self) -> Visitor {
         self.operator("admin", "admin", None).await;
         self.visitor("admin").await
     }
 }
 
-/// `name=value` of the session's cookie.
+/// The session cookie that an answer sets, as `name=value`.
 pub fn cookie_of(answer: &Response) -> String {
     let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
     cookie.split(';').next().unwrap().to_owned()
 }
 
-/// `name=value` of a cookie that an answer sets.
+/// A cookie that an answer sets, as `name=value`.
 pub fn set_cookie(answer: &Response, name: &str) -> Option<String> {
     let mut set = answer.headers().get_all(header::SET_COOKIE).iter();
     let prefix = format!("{name}=");
@@ -243,7 +243,7 @@ pub fn set_cookie(answer: &Response, name: &str) -> Option<String> {
     Some(format!("{prefix}{}", cookie.split(';').next()?))
 }
 
-/// Somebody with a browser.
+/// A client with a cookie, like a browser.
 #[derive(Clone)]
 pub struct Visitor {
     client: Client,
@@ -252,7 +252,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// A request to a path, with the cookie, as a browser sends it that asks for a page.
+    /// A request for a path, with the cookie, and with the `Accept` header of a browser that opens a page.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut request = self
             .client
@@ -268,14 +268,14 @@ impl Visitor {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
-    /// The page, which has to be there.
+    /// The page at a path; the status has to be 200.
     pub async fn page(&self, path: &str) -> String {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.text().await.unwrap()
     }
 
-    /// Pages from this one on, as far as a link with these words leads.
+    /// This page and all that follow, as long as a page has a link with these words.
     pub async fn walk(&self, from: &str, words: &str) -> Vec<String> {
         let mut pages = vec![self.page(from).await];
         while let Some(link) = link(pages.last().unwrap(), words) {
@@ -289,7 +289,7 @@ impl Visitor {
         self.get(path).await.status().as_u16()
     }
 
-    /// Posts a form from a page of our own.
+    /// Posts a form as if from a page of this site.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
@@ -309,7 +309,7 @@ impl Visitor {
     }
 }
 
-/// What stands between two marks, everywhere in a page.
+/// All texts between `from` and `to` in a page.
 pub fn between<'a>(page: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     let parts = page.split(from).skip(1);
     parts
@@ -317,14 +317,14 @@ pub fn between<'a>(page: &'a str, from: &str, to: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Where a link to another page leads, by its words.
+/// The address of a link to another page, found by its words.
 pub fn link(page: &str, words: &str) -> Option<String> {
     let links = between(page, "<a class=\"more\" href=\"", "</a>");
     let link = links.into_iter().find(|link| link.ends_with(words))?;
     Some(link.split('"').next()?.replace("&#38;", "&"))
 }
 
-/// The conversations that a page of the list shows.
+/// The ids of the conversations that a page of the list shows.
 pub fn listed(page: &str) -> Vec<Uuid> {
     let ids = between(page, r#"<li id="c-"#, "\"");
     ids.into_iter().map(|id| id.parse().unwrap()).collect()

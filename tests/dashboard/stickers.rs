@@ -1,4 +1,4 @@
-//! Stickers: what LINE tells of them always, their pictures only where somebody has switched that on.
+//! Stickers: the page always shows LINE's description, and a picture only if a setting enables that.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::site::Site;
 const PICTURE: &str =
     "src=\"https://stickershop.line-scdn.net/stickershop/v1/sticker/52002734/android/sticker.png\"";
 
-/// The pages with a conversation and without, and the policy of each for pictures.
+/// The pages with and without a conversation, each with the `img-src` part of its policy.
 async fn pages(site: &Site) -> Vec<(String, String)> {
     let aoi = site.shop.user("Aoi");
     aoi.sends_sticker("11537", "52002734")
@@ -60,7 +60,7 @@ async fn switched_on_pictures_come_from_lines_host_alone_and_on_the_pages_that_s
     let pages = pages(&site).await;
     let on = "img-src 'self' https://stickershop.line-scdn.net";
     let policies: Vec<_> = pages.iter().map(|(images, _)| images.as_str()).collect();
-    // A conversation is opened within the page of the list, whose policy counts.
+    // A conversation opens within the page of the list, so the policy of that page applies.
     assert_eq!(policies, [on, on, "img-src 'self'", "img-src 'self'"]);
     let page = &pages[0].1;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What strangers cost: nothing that operators and webhooks need.
+//! Strangers cannot use up resources that operators and webhooks need.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::site::Site;
 
-/// Long enough for an answer that waits for nothing; a connection to the database is waited for longer.
+/// Long enough for an answer that waits for nothing, but shorter than the wait for a database connection.
 const SOON: Duration = Duration::from_secs(3);
 
-/// All of the service's connections to the database.
+/// Takes all database connections of the service's pool.
 async fn all_connections(site: &Site) -> Vec<PoolConnection<Postgres>> {
     let pool = &site.service.pool;
     let mut held = vec![];

@@ -1,4 +1,4 @@
-//! A phone: everything that can be touched is large enough, stands within the screen, and can be seen.
+//! On a phone every touch target is large enough, within the screen, and visible.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::{
     support::browser::Browser,
 };
 
-/// What is wrong with the page's targets at 390 px: `[kind, what, width, height]`. WCAG 2.5.8 asks for 24 × 24 and leaves
-/// out links in a sentence. Here fields and buttons have the 44 px of a finger.
+/// The faulty touch targets of a page at 390 px: `[kind, what, width, height]`. WCAG 2.5.8 requires 24 × 24 px and
+/// exempts links in a sentence. Here fields and buttons must be 44 px high, the size of a finger.
 const WRONG: &str = r#"(() => {
     document.querySelectorAll('details:not(.me)').forEach(details => details.open = true);
     const sentence = '.lead, .notice, .text, .nothing p, .card > p';
@@ -40,7 +40,7 @@ const WRONG: &str = r#"(() => {
         .filter(([kind]) => kind);
 })()"#;
 
-/// A phone whose `keiko` has signed in, with everything to be seen that there can be.
+/// A phone-sized browser in which `keiko` is signed in, and a site that shows everything that can be shown.
 async fn phone() -> (Site, Visitor, Browser) {
     let (site, admin) = world().await;
     site.operator("keiko", "admin", None).await;
@@ -66,14 +66,14 @@ async fn phone() -> (Site, Visitor, Browser) {
     }
     aoi.sends_file("plan.pdf", &b"%PDF-1.7"[..]).await.unwrap();
     site.channel("desk").await;
-    // What is unsent under the hold of this world is withheld; what has no hold can be erased.
+    // Messages unsent under this site's hold are withheld; conversations without a hold can be erased.
     site.run_jobs().await;
     let browser = window(&site, "/conversations").await;
     browser.set_size(390, 844).await.unwrap();
     (site, admin, browser)
 }
 
-/// The addresses of all pages of this world: the routes that answer with a page, each for everything that it can name.
+/// The addresses of all pages of this site: each route that answers with a page, for everything that it can name.
 async fn pages(site: &Site, visitor: &Visitor) -> Vec<String> {
     let mut pages = vec!["/nowhere".to_owned()];
     for (_, route, _) in ROUTES.iter().filter(|(method, ..)| *method == "GET") {
@@ -113,7 +113,7 @@ async fn ids(site: &Site, query: &'static str) -> Vec<String> {
         .unwrap()
 }
 
-/// Adds what is wrong with the page that is shown.
+/// Adds the faulty touch targets of the current page.
 async fn look(browser: &Browser, wrong: &mut BTreeSet<String>) {
     let found = browser.eval(WRONG).await.unwrap();
     for target in found.as_array().unwrap() {
@@ -166,7 +166,7 @@ async fn everything_that_is_touched_on_a_phone_is_large_enough_and_within_the_sc
         .unwrap();
     browser.click(".me summary").await.unwrap();
     look(&browser, &mut wrong).await;
-    // Without a session: signing in, and the first administrator.
+    // Pages without a session: signing in, and creating the first administrator.
     browser
         .click("form[action='/logout'] button")
         .await

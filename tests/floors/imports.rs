@@ -1,6 +1,6 @@
-//! Reads the paths into our own crate out of a source file: `crate::…` and `super::…`, wherever they stand.
+//! Reads all paths into this crate out of a source file: `crate::…` and `super::…`, not only in `use` declarations.
 
-/// A path from the crate's root, and whether it stands in a `#[cfg(test)]` module.
+/// A path from the root of the crate, and whether it is in a `#[cfg(test)]` module.
 pub struct Import {
     pub path: Vec<String>,
     pub in_test: bool,
@@ -8,7 +8,7 @@ pub struct Import {
 
 /// All paths in the source of the module `module`. A path to the crate's root itself is left out.
 ///
-/// It knows no strings and no block comments: a path in one of them counts, which is easily seen and helped.
+/// It does not recognise strings and block comments: a path in one of them counts, which is easily seen and fixed.
 pub fn imports(module: &[String], source: &str) -> Vec<Import> {
     let mut found = Vec::new();
     let code: String = source
@@ -16,7 +16,7 @@ pub fn imports(module: &[String], source: &str) -> Vec<Import> {
         .map(without_comment)
         .collect::<Vec<_>>()
         .join("\n");
-    // By our custom the test module is the last thing in a file.
+    // By this project's convention the test module is the last item in a file.
     let (code, test) = code.split_once("#[cfg(test)]\nmod ").unwrap_or((&code, ""));
     let inner = test.split(|c: char| !is_word(c)).next().unwrap_or_default();
     let mut test_module = module.to_vec();
@@ -27,7 +27,7 @@ pub fn imports(module: &[String], source: &str) -> Vec<Import> {
             .match_indices("crate::")
             .chain(code.match_indices("super::"))
         {
-            // Not the end of another word, nor the second `super` of two, which is read with the first.
+            // Skips the end of another word, and the second `super` of two, which is read with the first.
             if !code[..at].ends_with(|c: char| is_word(c) || c == ':' || c == '$') {
                 read_tree(&code[at..], &mut Vec::new(), &mut paths);
             }
@@ -50,7 +50,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// `a::b::{c, d::e as f}` → a::b::c, a::b::d::e. Gives back what follows.
+/// Reads `a::b::{c, d::e as f}` as `a::b::c` and `a::b::d::e`. Returns the rest of the source.
 fn read_tree<'a>(
     mut rest: &'a str,
     prefix: &mut Vec<String>,
@@ -63,7 +63,7 @@ fn read_tree<'a>(
             rest = group;
             loop {
                 rest = read_tree(rest, prefix, paths);
-                // `as name` may follow; then a comma, or the end.
+                // `as name` can follow; then a comma, or the end of the group.
                 let Some(end) = rest.find([',', '}']) else {
                     break;
                 };
@@ -98,7 +98,7 @@ fn read_tree<'a>(
     rest
 }
 
-/// Resolves `crate`, `super` and a last `self` against the module in which the path stands.
+/// Resolves `crate`, `super` and a final `self` against the module that contains the path.
 fn from_root(module: &[String], path: Vec<String>) -> Option<Vec<String>> {
     let ups = path
         .iter()

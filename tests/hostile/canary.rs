@@ -1,4 +1,4 @@
-//! A server that nobody should come to: every file here points at it.
+//! A server that must get no connection: the URL in every hostile file points to it.
 
 use std::sync::{
     Arc,
@@ -30,7 +30,8 @@ impl Canary {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
-    /// Connections until now, to be asked for once. Each is taken in its turn: when one of our own was, so were those before it.
+    /// The number of connections until now; can be called once. The server accepts connections in order: once it has
+    /// accepted the test's own, it has counted all earlier ones.
     pub async fn hits(self) -> usize {
         use tokio::io::AsyncReadExt;
         let mut own = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();

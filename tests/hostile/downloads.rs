@@ -1,4 +1,4 @@
-//! Where Chromium saves what it does not show.
+//! The directory in which Chromium saves files that it does not show.
 
 use std::{collections::HashSet, fs, path::PathBuf};
 
@@ -7,15 +7,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::{support::browser::Browser, world::PATIENCE};
+use crate::{support::browser::Browser, world::PAGE_TIMEOUT};
 
-/// A directory with nothing around it, so that whatever lands beside it is seen.
+/// A directory inside an empty one, so that files saved outside of it are noticed.
 pub struct Downloads {
     around: TempDir,
 }
 
 impl Downloads {
-    /// Has `browser` save there, without a question.
+    /// Lets `browser` save files there without asking.
     pub async fn of(browser: &Browser) -> anyhow::Result<Self> {
         let around = TempDir::new()?;
         let downloads = Self { around };
@@ -31,16 +31,16 @@ impl Downloads {
         self.around.path().join("a/b/c/d/downloads")
     }
 
-    /// Waits until so many files are whole, and gives their names.
+    /// Waits until `count` files are complete, and returns their names.
     pub async fn all(&self, count: usize) -> anyhow::Result<HashSet<String>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PAGE_TIMEOUT;
         loop {
             let mut found = HashSet::new();
             for entry in fs::read_dir(self.directory())? {
                 let name = entry?.file_name().into_string().ok().context("a name")?;
                 found.insert(name);
             }
-            // Chromium writes beside the file that it will become.
+            // Chromium writes to a temporary file next to the final one.
             let whole = !found
                 .iter()
                 .any(|name| name.ends_with(".crdownload") || name.starts_with(".org.chromium"));
@@ -49,14 +49,14 @@ impl Downloads {
             }
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "{} of {count} files after {PATIENCE:?}: {found:?}",
+                "{} of {count} files after {PAGE_TIMEOUT:?}: {found:?}",
                 found.len()
             );
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
     }
 
-    /// Files that are beside the directory, or around it.
+    /// Files outside of the directory, but inside the one around it.
     pub fn astray(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut astray = vec![];
         let mut directories = vec![self.around.path().to_owned()];

@@ -1,5 +1,5 @@
-//! Each hostile file is kept, shown in its conversation and opened by its link: nothing in it runs, and nobody is asked
-//! for anything.
+//! Each hostile file is kept, shown in its conversation and opened by its link: nothing in it runs, and it causes no
+//! request to another host.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,10 +16,10 @@ use crate::{
     files::{self, Hostile, Sent},
     memory,
     support::browser::Browser,
-    world::{PATIENCE, World},
+    world::{PAGE_TIMEOUT, World},
 };
 
-/// What may be opened in a browser; all else is saved.
+/// The types that the browser may show; all others are saved.
 const SHOWN: [&str; 9] = [
     "image/jpeg",
     "image/png",
@@ -32,8 +32,8 @@ const SHOWN: [&str; 9] = [
     "audio/ogg",
 ];
 
-/// What the service may take beyond what it has: a picture at the limit is 256 MB of pixels, beside which it is made
-/// smaller, while this process also serves all files and pages (272 to 292 MiB were seen).
+/// The limit of the additional memory in bytes: a picture at the limit has 256 MB of pixels, and is scaled down next to
+/// them, while this process also serves all files and pages (272 to 292 MiB were measured).
 const ROOM: u64 = 340 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,8 +118,8 @@ async fn opened(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Delivers all files and has them fetched, while others write: every webhook is acknowledged, and memory is bounded.
-/// The name of each, by the id of its message.
+/// Delivers all files and runs the worker, while others write: every webhook is acknowledged, and the memory is
+/// bounded. Returns the name of each file by its message id.
 async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String, String>> {
     let mut names = HashMap::new();
     let mut events = vec![];
@@ -132,7 +132,7 @@ async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String
             events.push(event);
         }
     }
-    // Nobody else's memory is counted.
+    // Other tests' memory must not be counted.
     let _turn = memory::TURN.lock().await;
     let before = memory::mark();
     for some in events.chunks(20) {
@@ -141,7 +141,7 @@ async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String
     let idle = writes(world, |written| written < 500).await?;
     let worker = world.service.worker.clone();
     let working = tokio::spawn(async move { worker.run_until_idle().await });
-    // So many are enough, unless it is to be measured; what is left of the time is the worker's.
+    // 500 are enough, unless they are to be measured; the rest of the time belongs to the worker.
     let goes_on = |written| !working.is_finished() && (all() || written < 500);
     let meanwhile = writes(world, goes_on).await?;
     working.await??;
@@ -162,7 +162,7 @@ async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String
         let count = sqlx::query_scalar("select count(*) from job");
         Ok(count.fetch_one(pool).await?)
     };
-    // What a busy machine has not done in time is tried again later.
+    // Jobs that a busy machine could not finish in time are tried again later.
     for _ in 0..3 {
         if waiting().await? > 0 {
             world.clock.advance(Duration::from_secs(3600));
@@ -184,7 +184,7 @@ async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String
     Ok(names)
 }
 
-/// Delivers one message after another, each of which must be acknowledged. How long each took, shortest first.
+/// Delivers one message after another, each of which must be acknowledged. Returns the sorted durations.
 async fn writes(world: &World, goes_on: impl Fn(usize) -> bool) -> anyhow::Result<Vec<Duration>> {
     let writer = world.shop.user("Writer");
     let mut took = vec![];
@@ -198,12 +198,12 @@ async fn writes(world: &World, goes_on: impl Fn(usize) -> bool) -> anyhow::Resul
     Ok(took)
 }
 
-/// The median, and what one in a hundred takes longer than.
+/// The median and the 99th percentile.
 fn quantiles(sorted: &[Duration]) -> [Duration; 2] {
     [50, 99].map(|part| sorted[(sorted.len() * part / 100).min(sorted.len() - 1)])
 }
 
-/// The file, with a preview that is as bad as itself, or none that can be read.
+/// The message with the file, and with the file itself or unreadable bytes as its preview.
 fn sends(person: &User, file: &Hostile, n: usize) -> Draft {
     let bytes = file.bytes.clone();
     let draft = match file.sent {
@@ -220,14 +220,14 @@ fn sends(person: &User, file: &Hostile, n: usize) -> Draft {
     }
 }
 
-/// Opens a conversation and has everything in it loaded and played.
+/// Opens a conversation, and loads and plays everything in it.
 async fn shown(browser: &Browser, page: &str) -> anyhow::Result<()> {
     browser.goto(page).await?;
     let loaded = "[...document.images].every(image => {
         image.loading = 'eager';
         return !image.getAttribute('src') || image.complete; })";
-    browser.wait_until(loaded, PATIENCE).await?;
-    // Each plays, or says that it cannot.
+    browser.wait_until(loaded, PAGE_TIMEOUT).await?;
+    // Each player plays, or reports that it cannot.
     let played = "Promise.all([...document.querySelectorAll('video, audio')].map(player => {
         player.muted = true;
         return player.play().then(() => 1, () => 0); })).then(all => [all.length])";

@@ -1,7 +1,7 @@
-//! Files and names made to do harm: delivered as LINE delivers them, kept, and opened in a real browser. A binary of its
-//! own, because what the service takes of memory is what this process takes.
+//! Hostile files and file names: delivered as LINE delivers them, kept, and opened in a real browser. This is a test
+//! binary of its own, because the memory of the service is measured as the memory of this process.
 //!
-//! `HOSTILE=all` opens and saves everything; without it, what takes longest is sampled.
+//! `HOSTILE=all` opens and saves everything; without it, the slowest parts run on a sample.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ mod names_saved;
 mod support;
 mod world;
 
-/// Whether all is wanted that can be had.
+/// Whether `HOSTILE=all` is set.
 fn all() -> bool {
     std::env::var("HOSTILE").is_ok_and(|wanted| wanted == "all")
 }

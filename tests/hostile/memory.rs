@@ -1,19 +1,19 @@
-//! What this process takes of memory, as Linux counts it.
+//! The memory of this process, as Linux counts it.
 
 use std::fs;
 
 use tokio::sync::Mutex;
 
-/// Held by whoever counts, and by whoever would be counted.
+/// Held by a test that measures memory, and by tests whose memory would be measured too.
 pub static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Forgets the highest mark, so that the next one is of what happens from here on. Bytes taken now.
+/// Resets the peak, so that [`most`] reports the peak from here on. Returns the bytes in use now.
 pub fn mark() -> u64 {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     field("VmRSS:")
 }
 
-/// The most that was taken at once since the mark, in bytes.
+/// The peak of the memory since [`mark`], in bytes.
 pub fn most() -> u64 {
     field("VmHWM:")
 }

@@ -1,6 +1,6 @@
-//! A thousand names of files, the same every time.
+//! A thousand file names, the same in every run.
 
-/// Each stands for a family; what is put around it makes the rest.
+/// Each seed is the core of a family of names; [`all`] adds the variations.
 const SEEDS: [&str; 50] = [
     "\u{202e}gpj.exe",
     "photo\u{202e}\u{2066}gnp.scr",
@@ -54,7 +54,7 @@ const SEEDS: [&str; 50] = [
     "",
 ];
 
-/// `LONE` stands for half of a surrogate pair, which no Rust text can hold.
+/// `LONE` stands for half of a surrogate pair, which a Rust string cannot contain.
 pub fn all() -> Vec<String> {
     let around: [fn(&str, usize) -> String; 20] = [
         |seed, _| seed.to_owned(),

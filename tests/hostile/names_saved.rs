@@ -1,5 +1,5 @@
-//! A file's name is somebody else's word: it is shown as text, it stays in its header, and what is saved under it stays
-//! where it belongs.
+//! Senders choose file names: a name is shown as text, it cannot break out of its header, and the file saved under it
+//! stays in its directory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,10 +10,10 @@ use crate::{
     all,
     downloads::Downloads,
     memory, names,
-    world::{PATIENCE, World},
+    world::{PAGE_TIMEOUT, World},
 };
 
-/// Files that each person sends: as many as a page shows.
+/// The number of files that each person sends: as many as one page shows.
 const PER_PERSON: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +72,7 @@ async fn saved(world: &World) -> anyhow::Result<()> {
         browser.goto(&page).await?;
         let tiles = "[...document.querySelectorAll('a.tile')].map(tile =>
             [tile.querySelector('p').children.length, tile.querySelector('bdi').textContent, tile.pathname])";
-        let tiles = browser.wait_until(tiles, PATIENCE).await?;
+        let tiles = browser.wait_until(tiles, PAGE_TIMEOUT).await?;
         let found: Vec<(usize, String, String)> = serde_json::from_value(tiles)?;
         let shown_here = found.len();
         ensure!(
@@ -87,7 +87,7 @@ async fn saved(world: &World) -> anyhow::Result<()> {
                 .context("an attachment")?;
             let name = &of[message];
             ensure!(children == 1, "{name:?} is more than a name");
-            // What is no letter may be shown by its code; what is a letter stays one, markup included.
+            // A page may show control characters by their codes, but shows these words unchanged, markup included.
             for word in [
                 "<script",
                 "<img",
@@ -102,7 +102,8 @@ async fn saved(world: &World) -> anyhow::Result<()> {
                     "{name:?} is shown as {text:?}"
                 );
             }
-            // The direction marks of scripts from right to left stay; a page keeps what they do to itself.
+            // The direction marks of right-to-left scripts stay: the page isolates the name, so they affect nothing
+            // else.
             let turned = |c: char| turns(c) && !"\u{200e}\u{200f}".contains(c);
             ensure!(!text.contains(turned), "{name:?} is shown as {text:?}");
             shown += 1;
@@ -125,7 +126,7 @@ async fn saved(world: &World) -> anyhow::Result<()> {
         let answer = visitor.gets(&format!("/attachments/{id}")).await?;
         let header = answer.headers().get("content-disposition");
         let names = parse(header.context("a header")?.to_str()?);
-        // Chromium would not have a name begin as a home directory does.
+        // Chromium does not save a name that begins like a home directory.
         wanted.extend(names.map(|[_, name]| match name.strip_prefix('~') {
             Some(rest) => format!("_{rest}"),
             None => name,
@@ -151,11 +152,11 @@ async fn saved(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Both names in `attachment; filename="…"; filename*=UTF-8''…`, read as strictly as RFC 6266 and RFC 8187 are written.
+/// The two names in `attachment; filename="…"; filename*=UTF-8''…`, parsed strictly by RFC 6266 and RFC 8187.
 fn parse(header: &str) -> Option<[String; 2]> {
     let rest = header.strip_prefix("attachment; filename=\"")?;
     let (plain, rest) = rest.split_once('"')?;
-    // Neither an escape, which browsers read differently, nor anything but printable ASCII.
+    // No escapes, which browsers interpret differently, and only printable ASCII.
     let printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if plain.is_empty() || !printable(plain) || plain.contains(['\\', '%', '"']) {
         return None;
@@ -178,14 +179,14 @@ fn parse(header: &str) -> Option<[String; 2]> {
     Some([plain.to_owned(), String::from_utf8(bytes).ok()?])
 }
 
-/// A name as it is the same before and after Chromium has put letters and accents together.
+/// A name without accents, because Chromium may compose letters and accents.
 fn folded(name: &str) -> String {
     name.replace('é', "e")
         .replace('É', "E")
         .replace(|c| ('\u{300}'..='\u{36f}').contains(&c), "")
 }
 
-/// Whether a file of this name does no harm in a directory, on any system.
+/// Checks that a file with this name is harmless in a directory on any system.
 fn harmless(name: &str) -> anyhow::Result<()> {
     ensure!(
         !name.is_empty() && name.len() <= 255,
@@ -210,7 +211,7 @@ fn harmless(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a character turns a text around, or is not seen.
+/// Whether a character changes the text direction, or is invisible.
 fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

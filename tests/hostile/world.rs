@@ -1,4 +1,4 @@
-//! A service with one channel, and a browser in which somebody has signed in.
+//! A service with one channel, and a browser in which an operator is signed in.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -32,14 +32,14 @@ use crate::{keys, support::browser::Browser};
 
 /// The password of every operator here.
 const PASSWORD: &str = "correct horse battery";
-/// For what nobody promised a time.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout where no limit is promised.
+pub const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct World {
     pub service: Service,
-    /// Stands still until moved.
+    /// Stands still until the test moves it.
     pub clock: Clock,
-    /// Open for as long as it is held.
+    /// Keeps the fake platform running.
     _line: FakeLine,
     pub shop: Channel,
     _bucket: TempDir,
@@ -111,7 +111,7 @@ impl World {
         })
     }
 
-    /// Delivers events in one webhook, which must be acknowledged.
+    /// Delivers events in one webhook; fails unless it is acknowledged.
     pub async fn deliver(&self, events: &[Event]) -> anyhow::Result<()> {
         let delivery = self.shop.deliver(events).await;
         ensure!(delivery.acknowledged(), "answered {}", delivery.status);
@@ -128,7 +128,7 @@ impl World {
         url.trim_end_matches('/').to_owned()
     }
 
-    /// Every attachment, with LINE's id of its message.
+    /// Every attachment's id, with the message id of its message.
     pub async fn attachments(&self) -> anyhow::Result<Vec<(Uuid, String)>> {
         let query = "select a.id, m.message_id from attachment a join message m on m.id = a.message_id order by 2";
         Ok(sqlx::query_as(query).fetch_all(&self.service.pool).await?)
@@ -141,18 +141,18 @@ impl World {
             .await?)
     }
 
-    /// Mia's browser.
+    /// A browser in which `mia` is signed in.
     pub async fn desk(&self) -> anyhow::Result<Browser> {
         let browser = Browser::start().await?;
         browser.goto(&format!("{}/login", self.site())).await?;
         browser.type_in("input[name=login]", "mia").await?;
         browser.type_in("input[name=password]", PASSWORD).await?;
         browser.click("button").await?;
-        browser.wait_for("#list", PATIENCE).await?;
+        browser.wait_for("#list", PAGE_TIMEOUT).await?;
         Ok(browser)
     }
 
-    /// Mia, without a browser.
+    /// A session of `mia` without a browser.
     pub async fn visitor(&self) -> anyhow::Result<Visitor> {
         let http = Client::builder()
             .no_proxy()
@@ -179,7 +179,7 @@ impl World {
     }
 }
 
-/// A session.
+/// A signed-in operator's session.
 pub struct Visitor {
     http: Client,
     site: String,

@@ -1,4 +1,4 @@
-//! What was answered 200 is there afterwards, whatever clients do in the meantime.
+//! Every event that was answered 200 is stored, whatever other clients do in the meantime.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -19,9 +19,9 @@ fn request(path: &str, signed: &SignedBody) -> String {
     )
 }
 
-/// actix-web drops a handler when its client resets the connection, and sqlx hands a connection whose `begin` was
-/// dropped back to the pool inside an open transaction: whatever the next one writes there is acknowledged and lost.
-/// Here thousands of clients reset while others wait for their answers.
+/// actix-web drops a handler when its client resets the connection, and sqlx returns a connection whose `begin` was
+/// dropped to the pool inside an open transaction: whatever the next user writes there is acknowledged and lost. In
+/// this test thousands of clients reset while others wait for their answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_reset_cost_no_acknowledged_message() {
     run(async |t| {
@@ -29,7 +29,7 @@ async fn clients_that_reset_cost_no_acknowledged_message() {
         const HONEST: usize = 4000;
         let aoi = t.shop.user("Aoi");
         let address = t.service.address;
-        // A session that has ended: its page asks the database.
+        // An expired session: its page queries the database.
         let session = Token::random(t.keyring.attestation());
         let page = format!("GET /conversations HTTP/1.1\r\nhost: x\r\ncookie: session={}\r\n\r\n", session.text());
         let mut impatient = vec![];
@@ -44,8 +44,8 @@ async fn clients_that_reset_cost_no_acknowledged_message() {
                     let mut stream = TcpStream::connect(address).await?;
                     stream.set_zero_linger()?;
                     stream.write_all(if n % 4 == 0 { &page } else { body }.as_bytes()).await?;
-                    // Reset, not closed, at every point of the way: unread, while a transaction begins, while it
-                    // commits. Not a wait for anything: the time is the fault.
+                    // The client resets the connection instead of closing it, at every stage: unread, while a
+                    // transaction begins, while it commits. The sleep waits for no condition: the time is the fault.
                     let into = Duration::from_micros((n as u64 * 37) % 61 * 100);
                     tokio::time::sleep(into).await;
                     drop(stream);
@@ -81,7 +81,7 @@ async fn clients_that_reset_cost_no_acknowledged_message() {
             lane.await??;
         }
         assert!(acknowledged.len() > HONEST * 9 / 10, "{} acknowledged", acknowledged.len());
-        // Asked on a connection that has nothing to do with the service.
+        // This connection is independent of the service.
         let mut db = sqlx::ConnectOptions::connect(&t.database).await?;
         let stored: Vec<String> = sqlx::query_scalar("select message_id from message").fetch_all(&mut db).await?;
         let stored: HashSet<String> = stored.into_iter().collect();

@@ -1,5 +1,5 @@
-//! What goes wrong around a delivery: servers that fail over, rows that others hold, news that come late, events that are
-//! hard to read. Sleeps here are not waits for a condition: the time is the fault.
+//! Trouble around a delivery: database servers that fail over, rows that others lock, events that come late or are hard
+//! to read. A sleep here doesn't wait for a condition: the time is the fault.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn an_unsend_is_not_acknowledged_unless_it_is_done() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         let text = aoi.sends_text("MARK-LIVES").await?;
-        // Three deadlocks in a row.
+        // Three deadlocks, one after the other.
         sqlx::raw_sql("create sequence tries; create function f() returns trigger language plpgsql as $$ begin if nextval('tries') <= 3 then raise exception using errcode = '40P01'; end if; return new; end $$; create trigger t before insert on erasure for each row execute function f()").execute(&mut t.owner().await?).await?;
         let unsend = aoi.unsends(&text).make();
         let answer = t.shop.deliver(std::slice::from_ref(&unsend)).await;
@@ -196,8 +196,8 @@ async fn late_news_of_a_member_does_not_hide_that_they_are_back() {
         let says = |id: u32, at: i64| Event::raw(&format!(r#"{{"type":"message","message":{{"type":"text","id":"{id}","text":"x"}},"webhookEventId":"M{id}","timestamp":{at},"source":{{"type":"group","groupId":"C1","userId":"U1"}}}}"#));
         t.deliver(&[says(1, 1762939200000)]).await?;
         t.deliver(&[Event::raw(r#"{"type":"memberLeft","left":{"members":[{"type":"user","userId":"U1"}]},"webhookEventId":"L1","timestamp":1762939205000,"source":{"type":"group","groupId":"C1"}}"#)]).await?;
-        t.deliver(&[says(2, 1762939203000)]).await?; // late
-        t.deliver(&[says(3, 1762939209000)]).await?; // is back
+        t.deliver(&[says(2, 1762939203000)]).await?; // came late
+        t.deliver(&[says(3, 1762939209000)]).await?; // came back
         assert_eq!(t.count("select count(*) from member where present").await?, 1);
         Ok(())
     }).await;

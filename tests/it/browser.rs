@@ -1,4 +1,4 @@
-//! Journeys through the dashboard in a real browser.
+//! End-to-end tests of the dashboard in a real browser.
 
 mod gallery;
 mod hostile;
@@ -14,19 +14,19 @@ use uuid::Uuid;
 
 use crate::{harness::T, support::browser::Browser, visitor::PASSWORD};
 
-/// What is promised: an open page shows what happens within two seconds.
+/// The promised limit: an open page shows new events within two seconds.
 const SOON: Duration = Duration::from_secs(2);
-/// For what nobody promised a time.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The timeout where no limit is promised.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A browser at the dashboard.
+/// A browser at the dashboard's address.
 struct Desk {
     browser: Browser,
     site: String,
 }
 
 impl Desk {
-    /// A browser that has not been here yet.
+    /// A browser without cookies.
     async fn new(t: &T) -> anyhow::Result<Self> {
         let site = t
             .service
@@ -38,13 +38,13 @@ impl Desk {
         Ok(Self { browser, site })
     }
 
-    /// A browser in which somebody who sees everything has signed in.
+    /// A browser in which an operator who sees all channels is signed in.
     async fn signed_in(t: &T) -> anyhow::Result<Self> {
         let desk = Self::new(t).await?;
         t.operator("mia").await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
-        desk.browser.wait_for("#list", PATIENCE).await?;
+        desk.browser.wait_for("#list", PAGE_TIMEOUT).await?;
         Ok(desk)
     }
 
@@ -52,7 +52,7 @@ impl Desk {
         self.browser.goto(&format!("{}{path}", self.site)).await
     }
 
-    /// Fills in the form that is shown.
+    /// Fills in and submits the form that is shown.
     async fn signs_in(&self, login: &str, password: &str) -> anyhow::Result<()> {
         self.browser.type_in("input[name=login]", login).await?;
         self.browser
@@ -66,7 +66,7 @@ impl Desk {
         let id = self.conversation(name).await?;
         self.browser.click(&format!("#c-{id} a")).await?;
         let open = format!("document.querySelector('#thread').dataset.key.startsWith('{id}')");
-        self.browser.wait_until(&open, PATIENCE).await?;
+        self.browser.wait_until(&open, PAGE_TIMEOUT).await?;
         Ok(())
     }
 
@@ -77,16 +77,16 @@ impl Desk {
             "{rows}.find(row => row.querySelector('.name').textContent === {})?.id.slice(2)",
             json!(name)
         );
-        let id = self.browser.wait_until(&find, PATIENCE).await?;
+        let id = self.browser.wait_until(&find, PAGE_TIMEOUT).await?;
         Ok(id.as_str().unwrap_or_default().parse()?)
     }
 
-    /// Waits until an open page has it: never longer than is promised.
+    /// Waits until an open page fulfils the condition, at most for the promised limit.
     async fn soon(&self, js: &str) -> anyhow::Result<Value> {
         self.browser.wait_until(js, SOON).await
     }
 
-    /// The status of the answer to a request of the page's for `path`.
+    /// The status of a request that the page makes for `path`.
     async fn status(&self, path: &str) -> anyhow::Result<Value> {
         let fetch = format!("fetch({}).then(answer => answer.status)", json!(path));
         self.browser.eval(&fetch).await

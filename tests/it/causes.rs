@@ -1,4 +1,4 @@
-//! Everything that is erased for another cause than an unsend: nothing of it is found, and nothing brings it back.
+//! Erasures for other causes than an unsend: nothing of the data is found, and nothing brings it back.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub async fn operator(t: &T) -> anyhow::Result<Uuid> {
         .await?)
 }
 
-/// A rule of the shop, switched on unless `draft`.
+/// Adds a retention rule of the shop, switched on unless `draft`.
 pub async fn rule(t: &T, by: Uuid, kind: &str, days: i32, draft: bool) -> anyhow::Result<Uuid> {
     let mut conn = t.pool().acquire().await?;
     let now = t.clock.now();
@@ -69,7 +69,7 @@ pub async fn order(t: &T, by: Uuid, event: &Event) -> anyhow::Result<Option<Outc
         .await?;
     let Some(id) = id else { return Ok(None) };
     let mut tx = t.pool().begin().await?;
-    let Some(place) = messages::place(&mut tx, &[1], id).await? else {
+    let Some(place) = messages::locate(&mut tx, &[1], id).await? else {
         return Ok(None);
     };
     let outcome = order::message(&mut tx, &place, by, "unlawful", t.clock.now()).await?;
@@ -126,14 +126,14 @@ pub async fn chat(t: &T, user_id: &str) -> anyhow::Result<Uuid> {
         .await?)
 }
 
-/// The sweep, and the keys that are old enough to be destroyed.
+/// Runs the sweep, and then destroys the keys that are old enough.
 pub async fn settle(t: &T) -> anyhow::Result<()> {
     t.run_jobs().await?;
     t.clock.advance(Duration::from_secs(61));
     t.run_jobs().await
 }
 
-/// A redelivery, an edit and an unsend of what was erased: it stays away, on record once.
+/// Delivers a redelivery, an edit and an unsend of an erased message, which must stay erased and get one record only.
 async fn nothing_brings_back(
     t: &T,
     event: &Event,
@@ -324,7 +324,7 @@ async fn a_hold_stops_rules_and_operators_but_no_unsend_and_no_request_unless_it
 }
 
 async fn lift_and_hold_more(t: &T, by: Uuid, first: Uuid, user_id: &str) -> anyhow::Result<()> {
-    // No pass of the rules in between.
+    // The retention rules do not run between the two calls.
     lift(t, by, first).await?;
     hold(t, by, chat(t, user_id).await?, true).await?;
     Ok(())
@@ -373,7 +373,7 @@ async fn a_person_is_forgotten_everywhere_and_nobody_else_is() {
             .await?,
             0
         );
-        // Who comes back is welcome, and nothing is lost.
+        // A person who writes again after their erasure is archived as usual.
         t.clock.advance(DAY);
         t.line.at(t.clock.now());
         t.deliver(&[late]).await?;
@@ -384,7 +384,7 @@ async fn a_person_is_forgotten_everywhere_and_nobody_else_is() {
     .await;
 }
 
-/// The third batch of a person's erasure fails as if the process had ended there.
+/// The third batch of a person's erasure fails, as if the process had been killed there.
 #[tokio::test]
 async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
     run(async |t| {
@@ -424,7 +424,7 @@ async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
     .await;
 }
 
-/// The files of the one export there is, by name.
+/// The files of the only export, by name.
 pub async fn export(t: &T) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let zips: Vec<Vec<u8>> = t
         .opened_objects()
@@ -459,7 +459,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
         here.edits(&text, "MARK-SECOND").await?;
         there.sends_text("KEN-SAYS").await?;
         ken.sends_text("KEN-ALONE").await?;
-        // More than a page, many at the same moment.
+        // More than a page of messages, many of them with the same timestamp.
         let many: Vec<Event> = (0..450)
             .map(|n| here.sends_text(&format!("MARK-{n:03}-")).make())
             .collect();
@@ -488,14 +488,14 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
             assert_eq!(text_of.matches(&format!("MARK-{n:03}-")).count(), 1, "{n}");
         }
         assert!(!text_of.contains("KEN-"));
-        // On the disk it is sealed.
+        // The export is encrypted on the disk.
         assert!(
             t.objects()?
                 .iter()
                 .all(|bytes| !bytes.windows(10).any(|window| window == b"MARK-FIRST"))
         );
 
-        // What is unsent is in no export a moment later.
+        // No export contains a message once it is unsent.
         here.unsends(&text).await?;
         assert_eq!(t.traces("MARK-FIRST").await?, [""; 0]);
         settle(t).await?;
@@ -509,7 +509,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
             0
         );
 
-        // The copy outlives the erasure of what it was made of, and then goes as well.
+        // The export outlives the erasure of its data, and is erased later as well.
         assert_eq!(wish(t, by, aoi.id(), Wish::Erasure).await?, request);
         settle(t).await?;
         assert_eq!(t.traces("MARK-POSTBACK").await?, ["object"]);
@@ -522,7 +522,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
     .await;
 }
 
-/// One that is asked for while a message is taken back either does not have it, or is made anew.
+/// An export that is requested while a message is unsent either does not contain the message or is made again.
 #[tokio::test]
 async fn an_export_that_was_begun_does_not_keep_what_is_unsent_meanwhile() {
     run(async |t| {

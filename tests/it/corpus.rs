@@ -1,5 +1,5 @@
-//! Bodies and signatures that nobody here wrote: those of LINE's own SDKs. The directory is named by `LINE_CORPUS`;
-//! without it there is nothing to run over, and the tests with bodies of their own stand alone.
+//! Webhook bodies and signatures from LINE's own SDKs. `LINE_CORPUS` names their directory; without it the tests of the
+//! corpus do nothing, and the tests with self-made bodies have to be enough.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ fn corpus() -> Option<PathBuf> {
     Some(directory)
 }
 
-/// Each event of the corpus, with ids of its own: its bodies share theirs.
+/// The events of a body of the corpus, with new ids: the bodies share theirs.
 fn events(body: &Path) -> Option<Vec<Value>> {
     let body: Value = serde_json::from_slice(&std::fs::read(body).ok()?).ok()?;
     let mut events = body["events"].as_array()?.clone();
@@ -95,13 +95,13 @@ fn every_vector_is_judged_as_it_says() -> anyhow::Result<()> {
         let (secret, name) = (text("channel_secret"), text("name"));
         let judged = signature::verify(secret.as_bytes(), &body, text("signature").as_bytes());
         assert_eq!(judged, text("expect") == "valid", "{name}");
-        // And the pretend LINE's signer, which shares no code with the door, agrees with the recomputed one.
+        // The fake platform's signer, which shares no code with the verification, agrees with the recomputed signature.
         assert_eq!(sign(secret, &body), text("computed"), "{name}");
     }
     Ok(())
 }
 
-/// A third signer, by somebody else again.
+/// OpenSSL is a third, independent signer.
 #[tokio::test]
 async fn what_openssl_has_signed_is_accepted() {
     run(async |t| {

@@ -1,4 +1,4 @@
-//! `doctor`: a healthy archive is found healthy, and what is wrong is found.
+//! `doctor`: it finds no fault in a healthy archive, and finds every fault that is made.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::ExitCode, sync::Mutex};
 
@@ -10,7 +10,7 @@ use line_chat_archive::{
         keys,
     },
     clock::Clock,
-    config::{Places, Serve},
+    config::{Serve, StorageConfig},
     fake_line::{Channel, FakeLine},
     records::channels,
 };
@@ -20,12 +20,12 @@ use tempfile::TempDir;
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
-    places: Places,
+    storage: StorageConfig,
     #[command(flatten)]
     serve: Serve,
 }
 
-/// An archive with a channel of the pretend LINE, of which no service runs.
+/// An archive with a channel on the fake LINE platform; its service is not running.
 struct Archive {
     flags: Flags,
     line: FakeLine,
@@ -37,7 +37,7 @@ struct Archive {
 impl Archive {
     async fn new() -> Self {
         let home = TempDir::new().unwrap();
-        // PostgreSQL, which is not root, has to pass.
+        // PostgreSQL doesn't run as root, and has to enter this directory.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let line = FakeLine::start().unwrap();
         let data_dir = home.path().join("data");
@@ -54,11 +54,11 @@ impl Archive {
         ]);
         let shop = line.channel("Shop");
         shop.webhook_to("https://archive.example.com/webhook/shop");
-        let database = Database::find(&flags.places, Purpose::Make).await.unwrap();
+        let database = Database::find(&flags.storage, Purpose::Make).await.unwrap();
         database.prepare(Purpose::Make).await.unwrap();
         let mut db = database.connect().await.unwrap();
-        keys::make_for_new(&flags.places, &mut db).await.unwrap();
-        let keyring = keys::open(&flags.places, &mut db).await.unwrap();
+        keys::make_for_new(&flags.storage, &mut db).await.unwrap();
+        let keyring = keys::open(&flags.storage, &mut db).await.unwrap();
         let (secret, token) = (shop.secret().into(), shop.access_token().into());
         let now = Clock::system().now();
         channels::add(
@@ -72,7 +72,7 @@ impl Archive {
         )
         .await
         .unwrap();
-        line_chat_archive::app::serve::bucket(&flags.places)
+        line_chat_archive::app::serve::bucket(&flags.storage)
             .await
             .unwrap();
         Self {
@@ -84,17 +84,17 @@ impl Archive {
         }
     }
 
-    /// What is found of this level.
+    /// The findings of this level.
     async fn found(&self, level: Level) -> Vec<String> {
-        let Flags { places, serve } = &self.flags;
-        let findings = look(places, serve, &self.database).await.unwrap();
+        let Flags { storage, serve } = &self.flags;
+        let findings = look(storage, serve, &self.database).await.unwrap();
         let found = findings
             .into_iter()
             .filter(|finding| finding.level == level);
         found.map(|finding| finding.what).collect()
     }
 
-    /// Done as the superuser: only that one may change these settings.
+    /// Runs SQL as the superuser: nobody else can change these settings.
     async fn sql(&self, sql: &'static str) {
         let superuser = self.database.options.clone().username("archive");
         let mut db = superuser.connect().await.unwrap();
@@ -107,8 +107,8 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     let archive = Archive::new().await;
     let said = Mutex::new(String::new());
     let say = |line: &str| *said.lock().unwrap() += &format!("{line}\n");
-    let Flags { places, serve } = &archive.flags;
-    let code = doctor(places, serve, false, &say).await.unwrap();
+    let Flags { storage, serve } = &archive.flags;
+    let code = doctor(storage, serve, false, &say).await.unwrap();
     let said = said.into_inner().unwrap();
     assert_eq!(
         format!("{code:?}"),
@@ -128,7 +128,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         assert!(!said.contains(&secret));
     }
 
-    // Settings of the database hold for each new connection, so for the next look.
+    // Database settings apply to new connections, so to the next run of `doctor`.
     archive
         .sql(
             "alter database archive set log_statement = 'all';
@@ -180,7 +180,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         )
         .await;
 
-    let secret = places.data_dir.join("secret.key");
+    let secret = storage.data_dir.join("secret.key");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(
         archive.found(Level::Bad).await,
@@ -213,7 +213,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     );
     let mut unset = serve.clone();
     unset.public_url = None;
-    let findings = look(places, &unset, &archive.database).await.unwrap();
+    let findings = look(storage, &unset, &archive.database).await.unwrap();
     let advice = |what: &str| {
         let finding = findings.iter().find(|finding| finding.what == what);
         finding.unwrap().advice.clone()
@@ -223,7 +223,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     );
     assert!(advice("PUBLIC_URL is not set").contains("the same PUBLIC_URL as `serve`"));
     unset.public_url = Some("http://archive.example.com".parse().unwrap());
-    let findings = look(places, &unset, &archive.database).await.unwrap();
+    let findings = look(storage, &unset, &archive.database).await.unwrap();
     let bad = findings.iter().find(|finding| finding.level == Level::Bad);
     assert_eq!(
         bad.unwrap().what,

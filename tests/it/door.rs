@@ -1,4 +1,4 @@
-//! What the webhook door answers, and what is stored after each answer.
+//! The answers of the webhook endpoint, and the rows that are stored after each answer.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn what_is_not_signed_by_the_channel_is_refused() {
             assert_eq!(delivery.status, 401, "{signature:?}");
             assert!(!delivery.body.contains("Aoi"));
         }
-        // Not even an empty list of events is taken unsigned.
+        // Even an empty list of events is refused without a signature.
         let empty = r#"{"destination":"U0","events":[]}"#;
         assert_eq!(t.shop.deliver_bytes(empty, None).await.status, 401);
         assert_eq!(stored(t).await?, 0);
@@ -114,7 +114,7 @@ async fn an_unknown_channel_is_404_and_a_removed_one_too() {
         let mut db = t.pool().acquire().await?;
         line_chat_archive::records::channels::remove(&mut db, 1, t.clock.now()).await?;
         drop(db);
-        t.service.doors.refresh(t.pool()).await?;
+        t.service.channels.refresh(t.pool()).await?;
         assert_eq!(t.shop.verify().await.status, 404);
         Ok(())
     })
@@ -141,7 +141,7 @@ async fn while_a_secret_is_rotated_both_are_valid() {
             later,
         )
         .await?;
-        t.service.doors.refresh(t.pool()).await?;
+        t.service.channels.refresh(t.pool()).await?;
         assert_eq!(t.shop.verify().await.status, 200, "the new one");
         let old = t
             .shop
@@ -149,7 +149,7 @@ async fn while_a_secret_is_rotated_both_are_valid() {
             .await;
         assert_eq!(old.status, 200, "the old one");
         line_chat_archive::records::channels::drop_old_secrets(&mut db, 1).await?;
-        t.service.doors.refresh(t.pool()).await?;
+        t.service.channels.refresh(t.pool()).await?;
         let old = t
             .shop
             .deliver_bytes(before.body, Some(&before.signature))
@@ -167,7 +167,7 @@ async fn a_body_of_two_mebibytes_is_taken_and_one_byte_more_is_413() {
         let full = frame.replace(r#""text":"""#, &format!(r#""text":"{}""#, "x".repeat((2 << 20) - frame.len())));
         assert_eq!(full.len(), 2 << 20);
         let signature = sign(&t.shop.secret(), full.as_bytes());
-        // What a busy machine has not stored in time is refused, and LINE sends it again.
+        // A busy machine may not store the body in time; the service then answers 503, and LINE sends it again.
         let mut status = 503;
         for _ in 0..10 {
             status = t.shop.deliver_bytes(full.clone(), Some(&signature)).await.status;
@@ -215,7 +215,8 @@ async fn large_bodies_of_strangers_leave_room_to_an_address_that_has_signed() {
         let large = frame.replace(r#""text":"""#, &text);
         let signature = sign(&t.shop.secret(), large.as_bytes());
         assert_eq!(t.shop.verify().await.status, 200);
-        // An unfinished body is given up after a moment, which a busy machine may miss: then once more.
+        // The service gives up an unfinished body after a moment. A busy machine may miss that moment, hence the
+        // retries.
         for _ in 0..20 {
             let unfinished = (0..40).map(|_| stranger(t, 20 << 10));
             let held = futures_util::future::try_join_all(unfinished).await?;
@@ -236,7 +237,7 @@ async fn large_bodies_of_strangers_leave_room_to_an_address_that_has_signed() {
     .await;
 }
 
-/// Sends `sent` bytes of a body of 24 KiB from an address that has signed nothing.
+/// Sends `sent` bytes of a 24 KiB body from an address that never sent a valid signature.
 async fn stranger(t: &T, sent: usize) -> anyhow::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind("127.0.0.2:0".parse()?)?;
@@ -247,7 +248,7 @@ async fn stranger(t: &T, sent: usize) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What is answered to such an address that sends all of its body.
+/// The answer to such an address when it sends the whole body.
 async fn answer_to_stranger(t: &T) -> anyhow::Result<String> {
     let mut stream = stranger(t, 24 << 10).await?;
     let mut answer = vec![0; 1024];
@@ -260,7 +261,7 @@ async fn without_a_database_it_is_503_in_time_and_well_again_after() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.sends_text("before").await?;
-        // The database refuses every write of this one for as long as the lock is held.
+        // While the lock is held, the database cannot do any write of this delivery.
         let mut lock = t.pool().begin().await?;
         sqlx::query("lock table message_ref in access exclusive mode")
             .execute(&mut *lock)
@@ -282,10 +283,10 @@ async fn without_a_database_it_is_503_in_time_and_well_again_after() {
     .await;
 }
 
-/// Sends bytes as they are and reads the head of the answer.
+/// Sends raw bytes and reads the head of the answer.
 async fn raw(t: &T, request: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(t.service.address).await?;
-    // The server may answer, and close, before it has read all.
+    // The server may answer and close before it has read everything.
     let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = vec![0; 1024];
     let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut answer)).await??;

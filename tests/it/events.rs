@@ -1,10 +1,10 @@
-//! Every kind of event is kept with all its fields, in the conversation it belongs to, and no event costs another.
+//! Every kind of event is kept with all its fields in its conversation, and no event makes another one fail.
 
 use line_chat_archive::fake_line::{Event, sampler};
 
 use crate::harness::{T, run, start};
 
-/// The raw bytes kept for a webhook event id, wherever they are.
+/// The raw bytes that are kept for a webhook event id, in any table.
 async fn kept(t: &T, webhook_event_id: &str) -> anyhow::Result<Vec<String>> {
     let kept = t.documents().await?;
     Ok(kept
@@ -122,24 +122,25 @@ async fn a_body_full_of_tiny_events_is_stored() {
         let kept: Vec<usize> = kept.iter().map(|(_, _, plain)| plain.len()).collect();
         assert_eq!(kept, [3 * nothing.len() + 1], "one list of them all");
 
-        const MANY: usize = 2_000;
+        const EVENTS: usize = 2_000;
         let people: Vec<_> = (0..50).map(|n| t.shop.user(&format!("P{n}"))).collect();
-        let texts: Vec<Event> = (0..MANY)
+        let texts: Vec<Event> = (0..EVENTS)
             .map(|n| people[n % 50].sends_text("x").make())
             .collect();
         t.deliver(&texts).await?;
         t.deliver(&texts).await?;
         assert_eq!(
             t.count("select count(*) from message").await?,
-            i64::try_from(MANY)?
+            i64::try_from(EVENTS)?
         );
         Ok(())
     })
     .await;
 }
 
-/// An event that PostgreSQL refuses in a way nobody thought of must not take its neighbours with it. Nor may a message
-/// hide among the bytes of unreadable events, where its unsend would not find it: it is refused instead.
+/// An event that PostgreSQL refuses for an unforeseen reason must not make its neighbours fail. A refused message must
+/// not be kept with the bytes of unreadable events either, where its unsend would not find it: the delivery is refused
+/// instead.
 #[tokio::test]
 async fn what_the_database_refuses_harms_nobody() {
     run(async |t| {

@@ -1,4 +1,4 @@
-//! Exports that fail: each ends or is put off by itself, and says why.
+//! Exports that fail: each one ends or is postponed on its own, and states its reason.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     visitor::Visitor,
 };
 
-/// The export's state, its attempts and why the last one failed.
+/// The export's state, its attempts, and the reason why the last one failed.
 async fn shown(t: &T, user_id: &str) -> anyhow::Result<(String, i32, Option<Failure>)> {
     let request = request(t, user_id).await?;
     Ok((
@@ -40,7 +40,7 @@ async fn request(t: &T, user_id: &str) -> anyhow::Result<Request> {
     Ok(subjects::of(&mut conn, &[1], contact).await?.remove(0))
 }
 
-/// The page of the requests of a person.
+/// The page with the requests of a person.
 async fn page(t: &T, visitor: &Visitor, user_id: &str) -> anyhow::Result<String> {
     let contact = contact(t, user_id).await?;
     visitor
@@ -48,11 +48,11 @@ async fn page(t: &T, visitor: &Visitor, user_id: &str) -> anyhow::Result<String>
         .await
 }
 
-/// From now on `statement` is run when an export of the first request begins.
+/// Runs `statement` from now on whenever an export of the first request begins.
 async fn at_the_first(t: &T, statement: &str) -> anyhow::Result<()> {
     let sql = format!(
         "create or replace function trouble() returns trigger language plpgsql security definer as $$ begin
-             if new.id = (select id from subject_request order by asked_at limit 1) then {statement}; end if;
+             if new.id = (select id from subject_request order by requested_at limit 1) then {statement}; end if;
              return new;
          end $$;
          create or replace trigger trouble before update of export_key on subject_request
@@ -62,7 +62,7 @@ async fn at_the_first(t: &T, statement: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two people who wrote, and an export for each, the first of them older.
+/// Two people who wrote, each with an export request; the first request is older.
 async fn two_exports(t: &T, by: Uuid) -> anyhow::Result<[String; 2]> {
     let people = ["Aoi", "Ken"].map(|name| t.shop.user(name));
     for person in &people {
@@ -77,7 +77,7 @@ async fn two_exports(t: &T, by: Uuid) -> anyhow::Result<[String; 2]> {
     Ok(people.map(|person| person.id().to_owned()))
 }
 
-/// Until no attempt is due any more. Returns the pauses in minutes.
+/// Runs attempts until no attempt is due any more. Returns the pauses in minutes.
 async fn all_attempts(t: &T, user_id: &str) -> anyhow::Result<Vec<i64>> {
     let mut pauses = vec![];
     while let Some(at) = request(t, user_id).await?.export_next_attempt_at {
@@ -143,7 +143,7 @@ async fn an_export_that_was_given_up_can_be_requested_again() {
         t.run_jobs().await?;
         let waiting = request(t, &aoi).await?;
         assert!(waiting.export_next_attempt_at > Some(t.clock.now()));
-        // A person who has mended the cause does not wait for the next attempt.
+        // A person who has fixed the cause does not have to wait for the next attempt.
         wish(t, by, &aoi, Wish::Export).await?;
         t.run_jobs().await?;
         assert_eq!(request(t, &aoi).await?.export_attempts, 1, "counted anew");
@@ -229,7 +229,7 @@ async fn a_file_that_is_away_for_a_moment_is_in_the_export() {
     .await;
 }
 
-/// The place where a disk is mounted, without it, looks like a bucket that has lost everything.
+/// An empty mount point looks like a bucket that has lost everything.
 #[tokio::test]
 async fn a_bucket_that_is_away_makes_no_file_missing() {
     run(async |t| {

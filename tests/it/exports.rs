@@ -1,4 +1,4 @@
-//! Copies for people whose files or messages are not as they usually are: what is wrong with one keeps no other waiting.
+//! Exports for people with unusual files or messages: a problem in one export does not delay any other.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     harness::{T, run},
 };
 
-/// What is wrong with the bucket for one person's file is no reason for others to wait.
+/// A bucket problem with one person's file must not delay the exports of other people.
 #[tokio::test]
 async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
     run(async |t| {
@@ -47,7 +47,7 @@ async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
     .await;
 }
 
-/// Where the one original lies.
+/// The path of the only original in the bucket.
 pub async fn original(t: &T) -> anyhow::Result<std::path::PathBuf> {
     let key: String = sqlx::query_scalar("select original_key from attachment")
         .fetch_one(t.pool())
@@ -55,8 +55,8 @@ pub async fn original(t: &T) -> anyhow::Result<std::path::PathBuf> {
     Ok(t.bucket.path().join("objects").join(key))
 }
 
-/// A copy that waited for a file which cannot be read any more would never be made, and the erasure that was asked for
-/// with it neither.
+/// If an export waited for a file that cannot be read any more, it would never be made, and the erasure that was
+/// requested with it would never happen either.
 #[tokio::test]
 async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_nothing_from_being_erased()
  {
@@ -79,7 +79,7 @@ async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_no
                 None => std::fs::remove_file(&file)?,
             }
             wish(t, by, aoi.id(), Wish::Export).await?;
-            settle(t).await?; // it is looked for once more
+            settle(t).await?; // the worker looks for the file once more
             let files = export(t).await?;
             let (last, text) = files.last().unwrap();
             assert_eq!(last, "missing.txt");
@@ -97,7 +97,7 @@ async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_no
     .await;
 }
 
-/// LINE's times are milliseconds; whoever has a channel's secret may send as many at one as they like.
+/// LINE's timestamps are milliseconds; anybody with the channel's secret can send any number of events in one of them.
 #[tokio::test]
 async fn more_than_a_page_at_one_moment_is_exported_and_erased_and_a_hold_on_it_stops_nothing_else()
 {

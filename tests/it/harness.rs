@@ -1,4 +1,4 @@
-//! One test's world: a database of its own, a bucket, a pretend LINE with one channel, and the service in between.
+//! The environment of one test: its own database, a bucket, a fake LINE platform with one channel, and the service.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use line_chat_archive::{
     media::Reach,
     objects::Objects,
     records::channels,
-    seal::{Keyring, Place},
+    seal::{Keyring, SealContext},
 };
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tempfile::TempDir;
@@ -27,28 +27,28 @@ use uuid::Uuid;
 
 use crate::keys;
 
-/// A test's world.
+/// The environment of one test.
 pub struct T {
-    /// The service, without a running worker: [`T::run_jobs`] is the worker.
+    /// The service, without a running worker: [`T::run_jobs`] does the worker's jobs.
     pub service: Service,
     pub line: FakeLine,
     /// The channel `shop`, whose webhooks go to the service.
     pub shop: Channel,
-    /// Stands still until moved.
+    /// Stands still until the test moves it.
     pub clock: Clock,
     pub database: PgConnectOptions,
-    /// Opens what the service has sealed.
+    /// Decrypts data that the service has encrypted.
     pub keyring: Keyring,
-    /// `objects`, `keyring` and the secret key.
+    /// The directory with `objects`, `keyring` and the secret key.
     pub bucket: TempDir,
 }
 
-/// When every test begins.
+/// The time at which every test begins.
 pub fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 20, 9, 0, 0).unwrap()
 }
 
-/// Runs a test in a world of its own, and looks for what it has left behind.
+/// Runs a test in its own environment, and checks that it leaves nothing over.
 pub async fn run(test: impl AsyncFnOnce(&mut T) -> anyhow::Result<()>) {
     let mut t = T::new().await.expect("a world");
     test(&mut t).await.expect("the test");
@@ -104,7 +104,7 @@ impl T {
         &self.service.pool
     }
 
-    /// A connection as the database's owner, which the service is not.
+    /// A connection as the owner of the database; the service has fewer privileges.
     pub async fn owner(&self) -> anyhow::Result<sqlx::PgConnection> {
         Ok(self.database.connect().await?)
     }
@@ -113,22 +113,22 @@ impl T {
     pub async fn channel(&self, slug: &str) -> anyhow::Result<Channel> {
         let channel = self.line.channel(slug);
         add_channel(&self.database, &self.keyring, &self.clock, slug, &channel).await?;
-        self.service.doors.refresh(self.pool()).await?;
+        self.service.channels.refresh(self.pool()).await?;
         channel.webhook_to(&self.service.webhook_url(slug));
         Ok(channel)
     }
 
-    /// A service on another database, with the same bucket and keyring.
+    /// Starts a service on another database, with the same bucket and keyring.
     pub async fn serve_on(&self, database: &PgConnectOptions) -> anyhow::Result<Service> {
         serve(database, &self.clock, &self.line, &self.bucket).await
     }
 
-    /// A second service on the same database and bucket.
+    /// Starts a second service on the same database and bucket.
     pub async fn replica(&self) -> anyhow::Result<Service> {
         serve(&self.database, &self.clock, &self.line, &self.bucket).await
     }
 
-    /// Ends the service and starts it anew.
+    /// Stops the service and starts it again.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let again = self.replica().await?;
         std::mem::replace(&mut self.service, again).stop().await;
@@ -136,56 +136,56 @@ impl T {
         Ok(())
     }
 
-    /// Does what the worker would have done by now.
+    /// Runs all jobs that are due.
     pub async fn run_jobs(&self) -> anyhow::Result<()> {
         self.service.worker.run_until_idle().await?;
         Ok(())
     }
 
-    /// Delivers events in one webhook, which must be acknowledged.
+    /// Delivers events in one webhook; fails unless it is acknowledged.
     pub async fn deliver(&self, events: &[Event]) -> anyhow::Result<()> {
         let delivery = self.shop.deliver(events).await;
         ensure!(delivery.acknowledged(), "answered {}", delivery.status);
         Ok(())
     }
 
-    /// The count a query gives.
+    /// The single number that a query returns.
     pub async fn count(&self, query: &'static str) -> anyhow::Result<i64> {
         Ok(sqlx::query_scalar(query).fetch_one(self.pool()).await?)
     }
 
-    /// Everything that is sealed in the database, opened: where it lies, LINE's id of the event if it is one, and its
-    /// bytes. What can no more be opened is missing.
+    /// All encrypted documents of the database, decrypted: column, webhook event id if it is an event, and bytes.
+    /// Documents that cannot be decrypted any more are left out.
     pub async fn documents(&self) -> anyhow::Result<Vec<(&'static str, String, Vec<u8>)>> {
         type Sealed = (Uuid, String, Vec<u8>);
-        type Table = (&'static str, fn(Uuid) -> Place<'static>, &'static str);
+        type Table = (&'static str, fn(Uuid) -> SealContext<'static>, &'static str);
         let tables: [Table; 4] = [
             (
                 "revision.content",
-                Place::Message,
+                SealContext::Message,
                 "select message_id, webhook_event_id, content from revision",
             ),
             (
                 "event.content",
-                Place::Event,
+                SealContext::Event,
                 "select id, webhook_event_id, content from event",
             ),
             (
                 "contact.profile",
-                Place::Profile,
+                SealContext::Profile,
                 "select id, '', profile from contact where profile is not null",
             ),
             (
                 "conversation.summary",
-                Place::Summary,
+                SealContext::Summary,
                 "select id, '', summary from conversation where summary is not null",
             ),
         ];
         let mut found = vec![];
-        for (lies, place, query) in tables {
+        for (lies, context, query) in tables {
             let rows: Vec<Sealed> = sqlx::query_as(query).fetch_all(self.pool()).await?;
             for (id, event, sealed) in rows {
-                if let Some(plain) = keys::opened(&self.keyring, place(id), &sealed).await {
+                if let Some(plain) = keys::opened(&self.keyring, context(id), &sealed).await {
                     found.push((lies, event, plain));
                 }
             }
@@ -193,7 +193,7 @@ impl T {
         Ok(found)
     }
 
-    /// True if these are the bytes of an event that is kept.
+    /// Whether these are the bytes of an event that is kept.
     pub async fn keeps(&self, raw: &[u8]) -> anyhow::Result<bool> {
         let kept = self.documents().await?;
         Ok(kept
@@ -201,7 +201,7 @@ impl T {
             .any(|(lies, _, plain)| lies.ends_with("content") && plain == raw))
     }
 
-    /// The objects in use, opened.
+    /// The objects in use, decrypted.
     pub async fn opened_objects(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let rows: Vec<(String, Vec<u8>)> =
             sqlx::query_as("select key, sealed_key from object where sealed_key is not null")
@@ -216,7 +216,7 @@ impl T {
         Ok(found)
     }
 
-    /// Files in the bucket, each with its bytes; without the copy of the ledger.
+    /// The bytes of every file in the bucket, without the copy of the ledger.
     pub fn objects(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut found = vec![];
         let mut directories = vec![self.bucket.path().join("objects")];

@@ -1,8 +1,8 @@
-//! Keys end with what was erased under them, and cost no survivor.
+//! The wrapping keys of erased messages are destroyed, and every message that is kept stays readable.
 
 use std::time::Duration;
 
-use line_chat_archive::seal::{Error, Place, key_of};
+use line_chat_archive::seal::{Error, SealContext, key_of};
 use uuid::Uuid;
 
 use crate::{
@@ -10,10 +10,10 @@ use crate::{
     keys,
 };
 
-/// After this much time no key in use is too young to be closed.
+/// After this time every key in use is old enough to be closed.
 const MINUTE: Duration = Duration::from_secs(61);
 
-/// The sealed original of a message, as a backup would have it.
+/// The sealed original of a message, as a backup contains it.
 async fn sealed(t: &T, message_id: &str) -> anyhow::Result<(Uuid, Vec<u8>)> {
     Ok(sqlx::query_as(
         "select m.id, content from revision r join message m on m.id = r.message_id
@@ -43,7 +43,7 @@ async fn a_backup_from_before_the_unsend_says_nothing_and_its_neighbours_stay() 
         t.run_jobs().await?;
         let (id, backup) = sealed(t, secret.message_id()).await?;
         let key = key_of(&backup).unwrap();
-        let opened = keys::opened(&t.keyring, Place::Message(id), &backup).await;
+        let opened = keys::opened(&t.keyring, SealContext::Message(id), &backup).await;
         assert!(opened.is_some(), "the backup is good while the message lives");
         let before = t.documents().await?.len();
 
@@ -69,7 +69,7 @@ async fn a_backup_from_before_the_unsend_says_nothing_and_its_neighbours_stay() 
     .await;
 }
 
-/// A message may change its key just when it is unsent: then both keys have to go.
+/// A message can be sealed again under a new key just while it is unsent: then both keys have to be destroyed.
 #[tokio::test]
 async fn unsent_again_and_again_a_conversation_changes_its_key_once_a_minute() {
     run(async |t| {
@@ -104,7 +104,7 @@ async fn unsent_again_and_again_a_conversation_changes_its_key_once_a_minute() {
         );
         t.keyring.forget_found();
         for (id, backup) in &backups {
-            let opened = keys::opened(&t.keyring, Place::Message(*id), backup).await;
+            let opened = keys::opened(&t.keyring, SealContext::Message(*id), backup).await;
             assert!(
                 opened.is_none(),
                 "an old backup opens with no key that is left"
@@ -116,7 +116,7 @@ async fn unsent_again_and_again_a_conversation_changes_its_key_once_a_minute() {
     .await;
 }
 
-/// Two services write into one conversation while its keys are closed and destroyed under them.
+/// Two services write into one conversation while its keys are closed and destroyed.
 #[tokio::test]
 async fn no_message_is_ever_sealed_under_a_key_that_goes() {
     run(async |t| {
@@ -181,7 +181,7 @@ async fn a_crash_before_the_end_of_a_key_is_made_good_by_the_next_service() {
         let (id, backup) = sealed(t, text.message_id()).await?;
         aoi.unsends(&text).await?;
         t.clock.advance(MINUTE);
-        // The service ends when the key is closed, and nothing else is done.
+        // As if the service had crashed after it closed the key, before anything else.
         sqlx::query("update keyring_key set closed_at = $1 where dirty_at is not null")
             .bind(t.clock.now())
             .execute(t.pool())
@@ -191,7 +191,7 @@ async fn a_crash_before_the_end_of_a_key_is_made_good_by_the_next_service() {
         t.run_jobs().await?;
         t.keyring.forget_found();
         assert!(
-            keys::opened(&t.keyring, Place::Message(id), &backup)
+            keys::opened(&t.keyring, SealContext::Message(id), &backup)
                 .await
                 .is_none()
         );
@@ -215,7 +215,7 @@ async fn a_service_goes_on_with_the_spare_keys_that_another_has_left() {
         for _ in 0..3 {
             t.restart().await?;
         }
-        // The next one starts before the last one has ended, so there are those of two.
+        // The next service starts before the last one has stopped, so the spare keys of two exist.
         let after = t.count(spare).await?;
         assert!(
             after <= 2 * before + 128,

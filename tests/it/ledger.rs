@@ -1,4 +1,5 @@
-//! The ledger in the database: gapless whoever writes and whatever is killed, changed by nobody, replayed after a restore.
+//! The ledger in the database: without gaps however many processes write and whichever are killed, not changeable, and
+//! replayed after a restore.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ fn record(n: usize) -> Record {
     }
 }
 
-/// Every record once, without gaps, under a root that is signed. Returns the records.
+/// Checks that the records have no gaps and no duplicates, under a signed root. Returns the records.
 pub async fn sound(t: &T) -> anyhow::Result<Vec<Record>> {
     let mut db = t.pool().acquire().await?;
     let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
@@ -85,7 +86,7 @@ async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
         t.run_jobs().await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let records = sound(t).await?;
         let mut kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
         kinds.sort_by_key(|kind| format!("{kind:?}"));
@@ -126,21 +127,22 @@ async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
                 db.close().await.unwrap();
             });
         }
-        let sealers = [t.service.sealer.clone(), other.sealer.clone()].map(|sealer| {
-            tokio::spawn(async move {
-                for _ in 0..200 {
-                    sealer.seal().await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-            })
-        });
+        let sealers =
+            [t.service.ledger_signer.clone(), other.ledger_signer.clone()].map(|sealer| {
+                tokio::spawn(async move {
+                    for _ in 0..200 {
+                        sealer.seal().await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                })
+            });
         while let Some(done) = writers.join_next().await {
             done?;
         }
         for sealer in sealers {
             sealer.await?;
         }
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let mut ids: Vec<String> = sound(t)
             .await?
             .into_iter()
@@ -163,7 +165,7 @@ async fn a_sealer_killed_fifty_times_leaves_a_sound_ledger() {
         for round in 0..50_u32 {
             let records: Vec<Record> = (0..7).map(record).collect();
             ledger::pend(&mut db, &records, t.clock.now()).await?;
-            let sealer = t.service.sealer.clone();
+            let sealer = t.service.ledger_signer.clone();
             let sealing = tokio::spawn(async move { sealer.seal().await });
             for _ in 0..round * 3 {
                 tokio::task::yield_now().await;
@@ -181,7 +183,7 @@ async fn a_sealer_killed_fifty_times_leaves_a_sound_ledger() {
             let _ = sealing.await;
         }
         db.close().await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         assert_eq!(sound(t).await?.len(), 350);
         Ok(())
     })
@@ -193,7 +195,7 @@ async fn the_service_may_not_change_the_ledger_and_nor_may_the_owner() {
     run(async |t| {
         let mut owner = t.database.connect().await?;
         ledger::pend(&mut owner, &[record(1)], t.clock.now()).await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let role: String = sqlx::query_scalar("select current_user::text")
             .fetch_one(t.pool())
             .await?;
@@ -224,7 +226,7 @@ async fn the_service_may_not_change_the_ledger_and_nor_may_the_owner() {
     .await;
 }
 
-/// A backup from before the unsends, put back: what was unsent since is erased again before anybody can see it.
+/// Restores a backup from before the unsends: the service erases the messages unsent since before it opens its port.
 #[tokio::test]
 async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_its_port() {
     run(async |t| {
@@ -237,28 +239,28 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         let photo = aoi.sends_image(vec![7; 3000]).await?;
         t.run_jobs().await?;
         aoi.unsends(&texts[7]).await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let name = t.database.get_database().unwrap().to_owned();
         let backup = backup(t, &name).await?;
         let objects = t.bucket.path().join("objects");
         let aside = t.bucket.path().join("aside");
         copy(&objects, &aside)?;
 
-        // The service notices that its connection was cut.
+        // The service's connection was cut; this call lets it notice that.
         let _ = aoi.unsends(&texts[7]).await;
         for text in &texts[..5] {
             aoi.unsends(text).await?;
         }
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         aoi.unsends(&photo).await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let before = sound(t).await?.len();
 
-        // Database and objects as they were, with the keyring as it is.
+        // Restores the database and the objects from the backup; the keyring stays as it is now.
         std::fs::remove_dir_all(&objects)?;
         std::fs::rename(&aside, &objects)?;
         let restored = t.serve_on(&backup).await?;
@@ -282,9 +284,9 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         for n in [0, 1, 2, 3, 4, 7] {
             assert_eq!(t.traces(&format!("MARK-RESTORE-{n}")).await?, [""; 0]);
         }
-        // What shared a key with the unsent cannot be read out of this backup: docs/backups.md says so.
+        // Messages that shared a key with the unsent ones cannot be decrypted from this backup: see docs/backups.md.
         assert_eq!(t.traces("MARK-RESTORE-5").await?, [""; 0]);
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         assert!(sound(t).await?.len() > before, "the same ledger goes on");
         let again = t.replica().await?;
         assert_eq!(again.replayed, 0);
@@ -306,11 +308,11 @@ pub fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A copy of the database as it is now.
+/// Copies the current database.
 pub async fn backup(t: &T, name: &str) -> anyhow::Result<sqlx::postgres::PgConnectOptions> {
     let mut admin = t.database.clone().database("postgres").connect().await?;
     let copy = format!("{name}_backup");
-    // Nobody may be connected while it is copied.
+    // PostgreSQL copies a database only while nobody is connected to it.
     let cut = format!(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
     );
@@ -337,7 +339,7 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
             let text = aoi.sends_text(&format!("text {n}")).await?;
             aoi.unsends(&text).await?;
         }
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let mut owner = t.database.connect().await?;
         owner
             .execute(
@@ -350,7 +352,7 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
         let refused = t.replica().await.err().unwrap().to_string();
         assert!(refused.contains("contradicts"), "{refused}");
         assert!(
-            t.service.sealer.seal().await.is_ok(),
+            t.service.ledger_signer.seal().await.is_ok(),
             "it knows what it has sealed"
         );
         Ok(())
@@ -358,12 +360,12 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
     .await;
 }
 
-/// What `erasures verify` and `export` are given, for this world.
-pub fn places(t: &T) -> line_chat_archive::config::Places {
+/// The options of `erasures verify` and `export` for this test's database and bucket.
+pub fn storage(t: &T) -> line_chat_archive::config::StorageConfig {
     #[derive(clap::Parser)]
     struct Flags {
         #[command(flatten)]
-        places: line_chat_archive::config::Places,
+        storage: line_chat_archive::config::StorageConfig,
     }
     let bucket = t.bucket.path();
     let objects = url::Url::from_directory_path(bucket.join("objects")).unwrap();
@@ -385,13 +387,13 @@ pub fn places(t: &T) -> line_chat_archive::config::Places {
         "--data-dir",
         bucket.to_str().unwrap(),
     ])
-    .places
+    .storage
 }
 
 pub async fn verified(t: &T, export: Option<&std::path::Path>) -> anyhow::Result<String> {
     let said = std::cell::RefCell::new(String::new());
     let say = |line: &str| *said.borrow_mut() = line.to_owned();
-    app::erasures::verify(&places(t), export, None, &say).await?;
+    app::erasures::verify(&storage(t), export, None, &say).await?;
     Ok(said.into_inner())
 }
 
@@ -403,13 +405,13 @@ async fn what_is_exported_is_checked_elsewhere_and_what_is_altered_is_named() {
             let text = aoi.sends_text(&format!("text {n}")).await?;
             aoi.unsends(&text).await?;
         }
-        // Signed by the clock of the machine, which is what the command goes by.
+        // The checkpoint has to be signed at the machine's time, because the command uses the machine's clock.
         t.clock.advance((Clock::system().now() - t.clock.now()).to_std()?);
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         assert!(verified(t, None).await?.starts_with("sound: 8 of 8"));
         let home = tempfile::TempDir::new()?;
         let (out, no_period) = (home.path().join("export"), app::erasures::Period::default());
-        app::erasures::export(&places(t), &out, no_period, None, &|_| ()).await?;
+        app::erasures::export(&storage(t), &out, no_period, None, &|_| ()).await?;
         assert!(verified(t, Some(&out)).await?.starts_with("sound: 8 of 8"));
         let records = std::fs::read_to_string(out.join("records.ndjson"))?;
         std::fs::write(out.join("records.ndjson"), records.replace("unsend", "unsand"))?;

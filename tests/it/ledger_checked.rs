@@ -1,4 +1,4 @@
-//! `erasures verify` and `export` beside a running service, and on a ledger that lacks records.
+//! `erasures verify` and `export` while a service runs, and on a ledger that lacks records.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use sqlx::{ConnectOptions, Executor};
 use crate::{
     causes::settle,
     harness::{T, run},
-    ledger::{places, verified},
+    ledger::{storage, verified},
 };
 
-/// Unsends `count` messages, each sealed and signed on its own.
+/// Unsends `count` messages, and then seals their records.
 async fn unsends(t: &T, count: usize) -> anyhow::Result<()> {
     let aoi = t.shop.user("Aoi");
     for n in 0..count {
         let text = aoi.sends_text(&format!("text {n}")).await?;
         aoi.unsends(&text).await?;
     }
-    t.service.sealer.seal().await?;
+    t.service.ledger_signer.seal().await?;
     Ok(())
 }
 
-/// What somebody does who owns the database.
+/// A change that only the owner of the database can make.
 async fn forced(t: &T, change: &'static str) -> anyhow::Result<()> {
     let mut owner = t.database.connect().await?;
     let mut tx = sqlx::Connection::begin(&mut owner).await?;
@@ -37,7 +37,7 @@ async fn forced(t: &T, change: &'static str) -> anyhow::Result<()> {
 async fn a_ledger_that_grows_while_it_is_checked_is_not_called_tampered() {
     run(async |t| {
         unsends(t, 1).await?;
-        let sealer = t.service.sealer.clone();
+        let sealer = t.service.ledger_signer.clone();
         let pool = t.pool().clone();
         let growing = tokio::spawn(async move {
             loop {
@@ -77,16 +77,16 @@ async fn a_record_that_is_missing_in_the_middle_is_named() {
 async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
     run(async |t| {
         unsends(t, 2).await?;
-        let places = places(t);
-        app::keys::open(&places, &mut t.owner().await?).await?;
+        let storage = storage(t);
+        app::keys::open(&storage, &mut t.owner().await?).await?;
         let says = verified(t, None).await?;
         assert!(says.contains("are as they were signed"), "{says}");
-        let ours = app::keys::secret_path(&places);
+        let ours = app::keys::secret_path(&storage);
         let kept = ours.with_extension("kept");
         std::fs::rename(&ours, &kept)?;
         line_chat_archive::seal::SecretKey::make(&ours, None)?;
         let out = t.bucket.path().join("export");
-        let exported = app::erasures::export(&places, &out, Period::default(), None, &|_| ());
+        let exported = app::erasures::export(&storage, &out, Period::default(), None, &|_| ());
         for said in [verified(t, None).await.map(drop), exported.await] {
             let said = format!("{:#}", said.unwrap_err());
             for words in [
@@ -101,7 +101,7 @@ async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
         }
         assert!(!out.exists());
 
-        // The right key, and a database that denies it: a copy knows better.
+        // The secret key is right, but the database says otherwise: the signed copy of the ledger shows it.
         std::fs::rename(&kept, &ours)?;
         forced(t, "update installation set secret_check = sha256('other')").await?;
         let says = verified(t, None).await?;
@@ -130,8 +130,8 @@ async fn a_ledger_whose_tail_is_cut_is_not_exported() {
         forced(t, "delete from ledger where seq >= 6").await?;
         let home = tempfile::TempDir::new()?;
         let out = home.path().join("export");
-        let places = places(t);
-        let export = app::erasures::export(&places, &out, Period::default(), None, &|_| ());
+        let storage = storage(t);
+        let export = app::erasures::export(&storage, &out, Period::default(), None, &|_| ());
         let refused = tokio::time::timeout(Duration::from_secs(20), export).await?;
         assert!(refused.is_err() && !out.exists());
         Ok(())
@@ -139,7 +139,7 @@ async fn a_ledger_whose_tail_is_cut_is_not_exported() {
     .await;
 }
 
-/// What the owner of the database may do to a record at `$`, with its triggers off.
+/// Changes that the owner of the database can make to the record `$`, with its triggers disabled.
 const MUTATIONS: [(&str, &str); 8] = [
     ("a bit of the record", "update ledger set record = set_byte(record, 9, get_byte(record, 9) # 1) where seq = $"),
     ("a bit of the leaf", "update ledger set leaf = set_byte(leaf, 9, get_byte(leaf, 9) # 1) where seq = $"),
@@ -173,7 +173,7 @@ async fn whatever_the_owner_does_to_the_ledger_in_the_database_is_found() {
     run(async |t| {
         unsends(t, 4).await?;
         settle(t).await?;
-        t.service.sealer.seal().await?;
+        t.service.ledger_signer.seal().await?;
         let mut owner = t.database.connect().await?;
         let script = async |owner: &mut sqlx::PgConnection, change: String| {
             let script = format!(
@@ -188,7 +188,7 @@ async fn whatever_the_owner_does_to_the_ledger_in_the_database_is_found() {
         let restore = "delete from ledger; insert into ledger select * from kept;
             delete from checkpoint; insert into checkpoint select * from kept_heads";
         let size = t.count("select count(*) from ledger").await?;
-        // The clock of the tests stands still: sound, but of long ago.
+        // The test's clock stands still, so the result is sound, but of long ago.
         let sound = verified(t, None).await?;
         assert!(size >= 8 && sound.contains("are as they were signed"), "{size} {sound}");
         for seq in 0..size {

@@ -1,4 +1,4 @@
-//! Integration tests: the whole service against a real PostgreSQL, a real bucket and the pretend LINE.
+//! Integration tests: the whole service against a real PostgreSQL, a real bucket and the fake LINE platform.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Files on their whole way: from the webhook through the worker to whoever looks, across restarts and unsends.
+//! Files from the webhook through the worker to the operator's browser, across restarts and unsends.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::keys::{sealed_size, written_of};
 /// Longer than any lease.
 const PAST_THE_LEASE: Duration = Duration::from_secs(120);
 
-/// Whether two pictures show the same: what is served of people and groups is made small, and encoded anew.
+/// Whether two pictures look alike: pictures of people and groups are scaled down and encoded again.
 fn alike(served: &[u8], sent: &[u8]) -> anyhow::Result<bool> {
     let [served, sent] = [served, sent].map(image::load_from_memory);
     let [served, sent] =
@@ -28,7 +28,7 @@ fn alike(served: &[u8], sent: &[u8]) -> anyhow::Result<bool> {
     Ok(difference < 8 * 8 * 3 * 4)
 }
 
-/// Lets others run until `condition` holds.
+/// Yields to other tasks until `condition` holds.
 async fn until(condition: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let waiting = async {
         while !condition().await? {
@@ -41,7 +41,7 @@ async fn until(condition: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Res
         .context("it never came to be")?
 }
 
-/// Where the file of a message is served.
+/// The path at which the file of a message is served.
 async fn address(t: &T, event: &Event) -> anyhow::Result<String> {
     let id: Uuid = sqlx::query_scalar(
         "select a.id from attachment a join message m on m.id = a.message_id where m.message_id = $1",
@@ -52,7 +52,7 @@ async fn address(t: &T, event: &Event) -> anyhow::Result<String> {
     Ok(format!("/attachments/{id}"))
 }
 
-/// The bytes of every object a row says is kept, and of every file in the bucket: the same, each once.
+/// Checks that there are `objects` object rows, all `kept` and all in use, and as many files in the bucket.
 async fn bucket_is_what_rows_say(t: &T, objects: usize) -> anyhow::Result<()> {
     let rows: Vec<String> = sqlx::query_scalar("select state from object")
         .fetch_all(t.pool())
@@ -114,7 +114,7 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
             1,
             "202 is no content"
         );
-        // The worker may look again, and be told `processing`, and look once more.
+        // The worker may ask again, be answered `processing`, and ask once more.
         for _ in 0..2 {
             assert_eq!(mia.status(&address(t, clip).await?).await?, 404);
             t.clock.advance(PAST_THE_LEASE);
@@ -213,7 +213,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
         gate.reached().await;
         let written = |size| Ok(t.objects()?.iter().any(|file| file.len() == size));
         until(async || written(written_of(199_999))).await?;
-        // Whoever would write that it is kept has to wait here.
+        // Locks the attachment, so that the worker has to wait before it can write that the file is kept.
         let mut lock = t.pool().begin().await?;
         sqlx::query("select from attachment for update")
             .execute(&mut *lock)
@@ -236,7 +236,7 @@ async fn a_crash_between_the_bucket_and_the_row_leaves_one_object_for_one_row() 
             1,
             "the lease still runs"
         );
-        // One look notes the crash, the next takes the job up again.
+        // The first run notes the crash, the second one does the job again.
         for _ in 0..2 {
             t.clock.advance(PAST_THE_LEASE);
             t.run_jobs().await?;
@@ -311,7 +311,7 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
             let preview = format!("{file}/preview");
             until(async || Ok(mia.status(&preview).await? == 200)).await?;
 
-            // Acknowledged while the download stands still, and no page waits for it either.
+            // The unsend is acknowledged while the download is held, and the pages do not wait for it either.
             aoi.unsends(&video).await?;
             assert_eq!(
                 [mia.status(&file).await?, mia.status(&preview).await?],
@@ -337,7 +337,7 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
     .await;
 }
 
-/// Jobs of the worker that wait, as `kind queue`, and how many flows they have.
+/// The worker's waiting jobs, as `kind queue`, and the number of their flows.
 async fn waiting_jobs(t: &T) -> anyhow::Result<(Vec<String>, i64)> {
     let jobs = sqlx::query_scalar("select kind || ' ' || queue from job order by 1")
         .fetch_all(t.pool())
@@ -377,7 +377,7 @@ async fn each_file_waits_in_a_queue_of_its_own_and_each_sender_has_turns_of_thei
             ]
         );
         assert_eq!(flows, 1, "all of one sender");
-        // In a group too, files are their sender's; profiles and the summary are the group's.
+        // In a group too, a file belongs to its sender's flow; profiles and the summary belong to the group's flow.
         let in_group = group.member(&ken);
         t.deliver(&[
             in_group.sends_image(photo.clone()).make(),

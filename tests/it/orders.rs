@@ -1,6 +1,7 @@
-//! Every order in which a photo and its unsend can go through the archive, with a crash at each point: nothing is left.
+//! Every order in which a photo and its unsend can be processed, with a crash at each point: nothing of the photo is
+//! left.
 //!
-//! A part of the orders is tried each time. All of them: `EVERY_ORDER=1 cargo test --test it orders`.
+//! By default the test tries a part of the orders. To try all: `EVERY_ORDER=1 cargo test --test it orders`.
 
 use std::time::Duration;
 
@@ -10,20 +11,20 @@ use crate::harness::{T, run};
 
 const MINUTE: Duration = Duration::from_secs(61);
 
-/// What happens to one photo.
+/// The steps of one photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its message comes.
+    /// LINE delivers its message.
     Message,
-    /// Its unsend comes.
+    /// LINE delivers its unsend.
     Unsend,
-    /// Its message comes again.
+    /// LINE delivers its message again.
     Again,
-    /// The worker is killed in the middle of what it does.
+    /// The worker is killed in the middle of a job.
     Killed,
-    /// The worker does what there is to do.
+    /// The worker does the due jobs.
     Works,
-    /// A minute passes, and the worker does what there is to do.
+    /// A minute passes, and the worker does the due jobs.
     Minute,
 }
 
@@ -59,7 +60,7 @@ async fn take(t: &T, step: Step, photo: &Event, unsend: &Event, nth: usize) -> a
         Killed => {
             let worker = t.service.worker.clone();
             let doomed = tokio::spawn(async move { worker.run_until_idle().await });
-            // Somewhere, and each time elsewhere: before the claim, in a download, between bucket and row, …
+            // At a different point for each case: before the claim, in a download, between bucket and row, …
             for _ in 0..nth * 7 % 400 {
                 tokio::task::yield_now().await;
             }
@@ -111,7 +112,7 @@ async fn in_whatever_order_and_wherever_it_crashes_nothing_unsent_is_left() {
         let mut tried = 0;
         for nth in cases {
             let order = &orders[nth / (STEPS.len() + 1)];
-            // Behind the last step: no crash.
+            // An index after the last step means: no crash.
             let crash = nth % (STEPS.len() + 1);
             let photo = aoi.sends_image(vec![7; 70_000]).make();
             let unsend = aoi.unsends(&photo).make();

@@ -1,5 +1,5 @@
-//! LINE's official SDKs judge what the pretend LINE signs. They widen the suite where Node.js and Python are at hand;
-//! with `CI` set they have to be.
+//! LINE's official SDKs check the webhooks that the fake LINE platform signs. These tests run where Node.js and Python
+//! are installed; if `CI` is set, a missing one is a failure.
 
 use std::{
     env, fs,
@@ -27,14 +27,14 @@ async fn the_sdk_for_python_validates_what_is_signed() {
     judged_by(python, "validate.py").await;
 }
 
-/// Has a judge validate one webhook of every kind; the service then takes the very same bytes.
+/// Lets an SDK validate one webhook of every kind, and then delivers the same bytes to the service.
 async fn judged_by(judge: fn(&Path) -> Result<Command>, script: &str) {
     run(async |t| {
         let signed = sampler::every_kind(&t.shop);
         let mut judge = match judge(&place()?) {
             Ok(judge) => judge,
             Err(missing) if env::var_os("CI").is_none() => {
-                // Past the test runner's capture: it should be known what was not looked at.
+                // Written directly to stderr, past the test runner's capture, so that a skipped check is visible.
                 writeln!(io::stderr(), "{script} is left out: {missing:#}")?;
                 return Ok(());
             }
@@ -69,7 +69,7 @@ async fn judged_by(judge: fn(&Path) -> Result<Command>, script: &str) {
     .await;
 }
 
-/// Where the SDKs are kept from one run to the next.
+/// The directory in which the SDKs are kept between runs.
 fn place() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let place = target.context("no target directory")?.join("outside");
@@ -77,7 +77,7 @@ fn place() -> Result<PathBuf> {
     Ok(place)
 }
 
-/// Node.js, in a directory with the SDK.
+/// A Node.js command, in a directory where the SDK is installed.
 fn node(place: &Path) -> Result<Command> {
     let home = place.join("node");
     if !home
@@ -85,7 +85,7 @@ fn node(place: &Path) -> Result<Command> {
         .is_file()
     {
         fs::create_dir_all(&home)?;
-        // Its own package: without one npm looks for one in the directories above.
+        // Its own `package.json`: without one, npm uses one from the directories above.
         fs::write(home.join("package.json"), r#"{"private":true}"#)?;
         let install = ["install", "--no-audit", "--no-fund", NODE_SDK];
         done(Command::new("npm").args(install).current_dir(&home))?;
@@ -97,7 +97,7 @@ fn node(place: &Path) -> Result<Command> {
     Ok(node)
 }
 
-/// A Python with the SDK.
+/// The Python of a virtual environment where the SDK is installed.
 fn python(place: &Path) -> Result<Command> {
     let home = place.join("python");
     let python = home.join("bin/python3");
@@ -111,7 +111,7 @@ fn python(place: &Path) -> Result<Command> {
     Ok(Command::new(python))
 }
 
-/// Runs a command to its end, without a word if it goes well.
+/// Runs a command to its end; shows its output only in the error.
 fn done(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -128,7 +128,7 @@ fn done(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Gives a judge the webhooks, a line each, and takes what it says.
+/// Gives the command one webhook a line on stdin, and returns its output.
 fn fed(mut judge: Command, signed: &[SignedBody]) -> Result<Output> {
     let mut lines = tempfile::tempfile()?;
     for SignedBody {

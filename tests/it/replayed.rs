@@ -1,4 +1,4 @@
-//! A backup from before an erasure of any cause, put back: what was erased is erased again before anybody can see it.
+//! Restores a backup from before an erasure of any cause: the service repeats the erasure before it answers anybody.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     ledger::{backup, copy, sound},
 };
 
-/// What the ledger says: of which erasure, and what, each as often as it is said.
+/// The erasure id and the kind of every record in the ledger, in ledger order.
 async fn told(t: &T) -> anyhow::Result<Vec<(Uuid, Kind)>> {
-    t.service.sealer.seal().await?;
+    t.service.ledger_signer.seal().await?;
     let records: Vec<Vec<u8>> = sqlx::query_scalar("select record from ledger order by seq")
         .fetch_all(t.pool())
         .await?;
@@ -43,13 +43,13 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
             if cause == "retention" {
                 rule(t, by, "any", 30, false).await?;
             }
-            t.service.sealer.seal().await?;
+            t.service.ledger_signer.seal().await?;
             let name = t.database.get_database().unwrap().to_owned();
             let backup = backup(t, &name).await?;
             let objects = t.bucket.path().join("objects");
             let aside = t.bucket.path().join("aside");
             copy(&objects, &aside)?;
-            // The service notices that its connections were cut.
+            // The service's connections were cut; these two calls let it notice that.
             let _ = aoi.sends_text("another").await;
             let _ = aoi.follows().await;
 
@@ -71,7 +71,7 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
             let before = told(t).await?;
             sound(t).await?;
 
-            // Database and objects as they were, with the keyring as it is.
+            // Restores the database and the objects from the backup; the keyring stays as it is now.
             fs::remove_dir_all(&objects)?;
             fs::rename(&aside, &objects)?;
             let restored = t.serve_on(&backup).await?;
@@ -108,7 +108,7 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
                 .await?;
             assert_eq!(causes, [cause]);
 
-            // The ledger goes on; that something was asked for is said once.
+            // The ledger only grows, and no erasure gets a second `Requested` record.
             let after = told(t).await?;
             assert_eq!(after[..before.len()], before);
             let new: BTreeSet<_> = after[before.len()..].iter().map(|(_, kind)| format!("{kind:?}")).collect();

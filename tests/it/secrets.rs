@@ -1,4 +1,4 @@
-//! One archive, one secret key: whoever comes with another is sent away before it has written anything.
+//! One archive has one secret key: a process with another one is refused before it writes anything.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use clap::Parser;
 use line_chat_archive::{
     MIGRATOR,
     app::keys,
-    config::Places,
+    config::StorageConfig,
     embedded::Scratch,
     records::{keys as rows, operators},
     seal::Keyring,
@@ -19,12 +19,12 @@ use uuid::Uuid;
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
-    places: Places,
+    storage: StorageConfig,
 }
 
-/// A process with a data directory, and so a secret key, of its own.
+/// A process with its own data directory, and so its own secret key.
 struct Process {
-    places: Places,
+    storage: StorageConfig,
     db: PgConnection,
     home: TempDir,
 }
@@ -34,14 +34,14 @@ impl Process {
         let home = TempDir::new().unwrap();
         let flags = Flags::parse_from(["serve", "--data-dir", home.path().to_str().unwrap()]);
         Self {
-            places: flags.places,
+            storage: flags.storage,
             db: PgConnection::connect_with(database).await.unwrap(),
             home,
         }
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
-        keys::open(&self.places, &mut self.db).await.map(drop)
+        keys::open(&self.storage, &mut self.db).await.map(drop)
     }
 }
 
@@ -51,9 +51,9 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     let database = scratch.create_database("two_secrets").await.unwrap();
     let (mut one, mut other) = (Process::new(&database).await, Process::new(&database).await);
     MIGRATOR.run(&mut one.db).await.unwrap();
-    // Both find the archive new, and make a key of their own.
+    // Both processes find a new archive, and create their own key.
     for process in [&mut one, &mut other] {
-        keys::make_for_new(&process.places, &mut process.db)
+        keys::make_for_new(&process.storage, &mut process.db)
             .await
             .unwrap();
     }
@@ -76,7 +76,7 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     second.open().await.unwrap();
 }
 
-/// Makes keys, and gives one of them to a conversation.
+/// Creates keys, and assigns one of them to a conversation.
 async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<Utc>) -> Uuid {
     let ids = keyring.new_ids();
     rows::announce(db, &ids, now, now + Duration::minutes(1))
@@ -89,26 +89,26 @@ async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<U
     taken.unwrap().key.id()
 }
 
-/// The restore that the documents describe: the database of yesterday, and the keyring as it is.
+/// The documented restore: yesterday's database, and the keyring as it is now.
 #[tokio::test]
 async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since() {
     let scratch = Scratch::shared().await.unwrap();
     let database = scratch.create_database("restored").await.unwrap();
     let mut process = Process::new(&database).await;
     MIGRATOR.run(&mut process.db).await.unwrap();
-    keys::make_for_new(&process.places, &mut process.db)
+    keys::make_for_new(&process.storage, &mut process.db)
         .await
         .unwrap();
-    let keyring = keys::open(&process.places, &mut process.db).await.unwrap();
+    let keyring = keys::open(&process.storage, &mut process.db).await.unwrap();
     let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));
     let now = "2026-11-20T09:00:00Z".parse().unwrap();
     let key = use_a_new_key(&keyring, &mut process.db, now).await;
     keyring.destroy(&[key]).await.unwrap();
     process.open().await.unwrap();
 
-    // An old copy of the keyring is not opened, for it would bring back what was destroyed; nor another one.
+    // An old copy of the keyring is refused, because it would bring destroyed keys back; so is a missing keyring.
     crate::ledger::copy(&path, &aside).unwrap();
-    let later = keys::open(&process.places, &mut process.db).await.unwrap();
+    let later = keys::open(&process.storage, &mut process.db).await.unwrap();
     use_a_new_key(&later, &mut process.db, now + Duration::hours(1)).await;
     process.open().await.unwrap();
     for replaced in [true, false] {
@@ -127,7 +127,7 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
     let database = scratch.create_database("codes").await.unwrap();
     let mut process = Process::new(&database).await;
     MIGRATOR.run(&mut process.db).await.unwrap();
-    keys::make_for_new(&process.places, &mut process.db)
+    keys::make_for_new(&process.storage, &mut process.db)
         .await
         .unwrap();
     let add = async |db: &mut PgConnection, login: &str| {
@@ -136,7 +136,7 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
         sqlx::query(add).bind(login).execute(db).await.unwrap();
     };
     let genuine = async |process: &mut Process| -> Vec<String> {
-        let keyring = keys::open_attested(&process.places, &mut process.db)
+        let keyring = keys::open_attested(&process.storage, &mut process.db)
             .await
             .unwrap();
         let listed = operators::list(&mut process.db, &keyring).await.unwrap();
@@ -147,7 +147,7 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
     assert_eq!(genuine(&mut process).await, ["keiko"]);
     add(&mut process.db, "eve").await;
     assert_eq!(genuine(&mut process).await, ["keiko"]);
-    // All that says in the database that it was done.
+    // Everything in the database that records that the MACs were added once.
     let undone = "update operator set mac = null; delete from installation";
     sqlx::raw_sql(undone)
         .execute(&mut process.db)

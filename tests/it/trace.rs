@@ -1,4 +1,4 @@
-//! `erasures trace`: it finds what is there of a message, wherever it is, and nothing of what is gone.
+//! `erasures trace`: it finds every trace of a message, in all tables and objects, and none once the message is erased.
 
 use std::process::ExitCode;
 
@@ -15,22 +15,22 @@ use url::Url;
 
 use crate::{
     harness::{T, run},
-    ledger::places,
+    ledger::storage,
 };
 
-/// What `erasures trace` says of a message of the shop.
+/// The result of `erasures trace` for a message of the shop.
 pub async fn trace(t: &T, message_id: &str) -> anyhow::Result<(State, Vec<Line>)> {
     let objects = bucket(t).await?;
     let mut db = t.owner().await?;
     look(&mut db, &objects, &t.keyring, "shop", message_id).await
 }
 
-/// The code that the command ends with.
+/// The exit code of the command.
 async fn code(t: &T, message_id: &str) -> anyhow::Result<ExitCode> {
-    app::trace::trace(&places(t), "shop", message_id, &|_| ()).await
+    app::trace::trace(&storage(t), "shop", message_id, &|_| ()).await
 }
 
-/// Does all that follows an unsend, the destruction of keys included, which waits a little for more of them.
+/// Runs all jobs that follow an unsend, including the destruction of keys, which waits a while to collect more of them.
 async fn forget(t: &T) -> anyhow::Result<()> {
     t.run_jobs().await?;
     t.clock.advance(std::time::Duration::from_secs(3600));
@@ -42,7 +42,7 @@ async fn bucket(t: &T) -> anyhow::Result<Objects> {
     Ok(Objects::open(&url).await?)
 }
 
-/// The places at which something was found that should not be there once the message is unsent.
+/// The traces: places where something was found that should be gone once the message is unsent.
 pub fn traces(lines: &[Line]) -> Vec<(&str, Found)> {
     let traces = lines.iter().filter(|line| line.found.is_trace());
     traces.map(|line| (&*line.place, line.found)).collect()
@@ -90,7 +90,7 @@ async fn of_an_unsent_photo_only_the_record_stays_and_the_id_in_an_answer() {
         t.run_jobs().await?;
         aoi.unsends(&photo).await?;
 
-        // Half-way: rows are gone, objects and the key are not.
+        // Half-way: the rows are erased, the objects and the key are not.
         let (state, lines) = trace(t, photo.message_id()).await?;
         assert_eq!(state, State::Unsent);
         assert_eq!(
@@ -139,7 +139,7 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
                 format!("convert_to('\\\"id\":\"{line}\"', 'UTF8')"),
             ),
             ("jsonb", format!("'{{\"a\": [\"{line}\"]}}'")),
-            // Beside escaped characters whose names end in digits.
+            // After percent-encoded and `\u` escaped characters, whose codes end in digits.
             ("text", format!("'/messages%20{line}'")),
             ("text", format!(r"'\u0022{line}\u0022'")),
             ("bytea", format!(r"convert_to('\u0022{line}', 'UTF8')")),
@@ -148,7 +148,7 @@ async fn a_row_in_a_table_that_nobody_expects_is_found_in_every_form() {
             ("uuid[]", format!("array['{ours}']::uuid[]")),
             ("text", format!("'{ours}'")),
             ("bytea", format!("uuid_send('{ours}')")),
-            // Beside bytes that are written in digits, and a backslash.
+            // Next to bytes that PostgreSQL prints as octal digits, and next to a backslash.
             (
                 "bytea",
                 format!("'\\000\\377'::bytea || convert_to('{line}', 'UTF8') || '\\001'::bytea"),

@@ -1,10 +1,10 @@
-//! Looking for what should be gone: every text and byte column of every table, and every object, as it lies there and
-//! opened with the keys that are left.
+//! Searches for data that should be erased: every text and byte column of every table, and every object, both as stored
+//! and decrypted with the remaining keys.
 
 use crate::harness::T;
 
 impl T {
-    /// Where `mark` still stands: `table.column × rows`, or `object`.
+    /// The places that still contain `mark`: `table.column × rows`, or `object`.
     pub async fn traces(&self, mark: &str) -> anyhow::Result<Vec<String>> {
         let columns: Vec<(String, String, String)> = sqlx::query_as(
             "select table_name::text, column_name::text, data_type::text from information_schema.columns

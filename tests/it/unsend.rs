@@ -1,4 +1,4 @@
-//! After an unsend nothing of the message is found, whatever came in which order.
+//! After an unsend nothing of the message is found, in whatever order the events came.
 
 use line_chat_archive::{
     fake_line::{Event, drawing},
@@ -7,7 +7,7 @@ use line_chat_archive::{
 
 use crate::harness::{T, run, start};
 
-/// A photo with a mark that a search for traces finds: behind the end of a JPEG anything may stand.
+/// A photo with a mark that a search for traces finds: a JPEG can be followed by any bytes.
 fn marked_photo(mark: &str) -> Vec<u8> {
     [&drawing::photo(7, 800, 600)[..], mark.as_bytes()].concat()
 }
@@ -46,7 +46,7 @@ async fn an_unsent_photo_leaves_rows_and_objects_and_only_a_record_stays() {
         )
         .fetch_all(t.pool())
         .await?;
-        // The photo: message, revision, attachment; the original and its preview.
+        // The photo's rows are message, revision and attachment; its objects are the original and the preview.
         assert_eq!(records, [(3, 2, true), (2, 0, true)]);
         Ok(())
     })
@@ -93,7 +93,7 @@ async fn an_unsend_that_comes_first_keeps_the_message_out() {
         assert_eq!(t.count("select count(*) from message").await?, 0);
         assert!(t.objects()?.is_empty());
         assert_eq!(t.line.calls(line_chat_archive::fake_line::Call::Content, photo.message_id()), 0);
-        // Its place in the conversation is known now, so that "message unsent" can stand there.
+        // Its position in the conversation is known now, so the page can show "message unsent" there.
         let query = "select count(*) from message_ref where unsent_at is not null and occurred_at is not null
                      and conversation_id is not null";
         assert_eq!(t.count(query).await?, 1);
@@ -247,7 +247,7 @@ async fn only_the_channel_that_signed_can_erase_its_messages() {
             ben.id()
         ));
         assert_eq!(other.deliver(&[same_id]).await.status, 200);
-        // The other channel unsends that id, and claims to be ours by its `destination`.
+        // The other channel unsends that id, and claims in `destination` to be the shop.
         let unsend = format!(
             r#"{{"destination":"{}","events":[{{"type":"unsend","unsend":{{"messageId":"{}"}},"webhookEventId":"01B","timestamp":1795165200001,"source":{{"type":"user","userId":"{}"}},"mode":"active","deliveryContext":{{"isRedelivery":false}}}}]}}"#,
             t.shop.bot_user_id(),
@@ -258,7 +258,7 @@ async fn only_the_channel_that_signed_can_erase_its_messages() {
         assert_eq!(other.deliver_bytes(unsend.clone(), Some(&signature)).await.status, 200);
         assert_eq!(t.traces("MARK-MINE").await?, ["revision.content × 1"]);
         assert_eq!(t.traces("MARK-THEIRS").await?, [""; 0]);
-        // Sent to our door with their signature, it does nothing at all.
+        // With the other channel's signature, the shop's webhook endpoint refuses it.
         assert_eq!(t.shop.deliver_bytes(unsend, Some(&signature)).await.status, 401);
         assert_eq!(t.traces("MARK-MINE").await?, ["revision.content × 1"]);
         Ok(())
@@ -273,7 +273,7 @@ async fn unsends_of_a_hundred_thousand_unknown_ids_cost_a_tombstone_and_a_record
         let aoi = t.shop.user("Aoi");
         let id = aoi.id().to_owned();
         const BODIES: i64 = 1_000;
-        // The connections of LINE, each with its own bodies.
+        // Eight connections, like LINE's, each with its own bodies.
         let sending = (0..8).map(|lane| {
             let (shop, id) = (t.shop.clone(), id.clone());
             tokio::spawn(async move {
@@ -315,8 +315,8 @@ async fn unsends_of_a_hundred_thousand_unknown_ids_cost_a_tombstone_and_a_record
     .await;
 }
 
-/// The race that brings messages back where a writer only looks and then writes. Two replicas, so that message and
-/// unsend are in different transactions at the same time.
+/// The race that brings messages back if a writer only checks for a tombstone and then writes. Two replicas, so that
+/// message and unsend are in different transactions at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_ten_thousand_messages_unsent_at_the_same_moment_none_comes_back() {
     run(async |t| {
@@ -394,7 +394,7 @@ async fn what_was_unsent_is_purged_before_what_went_for_another_cause() {
         let own = "select original_key from attachment union all select preview_key from attachment order by 1";
         let own: Vec<String> = sqlx::query_scalar(own).fetch_all(t.pool()).await?;
         sqlx::query(
-            "insert into object (key, state, lease_until, look_at, created_at)
+            "insert into object (key, state, lease_until, next_attempt_at, created_at)
              select left(k, 2) || '/' || substr(k, 3, 2) || '/' || k, 'purge', '2020-01-01', '2020-01-01', '2020-01-01'
              from (select replace(gen_random_uuid()::text, '-', '') as k from generate_series(1, 300)) many",
         )

@@ -1,4 +1,4 @@
-//! Somebody who looks: an operator with a session, without a browser.
+//! An operator with a session, without a browser.
 
 use anyhow::{Context, ensure};
 use line_chat_archive::{
@@ -14,7 +14,7 @@ use crate::harness::T;
 pub const PASSWORD: &str = "correct horse battery";
 
 impl T {
-    /// Adds an operator who sees everything.
+    /// Adds an operator who sees all channels.
     pub async fn operator(&self, login: &str) -> anyhow::Result<()> {
         let new = NewOperator {
             login,
@@ -58,7 +58,7 @@ impl T {
     }
 }
 
-/// A session.
+/// A signed-in operator's session.
 pub struct Visitor {
     http: Client,
     site: Url,
@@ -66,7 +66,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// A request for `path`, to be sent.
+    /// A `GET` request for `path` with the session's cookie, not yet sent.
     pub fn asks(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         let request = self.http.get(self.site.join(path)?);
         Ok(request.header(header::COOKIE, &self.cookie))

@@ -1,4 +1,4 @@
-//! Unsends under a hold that covers them: out of every sight but the hold's, erased when it ends, and never back.
+//! Unsends under a hold that covers them: hidden from everything but the hold, erased when it ends, never back.
 
 use line_chat_archive::{
     fake_line::{Sent, User, drawing},
@@ -32,13 +32,13 @@ async fn hold(t: &T, by: Uuid, conversation: Uuid, covers_unsend: bool) -> anyho
     Ok(sqlx::query_scalar(newest).fetch_one(t.pool()).await?)
 }
 
-/// Messages that the pages of conversations have.
+/// Counts the messages that the conversation pages can show.
 const IN_SIGHT: &str =
     "select count(*) from message where conversation_id in (select id from conversation)";
 
-/// What the ledger says, in its order.
+/// The kind and the erasure id of every record in the ledger, in ledger order.
 async fn told(t: &T) -> anyhow::Result<Vec<(String, Uuid)>> {
-    t.service.sealer.seal().await?;
+    t.service.ledger_signer.seal().await?;
     let records: Vec<Vec<u8>> = sqlx::query_scalar("select record from ledger order by seq")
         .fetch_all(t.pool())
         .await?;
@@ -55,11 +55,11 @@ struct Scene {
     photo: Sent,
 }
 
-/// A text with an edit, and a photo.
+/// Sends a text with an edit, and a photo.
 async fn scene(t: &T) -> anyhow::Result<Scene> {
     let aoi = t.shop.user("Aoi");
     aoi.shows_no_picture();
-    // LINE tells of edits in groups only.
+    // LINE sends events for edits in groups only.
     let crew = t.shop.group("Crew", &[&aoi]);
     let aoi = crew.member(&aoi);
     let photo = [&drawing::photo(7, 800, 600)[..], b"MARK-PHOTO"].concat();
@@ -93,7 +93,7 @@ async fn what_is_unsent_under_a_hold_that_covers_it_is_out_of_sight_and_goes_wit
         let (state, _) = trace(t, scene.text.message_id()).await?;
         assert_eq!(state, State::Withheld);
 
-        // Nothing that comes again brings it back, and nothing erases it.
+        // Redeliveries, a further edit and a further unsend neither bring it back nor erase it.
         let (again, unsend) = (aoi.edits(&scene.text, "MARK-AGAIN").make(), aoi.unsends(&scene.text).make());
         for event in [&scene.text, &scene.edit, &scene.photo] {
             t.shop.redeliver(event).await;
@@ -112,7 +112,7 @@ async fn what_is_unsent_under_a_hold_that_covers_it_is_out_of_sight_and_goes_wit
         assert_eq!(
             t.count(
                 "select count(*) from erasure where cause = 'unsend' and webhook_event_id is not null
-                 and objects_gone_at is not null and keys_gone_at is not null and rows_gone_at > asked_at"
+                 and objects_gone_at is not null and keys_gone_at is not null and rows_gone_at > requested_at"
             )
             .await?,
             2
@@ -154,7 +154,7 @@ async fn a_hold_that_does_not_cover_unsends_stops_none_and_another_that_does_tak
         lift(t, by, second).await?;
         settle(t).await?;
         assert_eq!(t.traces("MARK-").await?, [""; 0]);
-        // One that comes only after its unsend was never here.
+        // A message that comes after its unsend is not stored, so nothing is withheld.
         let late = aoi.sends_text("MARK-LATE").make();
         hold(t, by, conversation, true).await?;
         t.deliver(&[aoi.unsends(&late).make(), late]).await?;
@@ -164,7 +164,7 @@ async fn a_hold_that_does_not_cover_unsends_stops_none_and_another_that_does_tak
     .await;
 }
 
-/// A backup from before the unsend, with the hold in it or without.
+/// Restores a backup from before the unsend, which contains the hold or does not.
 #[tokio::test]
 async fn a_restored_database_shows_nothing_that_was_withheld_since() {
     for hold_in_backup in [true, false] {
@@ -173,20 +173,20 @@ async fn a_restored_database_shows_nothing_that_was_withheld_since() {
             let scene = scene(t).await?;
             let aoi = &scene.aoi;
             let conversation = chat(t, aoi.chat().unwrap().id()).await?;
-            t.service.sealer.seal().await?;
+            t.service.ledger_signer.seal().await?;
             if hold_in_backup {
                 hold(t, by, conversation, true).await?;
             }
             let name = t.database.get_database().unwrap().to_owned();
             let backup = backup(t, &name).await?;
-            // The service notices that its connection was cut.
+            // The service's connection was cut; this call lets it notice that.
             let _ = aoi.unsends(&scene.text).await;
             if !hold_in_backup {
                 hold(t, by, conversation, true).await?;
             }
             aoi.unsends(&scene.text).await?;
             assert_eq!(t.count("select count(*) from withheld").await?, 1);
-            t.service.sealer.seal().await?;
+            t.service.ledger_signer.seal().await?;
             let restored = t.serve_on(&backup).await?;
             assert_eq!(restored.replayed, 1);
             std::mem::replace(&mut t.service, restored).stop().await;

@@ -1,4 +1,4 @@
-//! What runs as root, and what no longer does.
+//! Which processes run as root, and which have given root up.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::world::{Home, Running, account, ended, get, is_root, mode, served, signal};
 
-/// What the threads of a process are: the lines of their status about ids and capabilities, each value once.
+/// The ids and capabilities of all threads of a process, from their status files, without duplicates.
 fn identities(pid: u32) -> BTreeSet<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let statuses = tasks.filter_map(|task| {
@@ -26,7 +26,7 @@ fn identities(pid: u32) -> BTreeSet<String> {
             let (name, values) = line.split_once(':').unwrap();
             let name = match name {
                 "Uid" | "CapEff" | "CapPrm" | "CapAmb" => name,
-                // Supplementary groups are groups.
+                // Supplementary groups count as groups.
                 "Gid" | "Groups" => "Gid",
                 _ => continue,
             };
@@ -40,7 +40,7 @@ fn identities(pid: u32) -> BTreeSet<String> {
     found
 }
 
-/// `identities` of an account, without any capability.
+/// The `identities` of an account without any capability.
 fn only(name: &str) -> BTreeSet<String> {
     let account = account(name);
     let none = "0000000000000000";
@@ -53,7 +53,7 @@ fn only(name: &str) -> BTreeSet<String> {
     ])
 }
 
-/// Adds an operator, whose password comes on standard input.
+/// Adds an operator; the password comes from standard input.
 fn add_operator(home: &Home, login: &str) {
     let mut add = home.program();
     add.args(["operator", "add", login, "--role", "admin"]);
@@ -71,7 +71,7 @@ fn the_service_gives_up_root_answers_and_stops_postgresql_at_its_end() {
     }
     let home = Home::new();
     let mut serve = home.program();
-    // A port that only root may have.
+    // Only root can use this port.
     serve.args(["serve", "--listen", "127.0.0.1:871"]);
     let mut serve = Running::start(serve);
     let address = serve
@@ -83,7 +83,7 @@ fn the_service_gives_up_root_answers_and_stops_postgresql_at_its_end() {
     let postmaster = home.postmaster().unwrap();
     assert_eq!(identities(postmaster), only("postgres"));
 
-    // An admin command beside it finds its server and leaves it alone.
+    // An admin command next to the service finds the running PostgreSQL, and doesn't stop it.
     add_operator(&home, "mika");
     assert!(home.run(&["operator", "list"]).said.contains("mika"));
     assert_eq!(home.postmaster(), Some(postmaster));
@@ -161,7 +161,7 @@ fn an_archive_below_a_directory_of_roots_alone_works() {
     let mut serve = Running::start(serve);
     serve.says("Dashboard: ");
     assert_eq!(identities(serve.child.id()), only("nobody"));
-    // A relative path means what it means to the person who gives it.
+    // A relative path refers to the directory of the person who enters it.
     let out = home.dir.path().join("export");
     let start = Instant::now();
     while !out.join("checkpoint").exists() {
@@ -181,7 +181,7 @@ fn an_archive_below_a_directory_of_roots_alone_works() {
         let owner = fs::metadata(home.data().join(name)).unwrap().uid();
         assert_eq!(owner, account("nobody").uid(), "{name}");
     }
-    // Messages name the directory as people know it.
+    // Messages name the directory by its usual path.
     fs::remove_file(home.data().join("secret.key")).unwrap();
     let ended = home.run(&["serve", "--listen", "127.0.0.1:0"]);
     let path = home.data().join("secret.key");
@@ -220,7 +220,7 @@ fn a_relative_data_directory_and_a_relative_key_file_mean_what_they_say() {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    // The key lies where the service's account cannot go: it says so, with the path and a remedy.
+    // The service's account cannot reach the key: the error names the path and a remedy.
     let said = serve.said();
     for word in ["own.key", "SECRET_KEY_FILE", "nobody", "RUN_AS"] {
         assert!(said.contains(word), "{word}: {said}");
@@ -359,7 +359,7 @@ fn the_account_is_said_and_can_be_changed_later_as_the_documents_say() {
 
 #[test]
 fn an_ordinary_user_runs_an_archive_of_their_own() {
-    // Root becomes one for this.
+    // As root, this test runs the archive as another account.
     let home = Home::new();
     fs::create_dir(home.data()).unwrap();
     if is_root() {
@@ -398,7 +398,7 @@ fn a_command_beside_a_first_start_waits_for_its_turn() {
     serve.args(["serve", "--listen", "127.0.0.1:0"]);
     let mut serve = Running::start(serve);
     serve.says("making a PostgreSQL");
-    // There is no archive yet, or it waits for it: it breaks nothing of what is being made.
+    // The command finds no archive yet, or waits for it; in either case it breaks nothing that is being created.
     let ended = home.run(&["operator", "list"]);
     let is_early = ended.said.contains("there is no archive");
     assert!(ended.success || is_early, "{}", ended.said);

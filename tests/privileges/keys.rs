@@ -1,4 +1,4 @@
-//! The secret key's file: made right, and refused where it is not.
+//! The file of the secret key: created with the right mode, and refused with a wrong one.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -31,7 +31,8 @@ fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {
     assert!(ended.said.contains(absent), "{}", ended.said);
     assert!(!ended.said.contains("keyring"), "{}", ended.said);
 
-    // In the account's own directory root makes it as the account: what that may not do, root does not do for it.
+    // In the account's own directory root creates the key as that account, so root does nothing that the account may
+    // not do.
     if is_root() {
         let nobody = account("nobody");
         let own = home.dir.path().join("own");

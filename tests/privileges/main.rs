@@ -1,5 +1,5 @@
-//! What root does with an archive whose directories belong to lesser accounts, and that it is root no longer than it has
-//! to be. Most of it can be seen by root alone: other users are told that it was not tested.
+//! Root runs an archive whose directories belong to accounts with fewer privileges, and gives root up as early as
+//! possible. Most of it can be tested by root only: other users get a note that it was not tested.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -1,13 +1,13 @@
-//! An attacker who has PostgreSQL's account, or the service's, plants links and FIFOs where root will pass.
+//! An attacker with PostgreSQL's account or the service's account plants links and FIFOs in paths that root uses.
 
 use std::time::Duration;
 
 use crate::world::{Ended, Home, account, is_root, snapshot};
 
-/// A command that meets something planted ends within this time, whatever it does about it.
+/// A command that meets a planted file ends within this time, whether it succeeds or fails.
 const SECONDS: Duration = Duration::from_secs(15);
 
-/// What PostgreSQL's account plants in its directory, and how it is taken away. The first field names it.
+/// Each plant in the directory of PostgreSQL's account: its name, the planting script, the removing script.
 fn in_its_own_directory() -> Vec<(String, String, String)> {
     let mut plants = vec![];
     let mut replace = |name: &str, by: &str| {
@@ -59,7 +59,7 @@ fn in_its_own_directory() -> Vec<(String, String, String)> {
     ] {
         replace(file, "mkdir");
     }
-    // The database is gone, and what would be removed to make it anew leads elsewhere.
+    // The database is missing, and the directory that has to be removed to make it again contains a link.
     plants.push((
         "data gone, data.unfinished a directory of links".to_owned(),
         "mv data data.real; mkdir data.unfinished; ln -s $T data.unfinished/base".to_owned(),
@@ -68,7 +68,7 @@ fn in_its_own_directory() -> Vec<(String, String, String)> {
     plants
 }
 
-/// What the service's account plants in the data directory.
+/// Each plant of the service's account in the data directory: name, planting script, removing script.
 fn in_the_data_directory() -> Vec<(String, String, String)> {
     let mut plants = vec![];
     let mut replace = |name: &str, by: &str| {
@@ -95,7 +95,7 @@ fn in_the_data_directory() -> Vec<(String, String, String)> {
     plants
 }
 
-/// Plants each, runs the commands, and looks that nothing of root's has changed.
+/// Plants each one, runs the commands, and checks that no file of root's has changed.
 fn try_each(
     home: &Home,
     who: &str,
@@ -153,7 +153,7 @@ fn the_services_account_cannot_lead_root_out_of_the_data_directory() {
     let ended = home.make(&[]);
     assert!(ended.success, "{}", ended.said);
     let plants = in_the_data_directory();
-    // `serve` without a port that it may have: it takes its lock and ends.
+    // `serve` on an address that it cannot use: it takes its lock and ends.
     let no_port = || home.run(&["serve", "--listen", "192.0.2.1:1"]);
     try_each(&home, "nobody", plants, &[&|| home.make(&[]), &no_port]);
 }
@@ -184,7 +184,7 @@ fn an_export_gives_away_nothing_that_a_link_leads_to() {
     }
     let home = Home::new();
     assert!(home.make(&[]).success);
-    // An empty directory of root's, and a link to it, and to the one above, in a directory of the service's account.
+    // An empty directory of root's; in the data directory, the service's account links to it and to its parent.
     std::fs::create_dir_all(home.treasure().join("empty")).unwrap();
     let before = snapshot(&home.treasure());
     let link = |name: &str, to: &std::path::Path| {

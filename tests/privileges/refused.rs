@@ -1,4 +1,4 @@
-//! What an account is not given, and what is said then.
+//! Directories and accounts that are refused, and the messages that explain it.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -14,7 +14,7 @@ fn run_as_names_an_account_that_exists_and_owns_the_directory() {
     let ended = with("no-such-account");
     assert!(!ended.success);
     assert!(ended.said.contains("useradd --system"), "{}", ended.said);
-    // Root stays root where it is told to, and says so.
+    // Root stays root if `RUN_AS` says so, and a message says that.
     let ended = with("root");
     assert!(ended.success, "{}", ended.said);
     assert!(ended.said.contains("RUN_AS is root"), "{}", ended.said);
@@ -23,7 +23,7 @@ fn run_as_names_an_account_that_exists_and_owns_the_directory() {
     let ended = with(&daemon.uid().to_string());
     assert!(ended.success, "{}", ended.said);
     assert_eq!(fs::metadata(home.data()).unwrap().uid(), daemon.uid());
-    // From then on it is that account's, whoever is asked for.
+    // From then on the archive belongs to that account, and every other one is refused.
     assert!(home.run(&["operator", "list"]).success);
     for other in ["nobody", "root"] {
         let ended = with(other);
@@ -56,7 +56,7 @@ fn a_directory_that_is_used_otherwise_is_not_given_away() {
     assert!(!ended.success, "{}", ended.said);
     assert_eq!(fs::metadata(home.data()).unwrap().uid(), 0);
 
-    // The output of a script that starts the service is no other use.
+    // An output file of the script that starts the service does not count as another use.
     mode(&home.data(), 0o711);
     fs::write(home.data().join("serve.log"), "").unwrap();
     let ended = home.make(&[]);

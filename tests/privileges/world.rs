@@ -1,4 +1,4 @@
-//! An archive that root runs, and other accounts that touch it.
+//! An archive that root runs, and other accounts that access it.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,10 @@ use std::{
 use line_chat_archive::embedded::Account;
 use tempfile::TempDir;
 
-/// A command that takes longer hangs.
+/// The time limit of a command; a longer one hangs.
 pub const LONGEST: Duration = Duration::from_secs(40);
 
-/// Whether this process is root; says so if not.
+/// Whether this process is root; prints a note if not.
 pub fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -34,12 +34,12 @@ pub fn account(name: &str) -> Account {
     Account::named(name).unwrap()
 }
 
-/// An archive, and a directory of root's that no other account may touch.
+/// The directory of an archive, and a directory of root's that no other account can access.
 pub struct Home {
     pub dir: TempDir,
 }
 
-/// How a command has ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub success: bool,
@@ -75,7 +75,7 @@ impl Home {
         self.dir.path().join("treasure")
     }
 
-    /// The binary, with this archive and no other setting.
+    /// The program, with this archive and no other setting.
     pub fn program(&self) -> Command {
         self.program_at(Path::new(env!("CARGO_BIN_EXE_line-chat-archive")))
     }
@@ -107,8 +107,8 @@ impl Home {
         ended(program)
     }
 
-    /// Starts the service, which makes the archive where there is none, and ends it as soon as it runs. `args` stand before
-    /// `serve`.
+    /// Starts the service, which creates the archive if there is none, and stops it as soon as it runs.
+    /// `args` come before `serve`.
     pub fn make(&self, args: &[&str]) -> Ended {
         let mut program = self.program();
         program
@@ -117,7 +117,7 @@ impl Home {
         served(program)
     }
 
-    /// Runs a shell script as an account, in the data directory; it has to succeed. `$T` is the treasure.
+    /// Runs a shell script as an account, in the data directory; it has to succeed. `$T` is [`Home::treasure`].
     pub fn script(&self, name: &str, script: &str) {
         let output = self.try_script(name, script);
         assert!(output.success, "{script}: {}", output.said);
@@ -126,7 +126,7 @@ impl Home {
     pub fn try_script(&self, name: &str, script: &str) -> Ended {
         let account = account(name);
         let mut shell = Command::new("/bin/sh");
-        // Root's working directory, because the account may not pass the directories above.
+        // Root sets the working directory, because the account may not enter the directories above.
         shell
             .args(["-ec", script])
             .env("T", self.treasure())
@@ -136,7 +136,7 @@ impl Home {
         ended(shell)
     }
 
-    /// The process of PostgreSQL, as its pid file says.
+    /// PostgreSQL's process id, from its pid file.
     pub fn postmaster(&self) -> Option<u32> {
         let file = fs::read_to_string(self.data().join("postgres/data/postmaster.pid")).ok()?;
         file.lines().next()?.parse().ok()
@@ -156,7 +156,7 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(pid, signal);
 }
 
-/// The answer to a request for a page, head and body.
+/// Requests a page; returns the head and the body of the answer.
 pub fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
@@ -173,7 +173,7 @@ pub fn mode(path: &Path, bits: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
 }
 
-/// Owner, group, mode and content of all that is below a directory, links themselves.
+/// The owner, group, mode and content of everything below a directory, without following links.
 pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut left = vec![dir.to_owned()];
@@ -194,7 +194,7 @@ pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)> {
     found
 }
 
-/// Starts a service, and ends it as soon as it runs.
+/// Starts a service, and stops it as soon as it runs.
 pub fn served(program: Command) -> Ended {
     let start = Instant::now();
     let mut serve = Running::start(program);
@@ -221,7 +221,7 @@ pub fn served(program: Command) -> Ended {
     }
 }
 
-/// Runs a command to its end, which has to come.
+/// Runs a command until it ends, and fails if it hangs.
 pub fn ended(mut command: Command) -> Ended {
     let start = Instant::now();
     let output = tempfile::NamedTempFile::new().unwrap();
@@ -252,13 +252,13 @@ pub fn ended(mut command: Command) -> Ended {
     }
 }
 
-/// The file, opened once more: two outputs do not overwrite each other.
+/// Opens the file again, for appending: two outputs do not overwrite each other.
 fn appending(file: &tempfile::NamedTempFile) -> fs::File {
     let mut options = fs::OpenOptions::new();
     options.append(true).open(file.path()).unwrap()
 }
 
-/// A process that goes on until it is told to end, or dropped.
+/// A process that runs until it is stopped or dropped.
 pub struct Running {
     pub child: Child,
     said: tempfile::NamedTempFile,
@@ -279,7 +279,7 @@ impl Running {
         fs::read_to_string(self.said.path()).unwrap()
     }
 
-    /// Waits until it says `text`, and gives the rest of that line.
+    /// Waits until it prints `text`, and returns the rest of that line.
     pub fn says(&mut self, text: &str) -> String {
         let start = Instant::now();
         loop {
@@ -295,7 +295,7 @@ impl Running {
         }
     }
 
-    /// Ends it as a supervisor does.
+    /// Stops it with SIGTERM, as a supervisor does.
     pub fn stop(mut self) -> bool {
         signal(self.child.id(), rustix::process::Signal::TERM);
         self.child.wait().unwrap().success()

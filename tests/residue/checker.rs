@@ -1,4 +1,4 @@
-//! The checker itself: it finds what is planted, however it is written, and nothing where nothing is.
+//! Tests of the checker itself: it finds planted marks in every form, and finds nothing where nothing was planted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
 
 const BORDER: usize = 4 << 20;
 
-/// Bytes without any mark, in which streams seem to begin.
+/// Bytes without a mark, some of which look like the beginning of a stream.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
@@ -74,7 +74,7 @@ fn every_form_is_found_wherever_it_lies() {
             "gzip",
             &[&noise(77)[..], &gzip(&around(5000)), b"tail"].concat(),
         );
-        // What does not pack at all would stand in the outer stream as it is.
+        // Surrounded by compressible text: incompressible bytes would appear unchanged in the outer stream.
         let packs = [&b"abcd".repeat(999)[..], &written, &b"efgh".repeat(999)].concat();
         let deep = gzip(&[b"head", &zlib(&packs)[..]].concat());
         plant(directory.path(), "deep", &deep);
@@ -90,7 +90,7 @@ fn every_form_is_found_wherever_it_lies() {
             let first = found.entry((name, find.depth)).or_insert(find.offset);
             *first = (*first).min(find.offset);
         }
-        // How much of the inner stream the outer one has packed is not ours to say.
+        // The compressor decides whether the mark is also visible in the compressed inner stream.
         found.remove(&("deep", 1));
         let border = BORDER as u64;
         let half = written.len() as u64 / 2;
@@ -166,7 +166,7 @@ fn where_nothing_is_planted_nothing_is_found() {
     let directory = tempfile::tempdir().unwrap();
     plant(directory.path(), "noise", &noise(10 << 20));
     plant(directory.path(), "stream", &zlib(&noise(1 << 20)));
-    // Less than half a mark at either end.
+    // Less than half of the mark on either side.
     let almost = [&marks[3].as_bytes()[..9], b"-", &marks[3].as_bytes()[11..]].concat();
     plant(directory.path(), "almost", &almost);
     let report = Residue::new(&marks).search(&[directory.path()]).unwrap();

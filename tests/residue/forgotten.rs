@@ -1,4 +1,4 @@
-//! Five hundred messages of all kinds are unsent, and every byte that anything has written is searched for them.
+//! Five hundred messages of all kinds are unsent, and every byte that the service has written is searched for them.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     world::{World, log},
 };
 
-/// No mark of `numbers` may be in what was found. Says where they are, by number.
+/// Fails if a mark of `numbers` was found, and says where.
 fn assert_no_residue(report: &Report, numbers: &[usize], what: &str) {
     let finds: Vec<_> = report
         .found
@@ -30,7 +30,7 @@ fn assert_no_residue(report: &Report, numbers: &[usize], what: &str) {
     );
 }
 
-/// How many of `numbers` were found, in whatever form.
+/// How many of `numbers` were found, in any form.
 fn seen(report: &Report, numbers: &[usize]) -> usize {
     let marks = report.marks();
     numbers
@@ -39,7 +39,7 @@ fn seen(report: &Report, numbers: &[usize]) -> usize {
         .count()
 }
 
-/// Sends the scene, fetches its files and names, unsends what is to be forgotten, and sweeps twice.
+/// Sends the scene, fetches its files and names, unsends the messages to forget, and runs the sweep twice.
 async fn play(world: &World) -> anyhow::Result<Scene> {
     let scene = Scene::new(world);
     assert!(scene.unsent.len() >= 500);
@@ -62,8 +62,8 @@ async fn play(world: &World) -> anyhow::Result<Scene> {
     Ok(scene)
 }
 
-/// Everything that anything has written: the database with its write-ahead log and its server's log, objects, keyring,
-/// temporary files beside the objects, and what the service has logged.
+/// Searches everything that was written: the database with its write-ahead log and its server's log, objects, keyring,
+/// temporary files next to the objects, and the log of this process.
 fn search(world: &World, residue: &Residue) -> Report {
     let begun = std::time::Instant::now();
     let report = residue

@@ -1,4 +1,4 @@
-//! After an unsend nothing is found: not in any file of the database, its logs, the bucket, or ours.
+//! After an unsend nothing is found: in no file of the database, its logs, the bucket, or the service.
 
 #![expect(
     clippy::unwrap_used,

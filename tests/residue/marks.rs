@@ -1,4 +1,4 @@
-//! Marks: words that nobody else writes, and that no packer makes shorter.
+//! Marks: random words that appear nowhere else, and that no compressor shortens.
 
 /// 20 random characters of base32.
 pub fn mark() -> String {
@@ -10,7 +10,7 @@ pub fn mark() -> String {
         .collect()
 }
 
-/// So many marks.
+/// `count` marks.
 pub fn marks(count: usize) -> Vec<String> {
     (0..count).map(|_| mark()).collect()
 }

@@ -1,28 +1,28 @@
-//! Messages of every kind, with a mark in every field that a person fills, and in every file.
+//! Messages of every kind, with a mark in every field that a person fills in, and in every file.
 
 use line_chat_archive::fake_line::{Chat, Event, User, drawing};
 use serde_json::json;
 
 use crate::{marks::mark, world::World};
 
-/// Messages of the scene; one in seven lives on.
+/// The number of messages; one in seven is not unsent.
 const MESSAGES: usize = 590;
 const LIVES: usize = 7;
 
-/// Everything that was sent, and the marks in it.
+/// Everything that is sent, and its marks.
 #[derive(Default)]
 pub struct Scene {
-    /// What was sent, in this order, edits after their messages.
+    /// The events to send, in order; edits follow their messages.
     pub sent: Vec<Event>,
-    /// What will be unsent.
+    /// The messages to unsend.
     pub unsent: Vec<(User, Event)>,
-    /// All marks.
+    /// All marks; the lists below contain indices into it.
     pub marks: Vec<String>,
-    /// Numbers of the marks that are in unsent messages only.
+    /// The marks that are only in unsent messages.
     pub to_forget: Vec<usize>,
-    /// Numbers of those in messages that live on, and in events that stay.
+    /// The marks in messages that are not unsent, and in events that stay.
     pub to_keep: Vec<usize>,
-    /// Numbers of those in names of people and groups, and in statuses.
+    /// The marks in names of people and groups, and in status messages.
     pub names: Vec<usize>,
     photo: Vec<u8>,
 }
@@ -66,7 +66,7 @@ impl Scene {
         self.marks[self.marks.len() - 1].clone()
     }
 
-    /// A mark of as many bytes as stand in for a picture that is not there yet.
+    /// A mark of 48 bytes, the size of the tiny picture that stands in for a picture that is not there yet.
     fn colours(&mut self, lives: bool) -> String {
         let number = self.marks.len();
         self.mark(lives);
@@ -79,9 +79,9 @@ impl Scene {
     fn person(&mut self, world: &World) -> User {
         let person = world.shop.user(&self.name());
         person.sets_status(&self.name());
-        // A picture is made smaller, and loses what stands behind its end.
+        // The archive scales a picture down, which removes bytes after its end, so a mark there would be pointless.
         person.wears(self.photo.clone());
-        // In a group LINE tells no status.
+        // LINE tells the status message only in a one-on-one chat, so the person writes there once.
         let hello = self.mark(true);
         self.sent.push(person.sends_text(&hello).make());
         person
@@ -93,7 +93,7 @@ impl Scene {
         group
     }
 
-    /// The message `n`, of a kind that goes by `n`; what only groups know is said in the group.
+    /// Sends the message `n`, whose kind depends on `n`. Kinds that exist only in groups go to the group.
     fn message(&mut self, n: usize, user: &User, group: &User, lives: bool) {
         let first = self.mark(lives);
         let second = match n % 10 {
@@ -168,7 +168,7 @@ impl Scene {
     }
 }
 
-/// A picture of four by four pixels, whose colours are the mark; behind its end anything may stand.
+/// A PNG of four by four pixels whose colours are the mark; it can be followed by any bytes.
 fn coloured(mark: &str) -> Vec<u8> {
     let pixels = image::RgbImage::from_raw(4, 4, mark.as_bytes().to_vec()).unwrap();
     let mut png = std::io::Cursor::new(vec![]);

@@ -1,4 +1,4 @@
-//! A service in a data directory of its own, with everything in it that it writes anywhere.
+//! A service in its own data directory, which contains every file that the service writes anywhere.
 
 use std::{
     fs::{self, File},
@@ -29,8 +29,8 @@ use sqlx::ConnectOptions;
 use tempfile::TempDir;
 use url::Url;
 
-/// What this process logs, at a level far below that of a service that is run. It lies in the build's directory, where the
-/// next run writes over it: nothing removes a temporary directory that a static owns.
+/// The log of this process, at a far more detailed level than a service uses. It is in the build's directory, where the
+/// next run overwrites it: a temporary directory in a static is never removed.
 static LOG: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("residue");
     fs::create_dir_all(&directory).expect("a directory");
@@ -45,7 +45,7 @@ static LOG: LazyLock<PathBuf> = LazyLock::new(|| {
 
 pub struct World {
     pub service: Service,
-    /// Open for as long as it is held.
+    /// Keeps the fake platform running.
     _line: FakeLine,
     pub shop: Channel,
     pub clock: Clock,
@@ -57,7 +57,7 @@ impl World {
     pub async fn new(cipher: Cipher) -> anyhow::Result<Self> {
         LazyLock::force(&LOG);
         let home = TempDir::new()?;
-        // PostgreSQL, which is not root, has to pass.
+        // PostgreSQL doesn't run as root, and has to enter this directory.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711))?;
         let data_dir = home.path().join("data");
         let embedded = Embedded::start(&data_dir, &|line| eprintln!("{line}")).await?;
@@ -74,8 +74,8 @@ impl World {
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
         let secret = SecretKey::load_or_make(&data_dir.join("secret.key"))?;
-        let shelf = Directory::open(&data_dir.join("keyring"))?;
-        let keyring = Keyring::new(&secret, Arc::new(shelf), cipher);
+        let key_store = Directory::open(&data_dir.join("keyring"))?;
+        let keyring = Keyring::new(&secret, Arc::new(key_store), cipher);
         let signer = keys::signer(&secret);
         let (secret, token) = (shop.secret().into(), shop.access_token().into());
         channels::add(
@@ -120,7 +120,7 @@ impl World {
         })
     }
 
-    /// Delivers events, twenty in a webhook.
+    /// Delivers events in webhooks of twenty.
     pub async fn deliver(&self, events: &[Event]) -> anyhow::Result<()> {
         for some in events.chunks(20) {
             let delivery = self.shop.deliver(some).await;
@@ -134,12 +134,12 @@ impl World {
         Ok(())
     }
 
-    /// Database with write-ahead log and server log, objects, and whatever else is in the data directory.
+    /// The data directory: the database with its write-ahead log and server log, the objects, and everything else.
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
     }
 
-    /// Everything but PostgreSQL's own files: its log, the objects, what we log.
+    /// Everything except PostgreSQL's data files: its server log, the objects, and the log of this process.
     pub fn outside_the_database(&self) -> Vec<PathBuf> {
         let data_dir = self.data_dir();
         let mut places = vec![data_dir.join("postgres/log"), log()];
@@ -159,7 +159,7 @@ impl World {
     }
 }
 
-/// Where this process's log is.
+/// The directory of this process's log.
 pub fn log() -> PathBuf {
     LOG.clone()
 }

@@ -18,8 +18,8 @@ use tokio::{
 
 use super::provision::programs;
 
-/// Runs the driver until its own input ends, that is until the test's process is done with it or gone.
-/// Chromium hangs on the driver by a pipe and goes with it.
+/// Runs the driver until its own input ends, which happens when the test's process closes it or ends. Chromium is
+/// connected to the driver by a pipe, and ends with it.
 const DRIVER: &str = r#"
 trap '' HUP INT TERM
 "$1" --port=0 </dev/null & driver=$!
@@ -44,13 +44,13 @@ const FLAGS: &[&str] = &[
     "--hide-scrollbars",
 ];
 
-/// WebDriver's name for a reference to an element.
+/// The key of an element reference in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// For each thing that the driver is asked to do, and for its start.
+/// The time limit of each WebDriver command, and of the driver's start.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// One window with a fresh profile. It goes when this value is dropped, or with the test's process.
+/// One window with a fresh profile. It closes when this value is dropped, or with the test's process.
 pub struct Browser {
     http: reqwest::Client,
     session: String,
@@ -63,15 +63,15 @@ impl Browser {
         Self::with(&[]).await
     }
 
-    /// The same, with more of Chromium's flags.
+    /// Starts a driver and a window with additional Chromium flags.
     pub async fn with(flags: &[&str]) -> Result<Self> {
         let programs = programs()?;
         let (driver, port, home) = match driver(&programs.driver).await {
             Ok(started) => started,
-            // The port that it found free may have been taken before it took it itself.
+            // Another process may have taken the free port that the driver had found.
             Err(_) => driver(&programs.driver).await?,
         };
-        // Another part of the test may have installed it before.
+        // Another part of the test may have installed the provider before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -97,22 +97,22 @@ impl Browser {
         let id = made["sessionId"].as_str().context("no session id")?;
         browser.session = format!("{}/{id}", browser.session);
         browser.set_size(1440, 900).await?;
-        // Chromium's own first page has requests of its own.
+        // Chromium's own first page makes requests, which are discarded here.
         browser.goto("about:blank").await?;
         browser.requests().await?;
         Ok(browser)
     }
 
-    /// Goes to `url`, and waits until it and all it needs is loaded.
+    /// Opens `url`, and waits until the page and everything it needs is loaded.
     pub async fn goto(&self, url: &str) -> Result<()> {
         self.post("/url", json!({ "url": url })).await?;
-        // On a busy machine the driver comes back while the page is still being read: 10 files of 50 were seen.
+        // On a busy machine the driver returns while the page is still loading: with 10 of 50 files, when measured.
         let read = "document.readyState === 'complete'";
         self.wait_until(read, LONGEST).await.map(drop)
     }
 
-    /// Opens another tab, with the same cookies, and brings it to the front. Gives the name of the one before and its
-    /// own, for [`Browser::turn_to`].
+    /// Opens another tab with the same cookies, and brings it to the front. Returns the names of the previous tab and
+    /// of the new one, for [`Browser::turn_to`].
     pub async fn open_tab(&self) -> Result<[String; 2]> {
         let before = self.get("/window").await?;
         let new = self.post("/window/new", json!({ "type": "tab" })).await?;
@@ -121,13 +121,13 @@ impl Browser {
         Ok(names.map(str::to_owned))
     }
 
-    /// Has all other calls mean this tab from now on.
+    /// Switches to this tab; all later calls apply to it.
     pub async fn turn_to(&self, tab: &str) -> Result<()> {
         let tab = json!({ "handle": tab });
         self.post("/window", tab).await.map(drop)
     }
 
-    /// The value of a JavaScript expression; a promise is awaited.
+    /// Evaluates a JavaScript expression, and awaits a promise.
     pub async fn eval(&self, js: &str) -> Result<Value> {
         self.post(
             "/execute/sync",
@@ -136,7 +136,7 @@ impl Browser {
         .await
     }
 
-    /// The first element that a CSS selector finds, for the other calls here.
+    /// The WebDriver path of the first element that matches a CSS selector.
     async fn find(&self, css: &str) -> Result<String> {
         let found = self
             .post("/element", json!({ "using": "css selector", "value": css }))
@@ -147,7 +147,7 @@ impl Browser {
         ))
     }
 
-    /// Clicks on the first such element, as a person can: it has to be visible and uncovered.
+    /// Clicks on the first matching element, like a person: it has to be visible and uncovered.
     pub async fn click(&self, css: &str) -> Result<()> {
         let element = self.find(css).await?;
         self.post(&format!("{element}/click"), json!({}))
@@ -155,7 +155,7 @@ impl Browser {
             .map(drop)
     }
 
-    /// Replaces what stands in the first such field by `text`, key by key.
+    /// Replaces the content of the first matching field by `text`, key by key.
     pub async fn type_in(&self, css: &str, text: &str) -> Result<()> {
         let element = self.find(css).await?;
         self.post(&format!("{element}/clear"), json!({})).await?;
@@ -164,14 +164,14 @@ impl Browser {
             .map(drop)
     }
 
-    /// The text of the first such element, as it is shown.
+    /// The visible text of the first matching element.
     pub async fn text(&self, css: &str) -> Result<String> {
         let element = self.find(css).await?;
         let text = self.get(&format!("{element}/text")).await?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Waits until such an element is there.
+    /// Waits until an element matches.
     pub async fn wait_for(&self, css: &str, within: Duration) -> Result<()> {
         self.wait_until(
             &format!("document.querySelector({}) !== null", json!(css)),
@@ -181,11 +181,11 @@ impl Browser {
         .map(drop)
     }
 
-    /// Waits until a JavaScript expression is true in JavaScript's sense, and gives its value.
+    /// Waits until a JavaScript expression is truthy, and returns its value.
     pub async fn wait_until(&self, js: &str, within: Duration) -> Result<Value> {
         let deadline = Instant::now() + within;
         loop {
-            // While a page changes to the next, an evaluation may fail.
+            // An evaluation may fail while one page replaces another.
             let last = match self
                 .eval(&format!("(value => [!!value, value])({js})"))
                 .await
@@ -202,7 +202,7 @@ impl Browser {
         }
     }
 
-    /// Writes what the window shows to `path`, as PNG.
+    /// Writes a screenshot of the window to `path`, as PNG.
     pub async fn screenshot(&self, path: &Path) -> Result<()> {
         let png = self.get("/screenshot").await?;
         Ok(fs::write(
@@ -211,7 +211,7 @@ impl Browser {
         )?)
     }
 
-    /// Makes the page exactly `width` × `height` CSS pixels; a width below 600 is a phone.
+    /// Sets the size of the page in CSS pixels; a width below 600 emulates a phone.
     pub async fn set_size(&self, width: u32, height: u32) -> Result<()> {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", size)
@@ -219,7 +219,7 @@ impl Browser {
             .map(drop)
     }
 
-    /// Whether the person prefers dark pages.
+    /// Emulates a person who prefers dark pages, or light ones.
     pub async fn set_dark(&self, dark: bool) -> Result<()> {
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
@@ -228,8 +228,8 @@ impl Browser {
             .map(drop)
     }
 
-    /// What the console said since it was last asked, as `LEVEL text`: script errors, `console.*`, requests that
-    /// failed, violations of the content security policy.
+    /// The console messages since the last call, as `LEVEL text`: script errors, `console.*`, failed requests,
+    /// violations of the content security policy.
     pub async fn console(&self) -> Result<Vec<String>> {
         let entries = self.log("browser").await?;
         Ok(entries
@@ -242,7 +242,7 @@ impl Browser {
             .collect())
     }
 
-    /// The URL of every request sent since it was last asked, whether it was answered or not.
+    /// The URL of every request that was sent since the last call, whether it was answered or not.
     pub async fn requests(&self) -> Result<Vec<String>> {
         let mut urls = Vec::new();
         for entry in self.log("performance").await? {
@@ -264,7 +264,7 @@ impl Browser {
         Ok(serde_json::from_value(entries)?)
     }
 
-    /// Sends the tab in front a command of the DevTools protocol, such as `Network.getCookies`; its answer.
+    /// Sends the current tab a command of the DevTools protocol, such as `Network.getCookies`, and returns the answer.
     pub async fn devtools(&self, command: &str, params: Value) -> Result<Value> {
         self.post(
             "/goog/cdp/execute",
@@ -293,14 +293,14 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {
     let mut answer: Value = response.json().await?;
     let value = answer["value"].take();
     if !ok {
-        // The first line says it; a stack of the driver's own follows.
+        // The first line is the message; a stack of the driver follows.
         let message = value["message"].as_str().unwrap_or_default();
         bail!("{}", message.lines().next().unwrap_or_default());
     }
     Ok(value)
 }
 
-/// Starts a driver, and finds out where it listens. The last is a directory of its own, which goes with it.
+/// Starts a driver and finds its port. Also returns its directory, which is deleted when the driver ends.
 async fn driver(program: &Path) -> Result<(Child, u16, PathBuf)> {
     let home = env::temp_dir().join(format!("browser-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir(&home)?;
@@ -310,7 +310,7 @@ async fn driver(program: &Path) -> Result<(Child, u16, PathBuf)> {
         .arg(&home)
         .env("HOME", &home)
         .env("TMPDIR", &home)
-        // Without a UTF-8 locale Chromium cannot save a file with a Japanese name; the zone is that of the tests.
+        // Without a UTF-8 locale Chromium cannot save a file with a Japanese name; the tests expect UTC.
         .envs([("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! What several test binaries share. Each uses a part of it: one that leaves something unused says
+//! Code that several test binaries share. Each uses a part of it: a binary that leaves something unused writes
 //! `#[expect(dead_code, reason = "…")]` where it declares this module.
 
 pub mod browser;

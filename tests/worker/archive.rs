@@ -1,4 +1,4 @@
-//! An archive whose door is a function: what is committed before the acknowledgement is written here by hand.
+//! An archive without a webhook endpoint: a function writes the rows that the committer writes for a message.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use line_chat_archive::{
         channels,
         media::{self, Attachment},
     },
-    seal::{Keyring, Place},
+    seal::{Keyring, SealContext},
     worker::Worker,
 };
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgPoolOptions};
@@ -42,7 +42,7 @@ pub(crate) struct Archive {
     pub(crate) keyring: Keyring,
     pub(crate) objects: Objects,
     pub(crate) worker: Worker,
-    /// Where the keyring is.
+    /// The directory of the keyring.
     dir: tempfile::TempDir,
     pub(crate) channel_id: i32,
 }
@@ -93,7 +93,7 @@ impl Archive {
         archive
     }
 
-    /// Where the keyring is.
+    /// The directory of the keyring.
     pub(crate) fn keyring_dir(&self) -> &std::path::Path {
         self.dir.path()
     }
@@ -106,7 +106,7 @@ impl Archive {
             .unwrap();
     }
 
-    /// Another worker on the same archive, with connections of its own.
+    /// Another worker on the same archive, with its own database connections.
     pub(crate) async fn another_worker(&self, reach: Reach) -> Worker {
         self.worker_with_data_host(self.line.url(), reach).await
     }
@@ -124,7 +124,7 @@ impl Archive {
         self.worker.run_until_idle().await.unwrap()
     }
 
-    /// Works at each of `times` later moments, `step` apart.
+    /// Runs the worker `times` times, and moves the clock by `step` before each run.
     pub(crate) async fn work_on(&self, times: u32, step: Duration) {
         for _ in 0..times {
             self.clock.advance(step);
@@ -132,7 +132,7 @@ impl Archive {
         }
     }
 
-    /// What the committer writes for a message with a file, newest of all. Returns the attachment's id.
+    /// Writes the rows that the committer writes for a message with a file. Returns the attachment's id.
     pub(crate) async fn receives(&self, event: &Event) -> Uuid {
         let json = event.value();
         let kind = json["message"]["type"].as_str().unwrap().to_owned();
@@ -142,7 +142,7 @@ impl Archive {
         let (message, attachment, conversation) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
         let now = self.clock.now();
         let key = self.keyring.take(conversation, 1).unwrap().key;
-        let content = key.seal(Place::Message(message), event.json().as_bytes());
+        let content = key.seal(SealContext::Message(message), event.json().as_bytes());
         let previewed = kind == "image" || kind == "video";
         let mut tx = self.pool.begin().await.unwrap();
         sqlx::query(
@@ -204,7 +204,7 @@ impl Archive {
         attachment
     }
 
-    /// Holds the attachment, as an unsend does that has begun.
+    /// Locks the attachment, as an unsend does that has begun.
     pub(crate) async fn holding(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
         let mut tx = self.pool.begin().await.unwrap();
         sqlx::query("select from attachment where id = $1 for update")
@@ -215,7 +215,7 @@ impl Archive {
         tx
     }
 
-    /// What an unsend writes; the erasure it leaves behind.
+    /// Writes the rows that an unsend writes; returns the id of its erasure.
     pub(crate) async fn unsent(
         &self,
         mut tx: Transaction<'static, Postgres>,
@@ -225,9 +225,9 @@ impl Archive {
         let now = self.clock.now();
         sqlx::query(
             "with found as (
-                 update object set state = 'purge', erasure_id = $1, look_at = $3
+                 update object set state = 'purge', erasure_id = $1, next_attempt_at = $3
                  where attachment_id = $2 returning key)
-             insert into erasure (id, channel_id, message_id, cause, asked_at, objects_found)
+             insert into erasure (id, channel_id, message_id, cause, requested_at, objects_found)
              select $1, m.channel_id, m.message_id, 'unsend', $3, (select count(*) from found)
              from message m join attachment a on a.message_id = m.id where a.id = $2",
         )
@@ -268,7 +268,7 @@ impl Archive {
         .await
     }
 
-    /// One text about the row `id`.
+    /// The text that a query returns for the row `id`.
     pub(crate) async fn text(&self, sql: &'static str, id: Uuid) -> String {
         sqlx::query_scalar(sql)
             .bind(id)
@@ -293,7 +293,7 @@ impl Archive {
             .unwrap()
     }
 
-    /// An object, opened.
+    /// The bytes of an object, decrypted.
     pub(crate) async fn bytes(&self, key: Option<ObjectKey>) -> Bytes {
         let key = key.unwrap();
         let (_, body) = self.objects.get(key, None).await.unwrap();
@@ -308,22 +308,23 @@ impl Archive {
         plain.unwrap().into()
     }
 
-    /// A document, opened.
-    pub(crate) async fn opened(&self, place: Place<'_>, sealed: &[u8]) -> Vec<u8> {
-        opened(&self.keyring, place, sealed).await.unwrap()
+    /// A document, decrypted.
+    pub(crate) async fn opened(&self, context: SealContext<'_>, sealed: &[u8]) -> Vec<u8> {
+        opened(&self.keyring, context, sealed).await.unwrap()
     }
 
-    /// The keys of all finished objects.
+    /// The keys of all complete objects in the bucket.
     pub(crate) async fn listed(&self) -> Vec<ObjectKey> {
         self.objects.list(Shard::WHOLE).try_collect().await.unwrap()
     }
 
-    /// Whether so many bytes of an object have come and are on their way into the bucket, sealed.
+    /// Whether `bytes` bytes of an object have arrived and are written, encrypted, to an unfinished file in the bucket.
     pub(crate) fn has_written(&self, bytes: usize) -> bool {
         self.bucket.half_written() == written_of(bytes) as u64
     }
 
-    /// Whatever is in the bucket is an object in use, each row of an object says so, and there are `count` of them.
+    /// Checks that the bucket has `count` objects, that each has a row in the state `kept`, and that no other row
+    /// exists.
     pub(crate) async fn holds_only(&self, count: usize) {
         let rows: Vec<(String, String)> =
             sqlx::query_as("select key, state from object order by key")
@@ -347,7 +348,7 @@ impl Archive {
     }
 }
 
-/// Lets others run until `condition` holds.
+/// Yields to other tasks until `condition` holds.
 pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
     let waiting = async {
         while !condition().await {

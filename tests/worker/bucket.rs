@@ -1,4 +1,4 @@
-//! The bucket of the tests: a directory.
+//! The bucket of the tests: a directory in the file system.
 
 use std::{
     fs,
@@ -21,18 +21,18 @@ impl Bucket {
         Self { objects, dir }
     }
 
-    /// All that [`opened`] needs to know.
+    /// The URL of the bucket, for [`opened`] in another process.
     pub(crate) fn words(&self) -> String {
         let url = Url::from_directory_path(self.dir.path().join("objects")).unwrap();
         url.to_string()
     }
 
-    /// How many files there are, half written ones among them.
+    /// The number of files, including unfinished ones.
     pub(crate) async fn files(&self) -> usize {
         files(self.dir.path()).len()
     }
 
-    /// How many bytes are in half written ones.
+    /// The number of bytes in unfinished files.
     pub(crate) fn half_written(&self) -> u64 {
         let parts = files(self.dir.path()).into_iter();
         let parts = parts.filter(|path| path.extension().is_some_and(|end| end == "part"));
@@ -41,7 +41,7 @@ impl Bucket {
             .sum()
     }
 
-    /// From now on nothing can be done with it.
+    /// Breaks the bucket: every later operation fails.
     pub(crate) fn breaks(&self) {
         let (place, aside) = (
             self.dir.path().join("objects"),
@@ -61,7 +61,7 @@ impl Bucket {
     }
 }
 
-/// The same bucket in another process.
+/// Opens the same bucket in another process.
 pub(crate) async fn opened(words: &str) -> Objects {
     Objects::open(&Url::parse(words).unwrap()).await.unwrap()
 }

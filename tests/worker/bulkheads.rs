@@ -1,4 +1,4 @@
-//! What hangs in one queue of the worker keeps nothing of another waiting, and no sender keeps others waiting.
+//! A job that hangs in one queue of the worker delays no other queue, and no sender delays the files of another.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use crate::archive::Archive;
 
-/// How long to wait for what must come at once. The hosts below are silent for longer.
+/// How long to wait for a file that must come at once. The hosts below stay silent for longer.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A host that takes connections and never answers.
+/// A host that accepts connections and never answers.
 struct Silent {
     address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
@@ -41,7 +41,7 @@ impl Silent {
     }
 }
 
-/// `count` images of `user` that are at `host`.
+/// Receives `count` images of `user` whose URLs are on `host`.
 async fn flood(t: &Archive, user: &User, host: &Silent, count: usize) {
     for n in 0..count {
         let url = format!("http://{}/{n}", host.address);
@@ -100,7 +100,7 @@ async fn photos_from_line_do_not_wait_for_two_hundred_images_at_a_silent_host() 
         silent.taken().await > 0
     })
     .await;
-    // Before, between and after: the newest come first.
+    // Files before, during and after the flood: the newest jobs run first.
     for n in 5..10 {
         photos.push(t.receives(&aoi.sends_image(photo(n, 90, 60)).make()).await);
     }
@@ -144,7 +144,7 @@ async fn previews_elsewhere_that_hang_take_no_slot_from_previews_of_line() {
     let t = Archive::new().await;
     let silent = Silent::new().await;
     let video = t.line.elsewhere(&b"video"[..]);
-    // Each of another sender, so that all slots of their queue are taken.
+    // Each from another sender, so that they take all slots of their queue.
     for n in 0..20 {
         let user = t.shop.user(&format!("Mallory {n}"));
         let url = format!("http://{}/{n}", silent.address);
@@ -196,7 +196,7 @@ async fn videos_that_come_slowly_take_no_slot_from_photos() {
 async fn profiles_that_hang_keep_no_photo_waiting_and_no_single_person() {
     let t = Archive::new().await;
     for n in 0..20 {
-        // The first is alone, all others are members of one group.
+        // The first contact has its own flow; all others share one, like members of one group.
         let sql = "with one as (
                 insert into contact (id, channel_id, user_id) values ($2, $1, $3) returning id)
             insert into job (kind, channel_id, contact_id, flow, run_at)

@@ -1,4 +1,4 @@
-//! Jobs that take their process with them.
+//! Jobs that crash their process.
 
 use std::{env, panic, process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ use line_chat_archive::{
 
 use crate::archive::Archive;
 
-/// A worker that dies with all it has claimed.
+/// A worker that claims jobs and then crashes. Returns the number of jobs that were claimed and not lapsed.
 async fn dies(t: &Archive) -> usize {
     let mut conn = t.pool.acquire().await.unwrap();
     let now = t.clock.now();
@@ -73,7 +73,7 @@ async fn a_job_beside_one_that_kills_the_process_is_done() {
     assert_eq!(t.states(beside).await, "kept, none");
 }
 
-/// What the other test runs in a process of its own, because a hook is the whole process's.
+/// The other test runs this in its own process, because a panic hook belongs to the whole process.
 #[test]
 fn panics_when_asked_to() {
     if env::var_os("PANIC_PLEASE").is_some() {

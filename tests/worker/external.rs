@@ -1,4 +1,4 @@
-//! Content that is not LINE's.
+//! Content on hosts that are not LINE's.
 
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ async fn what_is_too_large_or_too_odd_is_not_kept() {
     t.holds_only(1).await;
 }
 
-/// The beginning of a PNG of 30,000 by 30,000 pixels.
+/// The header of a PNG of 30,000 by 30,000 pixels.
 fn bomb() -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     png.extend([0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30, 8, 6, 0, 0, 0]);

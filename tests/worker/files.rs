@@ -1,4 +1,4 @@
-//! Originals and previews arrive.
+//! The worker fetches originals and makes previews.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn a_photo_and_its_preview_are_kept_and_open_pages_are_told() {
     let mut pages = PgListener::connect_with(&t.pool).await.unwrap();
     pages.listen("archive").await.unwrap();
 
-    // The preview is looked at, put off until its original is there, and made.
+    // The worker claims the preview's job, defers it until the original is there, and then makes the preview.
     assert_eq!(t.work().await, 3);
 
     let kept = t.attachment(photo).await;
@@ -133,7 +133,7 @@ async fn a_pictures_preview_is_made_from_the_original_and_line_is_not_asked_for_
 async fn where_the_original_cannot_be_had_lines_preview_stands_in() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
-    // One that LINE has no more, one that it cannot hand out for now, and one that no decoder knows.
+    // One that LINE no longer has, one that LINE cannot deliver now, and one that no decoder can read.
     let gone = aoi.sends_image(photo(3, 1600, 1200)).make();
     t.line
         .trouble(Call::Content)
@@ -255,7 +255,7 @@ async fn a_preview_that_is_put_off_the_moment_its_original_is_settled_is_not_for
         let worker = t.worker.clone();
         async move { worker.run_until_idle().await }
     });
-    // It has seen that the original is not there yet, and wants to write that down.
+    // The worker has seen that the original is not there yet, and waits for the lock to write that.
     until(async || {
         t.count("select count(*) from pg_locks where not granted")
             .await
@@ -294,7 +294,7 @@ async fn lines_preview_stands_in_until_the_original_is_there() {
     assert_eq!(t.jobs().await, 0);
     t.holds_only(2).await;
 
-    // And where it never comes, it stays.
+    // If the original never comes, LINE's preview stays.
     let gone = t
         .shop
         .user("Ren")

@@ -1,5 +1,5 @@
-//! Each way in which LINE can be in trouble, until it is healed: the file comes whole, LINE is not stormed, and no token
-//! is in a log.
+//! Each kind of trouble that LINE can have, until it is over: the file arrives complete, LINE gets few requests, and no
+//! log contains a token.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use line_chat_archive::{
 
 use crate::archive::Archive;
 
-/// How often each trouble strikes.
+/// How often each trouble happens.
 const TIMES: usize = 3;
 
 type Trouble = (&'static str, fn(&FakeLine));
@@ -23,7 +23,7 @@ fn answers<const STATUS: u16>(line: &FakeLine) {
     line.trouble(Call::Content).times(TIMES).answers(STATUS);
 }
 
-/// Fourteen kinds; the token that is refused has a test of its own, since somebody has to give another.
+/// Fourteen kinds. A refused token has its own test, because somebody has to set another one.
 const TROUBLES: [Trouble; 14] = [
     ("500", answers::<500>),
     ("502", answers::<502>),
@@ -47,12 +47,12 @@ const TROUBLES: [Trouble; 14] = [
     }),
 ];
 
-/// All that this process logs from the first look at it on, at a level far below that of a service that is run.
+/// Everything that this process logs after the first use, at a far more detailed level than a service uses.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The one of the process: what a thread sets for itself is raced for by the tests of others.
+    /// The log of the process. A subscriber for one thread would race with the tests on other threads.
     pub(crate) fn kept() -> &'static Self {
         static LOG: LazyLock<Log> = LazyLock::new(|| {
             let log = Log::default();
@@ -104,7 +104,7 @@ async fn whatever_trouble_line_has_the_file_comes_once_it_is_over() {
             sent,
             "{name}"
         );
-        // One that was cut off is asked for the rest of it, too.
+        // After an answer that was cut off the worker also requests the rest, so a trouble can cost two requests.
         let calls = t.line.calls(Call::Content, file.message_id());
         assert!(calls <= 2 * TIMES + 1, "{name}: {calls} questions");
         t.holds_only(1).await;

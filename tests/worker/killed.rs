@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a transfer, at ten places: the next one brings the file, and no part stays.
+//! A process is killed at ten random points of a transfer: the next one fetches the file, and no partial file stays.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use crate::{
 
 const HALF: usize = 3_500_000;
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test on its own: the next test runs and kills it as a process.
 #[tokio::test]
 async fn doomed() {
     let Ok(database) = env::var("DOOMED_DATABASE") else {
@@ -65,7 +65,7 @@ async fn a_process_killed_at_ten_places_leaves_no_part_and_the_next_brings_the_f
         child.kill().unwrap();
         child.wait().unwrap();
         drop(gate);
-        // Its lease runs out, and it is noted that it ended without a word; then it is somebody's turn again.
+        // The lease runs out, the worker notes the crash, and the job becomes due again.
         t.clock.advance(Duration::from_secs(3600));
         t.work().await;
         t.clock.advance(Duration::from_secs(2 * 3600));

@@ -1,4 +1,4 @@
-//! What senders choose is in no log, at whatever level, and whichever crate would log it.
+//! Text that senders choose is in no log, at any level, from any crate.
 
 use std::{
     io::{Read, Write},
@@ -18,12 +18,12 @@ use rustls::{
 
 use crate::{archive::Archive, healed::Log};
 
-/// In everything that a sender or a sender's server says.
+/// The mark in every text from a sender or from a sender's server.
 const MARK: &str = "kumquat";
-/// A host by its address, which nothing else here has: names that lead to this machine are not everywhere to be had.
+/// An IP address that nothing else here uses. A host name that resolves to this machine is not available everywhere.
 const HOST: &str = "127.0.0.77";
 
-/// Answers each connection to [`HOST`] with `serve`, and counts.
+/// Answers each connection to [`HOST`] with `serve`, and counts the connections.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((HOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ fn plain(answer: String) -> (SocketAddr, Arc<AtomicUsize>) {
     })
 }
 
-/// A server whose certificate nobody has reason to believe.
+/// A server with an untrusted certificate.
 fn with_a_bad_certificate() -> (SocketAddr, Arc<AtomicUsize>) {
     let certificate = CertificateDer::from(&include_bytes!("tls/certificate.der")[..]);
     let key = PrivatePkcs8KeyDer::from(&include_bytes!("tls/key.der")[..]);
@@ -59,7 +59,7 @@ fn with_a_bad_certificate() -> (SocketAddr, Arc<AtomicUsize>) {
     let config = Arc::new(config);
     server(move |mut stream| {
         let mut tls = ServerConnection::new(config.clone()).unwrap();
-        // Fails: the other side does not go on.
+        // This read fails, because the client refuses the certificate and stops.
         let _ = Stream::new(&mut tls, &mut stream).read(&mut [0; 4096]);
     })
 }

@@ -1,4 +1,4 @@
-//! What runs after the acknowledgement, on a real PostgreSQL, a real directory and the pretend LINE.
+//! The work after the acknowledgement, with a real PostgreSQL, a real directory and the fake LINE platform.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Who people are.
+//! Profiles and pictures of people and groups.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use line_chat_archive::{
     line::client::Document,
     media::Reach,
     objects::ObjectKey,
-    records::places::FRESH,
-    seal::Place,
+    records::directory::PROFILE_MAX_AGE,
+    seal::SealContext,
 };
 use uuid::Uuid;
 
@@ -61,13 +61,13 @@ impl Archive {
         .unwrap();
     }
 
-    async fn name(&self, sql: &'static str, place: Place<'_>, id: Uuid) -> Option<String> {
+    async fn name(&self, sql: &'static str, context: SealContext<'_>, id: Uuid) -> Option<String> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar(sql)
             .bind(id)
             .fetch_one(&self.pool)
             .await
             .unwrap();
-        Document::new(self.opened(place, &sealed?).await)?.display_name()
+        Document::new(self.opened(context, &sealed?).await)?.display_name()
     }
 
     async fn profile(&self, contact: Uuid) -> (String, Option<String>) {
@@ -76,7 +76,7 @@ impl Archive {
                 .await,
             self.name(
                 "select profile from contact where id = $1",
-                Place::Profile(contact),
+                SealContext::Profile(contact),
                 contact,
             )
             .await,
@@ -131,7 +131,7 @@ async fn another_picture_takes_the_place_of_the_first_and_no_picture_takes_it_aw
     t.work().await;
     assert_eq!(t.picture(contact).await.dimensions(), (200, 200));
 
-    t.clock.advance(FRESH.to_std().unwrap());
+    t.clock.advance(PROFILE_MAX_AGE.to_std().unwrap());
     t.asks("profile", Some(contact), None).await;
     t.work().await;
     assert_eq!(
@@ -170,7 +170,7 @@ async fn a_picture_that_is_taken_down_while_it_is_fetched_is_not_kept() {
         async move { worker.run_until_idle().await }
     });
     gate.reached().await;
-    // Without the picture's job being told: it never had one before.
+    // The running job of the picture is not notified, because the contact had no picture before.
     sqlx::query("update contact set profile = $1")
         .bind(&b"{\"displayName\":\"Aoi\"}"[..])
         .execute(&t.pool)
@@ -221,13 +221,16 @@ async fn that_line_knows_nothing_is_kept_and_a_name_known_before_stays() {
     t.asks("profile", Some(unknown), None).await;
     t.work().await;
     assert_eq!(t.profile(unknown).await, ("not_found".into(), None));
-    let asked_at = t
+    let requested_at = t
         .text(
             "select profile_asked_at::text from contact where id = $1",
             unknown,
         )
         .await;
-    assert!(asked_at.starts_with("2026-10-20 09:00:00"), "{asked_at}");
+    assert!(
+        requested_at.starts_with("2026-10-20 09:00:00"),
+        "{requested_at}"
+    );
 
     let _ = aoi.unfollows().make();
     t.asks("profile", Some(known), None).await;
@@ -261,7 +264,7 @@ async fn members_are_asked_for_where_they_were_seen_and_elsewhere_if_unknown_the
     t.work().await;
     assert_eq!(t.line.calls(Call::Member, aoi.id()), 2);
 
-    // Not (or no longer) in the group, but a friend.
+    // Not (or no longer) a member of the group, but a friend.
     t.asks("profile", Some(friend), Some(group)).await;
     t.work().await;
     assert_eq!(
@@ -276,7 +279,7 @@ async fn members_are_asked_for_where_they_were_seen_and_elsewhere_if_unknown_the
         (1, 1)
     );
 
-    // No friend, but in a group.
+    // Not a friend, but a member of a group.
     sqlx::query("insert into member values ($1, $2, true, now())")
         .bind(group)
         .bind(member)
@@ -304,7 +307,7 @@ async fn a_group_has_a_name_and_a_picture() {
     let name = t
         .name(
             "select summary from conversation where id = $1",
-            Place::Summary(group),
+            SealContext::Summary(group),
             group,
         )
         .await;

@@ -1,4 +1,4 @@
-//! Bucket and rows compared: what one has and the other lacks.
+//! Reconciling the bucket with the rows: objects without a row, and rows without an object.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn where_all_agrees_nothing_is_touched() {
 async fn an_object_without_a_row_goes_after_the_longest_lease() {
     let (t, _) = with_a_photo().await;
     write(&t.objects, b"left over").await;
-    // A writer that ends with its process leaves its half.
+    // A writer whose process ends leaves an unfinished file.
     let mut half = t.objects.put(ObjectKey::new()).await.unwrap();
     half.write(vec![1; 12 << 20].into()).await.unwrap();
     std::mem::forget(half);
@@ -158,7 +158,7 @@ async fn a_bucket_that_is_not_there_makes_nothing_wait() {
     t.holds_only(2).await;
 }
 
-/// A worker on the rows of one archive and the objects of another.
+/// A worker with the rows of one archive and the objects of another.
 fn worker_on(t: &Archive, objects: &Objects) -> Worker {
     let url = url::Url::parse(t.line.url()).unwrap();
     crate::archive::worker(
@@ -193,7 +193,7 @@ async fn the_worker_compares_at_its_start_and_every_six_hours() {
     t.holds_only(2).await;
 }
 
-/// An object as it lies in the bucket, sealed.
+/// Removes an object from the bucket; returns its encrypted bytes.
 async fn taken_out(t: &Archive, key: ObjectKey) -> Bytes {
     let (_, body) = t.objects.get(key, None).await.unwrap();
     let pieces: Vec<Bytes> = body.try_collect().await.unwrap();

@@ -1,4 +1,4 @@
-//! Transfers that break off and go on, files that are too large, and how far a file is.
+//! Transfers that break off and resume, files that are too large, and the progress of a file.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::archive::{Archive, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Bytes of which no part is like another.
+/// Bytes without repetition, so that a wrong part is noticed.
 fn bytes(length: u32) -> Vec<u8> {
     (0..length / 4)
         .flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes())
         .collect()
 }
 
-/// Where ten transfers of a file of that size break off; drawn, and printed so that a failure can be had again.
+/// Ten random positions at which transfers of a file of this length break off; printed to reproduce a failure.
 fn breaks(length: usize) -> Vec<usize> {
     let breaks: Vec<usize> = (0..10).map(|_| rand::random_range(1..length)).collect();
     eprintln!("breaks off at {breaks:?}");
@@ -32,7 +32,7 @@ async fn a_transfer_that_breaks_off_ten_times_goes_on_where_line_gives_the_rest(
     let sent = bytes(3_000_000);
     let video = t.shop.user("Aoi").sends_file("a", sent.clone()).make();
     let id = t.receives(&video).await;
-    // Of what is still to come then.
+    // Each position counts from the point at which the transfer resumed.
     for at in breaks(sent.len() / 20) {
         t.line.trouble(Call::Content).cut_after(at);
     }
@@ -103,10 +103,26 @@ async fn a_file_above_the_channels_limit_is_not_kept_until_somebody_wants_it() {
 
     let mut conn = t.pool.acquire().await.unwrap();
     let now = t.clock.now();
-    assert!(!media::want(&mut conn, &[99], large, now).await.unwrap());
-    assert!(!media::want(&mut conn, &[1], small, now).await.unwrap());
-    assert!(media::want(&mut conn, &[1], large, now).await.unwrap());
-    assert!(!media::want(&mut conn, &[1], large, now).await.unwrap());
+    assert!(
+        !media::retry_fetch(&mut conn, &[99], large, now)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !media::retry_fetch(&mut conn, &[1], small, now)
+            .await
+            .unwrap()
+    );
+    assert!(
+        media::retry_fetch(&mut conn, &[1], large, now)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !media::retry_fetch(&mut conn, &[1], large, now)
+            .await
+            .unwrap()
+    );
     t.work().await;
     assert_eq!(t.states(large).await, "kept, none");
     assert_eq!(
@@ -170,7 +186,7 @@ async fn what_failed_otherwise_and_is_asked_for_again_is_still_held_to_the_limit
     .await;
     let mut conn = t.pool.acquire().await.unwrap();
     assert!(
-        media::want(&mut conn, &[t.channel_id], id, t.clock.now())
+        media::retry_fetch(&mut conn, &[t.channel_id], id, t.clock.now())
             .await
             .unwrap()
     );

@@ -1,4 +1,4 @@
-//! What LINE answers otherwise, each with its own meaning; and what a crash leaves.
+//! LINE's error answers, each with its own meaning; and the state after a crash.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ async fn a_cut_answer_is_no_content_whatever_way_it_was_cut() {
     let bytes = vec![7_u8; 300_000];
     let file = t.shop.user("Aoi").sends_file("a", bytes.clone()).make();
     let id = t.receives(&file).await;
-    // After each that breaks off LINE is asked for the rest.
+    // After each answer that breaks off, the worker requests the rest from LINE.
     t.line.trouble(Call::Content).cut_after(200_000);
     t.line.trouble(Call::Content).answers(500);
     t.line.trouble(Call::Content).promising(300_001);

@@ -1,4 +1,4 @@
-//! A download never outlives an unsend, whenever it comes.
+//! A download never outlives an unsend, at whatever moment the unsend comes.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ async fn a_machine_that_slept_fetches_anew_what_was_swept_meanwhile() {
     gate.reached().await;
     until(async || t.has_written(100_000)).await;
 
-    // The sweep wakes up before anybody has a hand free for the job.
+    // The sweep runs before any worker can do the job, because the channel has no token.
     t.clock.advance(2 * MINUTE);
     let token = t.shop.access_token();
     sqlx::query("update channel set access_token = null")
@@ -171,7 +171,7 @@ async fn an_unsend_while_the_preview_is_made_leaves_nothing_and_fetches_nothing_
         let worker = t.worker.clone();
         async move { worker.run_until_idle().await }
     });
-    // The preview is made, and wants its place.
+    // The preview is made, and the worker waits for the lock to attach it.
     until(async || {
         t.count("select count(*) from pg_locks where not granted")
             .await

@@ -1,4 +1,4 @@
-//! Race R22: nobody is handed an address of S3's. What is handed out leads to this service, and nowhere after an unsend.
+//! Race R22: no page contains an address of S3. Its addresses lead to this service, and to nothing after an unsend.
 
 use line_chat_archive::fake_line::drawing;
 use reqwest::{Client, header};
@@ -9,14 +9,14 @@ use crate::{
     site::{Site, between, listed},
 };
 
-/// Of everything that a page can lead to.
+/// All addresses in the HTML of a page.
 fn addresses(page: &str) -> Vec<String> {
     let marks = ["href", "src", "srcset", "poster", "action"];
     let found = marks
         .iter()
         .flat_map(|mark| between(page, &format!(" {mark}=\""), "\""))
         .flat_map(|addresses| addresses.split(", "))
-        // In a `srcset` each has its size behind it.
+        // In a `srcset` each address is followed by its size.
         .filter_map(|address| address.split(' ').next());
     found.map(|address| address.replace("&#38;", "&")).collect()
 }
@@ -83,7 +83,7 @@ async fn addresses_are_ours_and_lead_nowhere_after_an_unsend() {
         assert_eq!(tellers.count(), 0, "{secret}");
     }
 
-    // Who knows where an object lies is told nothing by S3.
+    // S3 refuses an unsigned request, even from somebody who knows the key of an object.
     let stranger = Client::builder().no_proxy().build().unwrap();
     for kept in &stored {
         let key = kept.split(' ').nth(1).unwrap();

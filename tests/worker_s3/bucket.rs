@@ -1,4 +1,4 @@
-//! The bucket of the tests: a prefix of its own in a versioned bucket of a real S3 server.
+//! The bucket of the tests: its own prefix in a bucket of a real S3 server, usually a versioned one.
 
 use line_chat_archive::objects::{Access, Objects};
 use tokio::sync::OnceCell;
@@ -25,7 +25,7 @@ impl Bucket {
         Self::within(VERSIONED).await
     }
 
-    /// A new prefix of `name`.
+    /// A new prefix in the bucket `name`.
     pub(crate) async fn within(name: &'static str) -> Self {
         static MADE: OnceCell<()> = OnceCell::const_new();
         let server = Server::shared().await;
@@ -47,12 +47,12 @@ impl Bucket {
         }
     }
 
-    /// All that [`opened`] needs to know.
+    /// The bucket's URL and endpoint, for [`opened`] in another process.
     pub(crate) fn words(&self) -> String {
         format!("s3://{}/{} {}", self.name, self.prefix, self.proxy.url)
     }
 
-    /// All that is there, as `kind key`: versions, delete markers, uploads.
+    /// Everything below the prefix, as `kind key`: versions, delete markers, uploads.
     pub(crate) async fn held(&self) -> Vec<String> {
         let below = format!("{}/", self.prefix);
         let held = Client::admin().await.held(self.name, &below).await;
@@ -63,12 +63,12 @@ impl Bucket {
         self.held().await.len()
     }
 
-    /// How many bytes are on their way. What is short of a whole part is in memory until it is finished.
+    /// The number of bytes in unfinished uploads. Less than a whole part stays in memory until the upload is finished.
     pub(crate) fn half_written(&self) -> u64 {
         self.objects.under_way()
     }
 
-    /// From now on nothing can be done with it.
+    /// Breaks the bucket: every later operation fails.
     pub(crate) fn breaks(&self) {
         self.proxy.answers("HTTP/1.1", 503, usize::MAX);
     }
@@ -78,7 +78,7 @@ impl Bucket {
     }
 }
 
-/// The same bucket in another process.
+/// Opens the same bucket in another process.
 pub(crate) async fn opened(words: &str) -> Objects {
     let (url, endpoint) = words.split_once(' ').unwrap();
     let url = Url::parse(url).unwrap();

@@ -1,4 +1,4 @@
-//! At the start: a bucket that cannot be used, or cannot forget, is refused with a word on what to change.
+//! The check at the start refuses a bucket that cannot be used, or that keeps deleted objects, and says what to change.
 
 use line_chat_archive::objects::{Access, Error, ObjectKey, Objects};
 use url::Url;
@@ -173,7 +173,7 @@ async fn that_nothing_is_known_of_locks_is_no_refusal_but_that_s3_is_in_trouble_
     t.objects.check().await.unwrap();
 }
 
-/// A keyring that was taken for empty would have everything under its keys given up.
+/// If a missing bucket looked like an empty keyring, everything under its keys would be given up.
 #[tokio::test]
 async fn what_is_asked_of_a_bucket_that_is_none_is_a_trouble_and_not_an_absence() {
     let sound = Bucket::new().await;

@@ -1,4 +1,4 @@
-//! What the tests themselves ask S3 for, apart from the code under test.
+//! The S3 requests of the tests themselves, independent of the code under test.
 
 use anyhow::{Result, anyhow};
 use http::Request;
@@ -28,7 +28,7 @@ impl Client {
         Self::new(&Server::shared().await.endpoint, KEY, SECRET)
     }
 
-    /// Status and body of the answer.
+    /// Sends a signed request; returns the status and the body of the answer.
     pub(crate) async fn try_send(
         &self,
         method: &str,
@@ -51,7 +51,7 @@ impl Client {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    /// The body of an answer that says yes.
+    /// Sends a signed request, which has to succeed; returns the body of the answer.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -66,7 +66,7 @@ impl Client {
         answer
     }
 
-    /// Makes a bucket, versioned or not.
+    /// Creates a bucket, versioned or not.
     pub(crate) async fn bucket(&self, name: &str, versioned: bool) {
         self.send("PUT", &format!("/{name}"), "").await;
         if versioned {
@@ -77,7 +77,7 @@ impl Client {
         }
     }
 
-    /// All that is below `prefix`, as `kind name`: versions, delete markers, uploads.
+    /// Everything below `prefix`, as `kind name`: versions, delete markers, uploads.
     pub(crate) async fn held(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let prefix = prefix.replace('/', "%2F");
         let mut held = Vec::new();

@@ -1,4 +1,4 @@
-//! The server of the tests goes with the tests.
+//! The S3 server of the tests ends with their process.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::seaweed::Server;
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test on its own: the next test runs and kills it as a process.
 #[tokio::test]
 async fn server_owner() {
     let Some(ready) = env::var_os("SERVER_OWNER_READY").map(PathBuf::from) else {

@@ -1,5 +1,5 @@
-//! What runs after the acknowledgement once more, with the objects in a real S3 server (all but what touches no
-//! object), and what only S3 can do.
+//! The tests of tests/worker once more with the objects in a real S3 server (except those that use no object), and
+//! tests of what only S3 can do.
 
 #![expect(
     clippy::unwrap_used,

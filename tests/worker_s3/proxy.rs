@@ -1,4 +1,4 @@
-//! A proxy between the code under test and the S3 server: it answers what the test wants, or passes on.
+//! A proxy between the code under test and the S3 server: it answers as the test wants, or passes the request on.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A proxy of its own for each bucket.
+/// A proxy; each bucket has its own.
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) url: String,
@@ -16,7 +16,7 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct State {
-    /// For requests whose head contains the text: this status, so many times.
+    /// A text in the head of a request, the status to answer with, and for how many requests.
     faults: Vec<(&'static str, u16, usize)>,
     heads: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Proxy {
         proxy
     }
 
-    /// The next `times` requests whose head contains `of` are answered with `status`; with 0 the connection is closed.
+    /// Answers the next `times` requests whose head contains `of` with `status`; with 0 it closes the connection.
     pub(crate) fn answers(&self, of: &'static str, status: u16, times: usize) {
         self.state.lock().unwrap().faults.push((of, status, times));
     }
@@ -48,7 +48,7 @@ impl Proxy {
         self.state.lock().unwrap().faults.clear();
     }
 
-    /// The heads of the requests so far that contain `text`.
+    /// The heads of all requests so far that contain `text`.
     pub(crate) fn heads(&self, text: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let heads = state.heads.iter().filter(|head| head.contains(text));
@@ -64,7 +64,7 @@ impl Proxy {
         Some(*status)
     }
 
-    /// One request a connection, so that each can be answered on its own.
+    /// Handles one request per connection, so that each can be answered separately.
     async fn pass(&self, mut client: TcpStream, target: &str) -> Option<()> {
         let mut read = Vec::new();
         let end = loop {
@@ -91,7 +91,7 @@ impl Proxy {
                     body.len()
                 );
                 client.write_all(answer.as_bytes()).await.ok()?;
-                // All that is still coming, so that the answer is not lost to a reset.
+                // Reads the rest of the request, so that a reset does not discard the answer.
                 let mut sink = [0; 65536];
                 while client.read(&mut sink).await.ok()? > 0 {}
                 Some(())

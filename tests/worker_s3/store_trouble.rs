@@ -1,11 +1,11 @@
-//! Each way in which S3 can be in trouble, until it is healed: files come whole, what is erased goes, nothing is left
-//! behind, S3 is not stormed, and neither key nor token is in a log.
+//! Each kind of trouble that S3 can have, until it is over: files arrive complete, erased objects are deleted, nothing
+//! is left behind, S3 gets few requests, and no log contains the secret key or a token.
 
 use std::time::Duration;
 
 use crate::{archive::Archive, healed::Log, seaweed::SECRET};
 
-/// What is asked for in the head of a request, and what is answered; 0: the connection is closed.
+/// A text in the head of the requests that fail, and their status; 0 means that the connection is closed.
 const TROUBLES: [(&str, u16); 14] = [
     ("PUT /", 500),
     ("PUT /", 503),
@@ -23,10 +23,10 @@ const TROUBLES: [(&str, u16); 14] = [
     ("DELETE /", 0),
 ];
 
-/// How often each trouble strikes: more often than a request is tried at once.
+/// How often each trouble happens: more often than a request is retried at once.
 const TIMES: usize = 5;
 
-/// More than one part.
+/// Larger than one part of a multipart upload.
 const LARGE: usize = 6 << 20;
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn whatever_trouble_s3_has_files_come_and_go_once_it_is_over() {
             t.clock.advance(Duration::from_secs(60));
         }
         t.bucket.heals();
-        // What attempts have left is looked for once more when their leases are over.
+        // Uploads that failed attempts left behind are deleted when their leases have ended.
         for _ in 0..3 {
             t.clock.advance(Duration::from_secs(3600));
             let _ = t.worker.run_until_idle().await;

@@ -1,4 +1,4 @@
-//! Large objects travel in parts. Whatever becomes of them, no part stays.
+//! Multipart uploads of large objects. However they end, no part stays.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn an_unsend_in_the_middle_of_an_upload_leaves_no_part() {
         "a writer may be alive"
     );
 
-    // The server does late what it was asked for before.
+    // The server executes earlier requests late.
     let key = held[0].strip_prefix("Upload ").unwrap();
     let path = format!("/{VERSIONED}/{}/{key}", t.bucket.prefix);
     let client = Client::admin().await;

@@ -7,7 +7,7 @@ use crate::{
         database::{self, Purpose},
         table::table,
     },
-    config::Places,
+    config::StorageConfig,
     media::LARGEST_MIB,
     records::channels::{self, Channel},
 };
@@ -23,12 +23,12 @@ const HEADER: [&str; 8] = [
     "name",
 ];
 
-/// Lists the channels, those that were removed last.
+/// Lists the channels; removed ones come last.
 ///
 /// # Errors
 /// The database cannot be used.
-pub async fn list(places: &Places, say: &dyn Fn(&str)) -> anyhow::Result<()> {
-    database::with(places, Purpose::Change, async |database| {
+pub async fn list(storage: &StorageConfig, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    database::with(storage, Purpose::Change, async |database| {
         let channels = channels::list_all(&mut database.connect().await?).await?;
         if channels.is_empty() {
             say("There is no channel: `channel add <slug>` adds one.");
@@ -80,7 +80,8 @@ fn minute(at: DateTime<Utc>) -> String {
     at.format("%F %H:%M UTC").to_string()
 }
 
-/// The text without what would end its column or line, whatever somebody has written to the database.
+/// Escapes control characters, which could end the column or the line: anyone with access to the database could have
+/// written them.
 fn one_line(text: &str) -> String {
     let shown = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),

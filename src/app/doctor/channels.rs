@@ -1,4 +1,4 @@
-//! A channel: that LINE takes its token, and sends its webhooks here.
+//! Checks of a channel: LINE accepts its access token and sends its webhooks to this service.
 
 use sqlx::PgConnection;
 use url::Url;
@@ -56,7 +56,7 @@ pub(super) async fn look(
                 Answer::Got(webhook) if is_same(&webhook.endpoint, &expected) => {
                     Finding::ok(format!("{slug}: LINE sends webhooks here"))
                 }
-                // One warning says already that PUBLIC_URL is not set.
+                // Another finding warns already that PUBLIC_URL is not set.
                 Answer::Got(_) if serve.public_url.is_none() => Finding::ok(format!(
                     "{slug}: LINE sends webhooks; whether here was not compared"
                 )),
@@ -109,7 +109,7 @@ fn unanswered<T>(slug: &str, what: &str, answer: &Answer<T>) -> Finding {
     )
 }
 
-/// Why LINE did not answer, and what to look at.
+/// Why LINE did not give the expected answer, and what to check.
 fn why<T>(answer: &Answer<T>) -> String {
     let words = match answer {
         Answer::Trouble(Trouble::Timeout) => {
@@ -137,7 +137,8 @@ fn why<T>(answer: &Answer<T>) -> String {
     words.to_owned()
 }
 
-/// Whether two addresses lead to the same handler: capitals of scheme and host, a usual port and a query do not count.
+/// Whether two addresses reach the same handler. The case of scheme and host, the default port, the query and the
+/// fragment do not count.
 fn is_same(one: &str, other: &str) -> bool {
     let bare = |text: &str| {
         let mut url = Url::parse(text).ok()?;

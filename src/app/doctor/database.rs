@@ -1,4 +1,4 @@
-//! PostgreSQL: that it keeps what was committed, and that its own files forget what was deleted.
+//! Checks of PostgreSQL: committed data is durable, and the server's own files do not keep deleted content.
 
 use sqlx::{
     PgConnection,
@@ -11,10 +11,10 @@ use crate::{MIGRATOR, app::database_url, records::doctor};
 /// The oldest version that the service is tested with.
 const OLDEST: u32 = 15;
 
-/// How a setting has to be.
+/// The accepted values of one PostgreSQL setting.
 struct Rule {
     name: &'static str,
-    /// The values that are fine; the first one is what to set.
+    /// The accepted values; the advice names the first one.
     fine: &'static [&'static str],
     level: Level,
     why: &'static str,
@@ -38,7 +38,7 @@ const DURABLE: &str = "what was acknowledged can be lost in a crash";
 const LOGGED: &str = "the server's log can hold what people wrote, and keeps it after an unsend";
 const KEPT: &str = "files of the server hold on to deleted bytes for longer";
 
-/// Settings that no server has unless somebody loaded what they belong to are looked at where they exist.
+/// Settings of extensions (`auto_explain`, `pgaudit`) are checked only where the extension is loaded.
 const RULES: &[Rule] = &[
     rule(Level::Bad, "fsync", &["on"], DURABLE),
     rule(Level::Bad, "full_page_writes", &["on"], DURABLE),
@@ -75,7 +75,7 @@ const RULES: &[Rule] = &[
     ),
     rule(Level::Bad, "pgaudit.log_parameter", &["off"], LOGGED),
     rule(Level::Warning, "wal_recycle", &["off"], KEPT),
-    // On is what a restore to the present needs, so it is told and not warned of.
+    // A restore up to the latest commit needs this setting on, so it is reported without a warning.
     rule(
         Level::Ok,
         "archive_mode",
@@ -87,7 +87,7 @@ const RULES: &[Rule] = &[
 /// The largest `min_wal_size` without a warning, in MB.
 const MIN_WAL_SIZE: u32 = 80;
 
-/// Whether the database has the schema of this version; the second is `true` if it can be worked with.
+/// Checks that the database has the schema of this version; the second value is `true` only if it has.
 pub(super) async fn schema(db: &mut PgConnection) -> sqlx::Result<(Finding, bool)> {
     let there = doctor::migrations(db).await?;
     let ours: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
@@ -117,7 +117,7 @@ pub(super) async fn schema(db: &mut PgConnection) -> sqlx::Result<(Finding, bool
     })
 }
 
-/// Whether what goes to the database and back can be read on the way.
+/// Checks whether the connection to the database could be read on the network.
 pub(super) fn transport(options: &PgConnectOptions) -> Finding {
     if database_url::stays_here(options) {
         return Finding::ok("the connection to the database does not leave this machine");
@@ -221,7 +221,7 @@ fn judge(rule: &Rule, value: &str) -> Finding {
     let what = format!("{} = {value}", rule.name);
     match rule.fine.contains(&value) {
         true => Finding::ok(what),
-        // Told, and not advised against.
+        // Report the value, without advice to change it.
         false if rule.level == Level::Ok => Finding::new(Level::Ok, what, rule.why),
         false => {
             let advice = format!("{}; set it to {}", rule.why, rule.fine[0]);

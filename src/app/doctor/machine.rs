@@ -1,35 +1,37 @@
-//! The machine: space on its disks, and who may enter the directories.
+//! Checks of the machine: the service's account, the limit of open files, free disk space, and who may enter the
+//! directories.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::{Finding, Level};
 use crate::{
     app::serve::{SHARED_ACCOUNT, has_shared_account},
-    config::Places,
+    config::StorageConfig,
     embedded::Account,
     web::http::Limits,
 };
 
-/// Free space below which people should know, and below which it is bad, in MiB.
+/// Free disk space in MiB: below `SCARCE` is a warning, below `NONE_LEFT` is bad.
 const SCARCE: u64 = 5 * 1024;
 const NONE_LEFT: u64 = 512;
 
-/// Group and others.
+/// Mode bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
-/// The same without the group's right to pass through: PostgreSQL's directory lets the service's account to the socket.
+/// [`OTHERS`] without the group's execute bit: the service's account passes through PostgreSQL's directory to the
+/// socket.
 const OTHERS_BUT_PASSING: u32 = 0o067;
 
-pub(super) fn look(places: &Places) -> Vec<Finding> {
-    let objects = match &places.objects_url {
+pub(super) fn look(storage: &StorageConfig) -> Vec<Finding> {
+    let objects = match &storage.objects_url {
         Some(url) => url.to_file_path().ok(),
-        None => Some(places.data_dir.join("objects")),
+        None => Some(storage.data_dir.join("objects")),
     };
-    let postgres = places
+    let postgres = storage
         .database_url
         .is_none()
-        .then(|| places.data_dir.join("postgres"));
-    let mut findings = vec![account(places), connections()];
+        .then(|| storage.data_dir.join("postgres"));
+    let mut findings = vec![account(storage), connections()];
     for (what, path, others) in [
         ("the database", postgres, OTHERS_BUT_PASSING),
         ("objects", objects, OTHERS),
@@ -37,34 +39,35 @@ pub(super) fn look(places: &Places) -> Vec<Finding> {
         let Some(path) = path else { continue };
         findings.extend([space(what, &path), closed(what, &path, others)]);
     }
-    let keyring = match &places.keyring_url {
+    let keyring = match &storage.keyring_url {
         Some(url) => url.to_file_path().ok(),
-        None => Some(places.data_dir.join("keyring")),
+        None => Some(storage.data_dir.join("keyring")),
     };
-    let default = || places.data_dir.join("secret.key");
-    let secret = places.secret_key_file.clone().unwrap_or_else(default);
+    let default = || storage.data_dir.join("secret.key");
+    let secret = storage.secret_key_file.clone().unwrap_or_else(default);
     findings.extend(keyring.map(|path| closed("the keyring", &path, OTHERS)));
     findings.push(closed("the secret key", &secret, beyond_secret(&secret)));
     findings
 }
 
-/// The account that the service works as, if this command is run as it is.
-fn account(places: &Places) -> Finding {
-    let account = places.service.clone().or_else(Account::current);
+/// Checks the account that the service runs as if it is started as this command was.
+fn account(storage: &StorageConfig) -> Finding {
+    let account = storage.service.clone().or_else(Account::current);
     let name = account
         .as_ref()
         .map_or("an account without a name", Account::name);
-    let what = match &places.service {
+    let what = match &storage.service {
         Some(_) => format!("the service runs as {name}"),
         None => format!("this command runs as {name}"),
     };
-    match has_shared_account(places) {
+    match has_shared_account(storage) {
         true => Finding::new(Level::Warning, what, SHARED_ACCOUNT),
         false => Finding::ok(what),
     }
 }
 
-/// How many connections the limit of open files leaves. It is that of this process: `serve` may have been given another.
+/// Checks how many connections the limit of open files allows. It reads the limit of this process; `serve` may have
+/// been started with another one.
 fn connections() -> Finding {
     let (allowed, wanted) = (
         Limits::of_this_process().connections,
@@ -78,7 +81,8 @@ fn connections() -> Finding {
     Finding::new(Level::Warning, what, advice)
 }
 
-/// The rights that a secret key may not give: the service takes one of root's that a group may read, if it is not root.
+/// Mode bits that the file of the secret key must not have. If the service is not root, it accepts a file that root
+/// owns and that a group may read.
 fn beyond_secret(path: &Path) -> u32 {
     let is_roots = fs::metadata(path).is_ok_and(|found| found.uid() == 0);
     match is_roots && !rustix::process::geteuid().is_root() {
@@ -104,7 +108,7 @@ fn space(what: &str, path: &Path) -> Finding {
     Finding::new(level, what, "without space webhooks are refused; make some")
 }
 
-/// Whether none of the rights `others` is given away. The path itself is not printed.
+/// Checks that `path` has none of the mode bits `others`. The finding does not contain the path.
 fn closed(what: &str, path: &Path, others: u32) -> Finding {
     let Ok(found) = fs::metadata(path) else {
         return unseen(what);

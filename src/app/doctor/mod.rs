@@ -1,5 +1,5 @@
-//! `doctor`: whether everything is set as it has to be. It says nothing that a person wrote, no secret and no address
-//! that may hold one.
+//! `doctor`: checks the installation and its settings. The output contains no message content, no secret, and no
+//! address that may contain a secret.
 
 mod channels;
 mod database;
@@ -15,30 +15,30 @@ use super::{
     serve::bucket,
 };
 use crate::{
-    config::{Places, Serve},
+    config::{Serve, StorageConfig},
     line::client::LineApi,
     records::channels as rows,
 };
 
-/// How a check has ended.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// It works, but somebody should know.
+    /// It works, but the administrator should know about it.
     Warning,
-    /// A promise cannot be kept like this.
+    /// The service cannot keep what it promises in this state.
     Bad,
 }
 
-/// What a check has found.
+/// Result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
+    /// How serious it is.
     pub level: Level,
-    /// What was looked at, and how it is.
+    /// The checked item and its state.
     pub what: String,
-    /// What that means and what to do; empty where all is well.
+    /// The consequence and the remedy; empty if there is nothing to say.
     pub advice: String,
 }
 
@@ -55,7 +55,7 @@ impl Finding {
         }
     }
 
-    /// What is wrong with each of `names`, or that nothing is.
+    /// A finding that names each of `names` as `wrong`, or the finding `well` if `names` is empty.
     fn none(names: &[String], well: &str, level: Level, wrong: &str, advice: &str) -> Self {
         match names {
             [] => Self::ok(well),
@@ -64,19 +64,19 @@ impl Finding {
     }
 }
 
-/// Looks at everything and prints a line each. The exit code is 0 if nothing is bad, else 1; `strict` counts warnings as
-/// bad, so also that LINE could not be asked.
+/// Runs all checks and prints a line for each. The exit code is 0 if no finding is bad, else 1. With `strict` warnings
+/// count as bad, so also a failure to reach LINE.
 ///
 /// # Errors
-/// The database cannot be looked at.
+/// The database cannot be reached or read.
 pub async fn doctor(
-    places: &Places,
+    storage: &StorageConfig,
     serve: &Serve,
     strict: bool,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    let findings = with(places, Purpose::Look, async |database| {
-        look(places, serve, database).await
+    let findings = with(storage, Purpose::Look, async |database| {
+        look(storage, serve, database).await
     })
     .await?;
     let count = |level| {
@@ -110,12 +110,12 @@ pub async fn doctor(
     Ok(ExitCode::from(u8::from(fails)))
 }
 
-/// Looks at everything.
+/// Runs all checks. If the database has the schema of another version, it leaves out the checks that need the keyring.
 ///
 /// # Errors
 /// As [`doctor`].
 pub async fn look(
-    places: &Places,
+    storage: &StorageConfig,
     serve: &Serve,
     database: &Database,
 ) -> anyhow::Result<Vec<Finding>> {
@@ -124,22 +124,22 @@ pub async fn look(
     let mut findings = vec![schema];
     findings.push(database::transport(&database.options));
     findings.extend(database::look(&mut db).await?);
-    findings.push(match bucket(places).await {
+    findings.push(match bucket(storage).await {
         Err(error) => Finding::new(Level::Bad, "the bucket cannot be opened", error.to_string()),
         Ok(objects) => match objects.check().await {
             Ok(()) => Finding::ok("the bucket writes, reads and deletes"),
             Err(error) => Finding::new(Level::Bad, "the bucket fails its probe", error.to_string()),
         },
     });
-    findings.extend(machine::look(places));
+    findings.extend(machine::look(storage));
     findings.push(public_url(serve));
     if current {
-        findings.extend(sealed(places, serve, &mut db).await?);
+        findings.extend(sealed(storage, serve, &mut db).await?);
     }
     Ok(findings)
 }
 
-/// Whether LINE can send webhooks to the address that is set.
+/// Checks that LINE can send webhooks to PUBLIC_URL.
 fn public_url(serve: &Serve) -> Finding {
     match &serve.public_url {
         Some(url) if url.scheme() == "https" => Finding::ok(format!("PUBLIC_URL is {url}")),
@@ -156,13 +156,13 @@ fn public_url(serve: &Serve) -> Finding {
     }
 }
 
-/// What can be looked at only with the keys: they themselves, and each channel.
+/// Checks that need the keyring: of the keyring itself, and of each channel.
 async fn sealed(
-    places: &Places,
+    storage: &StorageConfig,
     serve: &Serve,
     db: &mut PgConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let keyring = match keys::open(places, db).await {
+    let keyring = match keys::open(storage, db).await {
         Ok(keyring) => keyring,
         Err(error) => {
             let what = "the keyring cannot be opened";

@@ -1,4 +1,5 @@
-//! Who may connect as which role, what the service's role may do, and archives from before there was one.
+//! Tests which account may connect as which role, what the service's role may do, and how archives from before that
+//! role are taken over.
 
 use std::{
     fs, io,
@@ -70,7 +71,8 @@ async fn the_services_role_owns_its_database_and_has_no_way_out_of_it() {
     embedded.stop().await.unwrap();
 }
 
-/// What the service's role leaves in its database must not run when the superuser comes by at the next start.
+/// The superuser must not run functions and operators that the service's role has left in its database, at the next
+/// start.
 #[tokio::test]
 async fn an_operator_that_the_service_made_is_not_run_by_the_superuser() {
     let home = Home::new();
@@ -131,7 +133,8 @@ async fn the_server_takes_nobodys_word_for_who_they_are() {
             "{stranger}"
         );
     }
-    // Beyond the directory it is the server that asks. A thread of its own: only that is another account.
+    // The server asks the kernel about accounts that can pass the directory. Only the new thread switches to the
+    // account.
     let as_account = |name: &'static str, options: PgConnectOptions| {
         let account = Account::named(name).unwrap();
         std::thread::spawn(move || {
@@ -157,7 +160,8 @@ async fn the_server_takes_nobodys_word_for_who_they_are() {
     embedded.stop().await.unwrap();
 }
 
-/// An archive as it was before: `trust`, one role, the superuser, who owns everything, and files of root's.
+/// Makes an archive like those of earlier versions: `trust`, one role (the superuser), which owns everything, and files
+/// that root owns.
 async fn old_style(home: &Home) {
     let embedded = home.start().await;
     let superuser = embedded.superuser_options(DATABASE);
@@ -190,7 +194,7 @@ async fn old_style(home: &Home) {
     fs::write(data.join("secret.key"), [7; 32]).unwrap();
 }
 
-/// What an archive of before has, and its owner.
+/// Checks that the archive of [`old_style`] still has its data, and that the service's role owns everything.
 async fn is_taken_over(embedded: &Embedded) {
     let kept: String = super::scalar(embedded, "select text::text from kept").await;
     assert_eq!(kept, "คุณ さん");
@@ -239,7 +243,7 @@ async fn an_archive_of_before_is_given_to_the_services_account_and_its_running_s
     }
     let home = Home::new();
     old_style(&home).await;
-    // The server of a process of before still runs: it trusts, and its socket is its account's alone.
+    // The server of an earlier version still runs: it uses `trust`, and only its own account can connect to its socket.
     let base = home.data_dir().join("postgres");
     let uid = fs::metadata(&base).unwrap().uid();
     let owner = Owner::existing(&base, uid, &[]).unwrap();
@@ -291,7 +295,7 @@ async fn a_service_of_a_version_before_keeps_its_server() {
     home.start().await.stop().await.unwrap();
     assert_ne!(home.postmaster(), "", "the command has left it running");
 
-    // And the other way round: what the version before asks when it ends.
+    // The reverse: this is the check of an earlier version when it ends.
     drop(old);
     let embedded = home.start().await;
     let old = fs::File::open(base.join("users.lock")).unwrap();

@@ -1,4 +1,4 @@
-//! The service's account, its role, or PostgreSQL's account, against a start of root's.
+//! Attacks on a start by root: by the service's account, by its role, and by PostgreSQL's account.
 
 use std::{fs, os::unix::net::UnixListener, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::embedded::{
     place,
 };
 
-/// The cluster of a data directory, made and not started.
+/// Makes the cluster of a data directory, and does not start it.
 async fn cluster(home: &Home, service: Option<&Account>) -> Cluster {
     let data = DataDir::open(&home.data_dir()).unwrap();
     let base = place::base(&data, &home.elsewhere(), service, &|_| {}).unwrap();
@@ -27,7 +27,7 @@ async fn run(options: &PgConnectOptions, sql: &str) -> PgConnection {
     connection
 }
 
-/// The service's account owns `DATA_DIR`, and puts another directory in the place of PostgreSQL's after root has opened it.
+/// The service's account owns `DATA_DIR`, and replaces PostgreSQL's directory by another one after root has opened it.
 #[tokio::test]
 async fn postgresql_works_on_the_directory_that_root_has_opened_whatever_has_its_name() {
     if !is_root() {
@@ -44,7 +44,7 @@ async fn postgresql_works_on_the_directory_that_root_has_opened_whatever_has_its
         fs::create_dir(&dir).unwrap();
         std::os::unix::fs::chown(&dir, Some(service.uid()), Some(service.gid())).unwrap();
     }
-    // Settings of the service's account, for the server of PostgreSQL's.
+    // Settings that the service's account has written for PostgreSQL's server.
     let settings = format!(
         "data_directory = '{0}/data'\nunix_socket_directories = '{0}'\nlisten_addresses = ''\n\
          cluster_name = 'of the service'\n",
@@ -113,7 +113,7 @@ async fn the_services_role_reaches_no_database_that_the_superuser_works_in() {
     embedded.stop().await.unwrap();
 }
 
-/// A lock that the service's role holds for ever.
+/// The service's role holds a lock for ever.
 #[tokio::test]
 async fn a_transaction_of_the_services_role_keeps_no_start_waiting() {
     let home = Home::new();

@@ -20,7 +20,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test by itself: the next test starts this as a process and kills it.
 #[tokio::test]
 async fn scratch_owner() {
     let Some(ready) = std::env::var_os("SCRATCH_OWNER_READY") else {

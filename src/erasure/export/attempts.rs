@@ -1,4 +1,4 @@
-//! An attempt that failed: whose fault that is, and when the next one is due.
+//! Failed attempts of an export: whether the failure counts against the export, and when the next attempt is due.
 
 use std::io;
 
@@ -14,42 +14,43 @@ use crate::{
     seal,
 };
 
-/// The pause after the first attempt. Each attempt writes all of the export.
-const PAUSE: TimeDelta = TimeDelta::minutes(1);
-/// Other objects that are looked for where one is not found.
+/// Back-off after the first attempt; it doubles with each attempt. It is long because each attempt writes the whole
+/// export.
+const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
+/// How many other objects are looked up when an object is not found.
 const SAMPLE: i64 = 20;
 
-/// Errors of one attempt. Their texts hold no content.
+/// Why one attempt failed. The texts hold no content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The bucket.
+    /// The bucket failed.
     #[error(transparent)]
     Objects(#[from] objects::Error),
-    /// The keyring.
+    /// The keyring failed, or a document cannot be opened.
     #[error(transparent)]
     Keyring(#[from] seal::Error),
-    /// The archive could not be put together.
+    /// The zip could not be written.
     #[error("the zip could not be written")]
     Zip,
-    /// Files were not found, or are damaged, and were not looked for before.
+    /// Files were not found, or are damaged. The next attempt looks for them again.
     #[error("{}", Failure::Unreadable)]
     Unreadable,
-    /// Files were not found, and most others are not in the bucket either.
+    /// Files were not found, and most other objects are not in the bucket either.
     #[error("{}", Failure::Misplaced)]
     Misplaced,
-    /// A fault of the program.
+    /// The attempt panicked, which is a bug.
     #[error("the export panicked")]
     Panic,
-    /// Something in it was erased while it was made.
+    /// The export is no longer wanted, for example because something in it was erased while it was made.
     #[error("the export is not wanted any more")]
     Withdrawn,
 }
 
 impl Error {
-    /// True if a file is not there, or is damaged.
+    /// True if a file is missing or damaged.
     pub(super) fn is_of_file(&self) -> bool {
         match self {
             Self::Objects(error) => {
@@ -87,14 +88,16 @@ impl From<io::Error> for Error {
 }
 
 impl Exports {
-    /// Puts off an export that failed, or gives it up after [`ATTEMPTS`].
+    /// Schedules the next attempt of an export that failed, with an exponential back-off, or gives it up after
+    /// [`ATTEMPTS`].
     ///
     /// # Errors
     /// The database cannot be reached: then no other export can be made either.
     pub(super) async fn put_off(&self, due: &Due, error: &Error) -> sqlx::Result<()> {
         let id = due.task.id;
         let attempts = due.attempts + i32::from(self.is_own(error).await);
-        let pause = PAUSE * 2_i32.saturating_pow(attempts.clamp(1, ATTEMPTS).unsigned_abs() - 1);
+        let pause =
+            FIRST_PAUSE * 2_i32.saturating_pow(attempts.clamp(1, ATTEMPTS).unsigned_abs() - 1);
         let again = (attempts < ATTEMPTS).then(|| self.clock.now() + pause);
         let mut conn = self.pool.acquire().await?;
         exports::failed(&mut conn, id, attempts, Failure::from(error), again).await?;
@@ -114,7 +117,8 @@ impl Exports {
         Ok(())
     }
 
-    /// False where everything that is done with the database or the bucket would have failed just now.
+    /// True if the failure counts as an attempt of this export. False if the database, the bucket or the keyring cannot
+    /// be reached at the moment: then every other use of it would have failed as well.
     async fn is_own(&self, error: &Error) -> bool {
         match error {
             Error::Database(error) => !failure::is_away(error),
@@ -124,8 +128,8 @@ impl Exports {
         }
     }
 
-    /// Whether most objects of this archive are in the bucket, these left aside. If not, the disk is away, or it is
-    /// another bucket, and nothing that is not found there is missing.
+    /// True if most objects of this archive are in the bucket, judged by a sample without `aside`. If not, the disk is
+    /// not mounted or this is another bucket, and an object that is not found there does not count as missing.
     pub(super) async fn is_right_bucket(&self, aside: &[String]) -> Result<bool, Error> {
         let mut conn = self.pool.acquire().await?;
         let others: Vec<ObjectKey> = rows::sample(&mut conn, aside, SAMPLE).await?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Error, Exports, MANY, out::Out};
+use super::{Error, Exports, PAGE_ITEMS, out::Out};
 use crate::records::{
     exports::{self, Item},
     subjects::{self, Task},
@@ -11,7 +11,7 @@ use crate::records::{
 };
 
 impl Exports {
-    /// Writes `data.json`, and says which objects belong under which names.
+    /// Writes `data.json`. Returns the files that belong beside it: the name in the zip, and the key of the object.
     pub(super) async fn data(
         &self,
         task: &Task,
@@ -46,8 +46,8 @@ impl Exports {
             let (mut from, mut first) = (subjects::START, true);
             loop {
                 let found = match events {
-                    false => subjects::messages(&mut conn, task, until, from, MANY).await?,
-                    true => subjects::events(&mut conn, task, until, from, MANY).await?,
+                    false => subjects::messages(&mut conn, task, until, from, PAGE_ITEMS).await?,
+                    true => subjects::events(&mut conn, task, until, from, PAGE_ITEMS).await?,
                 };
                 let Some(last) = found.last() else {
                     break;
@@ -113,7 +113,7 @@ impl Exports {
     }
 }
 
-/// JSON as it is; other content as text; content that cannot be opened any more as null.
+/// JSON as it is, other content as a string. Null for `None`: there is no content, or it can no longer be opened.
 fn document(bytes: Option<&[u8]>) -> Value {
     bytes.map_or(Value::Null, |bytes| {
         serde_json::from_slice(bytes)
@@ -121,8 +121,9 @@ fn document(bytes: Option<&[u8]>) -> Value {
     })
 }
 
-/// Under LINE's id. LINE's are digits, but nobody has promised it, and who has a channel's secret chooses: any other goes
-/// under our own id, so that no two files have one name, which a zip refuses.
+/// The name of the file of `item` in the zip, built from LINE's message id. LINE's ids are digits, but LINE does not
+/// guarantee it, and anyone who has a channel's secret can choose an id. If the id is not made of digits, the name uses
+/// the archive's own id, so that no two files have the same name, which a zip refuses.
 fn name(item: &Item) -> String {
     let id = &item.line_id;
     let is_lines = (1..=40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
@@ -145,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Two entries of one name cannot be in a zip, and a channel's secret is enough to choose ids.
+    /// A zip cannot hold two entries of one name, and anyone who has a channel's secret can choose message ids.
     #[test]
     fn no_two_files_of_an_export_have_one_name() {
         let long = "1".repeat(70_000);

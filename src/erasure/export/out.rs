@@ -1,4 +1,5 @@
-//! The zip of an export on its way into the bucket: sealed as it is written, and nowhere whole.
+//! Streams the zip of an export into the bucket. The zip is sealed while it is written, so that the plain zip is never
+//! whole anywhere.
 
 use std::{
     io::{self, Write},
@@ -9,14 +10,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions, write::StreamWriter};
 
-use super::{Error, Exports, LEASE, RENEW};
+use super::{Error, Exports, LEASE, RENEW_INTERVAL};
 use crate::{
     objects::{ObjectKey, Writer},
     records::objects as rows,
     seal::stream::Sealer,
 };
 
-/// An export on its way into the bucket.
+/// An export that is being written to the bucket.
 pub(super) struct Out<'a> {
     pub(super) exports: &'a Exports,
     pub(super) key: ObjectKey,
@@ -29,7 +30,7 @@ pub(super) struct Out<'a> {
 
 impl Out<'_> {
     pub(super) fn begin(&mut self, name: &str) -> Result<(), Error> {
-        // Media is compressed as it is.
+        // Media files are compressed already.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .large_file(true);
@@ -43,7 +44,7 @@ impl Out<'_> {
 
     async fn flush(&mut self) -> Result<(), Error> {
         let now = self.exports.clock.now();
-        if now >= self.renewed + RENEW {
+        if now >= self.renewed + RENEW_INTERVAL {
             let mut conn = self.exports.pool.acquire().await?;
             if !rows::renew(&mut conn, self.key, now + LEASE).await? {
                 return Err(Error::Withdrawn);
@@ -68,7 +69,7 @@ impl Out<'_> {
     }
 }
 
-/// What the zip has written and nobody has taken yet.
+/// The bytes that the zip writer has produced and that are not sealed yet.
 #[derive(Clone, Default)]
 pub(super) struct Pipe(Arc<Mutex<Vec<u8>>>);
 

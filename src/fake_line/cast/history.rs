@@ -1,4 +1,4 @@
-//! The past days, scene by scene.
+//! The demo's history: the scenes of the past days.
 
 use serde_json::json;
 
@@ -8,14 +8,14 @@ use crate::fake_line::{
     drawing::{self, Scene},
 };
 
-/// LINE's own emojis.
+/// The product id of LINE's own emojis.
 const EMOJIS: &str = "5ac1bfd5040ab15980c9b435";
 const BEACH_VIDEO: &[u8] = include_bytes!("../assets/beach.mp4");
 const VOICE: &[u8] = include_bytes!("../assets/melody.m4a");
 const QUOTATION: &[u8] = include_bytes!("../assets/quotation.pdf");
 const ORDERS: &[u8] = include_bytes!("../assets/orders.xlsx");
 
-/// Tells it all, oldest first, and arrives at the present.
+/// Plays all scenes, oldest first, and then moves to the present.
 pub(super) async fn tell(stage: &mut Stage, cast: &Cast) {
     stage.hours_ago(116.0);
     a_bag_in_stock(stage, cast).await;

@@ -1,14 +1,14 @@
-//! The present: now and then somebody writes, sends, corrects or takes back something.
+//! The demo's present: at random times somebody writes, sends a photo, edits or unsends a message.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::{lines::Tongue, people::Cast, stage::Stage};
 use crate::fake_line::{Event, User, drawing::Scene};
 
-/// How many recent messages may still be edited, quoted or unsent.
+/// The number of recent messages that can still be edited, quoted or unsent.
 const MEMORY: usize = 30;
 
-/// What somebody said a while ago.
+/// A recent message.
 struct Said {
     by: User,
     tongue: Tongue,
@@ -16,7 +16,7 @@ struct Said {
     text: Option<&'static str>,
 }
 
-/// Lives on, without an end of its own.
+/// Plays random actions for ever, one per `pace` on average.
 pub(super) async fn live(stage: &mut Stage, cast: &Cast, pace: Duration) {
     let speakers = cast.speakers();
     let mut recent = VecDeque::new();
@@ -84,7 +84,7 @@ async fn show(stage: &mut Stage, speaker: &User, tongue: Tongue, recent: &mut Ve
     stage.tell(speaker.sends_text(tongue.with_photo())).await;
 }
 
-/// Edits the latest text in a group: LINE tells of edits nowhere else.
+/// Edits the latest text in a group: LINE sends events for edits in groups only.
 async fn correct(stage: &mut Stage, recent: &VecDeque<Said>) {
     let in_group = |said: &&Said| said.by.chat().is_some_and(|chat| chat.is_group());
     let latest = recent
@@ -97,7 +97,7 @@ async fn correct(stage: &mut Stage, recent: &VecDeque<Said>) {
     }
 }
 
-/// Unsends one of the latest messages.
+/// Unsends one of the latest six messages.
 async fn take_back(stage: &mut Stage, recent: &mut VecDeque<Said>) {
     if recent.is_empty() {
         return;

@@ -1,6 +1,6 @@
-//! What people write to a shop and to a travel desk, day by day.
+//! The texts that people write to the shop and to the travel desk.
 
-/// The language somebody writes in.
+/// The language that a person writes in.
 #[derive(Clone, Copy)]
 pub(super) enum Tongue {
     Japanese,
@@ -10,7 +10,6 @@ pub(super) enum Tongue {
 }
 
 impl Tongue {
-    /// Texts in this language.
     pub(super) fn lines(self) -> &'static [&'static str] {
         match self {
             Tongue::Japanese => &JAPANESE,
@@ -20,7 +19,7 @@ impl Tongue {
         }
     }
 
-    /// How a text is corrected: appended by an edit.
+    /// The suffix that an edit appends to a text.
     pub(super) fn correction(self) -> &'static str {
         match self {
             Tongue::Japanese => "（訂正しました）",
@@ -30,7 +29,7 @@ impl Tongue {
         }
     }
 
-    /// What is said with a photo.
+    /// The text that is sent after a photo.
     pub(super) fn with_photo(self) -> &'static str {
         match self {
             Tongue::Japanese => "こんな感じです📷",

@@ -1,5 +1,5 @@
-//! The demo's play: eleven people in four languages, two accounts, two groups and a multi-person chat. First the last
-//! days are told, then life goes on until it is stopped.
+//! The demo: eleven people in four languages, two accounts, two groups and a multi-person chat. It first sends the
+//! history of the last days, then random events until it is stopped.
 
 mod history;
 mod life;
@@ -16,11 +16,10 @@ use super::Channel;
 use people::Cast;
 use stage::Stage;
 
-/// Plays on two accounts, a shop in Tokyo and a travel desk in Bangkok, whose webhooks should be set.
+/// Plays the demo on two accounts, a shop in Tokyo and a travel desk in Bangkok. Set their webhook URLs first.
 ///
-/// Tells about five days of history at once, with timestamps to match, then lets something happen every `pace` or so
-/// until `stop` is cancelled. What isn't acknowledged is redelivered a few times. Moves the platform's time while it
-/// tells the history.
+/// Sends about five days of history at once, with matching timestamps, then one action about every `pace` until `stop`
+/// is cancelled. Redelivers an unacknowledged event up to five times. Sets the platform's time during the history.
 pub async fn play(tokyo: &Channel, bangkok: &Channel, pace: Duration, stop: CancellationToken) {
     let cast = Cast::gathered(tokyo, bangkok);
     let mut stage = Stage::new(tokyo.line().clone());

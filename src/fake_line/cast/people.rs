@@ -1,4 +1,4 @@
-//! Who plays.
+//! The people and chats of the demo.
 
 use super::lines::Tongue;
 use crate::fake_line::{
@@ -6,7 +6,7 @@ use crate::fake_line::{
     drawing::{self, Scene},
 };
 
-/// The people and their chats. Names say which account they write to.
+/// The people and their chats. `gathered` shows which account each person writes to.
 pub(super) struct Cast {
     pub(super) aoi: User,
     pub(super) ken: User,
@@ -19,11 +19,11 @@ pub(super) struct Cast {
     pub(super) pim: User,
     pub(super) oliver: User,
     pub(super) yichun: User,
-    /// The market stall's team, on the shop's account.
+    /// The market stall's team, in the shop's channel.
     pub(super) market: Chat,
-    /// Three who share an order, on the shop's account.
+    /// Three people who share an order, in the shop's channel.
     pub(super) shared_order: Chat,
-    /// A trip to Chiang Mai, on the travel desk's account.
+    /// A trip to Chiang Mai, in the travel desk's channel.
     pub(super) trip: Chat,
 }
 
@@ -72,7 +72,7 @@ impl Cast {
         }
     }
 
-    /// Everybody who is still there after the history, in every place they talk in.
+    /// Everybody who is still present after the history, once for each chat they write in.
     pub(super) fn speakers(&self) -> Vec<(User, Tongue)> {
         use Tongue::{Chinese, English, Japanese, Thai};
         vec![

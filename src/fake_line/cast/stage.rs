@@ -1,4 +1,4 @@
-//! Where the play takes place: its time, its dice, and how news gets out.
+//! The demo's clock, its random numbers, and the delivery of its events.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::fake_line::{
     drawing::{self, Scene},
 };
 
-/// How often an event is redelivered, and the pause before the first time; each further pause is twice as long.
+/// The limit of redeliveries of an event, and the pause before the first one. Each further pause is twice as long.
 const REDELIVERIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Stage {
     line: FakeLine,
     dice: StdRng,
-    /// When the play began, and where the history has got to.
+    /// When the demo started, and the time that the history has reached (`None` in the present).
     curtain: DateTime<Utc>,
     past: Option<DateTime<Utc>>,
 }
@@ -35,18 +35,18 @@ impl Stage {
         }
     }
 
-    /// Goes to so many hours before the play began.
+    /// Sets the time to `hours` hours before the start of the demo.
     pub(super) fn hours_ago(&mut self, hours: f64) {
         self.go_to(self.curtain - TimeDelta::seconds((hours * 3_600.0) as i64));
     }
 
-    /// Comes to the present, where time passes by itself.
+    /// Ends the history: the platform's time is the real time again.
     pub(super) fn arrive(&mut self) {
         self.past = None;
         self.line.in_real_time();
     }
 
-    /// A number below `sides`.
+    /// A random number below `sides`.
     pub(super) fn throw(&mut self, sides: usize) -> usize {
         self.dice.random_range(0..sides)
     }
@@ -57,7 +57,7 @@ impl Stage {
         sleep(pace.mul_f64(share)).await;
     }
 
-    /// A photo some camera took; drawing it takes a while.
+    /// A generated photo in one of four camera formats. Drawing it takes a while, so it runs on a blocking thread.
     pub(super) async fn photo(&mut self, scene: Scene) -> Bytes {
         let seed = self.dice.random();
         let (width, height) = [(1200, 900), (900, 1200), (1200, 675), (1080, 1080)][self.throw(4)];
@@ -65,7 +65,8 @@ impl Stage {
         drawn.await.unwrap_or_default()
     }
 
-    /// Delivers what has happened, again and again if need be, and lets some time pass if this is history.
+    /// Delivers the event, with redeliveries and a growing pause until it is acknowledged or the redeliveries are used
+    /// up. In the history, it then moves the time forward by 15 to 140 seconds.
     pub(super) async fn tell(&mut self, draft: Draft) -> Event {
         let (channel, event) = (draft.channel.clone(), draft.make());
         let mut delivery = channel.deliver(std::slice::from_ref(&event)).await;

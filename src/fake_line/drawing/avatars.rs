@@ -1,4 +1,4 @@
-//! Profile pictures in two tones.
+//! Generated profile pictures in two tones.
 
 use super::canvas::{Canvas, mix};
 

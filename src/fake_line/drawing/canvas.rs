@@ -1,4 +1,4 @@
-//! A few brushes. Coordinates are a thousandth of the picture's width, from its upper left corner.
+//! Drawing primitives. One unit is a thousandth of the picture's width; the origin is the upper left corner.
 
 use image::RgbImage;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 /// Red, green, blue.
 pub(super) type Colour = [u8; 3];
 
-/// A picture being drawn, and the dice that make each a little different.
+/// A picture that is being drawn, and the random numbers that make each picture a little different.
 pub(super) struct Canvas {
     image: RgbImage,
     dice: StdRng,
@@ -33,12 +33,12 @@ impl Canvas {
         self.image.height() as f32 / self.scale
     }
 
-    /// A number from `low` to `high`.
+    /// A random number from `low` to `high`.
     pub(super) fn any(&mut self, low: f32, high: f32) -> f32 {
         self.dice.random_range(low..high)
     }
 
-    /// One of `choices`.
+    /// A random one of `choices`.
     pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.dice.random_range(0..choices.len())]
     }
@@ -78,7 +78,7 @@ impl Canvas {
         }
     }
 
-    /// A curve through `points`, `thickness` thick, with round joints.
+    /// Draws a curve through `points`, `thickness` units thick, with round joints.
     pub(super) fn curve(&mut self, points: &[[f32; 2]], thickness: f32, colour: Colour) {
         for pair in points.windows(2) {
             let ([x0, y0], [x1, y1]) = (pair[0], pair[1]);
@@ -98,7 +98,7 @@ impl Canvas {
         }
     }
 
-    /// The part of an ellipse between two angles (in turns, clockwise from the right), as a thick curve.
+    /// Draws the part of an ellipse between two angles (in turns, clockwise from the right) as a thick curve.
     pub(super) fn arc(
         &mut self,
         [x, y]: [f32; 2],
@@ -131,7 +131,7 @@ impl Canvas {
         }
     }
 
-    /// Everything below a wavy line around `y`: hills of this `height`.
+    /// Fills everything below a wavy line around `y`: hills of this `height`.
     pub(super) fn hills(&mut self, y: f32, height: f32, colour: Colour) {
         let (phase, stretch) = (self.any(0.0, 6.0), self.any(130.0, 220.0));
         let line = |step: i32| {
@@ -144,7 +144,7 @@ impl Canvas {
         self.polygon(&points, colour);
     }
 
-    /// The rows of pixels from `top` to `bottom`, each with where its middle is.
+    /// The rows of pixels from `top` to `bottom`, each with the position of its middle in units.
     fn rows(&self, top: f32, bottom: f32) -> impl Iterator<Item = (u32, f32)> + use<> {
         let (scale, height) = (self.scale, self.image.height() as f32);
         let row = |y: f32| (y * scale).round().clamp(0.0, height) as u32;

@@ -1,4 +1,4 @@
-//! Views from far away.
+//! Generated photos of landscapes and cities.
 
 use super::canvas::{Canvas, mix};
 

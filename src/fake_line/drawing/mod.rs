@@ -1,4 +1,4 @@
-//! Pictures drawn on the spot, so that no photograph of anybody is needed.
+//! Generated pictures, so that no real photographs of people are needed.
 
 mod avatars;
 mod canvas;
@@ -12,19 +12,19 @@ use image::{DynamicImage, ImageFormat, ImageReader, RgbImage};
 
 use canvas::Canvas;
 
-/// How many pixels are drawn for one that is kept, along each side: edges come out smooth.
+/// The number of drawn pixels for each pixel that is kept, along each side (supersampling, for smooth edges).
 const FINENESS: u32 = 2;
 
-/// What a drawn photo shows.
+/// The subject of a drawn photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
-    /// The sun going down behind hills.
+    /// A sunset behind hills.
     Sunset,
     /// Mountains and their reflection.
     Lake,
     /// A city at night.
     City,
-    /// A beach with a parasol, seen from the sea's edge.
+    /// A beach with a parasol, seen from the water's edge.
     Beach,
     /// A bowl of ramen, from above.
     Ramen,
@@ -40,7 +40,6 @@ pub enum Scene {
     Flowers,
 }
 
-/// All there are.
 const SCENES: [Scene; 10] = {
     use Scene::{Bag, Beach, City, Coffee, Flowers, Lake, Parcel, Ramen, Receipt, Sunset};
     [
@@ -48,7 +47,7 @@ const SCENES: [Scene; 10] = {
     ]
 };
 
-/// A photo of some scene, `width` by `height` pixels, as JPEG; another one for each `seed`.
+/// A photo of a scene that `seed` chooses, `width` by `height` pixels, as JPEG; each `seed` gives another picture.
 #[must_use]
 pub fn photo(seed: u64, width: u32, height: u32) -> Bytes {
     scene(
@@ -59,7 +58,7 @@ pub fn photo(seed: u64, width: u32, height: u32) -> Bytes {
     )
 }
 
-/// A photo of this scene, `width` by `height` pixels, as JPEG; another one for each `seed`.
+/// A photo of this scene, `width` by `height` pixels, as JPEG; each `seed` gives another picture.
 #[must_use]
 pub fn scene(scene: Scene, seed: u64, width: u32, height: u32) -> Bytes {
     let mut canvas = Canvas::new(width * FINENESS, height * FINENESS, seed);
@@ -78,7 +77,7 @@ pub fn scene(scene: Scene, seed: u64, width: u32, height: u32) -> Bytes {
     developed(canvas, width, height)
 }
 
-/// A two-tone profile picture, 200 pixels square, as JPEG; another one for each `seed`.
+/// A two-tone profile picture, 200 by 200 pixels, as JPEG; each `seed` gives another picture.
 #[must_use]
 pub fn avatar(seed: u64) -> Bytes {
     let mut canvas = Canvas::new(200 * FINENESS, 200 * FINENESS, seed);
@@ -86,7 +85,7 @@ pub fn avatar(seed: u64) -> Bytes {
     developed(canvas, 200, 200)
 }
 
-/// A smaller version of `picture`, as LINE's preview is; a grey one where it can't be read.
+/// A smaller version of `picture`, like LINE's previews; a grey one if `picture` can't be decoded.
 pub(super) fn preview(picture: &[u8]) -> Bytes {
     let read = ImageReader::new(Cursor::new(picture)).with_guessed_format();
     match read.ok().and_then(|reader| reader.decode().ok()) {
@@ -101,7 +100,7 @@ fn developed(canvas: Canvas, width: u32, height: u32) -> Bytes {
 
 fn jpeg(image: &DynamicImage) -> Bytes {
     let mut bytes = Cursor::new(Vec::new());
-    // Writing to memory can't fail, and an empty picture would be noticed by whoever looks.
+    // Writing to memory can't fail, and a test would notice an empty picture.
     let _ = image.write_to(&mut bytes, ImageFormat::Jpeg);
     bytes.into_inner().into()
 }

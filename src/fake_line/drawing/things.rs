@@ -1,4 +1,4 @@
-//! What people photograph when they write to a shop.
+//! Generated photos of things that people photograph for a shop.
 
 use super::canvas::{Canvas, Colour, mix};
 

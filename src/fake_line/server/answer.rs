@@ -1,4 +1,4 @@
-//! Answers, and the ways they can go wrong on the wire.
+//! The answers of the fake platform's HTTP server, and the injected faults that change how they are sent.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::fake_line::{
     world::{Picture, World},
 };
 
-/// An answer before it meets the wire.
+/// An answer, before the fault injection and the conversion to an actix response.
 pub(in crate::fake_line) struct Answer {
     status: u16,
     content_type: String,
@@ -43,7 +43,8 @@ impl Answer {
         }
     }
 
-    /// The part that `range` asks for (`bytes=N-`); the whole if it asks otherwise, or this is no content.
+    /// The part that `range` (`bytes=N-`) requests, as a 206; unchanged if `range` has another form, if N is not inside
+    /// the body, or if this answer is not a 200.
     pub(super) fn part(mut self, range: &str) -> Self {
         let first = range
             .strip_prefix("bytes=")
@@ -67,7 +68,7 @@ impl Answer {
         Self::of_status(404)
     }
 
-    /// LINE's usual words for a status.
+    /// An error answer with the status and the message that LINE uses for it.
     pub(super) fn of_status(status: u16) -> Self {
         let message = match status {
             401 => {
@@ -124,7 +125,7 @@ impl Answer {
     }
 }
 
-/// `part`, and then the connection's end. The pause lets the server write what it has so far.
+/// Sends `part`, then breaks the connection. Yielding once lets the server write `part` first.
 fn breaking_off_after(part: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
     let end = async {
         tokio::task::yield_now().await;
@@ -138,7 +139,7 @@ fn head(body: &Bytes, bytes: usize) -> Bytes {
 }
 
 impl World {
-    /// `GET /pictures/{token}` and `/external/{token}`, for anybody.
+    /// `GET /pictures/{token}` and `/external/{token}`; both need no access token.
     pub(super) fn picture(&self, token: &str) -> Answer {
         match self.pictures.get(token) {
             Some(Picture::Given(bytes)) => {

@@ -1,4 +1,4 @@
-//! The platform's HTTP face: one port for both of LINE's hosts, the pictures, and what lies elsewhere.
+//! The platform's HTTP server: one port for LINE's two API hosts, the picture host and the hosts that are not LINE's.
 
 mod answer;
 mod routes;
@@ -30,7 +30,7 @@ use super::{
 };
 use routes::{Request, route};
 
-/// A server in a thread of its own, so that a test that blocks its runtime doesn't block the platform.
+/// A server in its own thread, so that a test that blocks its runtime doesn't block the platform.
 pub(super) struct Server(ServerHandle);
 
 impl Server {
@@ -62,7 +62,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The command is sent here; nobody needs to wait for the port to close.
+        // `stop` sends the command at once; nothing has to wait until the port is closed.
         drop(self.0.stop(false));
     }
 }
@@ -84,7 +84,7 @@ fn serving(listener: TcpListener, platform: Arc<Platform>) -> io::Result<actix_w
     Ok(server.run())
 }
 
-/// The connection's socket, for answers that end before they begin.
+/// The connection's socket, kept so that a fault can close the connection before any answer.
 struct Line(TcpStream);
 
 fn keep_a_way_to_hang_up(connection: &dyn Any, extensions: &mut Extensions) {

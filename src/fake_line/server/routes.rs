@@ -1,54 +1,54 @@
-//! Which address means which call.
+//! Maps HTTP methods and paths to API calls.
 
-/// A call somebody may make to the platform; [`super::super::Trouble`] and the counters speak of calls by these names.
+/// A call that a client can make to the platform; [`super::super::Trouble`] and the call counters use these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// A message's bytes; its id is the message's.
+    /// Downloads the bytes of a message; the id is the message id.
     Content,
-    /// A picture's or video's preview; the message's id.
+    /// Downloads the preview of an image or a video; the id is the message id.
     Preview,
-    /// Whether a video or voice message is ready; the message's id.
+    /// Asks whether a video or voice message is ready; the id is the message id.
     Transcoding,
-    /// A friend's profile; the user's id.
+    /// A friend's profile; the id is the user id.
     Profile,
-    /// A group or room member's profile; the user's id.
+    /// The profile of a group or room member; the id is the user id.
     Member,
-    /// A group's name and picture; the group's id.
+    /// A group's name and picture; the id is the group id.
     Summary,
-    /// How many are in a group or room; its id.
+    /// The number of members of a group or room; the id is the group or room id.
     MemberCount,
-    /// Who is in a group or room; its id.
+    /// The user ids of the members of a group or room; the id is the group or room id.
     MemberIds,
-    /// The bot itself.
+    /// The bot's own profile.
     BotInfo,
-    /// A reply.
+    /// Sends a reply.
     Reply,
-    /// A push.
+    /// Sends a push message.
     Push,
-    /// The loading animation.
+    /// Shows the loading animation.
     Loading,
-    /// Where webhooks go.
+    /// Reads the channel's webhook URL.
     Webhook,
-    /// Where webhooks shall go.
+    /// Sets the channel's webhook URL.
     SetWebhook,
-    /// Whether the webhook answers.
+    /// Has the platform send a test webhook and report the answer.
     WebhookTest,
-    /// A profile or group picture, on LINE's picture host; its id is the last part of its URL.
+    /// A profile or group picture on LINE's picture host; the id is the last part of the URL.
     Picture,
-    /// A file on a host that is not LINE's; its id is the last part of its URL.
+    /// A file on a host that is not LINE's; the id is the last part of the URL.
     External,
 }
 
-/// A request, understood.
+/// A routed request.
 pub(super) struct Request<'a> {
     pub(super) call: Call,
-    /// What it is about; empty if about nothing particular.
+    /// The id in the path; empty if the call has none.
     pub(super) id: &'a str,
-    /// For members: of which group or room.
+    /// The group or room, for calls about one of its members; else empty.
     pub(super) chat: &'a str,
 }
 
-/// What is asked for, or `None` for what LINE doesn't have.
+/// Parses a method and a path; `None` if LINE has no such call.
 pub(super) fn route<'a>(method: &str, path: &'a str) -> Option<Request<'a>> {
     let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let (call, id, chat) = match (method, parts.as_slice()) {

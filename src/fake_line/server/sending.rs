@@ -1,4 +1,4 @@
-//! What bots say: reply, push, loading animation.
+//! The API calls with which bots send: reply, push and loading animation.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -9,18 +9,18 @@ use crate::fake_line::{
     world::World,
 };
 
-/// What a bot said.
+/// A message that a bot sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BotMessage {
-    /// The id LINE gave it.
+    /// The message id that the platform gave it.
     pub message_id: String,
-    /// Whom it was pushed to; `None` for a reply.
+    /// The recipient of a push; `None` for a reply.
     pub to: Option<String>,
-    /// The message object.
+    /// The message object, as the bot sent it.
     pub message: Value,
 }
 
-/// A push LINE has taken, for whoever comes again with its retry key.
+/// A push that was accepted, kept to answer a retry with the same retry key.
 #[derive(Clone)]
 pub(in crate::fake_line) struct Accepted {
     request_id: String,
@@ -28,7 +28,7 @@ pub(in crate::fake_line) struct Accepted {
 }
 
 impl World {
-    /// `POST /v2/bot/message/reply`: a token is good once, and a retry key is an error.
+    /// `POST /v2/bot/message/reply`: a reply token can be used once, and a retry key is an error.
     pub(super) fn reply(&mut self, channel: usize, retry_key: Option<&str>, body: &[u8]) -> Answer {
         let (Ok(request), None) = (serde_json::from_slice::<Value>(body), retry_key) else {
             return Answer::error(400, "The request body has 1 error(s)");
@@ -44,7 +44,7 @@ impl World {
         Answer::json(200, &self.say(channel, None, messages).to_string())
     }
 
-    /// `POST /v2/bot/message/push`: with a retry key that was accepted before, 409 and the first answer's messages.
+    /// `POST /v2/bot/message/push`: if the retry key was accepted before, answers 409 with the first answer's messages.
     pub(super) fn push(&mut self, channel: usize, retry_key: Option<&str>, body: &[u8]) -> Answer {
         if retry_key.is_some_and(|key| Uuid::parse_str(key).is_err()) {
             return Answer::error(400, "Invalid X-Line-Retry-Key");
@@ -74,7 +74,7 @@ impl World {
         answer.with_header("x-line-request-id", &request_id)
     }
 
-    /// `POST /v2/bot/chat/loading/start`: for one-on-one chats, 5 to 60 seconds in steps of 5.
+    /// `POST /v2/bot/chat/loading/start`: for one-on-one chats only, 5 to 60 seconds in steps of 5.
     pub(super) fn show_loading(&mut self, body: &[u8]) -> Answer {
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
         let user = request["chatId"]
@@ -114,7 +114,7 @@ impl World {
     }
 }
 
-/// The one to five messages of a request, each of some type.
+/// The messages of a request: one to five, each with a `type`; `None` if the request breaks this.
 fn messages(request: &Value) -> Option<&[Value]> {
     let messages = request["messages"].as_array()?;
     let typed = messages.iter().all(|message| message["type"].is_string());

@@ -1,4 +1,4 @@
-//! Where a channel's webhooks go, asked, set and tried over the API.
+//! The API calls that read, set and test a channel's webhook URL.
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,7 +20,7 @@ impl World {
         }
     }
 
-    /// `PUT /v2/bot/channel/webhook/endpoint`: HTTPS and at most 500 characters; here also a plain loopback address.
+    /// `PUT /v2/bot/channel/webhook/endpoint`: HTTPS and at most 500 characters; here also plain HTTP on loopback.
     pub(super) fn set_webhook(&mut self, channel: usize, body: &[u8]) -> Answer {
         match endpoint(body) {
             Some(url) if is_allowed(&url) => {
@@ -33,7 +33,8 @@ impl World {
 }
 
 impl Platform {
-    /// `POST /v2/bot/channel/webhook/test`: a signed webhook without events, to the given endpoint or the channel's.
+    /// `POST /v2/bot/channel/webhook/test`: sends a signed webhook without events to the endpoint in the body, or else
+    /// to the channel's webhook URL.
     pub(super) async fn test_webhook(&self, channel: usize, body: &[u8]) -> Answer {
         let (endpoint, secret, bot) = {
             let world = self.world();

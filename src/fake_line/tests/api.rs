@@ -1,4 +1,4 @@
-//! What the platform answers.
+//! Tests of the API's answers.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

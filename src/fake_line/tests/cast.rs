@@ -1,4 +1,4 @@
-//! The demo's play, watched from the seats.
+//! Tests of the demo from a webhook endpoint's side.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::fake_line::{FakeLine, cast};
 async fn the_play_tells_days_of_history_and_goes_on_until_it_is_stopped() -> Outcome {
     let line = FakeLine::start_seeded(3)?;
     let (tokyo, bangkok) = (line.channel("Shop Tokyo"), line.channel("Bangkok desk"));
-    // Who leaves is told in vain at first.
+    // The endpoint refuses the first delivery of each `memberLeft` event.
     let (url, mut told) = hook(|body| {
         let body = String::from_utf8_lossy(body);
         if body.contains(r#""memberLeft""#) && body.contains(r#""isRedelivery":false"#) {

@@ -1,4 +1,4 @@
-//! The platform against what LINE's documentation says of the real one.
+//! Tests that compare the platform with LINE's documentation of the real one.
 
 mod api;
 mod cast;
@@ -14,10 +14,10 @@ use super::{Channel, FakeLine, User};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// What status a body is answered with.
+/// Chooses the status that a webhook body is answered with.
 type Judge = fn(&[u8]) -> u16;
 
-/// A webhook request as it arrived.
+/// A webhook request, as the test's endpoint received it.
 struct Told {
     signature: Option<String>,
     user_agent: Option<String>,
@@ -25,7 +25,7 @@ struct Told {
     body: web::Bytes,
 }
 
-/// A webhook of the test's own: its URL, and what it is told. `judge` chooses the status.
+/// Starts a webhook endpoint; returns its URL and the requests that it receives. `judge` chooses the status.
 fn hook(judge: Judge) -> io::Result<(String, UnboundedReceiver<Told>)> {
     async fn hear(
         request: HttpRequest,
@@ -62,7 +62,7 @@ fn hook(judge: Judge) -> io::Result<(String, UnboundedReceiver<Told>)> {
     });
     Ok((url, told))
 }
-/// A platform, a channel, and a person.
+/// A platform, a channel and a user.
 fn stage() -> Result<(FakeLine, Channel, User), Box<dyn Error>> {
     let line = FakeLine::start_seeded(1)?;
     let shop = line.channel("Shop");

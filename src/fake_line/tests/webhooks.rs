@@ -1,4 +1,4 @@
-//! What the platform tells.
+//! Tests of the webhooks that the platform sends.
 
 use serde_json::{Value, json};
 

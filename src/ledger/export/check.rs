@@ -3,18 +3,19 @@
 use super::{Proofs, STALE_MS};
 use crate::ledger::{Checkpoint, Error, Hash, Verdict, Verifier, text, tree};
 
-/// What an export's files hold.
+/// The content of an export's files.
 #[derive(Debug, Clone)]
 pub struct Parts {
     pub records: Vec<Vec<u8>>,
-    /// Of `records`, one each.
+    /// The leaf hashes of `records`, one for each.
     pub leaves: Vec<Hash>,
     pub note: String,
     pub key: String,
     pub proofs: Proofs,
 }
 
-/// The checkpoint in `note` and the key that opened it: the trusted one, which must be the one that came along.
+/// The checkpoint in `note`, and the verifier that opened it. `key` came with the note; it must equal `trusted` if that
+/// is given.
 pub fn open(
     note: &str,
     key: &str,
@@ -33,7 +34,7 @@ pub fn open(
     }
 }
 
-/// The whole check, but for the table.
+/// The whole check of an export, except for `records.csv`.
 pub fn check(parts: &Parts, trusted: Option<&str>, kept: Option<&str>, now_ms: i64) -> Verdict {
     match checked(parts, trusted, kept) {
         Err(verdict) => verdict,
@@ -89,7 +90,8 @@ fn checked(
     Ok(checkpoint)
 }
 
-/// All records: they must give the root. The leaves do too, and so name the record that does not.
+/// Checks an export of all records: the leaves must give the signed root. Each record must match its leaf, which
+/// identifies an altered record.
 fn whole(parts: &Parts, checkpoint: &Checkpoint) -> Result<(), Verdict> {
     if parts.proofs.first != 0 {
         return Err(Verdict::Unreadable("proofs.json has no inclusion proofs"));
@@ -103,7 +105,7 @@ fn whole(parts: &Parts, checkpoint: &Checkpoint) -> Result<(), Verdict> {
     each_is_its_leaf(parts)
 }
 
-/// Some records: each must be in the tree, at its number.
+/// Checks an export of a period: each record must be in the tree, at its number.
 fn period(parts: &Parts, proofs: &[Vec<String>], checkpoint: &Checkpoint) -> Result<(), Verdict> {
     each_is_its_leaf(parts)?;
     if proofs.len() != parts.leaves.len() {
@@ -160,7 +162,8 @@ fn still_holds(
     let before = if kept.size == now.size {
         now.root
     } else if parts.proofs.inclusion.is_none() {
-        // Not longer than the leaves: `whole` counted them. 32-bit machines cannot hold more either.
+        // In range: `whole` has checked that there are `now.size` leaves, so `kept.size` fits `usize` on 32-bit
+        // machines too.
         tree::root_of(&parts.leaves[..usize::try_from(kept.size).unwrap_or(usize::MAX)])
     } else if let Some(earlier) = earlier.filter(|earlier| earlier.size == kept.size) {
         earlier.root

@@ -1,4 +1,4 @@
-//! `records.csv`: the records for a spreadsheet, which must not take a cell for a formula.
+//! `records.csv`: the records for a spreadsheet, which must not take a cell for a formula (CSV injection).
 
 use serde_json::Value;
 
@@ -22,7 +22,8 @@ const COLUMNS: [&str; 15] = [
     "software",
 ];
 
-/// The table of `records`, the first of which is number `first`. `None` if one is of a form this version does not know.
+/// The table of `records`, the first of which is number `first`. `None` if one is of a format that this version does
+/// not know.
 pub fn of(first: u64, records: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table
@@ -42,9 +43,10 @@ pub fn of(first: u64, records: &[Vec<u8>]) -> Option<Vec<u8>> {
     table.into_inner().ok()
 }
 
-/// A text that no spreadsheet runs: what begins like a formula gets a `'` before it (OWASP, CSV injection). Characters that
-/// a spreadsheet trims, or does not show, do not count as the beginning. A `;`, a tab or a line break begins another cell
-/// where the separator is set to another one than the comma, quotes or not.
+/// Makes a text that no spreadsheet runs: a text that begins like a formula gets a `'` before it (OWASP, CSV
+/// injection). Characters that a spreadsheet trims, or does not show, do not count as the beginning. A `;`, a tab or a
+/// line break counts as the beginning of another cell, because it is one in a spreadsheet whose separator is not the
+/// comma, quoted or not.
 pub fn harmless(text: &str) -> String {
     const BREAKS: [char; 3] = ['\t', '\r', '\n'];
     let mut cell = String::with_capacity(text.len() + 1);
@@ -62,17 +64,19 @@ pub fn harmless(text: &str) -> String {
     cell
 }
 
-/// True if the first character that counts is `=`, `+`, `-` or `@`, or one that Unicode or a person takes for it.
+/// True if the first character that counts is `=`, `+`, `-` or `@`, or one that Unicode or a reader treats as one of
+/// them.
 fn begins_like_a_formula(text: &str) -> bool {
     let mut counting = text.chars().filter(|c| {
-        // Blank, although Unicode calls them letters: fillers of Hangul.
+        // Hangul fillers are blank, although Unicode classifies them as letters.
         let blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
         FORMULA.contains(*c) || c.is_ascii_graphic() || (c.is_alphanumeric() && !blank)
     });
     counting.next().is_some_and(|c| FORMULA.contains(c))
 }
 
-/// `=`, `+`, `-` and `@`: as they are, full-width, small, raised, lowered; and the signs that are taken for a minus.
+/// `=`, `+`, `-` and `@`: plain, full-width, small, superscript, subscript; and the signs that are taken for a plus or
+/// a minus.
 const FORMULA: &str = "=+-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−‐‑‒–—―˗⁃➕➖﬩";
 
 #[cfg(test)]

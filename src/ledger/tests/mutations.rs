@@ -1,4 +1,4 @@
-//! Eight ways to change a ledger of 1,000 records afterwards, each at every position.
+//! Eight kinds of later changes to a ledger of 1,000 records, each tried at every position.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const COUNT: usize = 1000;
 struct Scene {
     records: Vec<Vec<u8>>,
     leaves: Vec<Hash>,
-    /// The newest checkpoint, as somebody else kept it.
+    /// The newest checkpoint, as a third party kept it.
     kept: String,
     vkey: String,
     sound: Parts,
@@ -33,7 +33,8 @@ fn seq_of(verdict: Verdict) -> Option<u64> {
 }
 
 impl Scene {
-    /// The leaves of `records`, hashing only what differs from the scene's: 8,000 whole ledgers take a while.
+    /// The leaves of `records`. Hashes only records that differ from the scene's, because hashing 8,000 whole ledgers
+    /// is slow.
     fn leaves_of(&self, records: &[Vec<u8>]) -> Vec<Hash> {
         let same = |(mine, other): &(&Vec<u8>, &Vec<u8>)| mine == other;
         let head = self.records.iter().zip(records).take_while(same).count();
@@ -46,12 +47,13 @@ impl Scene {
         all
     }
 
-    /// Checks as somebody does who trusts the key, and holds no checkpoint.
+    /// Checks as a recipient does who has the trusted key but no checkpoint.
     fn check(&self, parts: &Parts) -> Verdict {
         export::check(parts, Some(&self.vkey), None, NOW)
     }
 
-    /// `change` of the records alone is named at `position`; with leaves to match it is found all the same.
+    /// Applies `change` at each position. With the old leaves the check names the position; with matching leaves it
+    /// still detects the change.
     fn each(&self, change: impl Fn(&mut Vec<Vec<u8>>, usize), positions: usize) {
         let sound = Verdict::Sound {
             size: COUNT as u64,
@@ -111,10 +113,10 @@ fn an_older_checkpoint_is_found_out() {
         let mut parts = scene.sound.clone();
         parts.note = signer().checkpoint(size as u64, &frontier.root());
         seq_of(scene.check(&parts));
-        // With proofs.json to match the records are too many.
+        // With a matching proofs.json there are too many records.
         parts.proofs.size = size as u64;
         seq_of(scene.check(&parts));
-        // And with the records to match, it is what the ledger once was: only who kept a later one can tell.
+        // With matching records too, it equals an earlier state of the ledger: only a later checkpoint reveals it.
         parts.records.truncate(size);
         parts.leaves.truncate(size);
         let verdict = export::check(&parts, Some(&scene.vkey), Some(&scene.kept), NOW);
@@ -133,7 +135,7 @@ fn another_key_is_found_out() {
         let other = Signer::from_seed("archive.example.org/ledger", &seed);
         let mut parts = scene.sound.clone();
         parts.note = other.checkpoint(COUNT as u64, &root);
-        // Nobody needs to know the key for that, only to compare with the one that came along.
+        // The key inside the export is enough to detect this; no trusted key is needed.
         seq_of(export::check(&parts, None, None, NOW));
         parts.key = other.vkey();
         seq_of(scene.check(&parts));

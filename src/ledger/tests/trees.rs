@@ -154,7 +154,7 @@ fn growth_is_proven_between_all_sizes_and_nothing_else_is() {
             longer.push(other);
             assert!(!holds(&roots[old], &roots[new], &longer));
             if old == 0 {
-                // The empty tree has no proof, and every other tree begins with it.
+                // Every tree begins with the empty tree, and the proof of that is empty.
                 continue;
             }
             assert!(!holds(&roots[old], &other, &proof));

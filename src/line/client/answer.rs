@@ -1,11 +1,11 @@
-//! What LINE's API can say, by status; the texts of its errors are not contractual.
+//! The answers of LINE's API, by HTTP status; LINE does not guarantee the texts of its errors.
 
 use std::{error::Error, io, time::Duration};
 
 /// LINE's answer to one request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// 200, and only 200: what was asked for.
+    /// 200, or 206 where a part was requested: the requested value.
     Got(T),
     /// 202: the content is still being prepared.
     NotReady,
@@ -15,39 +15,39 @@ pub enum Answer<T> {
     Gone,
     /// 401 (the token is not, or no longer, valid) or 403.
     Refused(u16),
-    /// 429: ask again after this long, where LINE says how long.
+    /// 429 (rate limit): retry after this time; `None` if LINE does not state one.
     TooMany(Option<Duration>),
-    /// Any other 4xx: the same request will never be answered otherwise.
+    /// Any other 4xx except 408: the same request will never succeed.
     Never(u16),
-    /// Nothing that can be relied on; ask again later.
+    /// No reliable answer: retry later.
     Trouble(Trouble),
 }
 
-/// Why there was no answer that can be relied on.
+/// Why there was no reliable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// 5xx, or a status that LINE does not use.
+    /// 408, 5xx, or a status that LINE does not use.
     Status(u16),
-    /// Nothing came within the time limit.
+    /// No answer within the time limit.
     Timeout,
-    /// No connection, or it broke.
+    /// The connection could not be made, or broke.
     Connection(Break),
-    /// An answer that is not what this request is answered with, or too large.
+    /// The answer is too large, or not of the format that this request has.
     Unreadable,
 }
 
 /// Where a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
-    /// The name of the host was not found.
+    /// DNS did not find the host's name.
     Name,
     /// The host, or a firewall before it, refused the connection.
     Refused,
-    /// This machine knows no way to the host.
+    /// There is no route to the host or its network.
     Unreachable,
-    /// The certificate is not to be trusted, or the other end does not speak TLS.
+    /// The certificate is not trusted, or the host does not speak TLS.
     Tls,
-    /// Anywhere else.
+    /// Any other failure.
     Other,
 }
 
@@ -62,12 +62,12 @@ impl From<&reqwest::Error> for Trouble {
 }
 
 impl Break {
-    /// Looks for what is known among the causes of an error.
+    /// Finds the first known kind of failure in the chain of an error's sources.
     fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         if error.is::<rustls::Error>() {
             return Some(Self::Tls);
         }
-        // A failed look-up has no type of its own.
+        // A failed DNS look-up has no error type of its own.
         if error.to_string().starts_with("dns error") {
             return Some(Self::Name);
         }
@@ -87,7 +87,7 @@ impl Break {
 }
 
 impl<T> Answer<T> {
-    /// Puts `read`'s value in the place of what was got.
+    /// Replaces the value of `Got` by the result of `read`; a failure of `read` becomes `Trouble`.
     pub(super) async fn read<U>(
         self,
         read: impl AsyncFnOnce(T) -> Result<U, Trouble>,
@@ -106,7 +106,8 @@ impl<T> Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// What `status` means; `got` is the answer if it is 200. `retry_after` is the header of that name.
+    /// The answer for `status`; `got` is its value if the status is 200. `retry_after` is the header of that name, of
+    /// which only a number of seconds is understood.
     pub(super) fn of(status: u16, retry_after: Option<&str>, got: T) -> Self {
         match status {
             200 => Self::Got(got),
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
     use crate::line::client::LineApi;
 
-    /// Why LINE cannot be asked at this address.
+    /// The answer of a client whose API is at `host`.
     async fn trouble(host: &str) -> Answer<()> {
         let host = Url::parse(host).unwrap();
         let line = LineApi::new(host.clone(), host).unwrap();
@@ -149,7 +150,8 @@ mod tests {
         let closed = port(&TcpListener::bind("127.0.0.1:0").unwrap());
         let refused = trouble(&format!("https://127.0.0.1:{closed}")).await;
         assert_eq!(refused, broken(Break::Refused));
-        // No resolver asks anybody for a label of more than 63 letters. TLS has no name for it either.
+        // A resolver refuses a label of more than 63 letters without a query. TLS refuses such a name too, hence
+        // `http`.
         let name = trouble(&format!("http://{}.invalid", "a".repeat(64))).await;
         assert_eq!(name, broken(Break::Name));
 

@@ -1,4 +1,4 @@
-//! The file of a message while it arrives.
+//! The file of a message while it is downloaded.
 
 use bytes::Bytes;
 use reqwest::{
@@ -8,7 +8,7 @@ use reqwest::{
 
 use super::Trouble;
 
-/// A file or a preview whose bytes are still to come.
+/// A file or a preview whose bytes have not been read yet.
 #[derive(Debug)]
 pub struct Content(Response);
 
@@ -19,33 +19,41 @@ impl From<Response> for Content {
 }
 
 impl Content {
-    /// `Content-Type` without its parameters, lower case: what LINE, or the sender's server, declares it to be.
+    /// `Content-Type` without its parameters, lower case: the type that LINE, or the sender's server, declares. `None`
+    /// if it is missing or malformed.
     pub fn media_type(&self) -> Option<String> {
         media_type(self.header(CONTENT_TYPE)?)
     }
 
-    /// `Content-Length`: the bytes that are to come, where LINE says so.
+    /// `Content-Length`: the number of bytes that follow; `None` if LINE does not state it.
     pub fn length(&self) -> Option<u64> {
         self.header(CONTENT_LENGTH)?.parse().ok()
     }
 
-    /// The first byte that is to come, by `Content-Range` (RFC 9110, 14.4); `None` if this is not a part.
+    /// The position of the first byte that follows, by `Content-Range` (RFC 9110, 14.4); `None` if this is not a part.
     pub(super) fn begins_at(&self) -> Option<u64> {
         let (first, _) = range(self.header(CONTENT_RANGE)?)?;
         (self.0.status() == StatusCode::PARTIAL_CONTENT).then_some(first)
     }
 
-    /// Bytes of the whole file, of which this is a part; `None` if it is none, or LINE does not say.
+    /// Size in bytes of the whole file, of which this is a part; `None` if it is not a part, or LINE does not state the
+    /// size.
     pub fn whole(&self) -> Option<u64> {
         range(self.header(CONTENT_RANGE)?)?.1
     }
 
-    /// The next bytes; `None` after the last. At most 30 s pass until one or the other.
+    /// The next bytes; `None` after the last.
+    ///
+    /// # Errors
+    /// If the connection breaks, or no byte arrives for 30 s.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
         self.0.chunk().await.map_err(|error| (&error).into())
     }
 
-    /// All bytes, if they are `limit` at most; `None` if they are more.
+    /// All bytes; `None` if there are more than `limit`.
+    ///
+    /// # Errors
+    /// As [`Content::chunk`].
     pub async fn bytes(mut self, limit: usize) -> Result<Option<Vec<u8>>, Trouble> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
@@ -62,14 +70,14 @@ impl Content {
     }
 }
 
-/// First byte, and bytes of the whole, out of `bytes 5-9/10`.
+/// The position of the first byte and the size of the whole, from a value like `bytes 5-9/10`.
 fn range(header: &str) -> Option<(u64, Option<u64>)> {
     let (part, whole) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = part.split_once('-')?;
     Some((first.trim().parse().ok()?, whole.trim().parse().ok()))
 }
 
-/// `type/subtype` out of a header's value, if it is one.
+/// `type/subtype` from a header's value; `None` if it is malformed.
 fn media_type(header: &str) -> Option<String> {
     let essence = header.split(';').next()?.trim().to_ascii_lowercase();
     let token = |part: &str| {

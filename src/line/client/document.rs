@@ -1,15 +1,15 @@
-//! What LINE says of a person or a group, as LINE wrote it.
+//! The profile of a user or the summary of a group, as LINE wrote it.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A profile or a group summary: LINE's JSON, unchanged, so that a field we do not know yet is kept.
+/// A profile or a group summary: LINE's JSON, unchanged, so that unknown fields are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document(Vec<u8>);
 
-/// Each field is read alone: one that cannot be read costs none of the others.
+/// Each field is parsed alone, so that an unreadable field does not affect the others.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
@@ -20,24 +20,24 @@ struct Fields<'a> {
 }
 
 impl Document {
-    /// Takes bytes that are a JSON object; `None` for all others.
+    /// Takes the bytes of a JSON object; `None` if they are anything else.
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
         let object = bytes.trim_ascii_start().starts_with(b"{")
             && serde_json::from_slice::<Fields<'_>>(&bytes).is_ok();
         object.then_some(Self(bytes))
     }
 
-    /// The JSON, as LINE sent it.
+    /// The bytes of LINE's JSON, unchanged.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// `displayName` of a person, `groupName` of a group.
+    /// `displayName` of a user, `groupName` of a group; `None` if missing or unreadable.
     pub fn display_name(&self) -> Option<String> {
         text(self.fields()?.display_name)
     }
 
-    /// `pictureUrl`; text from outside, to be fetched with care only.
+    /// `pictureUrl`; `None` if missing or unreadable. The URL is untrusted: fetch it only with protection against SSRF.
     pub fn picture_url(&self) -> Option<String> {
         text(self.fields()?.picture_url)
     }
@@ -51,7 +51,7 @@ fn text(value: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(value?.get()).ok()
 }
 
-/// Says nothing of what it holds.
+/// Shows no content.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Document")

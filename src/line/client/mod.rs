@@ -20,44 +20,45 @@ pub use content::Content;
 pub use document::Document;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longest silence, before and within an answer. There is no limit in all: a video may take its time.
+/// Read timeout: the longest silence before and within an answer. The whole transfer has no limit: a video may take
+/// long.
 const SILENCE: Duration = Duration::from_secs(30);
-/// Longest time for an answer that is a small document.
+/// Time limit for the whole of an answer that is a small document.
 const DOCUMENT: Duration = Duration::from_secs(15);
 const DOCUMENT_SIZE: usize = 64 * 1024;
 
-/// No client could be made: the machine has no usable TLS roots, or an address cannot carry a path.
+/// Why no client could be made: the machine has no usable TLS root certificates, or a URL cannot have a path.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// TLS could not be set up.
     #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
     Tls,
-    /// Not an `http` or `https` address.
+    /// A URL is not `http` or `https`.
     #[error("LINE's API is at an http or https address")]
     Address,
 }
 
-/// How far LINE is with a video or voice message.
+/// LINE's progress with the file of a video or voice message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transcoding {
-    /// Still at it, or a status that LINE has not documented.
+    /// In progress, or a status that LINE has not documented.
     Processing,
     /// The content can be fetched.
     Succeeded,
-    /// It never will be.
+    /// The content will never be available.
     Failed,
 }
 
-/// Where LINE sends webhooks. The address may hold what nobody else should know: it is not to be shown.
+/// Where LINE sends a channel's webhooks. The URL may contain secrets: never show it.
 #[derive(Deserialize)]
 pub struct WebhookEndpoint {
-    /// The address.
+    /// The URL of the webhook endpoint.
     pub endpoint: String,
-    /// False: Use webhook is off.
+    /// False if "Use webhook" is off.
     pub active: bool,
 }
 
-/// LINE's two hosts. Knows no channel: each call brings its channel access token. Clones share the connections.
+/// A client of LINE's two hosts, for any channel: each call takes a channel access token. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct LineApi {
     http: Client,
@@ -66,7 +67,10 @@ pub struct LineApi {
 }
 
 impl LineApi {
-    /// `api` and `data` are `https://api.line.me` and `https://api-data.line.me`, or what stands in for them.
+    /// `api` and `data` are `https://api.line.me` and `https://api-data.line.me`, or substitutes for them.
+    ///
+    /// # Errors
+    /// [`Error::Address`] if a URL is not `http` or `https`, [`Error::Tls`] if TLS cannot be set up.
     pub fn new(api: Url, data: Url) -> Result<Self, Error> {
         if [&api, &data]
             .iter()
@@ -74,7 +78,7 @@ impl LineApi {
         {
             return Err(Error::Address);
         }
-        // A provider that was installed before is the same one.
+        // This fails if a provider was installed before, which is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder()
             .user_agent(concat!("line-chat-archive/", env!("CARGO_PKG_VERSION")))
@@ -95,8 +99,8 @@ impl LineApi {
             .await
     }
 
-    /// The same file without its first `from` bytes, for a transfer that broke off; `None` where LINE does not give a part,
-    /// or another one than was asked for. LINE documents no ranges, and no promise that there are none.
+    /// The same file without its first `from` bytes, to resume a transfer that broke off; `None` if LINE does not send
+    /// a part, or sends another part. LINE's documentation neither promises nor excludes range requests.
     pub async fn content_from(
         &self,
         token: &SecretString,
@@ -124,7 +128,7 @@ impl LineApi {
             .await
     }
 
-    /// How far LINE is with the file of a video or audio message; 400 ([`Answer::Never`]) for all others.
+    /// LINE's progress with the file of a video or audio message; 400 ([`Answer::Never`]) for all others.
     pub async fn transcoding(&self, token: &SecretString, message: &str) -> Answer<Transcoding> {
         #[derive(Deserialize)]
         struct Status {
@@ -146,7 +150,7 @@ impl LineApi {
             .await
     }
 
-    /// The profile of a user who is a friend, or was seen with consent.
+    /// The profile of a user who is a friend of the account, or was seen with consent.
     pub async fn profile(&self, token: &SecretString, user: &str) -> Answer<Document> {
         self.document("profile", &["profile", user], token).await
     }
@@ -179,7 +183,7 @@ impl LineApi {
         self.document("group summary", &path, token).await
     }
 
-    /// Whether LINE takes the token: it says who the account is.
+    /// Checks that LINE accepts the token, by a request for the account's own profile.
     pub async fn bot_info(&self, token: &SecretString) -> Answer<()> {
         self.get("bot info", &self.api, &["info"], Some(DOCUMENT), token)
             .await
@@ -187,7 +191,7 @@ impl LineApi {
             .await
     }
 
-    /// Where LINE sends the channel's webhooks; 404 ([`Answer::NotFound`]) if nowhere yet.
+    /// Where LINE sends the channel's webhooks; 404 ([`Answer::NotFound`]) if no webhook endpoint is set.
     pub async fn webhook_endpoint(&self, token: &SecretString) -> Answer<WebhookEndpoint> {
         let path = ["channel", "webhook", "endpoint"];
         self.get("webhook endpoint", &self.api, &path, Some(DOCUMENT), token)
@@ -211,7 +215,7 @@ impl LineApi {
             .await
     }
 
-    /// Asks, for as long as `limit`.
+    /// Sends a GET request; `limit` bounds the time for the whole answer.
     async fn get(
         &self,
         what: &'static str,
@@ -228,7 +232,8 @@ impl LineApi {
         send(what, request, &[200]).await
     }
 
-    /// `None`: no token of LINE's has such characters.
+    /// A GET request with the token. `None` if the token has characters that a header cannot have, and so is not
+    /// LINE's.
     fn request(&self, host: &Url, path: &[&str], token: &SecretString) -> Option<RequestBuilder> {
         let bearer = format!("Bearer {}", token.expose_secret());
         let mut bearer = HeaderValue::try_from(bearer).ok()?;
@@ -238,7 +243,8 @@ impl LineApi {
     }
 }
 
-/// Logs status and request id of what is not a success; never the address, the token or a body.
+/// Sends a request. Logs the status and request id of an answer that is not a success; never the URL, the token or a
+/// body.
 async fn send(
     what: &'static str,
     request: Option<RequestBuilder>,
@@ -273,7 +279,8 @@ async fn send(
     }
 }
 
-/// `path` below `/v2/bot` of `host`. Ids come from webhooks: each is one segment, whatever it holds.
+/// The URL of `path` below `/v2/bot` of `host`. Ids come from webhooks, so each is encoded as one path segment,
+/// whatever it contains.
 fn address(host: &Url, path: &[&str]) -> Url {
     let mut url = host.clone();
     url.set_query(None);
@@ -288,7 +295,7 @@ async fn small(response: Response) -> Result<Vec<u8>, Trouble> {
     bytes.ok_or(Trouble::Unreadable)
 }
 
-/// `x-line-request-id`, for a question to LINE's support; nothing if it does not look like one.
+/// `x-line-request-id`, for a question to LINE's support; `None` if the value does not look like a request id.
 fn request_id(response: &Response) -> Option<&str> {
     let id = response.headers().get("x-line-request-id")?.to_str().ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -1,4 +1,4 @@
-//! Names become addresses once, and those that are looked at are those that are connected to.
+//! Resolves a name once for each connection, so that the addresses that are checked are those that are connected to.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::super::address::is_public;
 
-/// Who is asked for the addresses of a name.
+/// Looks up the addresses of a name.
 pub(super) type Lookup =
     Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
@@ -25,11 +25,11 @@ pub(super) fn system() -> Lookup {
     })
 }
 
-/// Resolves names to public addresses only. A name is asked for once for each connection, and the connection is made
-/// to what was answered then: a name server that answers otherwise the next time gains nothing.
+/// Resolves names to public addresses only. Each connection looks up its name once and connects to an address of that
+/// answer. So a name server that answers differently the next time (DNS rebinding) gains nothing.
 pub(super) struct PublicOnly(pub(super) Lookup);
 
-/// The name has addresses, but none outside.
+/// The name has addresses, but no public one.
 #[derive(Debug, thiserror::Error)]
 #[error("no public address")]
 pub(super) struct NotPublic;
@@ -44,7 +44,7 @@ impl Resolve for PublicOnly {
             let found = found.await?.into_iter();
             let public: Vec<SocketAddr> = found
                 .filter(|found| is_public(*found))
-                // The address's own port is put in the place of 0.
+                // `reqwest` replaces port 0 by the port of the URL.
                 .map(|found| SocketAddr::new(found, 0))
                 .collect();
             if public.is_empty() {

@@ -1,4 +1,4 @@
-//! Addresses that lead inside, in every spelling, against a server that counts who comes.
+//! Fetches internal addresses, in many spellings, against a server that counts connections.
 
 mod addresses;
 
@@ -28,7 +28,7 @@ struct Canary {
 
 impl Canary {
     async fn new() -> Self {
-        // Both families, where the machine has both.
+        // Both address families, if the machine has both.
         let listener = match TcpListener::bind("[::]:0").await {
             Ok(listener) => listener,
             Err(_) => TcpListener::bind("0.0.0.0:0").await.unwrap(),
@@ -44,7 +44,8 @@ impl Canary {
         Self { port, hits }
     }
 
-    /// Connections until now. Each is taken in its turn: when one of our own is counted, so are those before it.
+    /// Connections so far. The listener accepts them in order: once our own connection is counted, all earlier ones are
+    /// too.
     async fn hits(&self) -> usize {
         let before = self.hits.load(Ordering::SeqCst);
         let mut own = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
@@ -55,7 +56,7 @@ impl Canary {
         now - 1
     }
 
-    /// Fetches as guarded as `serve` does, but from the canary's port.
+    /// A client as guarded as the one of `serve`, except that it allows the canary's port.
     fn guarded(&self, names: &Names) -> External {
         guarded(Bounds {
             lookup: names.lookup(),
@@ -65,7 +66,7 @@ impl Canary {
     }
 }
 
-/// A name server whose answers change from question to question; the last one stays.
+/// A name server whose answers change from query to query; the last answer repeats.
 #[derive(Clone, Default)]
 struct Names(Arc<Mutex<HashMap<String, (usize, Answers)>>>);
 
@@ -112,7 +113,7 @@ fn anywhere() -> External {
     External::new(Reach::Anywhere).unwrap()
 }
 
-/// Gives the first who comes `answer`, and then as many zeros as are taken, or nothing more but an open connection.
+/// Sends `answer` to the first client, and then zeros until the client stops reading (`endless`), or nothing.
 async fn server(answer: String, endless: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -121,7 +122,7 @@ async fn server(answer: String, endless: bool) -> SocketAddr {
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         stream.write_all(answer.as_bytes()).await.unwrap();
         while endless && stream.write_all(&[0; 65536]).await.is_ok() {}
-        // Until the other side has had enough.
+        // Waits until the client closes the connection.
         let _ = stream.read(&mut [0]).await;
     });
     address
@@ -140,7 +141,7 @@ async fn none_of_all_these_addresses_is_connected_to() {
     for address in ADDRESSES {
         let address = address.replace("PORT", &canary.port.to_string());
         let refused = guarded.fetch(&address, Giver::Sender, 1).await;
-        if !matches!(refused, Err(Miss::Failed(Reason::Address))) {
+        if !matches!(refused, Err(FetchError::Failed(Reason::Address))) {
             wrong.push((address, refused));
         }
     }
@@ -155,12 +156,15 @@ async fn the_canary_is_where_these_addresses_lead() {
         let open = anywhere();
         let address = format!("https://{host}:{}/", canary.port);
         let failed = open.fetch(&address, Giver::Sender, 1).await;
-        assert!(matches!(failed, Err(Miss::NotYet(_))), "{host}: {failed:?}");
+        assert!(
+            matches!(failed, Err(FetchError::NotYet(_))),
+            "{host}: {failed:?}"
+        );
     }
     assert_eq!(canary.hits().await, 5, "unguarded, each of them is a hit");
 }
 
-/// Nobody has it: of the network that was given back when the first IPv6 network was closed.
+/// A public address that nobody has: 3ffe::/16 was given back when the first IPv6 network, the 6bone, was closed.
 const OUTSIDE: &str = "3ffe::1";
 
 #[tokio::test]
@@ -190,8 +194,8 @@ async fn a_name_that_answers_otherwise_the_second_time_gains_nothing() {
             let missed = guarded.fetch(&address, Giver::Sender, 1).await;
             let inside = !answers[(asked - 1).min(answers.len() - 1)].contains(&OUTSIDE);
             match missed {
-                Err(Miss::Failed(Reason::Address)) if inside => {}
-                Err(Miss::NotYet(Reason::Trouble)) if !inside => {}
+                Err(FetchError::Failed(Reason::Address)) if inside => {}
+                Err(FetchError::NotYet(Reason::Trouble)) if !inside => {}
                 other => panic!("{name}, question {asked}: {other:?}"),
             }
             assert_eq!(names.asked(name), asked, "one question for one connection");
@@ -216,7 +220,7 @@ async fn nobody_is_followed_elsewhere() {
             let address = format!("http://{}/", server(answer, false).await);
             let refused = anywhere().fetch(&address, Giver::Sender, 1).await;
             assert!(
-                matches!(refused, Err(Miss::Failed(Reason::Rejected))),
+                matches!(refused, Err(FetchError::Failed(Reason::Rejected))),
                 "{status} {to}: {refused:?}"
             );
         }
@@ -230,7 +234,7 @@ async fn a_server_that_never_ends_and_one_that_never_goes_on_are_left() {
     let address = format!("http://{}/", server(endless, true).await);
     let left = anywhere().fetch(&address, Giver::Sender, 1).await;
     assert!(
-        matches!(left, Err(Miss::Failed(Reason::TooLarge))),
+        matches!(left, Err(FetchError::Failed(Reason::TooLarge))),
         "{left:?}"
     );
 
@@ -254,7 +258,7 @@ async fn a_server_that_never_ends_and_one_that_never_goes_on_are_left() {
             let asked = Instant::now();
             let left = hurried.fetch(&address, Giver::Sender, 1).await;
             assert!(
-                matches!(left, Err(Miss::NotYet(Reason::Trouble))),
+                matches!(left, Err(FetchError::NotYet(Reason::Trouble))),
                 "{begun:?}: {left:?}"
             );
             assert!(asked.elapsed() < Duration::from_secs(3), "{begun:?}");
@@ -320,7 +324,7 @@ async fn even_a_host_of_lines_is_not_followed_inside() {
     names.answer("profile.line-scdn.net", &[&["127.0.0.1"]]);
     let address = format!("https://profile.line-scdn.net:{}/0h", canary.port);
     let refused = canary.guarded(&names).fetch(&address, Giver::Line, 1).await;
-    assert!(matches!(refused, Err(Miss::Failed(Reason::Address))));
+    assert!(matches!(refused, Err(FetchError::Failed(Reason::Address))));
     assert_eq!(
         (names.asked("profile.line-scdn.net"), canary.hits().await),
         (1, 0)

@@ -1,4 +1,4 @@
-//! Small images are right, and bombs do not go off.
+//! Small images are correct, and decompression bombs are refused.
 
 use std::{io::Cursor, time::Instant};
 
@@ -92,7 +92,7 @@ fn a_jpeg_decoded_small_looks_like_one_decoded_whole() {
     }
 }
 
-/// Red on the left and blue on the right, as libvips writes it.
+/// The images are red on the left and blue on the right, and were written by libvips.
 #[test]
 fn a_jpeg_of_any_kind_is_read() {
     let red = |[r, g, b]: [u8; 3]| r > 180 && g < 100 && b < 100;
@@ -138,7 +138,7 @@ fn an_image_taken_sideways_stands_upright_and_says_nothing_more() {
     );
     assert!(!made.jpegs.windows(4).any(|window| window == b"Exif"));
     assert_eq!(previews(&turned(1)).unwrap().pixels, (40, 20));
-    // What stands in for it is upright too.
+    // The placeholder's colours are upright too.
     assert!(made.colours[0] > 200 && made.colours[2] < 60, "red");
     assert!(made.colours[45] < 60 && made.colours[47] > 200, "blue");
     assert_eq!(made.colours.len(), 48);
@@ -204,7 +204,7 @@ fn what_is_no_image_is_refused() {
     }
 }
 
-/// CRC-32 as PNG has it.
+/// CRC-32 as in PNG.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {

@@ -1,4 +1,4 @@
-//! What is done in S3, in words for whoever has to give the right to do it.
+//! The operations in S3, with texts for the operator who has to grant the rights.
 
 use opendal::ErrorKind;
 
@@ -30,7 +30,7 @@ impl Act {
         }
     }
 
-    /// S3 says that the access key may not.
+    /// The error if S3 denies the access key this operation.
     pub(super) fn refused(self) -> Error {
         match self {
             Self::ListVersions | Self::ListUploads | Self::Delete | Self::Abort => {
@@ -40,10 +40,10 @@ impl Act {
         }
     }
 
-    /// What the error means. Its text stays behind: it holds what S3 answered.
+    /// The error that `error` means. Its text is dropped, because it contains S3's response.
     pub(super) fn failed(self, error: &opendal::Error) -> Error {
         match error.kind() {
-            // It comes as a refusal.
+            // S3 sends it as a denied permission.
             _ if error.to_string().contains(SKEWED) => Error::Clock,
             ErrorKind::NotFound => Error::NotFound,
             ErrorKind::PermissionDenied => self.refused(),
@@ -53,8 +53,8 @@ impl Act {
     }
 }
 
-/// S3's code for a request that was signed too early or too late. The SDK has no kind of error for it: its text is searched,
-/// and goes nowhere.
+/// S3's code for a request that was signed too early or too late. `opendal` has no error kind for it, so the error's
+/// text is searched, and never shown.
 pub(super) const SKEWED: &str = "RequestTimeTooSkewed";
 
 fn in_words(kind: ErrorKind) -> &'static str {

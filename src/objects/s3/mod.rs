@@ -1,5 +1,5 @@
-//! Objects in S3, or in what speaks like it. Each key is written once, but the bucket may keep versions of it all
-//! the same, and parts of uploads that nobody ended: a purge takes them all.
+//! Keeps objects in S3, or in a service that is compatible with it. Each key is written once, but the bucket may still
+//! keep versions of it, and parts of unfinished uploads: a purge deletes them all.
 
 mod act;
 mod requests;
@@ -22,27 +22,27 @@ use act::Act;
 use requests::Requests;
 pub(super) use writer::Writer;
 
-/// The smallest that a part of an upload may be. A writer holds up to two in memory.
+/// Part size of an upload in bytes, the smallest that S3 allows. A writer holds up to two parts in memory.
 const PART: usize = 5 * 1024 * 1024;
-/// A reader asks for so much at a time: an object that is purged is read no further than that.
+/// Bytes that a reader requests at a time. Of an object that is purged, no more than this is still read.
 const STEP: usize = 2 * 1024 * 1024;
-/// Largest piece that a reader is given.
-const PIECE: usize = 64 * 1024;
-/// Longest time for one request; for one that carries bytes. With [`TRIES`], all requests of one write take less than
-/// its writer's lease.
+/// Largest piece of a [`Body`], in bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Timeouts of a request, and of one that carries bytes. With [`TRIES`], all requests of one write take less than its
+/// writer's lease.
 const REQUEST: Duration = Duration::from_secs(10);
 const TRANSFER: Duration = Duration::from_secs(15);
-/// Tries in all.
+/// Maximum number of tries of a request, the first one included.
 const TRIES: usize = 3;
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often a purge looks and deletes before it gives up. One look is enough where nobody writes.
+/// How often a purge lists and deletes before it gives up. Without concurrent writes, the second listing is empty.
 const LOOKS: usize = 5;
 
 /// A prefix of a bucket.
 pub(super) struct S3 {
     files: Operator,
     requests: Requests,
-    /// For [`fmt::Debug`]: what reaches the bucket is in neither of the two to be seen.
+    /// For [`fmt::Debug`], instead of the other two fields: they contain credentials, which must not be shown.
     url: Url,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Settings<'a> {
             && url.port().is_none()
             && url.query().is_none()
             && url.fragment().is_none();
-        // A prefix of plain characters is the same in an address, in a request and in its signature.
+        // A prefix of plain characters is the same in the URL, in a request and in its signature.
         let prefix = url.path().trim_matches('/');
         let safe = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if !plain || !prefix.chars().all(safe) || prefix.contains("//") {
@@ -96,7 +96,7 @@ impl<'a> Settings<'a> {
 }
 
 impl S3 {
-    /// Looks at the address and at what S3 is reached with. Has no side effects and uses no network.
+    /// Checks the forms of the URL and of the access settings. Has no side effects and uses no network.
     pub(super) fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
         Settings::read(url, access).map(drop)
     }
@@ -128,7 +128,7 @@ impl S3 {
                 builder.server_side_encryption_with_customer_managed_kms_key(key)
             }
         };
-        // A provider that was installed before is the same one.
+        // Fails if a provider is installed already, which is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -194,7 +194,7 @@ impl S3 {
         Ok((size, Box::pin(pieces)))
     }
 
-    /// Size of a finished object.
+    /// Size of a finished object in bytes.
     async fn size(&self, name: &str) -> Result<u64, Error> {
         let found = self.files.stat(name).await;
         let found = found.map_err(|error| Act::Read.failed(&error))?;
@@ -209,8 +209,8 @@ impl S3 {
         }
     }
 
-    /// Deletes what there is and looks again, until there is nothing. Uploads are looked for first: one that is
-    /// completed between the two looks has become a version by the second.
+    /// Lists and deletes until a listing is empty. Lists uploads before versions: an upload that completes between the
+    /// two listings appears as a version in the second one.
     pub(super) async fn purge(&self, key: ObjectKey) -> Result<(), Error> {
         self.purge_named(&key.to_string()).await
     }
@@ -235,7 +235,7 @@ impl S3 {
         for _ in 0..LOOKS {
             let uploads: Vec<_> = self.requests.uploads(name.to_owned()).try_collect().await?;
             let versions: Vec<_> = self.versions(name.to_owned()).try_collect().await?;
-            // What is asked for is a prefix, not a name.
+            // The listings match a prefix, not a whole name.
             let uploads = uploads.iter().filter(|upload| upload.name == name);
             let versions = versions.iter().filter(|version| version.name == name);
             let mut found = false;
@@ -289,7 +289,7 @@ impl S3 {
         names(lister, Act::ListVersions).map_ok(|(name, id)| Version { name, id })
     }
 
-    /// What only S3 can lack. Leaves an upload of `key` for a purge to abort.
+    /// Checks the conditions that only S3 has. Leaves an upload of `key`, which a purge has to abort.
     pub(super) async fn check(&self, key: ObjectKey) -> Result<(), Error> {
         if self.requests.locks_everything().await? {
             return Err(Error::Locked);
@@ -298,13 +298,13 @@ impl S3 {
     }
 }
 
-/// One version of an object, or the mark of a deletion.
+/// One version of an object, or a delete marker.
 struct Version {
     name: String,
     id: Option<String>,
 }
 
-/// Names, and versions, of what a lister finds, without directories.
+/// Names and version ids of the entries of a lister.
 fn names(
     lister: impl Future<Output = opendal::Result<Lister>> + Send + 'static,
     act: Act,
@@ -318,7 +318,7 @@ fn names(
         })
 }
 
-/// Address and region of the service.
+/// URL and region of the service.
 fn endpoint(access: &Access) -> Result<(Url, String), Error> {
     let region = access.region.as_deref().map(str::trim);
     let region = region.filter(|region| !region.is_empty());
@@ -346,14 +346,14 @@ fn shown(secret: Option<&SecretString>) -> Option<&str> {
     secret.map(ExposeSecret::expose_secret)
 }
 
-/// In pieces that a reader may be given.
+/// Splits `bytes` into pieces of at most [`CHUNK_BYTES`].
 fn cut(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, Error>> {
     std::iter::from_fn(move || {
-        (!bytes.is_empty()).then(|| Ok(bytes.split_to(bytes.len().min(PIECE))))
+        (!bytes.is_empty()).then(|| Ok(bytes.split_to(bytes.len().min(CHUNK_BYTES))))
     })
 }
 
-/// What a retry may say: the error's own text holds what S3 answered, in words of its own.
+/// Logs a retry with the kind of its error: the error's own text contains S3's response.
 fn tell(event: RetryEvent<'_>) {
     tracing::debug!(operation = %event.op, reason = %event.err.kind(), attempt = event.attempt, "S3 is asked again");
 }

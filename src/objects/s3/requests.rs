@@ -1,4 +1,4 @@
-//! What opendal does not ask S3 for: uploads that nobody ended, and whether the bucket locks what it holds.
+//! S3 requests that `opendal` does not offer: for unfinished uploads, and for the object lock of the bucket.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ pub(super) struct Requests {
     signer: Signer<Credential>,
 }
 
-/// An upload that nobody ended.
+/// An unfinished upload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Upload {
-    /// Without the root.
+    /// Name of the object, without the root.
     pub(super) name: String,
     id: String,
 }
 
 impl Requests {
-    /// The bucket `bucket` at `endpoint`; names are below `root`, which is empty or ends with a slash.
+    /// Requests for `bucket` at `endpoint`; names are below `root`, which is empty or ends with a slash.
     pub(super) fn new(
         http: Client,
         mut endpoint: Url,
@@ -53,7 +53,7 @@ impl Requests {
         }
     }
 
-    /// Uploads that nobody ended and whose names begin with `prefix`.
+    /// Unfinished uploads whose names begin with `prefix`.
     pub(super) fn uploads(
         &self,
         prefix: String,
@@ -100,7 +100,7 @@ impl Requests {
             ("key-marker", key),
             ("upload-id-marker", id),
         ];
-        // Some servers read an empty marker as one.
+        // Some servers treat an empty marker as a marker.
         let query = query
             .iter()
             .filter(|(name, value)| *name == "uploads" || !value.is_empty());
@@ -123,7 +123,7 @@ impl Requests {
         Ok((uploads.collect(), more.then_some(next)))
     }
 
-    /// Ends an upload; that it has ended already is as good.
+    /// Aborts an upload. Idempotent: an upload that has ended already counts as aborted.
     pub(super) async fn abort(&self, upload: &Upload) -> Result<(), Error> {
         let query = [("uploadId", upload.id.as_str())];
         match self
@@ -145,9 +145,9 @@ impl Requests {
         }
     }
 
-    /// Whether each object of the bucket is locked for a time by itself.
+    /// Whether the bucket locks every object for a time by default.
     ///
-    /// Where the access key may not ask, or the server knows of no locks, this is not known: a probe has to tell.
+    /// `false` also if the access key may not ask, or if the server has no object lock: then only a probe can tell.
     pub(super) async fn locks_everything(&self) -> Result<bool, Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -174,7 +174,7 @@ impl Requests {
         }
     }
 
-    /// Asks, up to [`TRIES`] times, until S3 answers something that another try would not change.
+    /// Sends a request, up to [`TRIES`] times, until another try would not change S3's answer.
     async fn ask<'a>(
         &self,
         act: Act,
@@ -241,11 +241,11 @@ impl Requests {
 
 enum Answer {
     Ok(String),
-    /// Anything else, with S3's word for it.
+    /// Any other status, with S3's error code; empty if S3 sent none.
     Not(StatusCode, String),
 }
 
-/// Whether the same question may get another answer later.
+/// Whether the same request may get another answer later.
 fn may_pass(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
         || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED

@@ -1,4 +1,4 @@
-//! An object on its way into S3: one request if it is small, else an upload in parts.
+//! Writes an object to S3: a small one with one request, a larger one as an upload in parts.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::{Act, Error, PART};
 pub(in crate::objects) struct Writer {
     files: Operator,
     name: String,
-    /// Not there any more after an error: opendal may have lost bytes by then, so nothing may follow.
+    /// `None` after an error: `opendal` may have lost bytes by then, so nothing may be written after it.
     upload: Option<opendal::Writer>,
     size: u64,
 }
@@ -34,7 +34,7 @@ impl Writer {
     }
 
     pub(in crate::objects) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        // Out of its place meanwhile: where this future is dropped half-way, nothing may follow either.
+        // Taken out during the write: if this future is dropped halfway, nothing may be written after it either.
         let mut upload = self.upload.take().ok_or(Error::NotFound)?;
         self.size += bytes.len() as u64;
         if let Err(error) = upload.write(bytes).await {
@@ -44,7 +44,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Completes the upload, and looks whether all of it is there.
+    /// Completes the upload, and checks that all bytes are there.
     pub(in crate::objects) async fn finish(mut self) -> Result<(), Error> {
         let mut upload = self.upload.take().ok_or(Error::NotFound)?;
         if let Err(error) = upload.close().await {
@@ -60,7 +60,7 @@ impl Writer {
     }
 }
 
-/// Ends an upload that failed with `error`. If that fails too, a purge will find it.
+/// Aborts an upload that failed with `error`, and returns that error. If the abort fails too, a purge finds the upload.
 async fn give_up(mut upload: opendal::Writer, error: &opendal::Error) -> Error {
     let _ = upload.abort().await;
     Act::Write.failed(error)

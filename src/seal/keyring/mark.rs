@@ -1,10 +1,10 @@
-//! The mark that the rows of an installation were attested.
+//! The mark in the keyring that the rows of an installation were attested.
 
 use uuid::Uuid;
 
 use super::{Error, Keyring, SecretKey};
 
-/// The id of a key that is kept only as the mark.
+/// The id of a key that is kept only as the mark. It is derived from the secret key.
 pub(super) fn id(secret: &SecretKey) -> Uuid {
     let derived = secret.derive("attested rows mark");
     let mut bytes = [0; 16];
@@ -13,11 +13,12 @@ pub(super) fn id(secret: &SecretKey) -> Uuid {
 }
 
 impl Keyring {
-    /// True if the rows of this installation were attested before: [`Keyring::set_attested`] was called. The mark lies in
-    /// the keyring, so a database writer cannot take it back, and a restored database does not bring an older one.
+    /// True if the rows of this installation were attested before: [`Keyring::set_attested`] was called. The mark is
+    /// stored in the keyring, so a database writer cannot remove it, and a restored database does not bring back an
+    /// older state of it.
     ///
     /// # Errors
-    /// The shelf cannot be reached, or the secret key is another.
+    /// The key store cannot be reached, or the secret key is another.
     pub async fn is_attested(&self) -> Result<bool, Error> {
         match self.read(self.0.attested).await {
             Ok(_) => Ok(true),
@@ -26,14 +27,14 @@ impl Keyring {
         }
     }
 
-    /// Sets the mark of [`Keyring::is_attested`]. Setting it twice is harmless.
+    /// Sets the mark of [`Keyring::is_attested`]. Idempotent.
     ///
     /// # Errors
-    /// The shelf cannot be written.
+    /// The key store cannot be written.
     pub async fn set_attested(&self) -> Result<(), Error> {
         let id = self.0.attested;
         let (_, head) = self.0.master.data_key(id.as_bytes())?;
-        match self.0.shelf.put(&[(id, head)]).await {
+        match self.0.key_store.put(&[(id, head)]).await {
             Err(_) if self.is_attested().await? => Ok(()),
             put => put,
         }

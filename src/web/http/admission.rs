@@ -1,8 +1,8 @@
-//! Which connections are let in, and which one makes room when all slots are taken.
+//! Decides which connections are admitted, and which one is evicted when all slots are taken.
 //!
-//! A connection waits outside of actix until its first request's head is complete, which costs little; then it is served.
-//! Strangers can hold slots of both kinds but cannot keep them: when all are taken, a new connection takes the slot of the
-//! one that has delivered least for longest. So a webhook of LINE is let in whatever strangers hold.
+//! A connection waits outside of actix until its first request's head is complete, which costs little; then it is
+//! served. Strangers can take slots of both kinds but cannot keep them: when all are taken, a new connection evicts the
+//! one that has been inactive for longest. So a webhook of LINE is admitted even if strangers hold all slots.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,31 +17,31 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::client::Proxies;
 use super::{limits::Limits, refusal::Tally};
-use crate::web::client::Proxies;
 
-/// Connections that were told to close and have not yet, beyond those that there may be. With more of them a new one is
+/// Evicted connections that may still be open, beyond the limit on connections. If there are more, a new connection is
 /// refused, so that the open files stay within their limit.
 pub(super) const LEAVING: usize = 256;
 
-/// How long a head, a body or an unread answer may take before its connection makes room like one that does nothing.
+/// How long a head, a body or an unread response may take before its connection is evicted like an idle one.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Heads of more than 4 KiB that may be awaited at once, each of up to 32 KiB in a buffer of 64.
+/// Incomplete heads of more than 4 KiB at once, each of up to 32 KiB in a buffer of 64 KiB.
 const LONG_HEADS: usize = 1024;
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// It has not sent a complete head yet.
     Head,
-    /// It is sending a body, and nothing is known of its sender.
+    /// It is sending a body, and its sender is not known.
     Body,
-    /// It does not read its answer.
+    /// It does not read its response.
     Stalled,
-    /// It was answered and may ask again.
+    /// It was answered and may send another request.
     Idle,
-    /// A request is being answered. It makes room for nobody.
+    /// A request is being answered. Such a connection is never evicted.
     Busy,
 }
 
@@ -65,48 +65,50 @@ pub(super) struct Admission {
     pub(super) tally: Tally,
 }
 
-/// Connections by id; ids grow with time.
+/// Connections by id; a later connection has a larger id.
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// Those whose first head is not complete: the first is the oldest.
+    /// Connections whose first head is not complete, the oldest first.
     waiting: BTreeMap<u64, Arc<Seat>>,
     served: HashMap<u64, Arc<Seat>>,
-    /// Of those that are served, the idle ones, and those that send or read slowly, each by the time since when. To look at
-    /// all of them for each new connection cost a flood 150 µs of the lock a connection.
+    /// Of the served connections, the idle ones, and those that send or read slowly, by the start of the activity and
+    /// id.
+    /// During a flood, a scan of all of them held the lock for 150 µs for each new connection.
     idle: BTreeSet<(u64, u64)>,
     slow: BTreeSet<(u64, u64)>,
-    /// Idle ones of trusted proxies, which send webhooks on them: a proxy does not repeat a POST that was cut.
+    /// The idle connections of trusted proxies, which send webhooks on them: a proxy does not repeat a POST that was
+    /// cut.
     proxied: BTreeSet<(u64, u64)>,
     by_address: HashMap<IpAddr, HashMap<u64, Arc<Seat>>>,
-    /// Told to close, and not closed yet.
+    /// Number of connections that were evicted and have not closed yet.
     leaving: usize,
 }
 
-/// One connection, as the others see it.
+/// The state of one connection, shared by its slot and the table.
 struct Seat {
     address: Option<IpAddr>,
     activity: AtomicU8,
-    /// Milliseconds since [`Admission::begun`].
+    /// When the activity began, in milliseconds since [`Admission::begun`].
     since: AtomicU64,
     evicted: AtomicBool,
     /// Wakes the connection's task.
     waker: AtomicWaker,
 }
 
-/// A connection's slot; given back when dropped.
+/// A connection's slot; freed when dropped.
 pub(super) struct Slot {
     admission: Arc<Admission>,
     id: u64,
     seat: Arc<Seat>,
 }
 
-/// Why a connection was not let in.
+/// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All slots are taken by requests that are being answered.
+    /// All slots are taken by requests that are being answered, or too many evicted connections are still open.
     Process,
-    /// The address has as many connections as one may have.
+    /// The address has as many connections as one may have, and all of them are busy.
     Address,
 }
 
@@ -126,12 +128,12 @@ impl Admission {
         &self.limits
     }
 
-    /// Leave to hold a long head that is not complete yet.
+    /// A permit to keep a long head that is not complete yet; `None` if all are taken.
     pub(super) fn long_head(&self) -> Option<OwnedSemaphorePermit> {
         self.long_heads.clone().try_acquire_owned().ok()
     }
 
-    /// A slot for a connection from `peer`, to wait in. Where there is none left, another connection is told to close.
+    /// A slot for a connection from `peer`, to wait in. If none is left, another connection is evicted.
     pub(super) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Slot, Full> {
         let address = peer
             .filter(|peer| !self.proxies.trusts(*peer))
@@ -188,7 +190,8 @@ impl Admission {
 }
 
 impl Table {
-    /// Makes room for one more connection of `address`, which may have `most`, at the cost of its own.
+    /// Makes room for one more connection of `address`, which may have `most`: evicts one of its own if it has as many.
+    /// False if all of those are busy.
     fn make_room_of(&mut self, address: IpAddr, most: usize, now: u64) -> bool {
         match self.by_address.get(&address) {
             Some(own) if own.len() >= most => self.evict(first_to_go(own, now)),
@@ -196,12 +199,12 @@ impl Table {
         }
     }
 
-    /// Makes room for one more connection. The first of these goes:
+    /// Makes room for one more connection. Evicts the first of these:
     ///
-    /// 1. the oldest that has had time enough for its first head;
-    /// 2. one that is served and [at rest](Self::at_rest);
-    /// 3. of those whose head, body or answer may still be on its way, the one that began first. A body that has just
-    ///    begun must not go before older silent connections: strangers open those faster than a body travels.
+    /// 1. the oldest waiting connection, if its first head has taken [`GRACE`] or more;
+    /// 2. the served connection [at rest](Self::at_rest);
+    /// 3. of those whose head, body or response may still be in transit, the one that began first. A body that has just
+    ///    begun must not be evicted before older silent connections: strangers open those faster than a body travels.
     fn make_room(&mut self, now: u64) -> bool {
         let oldest = self.waiting.first_key_value();
         let oldest = oldest.map(|(id, seat)| (seat.since(), *id));
@@ -211,10 +214,11 @@ impl Table {
         self.evict(first.map(|(_, id)| id))
     }
 
-    /// Moves a connection among those that are served, of whom there may be `most`. False: all of those are busy.
+    /// Moves a connection from those that wait to those that are served; there may be `most`, so one of them may be
+    /// evicted. False if all of them are busy.
     fn serve(&mut self, id: u64, most: usize, now: u64) -> bool {
         let Some(seat) = self.waiting.remove(&id) else {
-            // It was told to close in this moment, and notices when it reads.
+            // It has just been evicted, and notices that when it reads.
             return true;
         };
         if self.served.len() >= most && !self.evict(self.first_served_to_go(now)) {
@@ -228,7 +232,7 @@ impl Table {
         true
     }
 
-    /// Those that are served and do the same, if they make room.
+    /// The set of the served connections with this activity; `None` if such connections are never evicted.
     fn order(&mut self, seat: &Seat, activity: Activity) -> Option<&mut BTreeSet<(u64, u64)>> {
         match activity {
             Activity::Idle if seat.address.is_none() => Some(&mut self.proxied),
@@ -238,7 +242,7 @@ impl Table {
         }
     }
 
-    /// Notes what a connection does since `now`.
+    /// Notes the activity of a connection since `now`.
     fn note(&mut self, id: u64, seat: &Seat, activity: Activity, now: u64) {
         let is_served = self.served.contains_key(&id);
         let before = (seat.since(), id);
@@ -252,19 +256,20 @@ impl Table {
         }
     }
 
-    /// As [`first_to_go`], of those that are served.
+    /// The served connection that is evicted first, as [`first_to_go`] for one address.
     ///
-    /// An idle connection of a proxy goes before a body that is on its way. The body is lost for certain, and may be
-    /// a webhook that LINE does not send again. On the idle connection a request is lost only if the proxy sends one at that
-    /// moment.
-    /// Strangers gain no time by this: after [`GRACE`] their bodies are the first to go, and each has a deadline.
+    /// An idle connection of a proxy is evicted before one whose body is arriving. The body would be lost for certain,
+    /// and may be a webhook that LINE does not send again. On the idle connection a request is lost only if the proxy
+    /// sends one at that moment. Strangers gain no time by this: after [`GRACE`] their bodies are evicted first, and
+    /// each body has a deadline.
     fn first_served_to_go(&self, now: u64) -> Option<u64> {
         let first = self.at_rest(now).or(self.slow.first().copied());
         first.map(|(_, id)| id)
     }
 
-    /// The served connection that has done nothing for longest: an idle one, or one whose head, body or unread answer has
-    /// taken [`GRACE`] or more. Idle ones of proxies come last: a proxy does not repeat a POST that was cut.
+    /// The served connection that has been inactive for longest: an idle one, or one whose head, body or unread
+    /// response has taken [`GRACE`] or more. Idle ones of proxies come last: a proxy does not repeat a POST that was
+    /// cut.
     fn at_rest(&self, now: u64) -> Option<(u64, u64)> {
         let slow = self.slow.first();
         let late = slow.filter(|(since, _)| !is_young(*since, now));
@@ -272,7 +277,7 @@ impl Table {
         first.or(self.proxied.first()).copied()
     }
 
-    /// Tells a connection to close; it counts no more.
+    /// Tells a connection to close, and removes it from the table. False if there is none.
     fn evict(&mut self, id: Option<u64>) -> bool {
         let Some(seat) = id.and_then(|id| self.remove(id)) else {
             return false;
@@ -303,9 +308,9 @@ impl Table {
     }
 }
 
-/// The connection that makes room first: the one that has done nothing for longest, and only then one whose head, body or
-/// answer has been on its way for less than [`GRACE`]. None if all are busy. Looks at each of an address, of which there
-/// are hundreds at most.
+/// The connection of an address that is evicted first: the one that has been inactive for longest, and only then one
+/// whose head, body or response has been in transit for less than [`GRACE`]. `None` if all are busy. Scans all
+/// connections of the address, of which there are hundreds at most.
 fn first_to_go(seats: &HashMap<u64, Arc<Seat>>, now: u64) -> Option<u64> {
     let ranked = seats
         .iter()
@@ -318,7 +323,7 @@ fn is_young(since: u64, now: u64) -> bool {
 }
 
 impl Seat {
-    /// The lowest makes room first; none: it makes no room.
+    /// The connection with the lowest rank is evicted first; `None`: it is never evicted.
     fn rank(&self, now: u64) -> Option<(bool, u64)> {
         let since = self.since();
         match self.activity() {
@@ -341,7 +346,7 @@ impl Seat {
 }
 
 impl Slot {
-    /// Notes what the connection does from now on.
+    /// Notes the activity of the connection from now on.
     pub(super) fn does(&self, activity: Activity) {
         if self.seat.activity() != activity {
             let now = self.admission.now();
@@ -350,7 +355,7 @@ impl Slot {
         }
     }
 
-    /// The connection's first head is complete. False: as many as may be are being answered.
+    /// Notes that the first head is complete. False if the served connections are at their limit and all busy.
     pub(super) fn serve(&self) -> bool {
         let most = self.admission.limits.served;
         let now = self.admission.now();
@@ -359,12 +364,11 @@ impl Slot {
         self.admission.table().serve(self.id, most, now)
     }
 
-    /// What the connection is doing.
     pub(super) fn activity(&self) -> Activity {
         self.seat.activity()
     }
 
-    /// True once the connection has to close; wakes the task of `cx` when that becomes so.
+    /// True once the connection has to close. Registers the task of `cx` to be woken when it is evicted.
     pub(super) fn is_evicted(&self, cx: &std::task::Context<'_>) -> bool {
         self.seat.waker.register(cx.waker());
         self.seat.evicted.load(Ordering::Acquire)
@@ -384,7 +388,7 @@ impl Drop for Slot {
     }
 }
 
-/// What connections are counted by: an IPv4 address, or the /64 of an IPv6 one, which one customer has to himself.
+/// The key that connections are counted by: an IPv4 address, or the /64 of an IPv6 one, which belongs to one customer.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),

@@ -1,12 +1,13 @@
-//! Where a chunked body ends (RFC 9112, section 7.1). actix decodes it; this only keeps anything behind it from being read.
+//! Finds the end of a chunked body (RFC 9112, section 7.1). actix decodes the body; this module only keeps bytes after
+//! it from being read.
 //!
-//! Stricter than actix: a spelling that the two could understand differently is an error.
+//! It is stricter than actix: an encoding that the two could understand differently is an error.
 
-/// Bytes of extensions and trailers of one body. LINE and its SDKs send none.
+/// Maximum bytes of chunk extensions and trailers in one body. LINE and its SDKs send neither.
 const MOST_OVERHEAD: usize = 4096;
 
-/// Chunks of less than [`SMALL`] bytes in one body: to decode 90 kB in chunks of one byte took 6 ms. A client that flushes
-/// small pieces, or a proxy that passes them on, stays far below.
+/// Maximum number of chunks of less than [`SMALL`] bytes in one body: to decode 90 kB in chunks of one byte took 6 ms.
+/// A client that flushes small pieces, or a proxy that passes them on, stays far below.
 const MOST_SMALL: usize = 1024;
 const SMALL: u64 = 64;
 
@@ -25,7 +26,7 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// Behind the digits, before the line's end.
+    /// After the digits, before the line's end.
     Extension {
         value: u64,
     },
@@ -48,7 +49,7 @@ enum State {
     End,
 }
 
-/// The body is not chunked as it should be.
+/// The chunked encoding is not valid, or exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -66,7 +67,7 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Goes on over `bytes`, up to the end of the body. Returns how many of them belong to it.
+    /// Advances over `bytes`, up to the end of the body. Returns how many of them belong to the body.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::End {
@@ -145,7 +146,7 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// The length of the body in `bytes`, however they are cut; none: it does not end there.
+    /// The length of the body in `bytes`, the same if they are taken one by one; `None`: it does not end there.
     fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let whole = {
             let mut chunked = Chunked::default();

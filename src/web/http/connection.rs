@@ -1,9 +1,9 @@
 //! A connection's socket, which hands actix one request at a time and gives every step a deadline.
 //!
-//! actix-http 3.20 has a deadline for a connection's first head only, reads on behind an answered chunked body without end,
-//! never gives up a write, and reads pipelined requests while their answers wait unread (measured: 11.7 MB kept for one
-//! connection). Here a head is handed over only when it is complete, nothing behind a request is read until that is
-//! answered, and nothing is read while an answer waits for the client.
+//! actix-http 3.20 has a deadline for a connection's first head only, reads a chunked body without end after its
+//! request was answered, never gives up a write, and reads pipelined requests while their responses wait unread
+//! (measured: 11.7 MB kept for one connection). Here a head is handed over only when it is complete, nothing after a
+//! request is handed over until that is answered, and nothing is read while a response waits for the client.
 
 use std::{
     io,
@@ -33,27 +33,27 @@ use super::{
 const HEAD_READ: usize = 2048;
 const BODY_READ: usize = 16 << 10;
 
-/// A head that is longer needs leave to be held.
+/// An incomplete head of more than this many bytes needs a permit to be kept.
 const SHORT_HEAD: usize = 4096;
 
 pub(super) struct Connection {
     stream: TcpStream,
     exchange: Rc<Exchange>,
-    /// Read and not yet handed over.
+    /// Bytes that were read and not yet handed over to actix.
     held: BytesMut,
-    /// Bytes of `held` in which no head ends.
+    /// Number of bytes of `held` in which no head ends.
     scanned: usize,
-    /// Bytes of `held` up to the end of a complete head.
+    /// Number of bytes of `held` up to the end of a complete head; `None`: the head is not complete.
     head_left: Option<usize>,
     long_head: Option<OwnedSemaphorePermit>,
-    /// A refusal was sent in place of actix's: nothing more is written.
+    /// A refusal was sent in place of actix's response: nothing more is written.
     refused: bool,
-    /// Runs until a deadline, or earlier: then it is set anew.
+    /// Fires at the deadline, or earlier; then it is reset to the deadline.
     timer: Pin<Box<Sleep>>,
     stall: Option<Stall>,
 }
 
-/// A client that does not read its answer.
+/// Measures how much a client reads of its response while writes are blocked.
 struct Stall {
     timer: Pin<Box<Sleep>>,
     written: usize,
@@ -84,7 +84,7 @@ impl Connection {
         &self.stream
     }
 
-    /// Its first head is complete. False: as many connections as may be are being answered.
+    /// Notes that the first head is complete. False if the served connections are at their limit and all busy.
     pub(super) fn serve(&self) -> bool {
         self.exchange.slot.serve()
     }
@@ -93,7 +93,8 @@ impl Connection {
         self.exchange.slot.admission().limits()
     }
 
-    /// Cuts the connection, with an answer in `status` if it still waits for one.
+    /// Counts `reason`, sends a refusal with `status` if there is one, and returns the error that closes the
+    /// connection.
     fn cut(&self, reason: Reason, status: Option<&str>) -> io::Error {
         self.exchange.slot.admission().tally.count(reason);
         if let Some(status) = status {
@@ -102,7 +103,7 @@ impl Connection {
         io::ErrorKind::ConnectionAborted.into()
     }
 
-    /// Fails once the connection has to close: because it made room, or because a deadline has passed.
+    /// Fails once the connection has to close: it was evicted, it is broken, or a deadline has passed.
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.exchange.slot.is_evicted(cx) {
             return Err(self.cut(Reason::Evicted, None));
@@ -113,11 +114,11 @@ impl Connection {
         let Some(deadline) = self.exchange.deadline.get() else {
             return Ok(());
         };
-        // The last bytes of an answer are still on their way; they have a deadline of their own.
+        // Bytes of a response are still being sent; they have a deadline of their own.
         if self.is_blocked() {
             return Ok(());
         }
-        // A deadline that moved away is noticed when the earlier one has passed: most requests cost no timer.
+        // A later deadline is set only when the timer fires at the earlier one, so that most requests reset no timer.
         if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
         }
@@ -140,7 +141,8 @@ impl Connection {
         }
     }
 
-    /// Waits for a whole head; what follows it may have been read as well. `false`: the client closed before.
+    /// Waits for a complete head; later bytes may have been read as well. `false`: the client closed the connection
+    /// before.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.poll_alive(cx)?;
         while !self.find_head()? {
@@ -151,9 +153,10 @@ impl Connection {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads what has come, `most` bytes at most. Zero: the client sends no more.
+    /// Reads the bytes that have arrived, `most` at most. Zero: the client sends no more.
     ///
-    /// It is read into the stack: a connection that waits keeps only what has come (4 KiB were kept for each slow head).
+    /// They are read onto the stack, so that a waiting connection keeps only the bytes that have arrived (before, 4 KiB
+    /// were kept for each slow head).
     fn poll_hold(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); BODY_READ];
         let mut read = ReadBuf::uninit(&mut space[..most.min(BODY_READ)]);
@@ -187,7 +190,7 @@ impl Connection {
         Ok(self.head_left.is_some())
     }
 
-    /// Whether the first byte of a head is there; if so its time begins.
+    /// True if the first byte of a head has arrived; then the head's deadline is set.
     fn head_begins(&mut self) -> bool {
         let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         let blank = self.held.iter().take_while(blank).count();
@@ -206,7 +209,7 @@ impl Connection {
         true
     }
 
-    /// Hands over up to `most` of the bytes that are held.
+    /// Hands over up to `most` bytes of `held`. Returns how many.
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>, most: usize) -> usize {
         let count = self.held.len().min(most).min(buf.remaining());
         buf.put_slice(&self.held[..count]);
@@ -257,8 +260,8 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers for actix, which has refused what it was handed, with the headers of every answer. Returns how much of its
-    /// own answer counts as written.
+    /// Sends a refusal in place of actix, which has refused the request, so that the response has the security headers.
+    /// Returns how many bytes of actix's own response count as written.
     fn answer_malformed(&mut self, own: &[u8]) -> usize {
         let status = match own.get(9..12) {
             Some(b"431") => "431 Request Header Fields Too Large",
@@ -281,7 +284,7 @@ impl Connection {
         self.stall.as_ref().is_some_and(|stall| stall.blocked)
     }
 
-    /// Notes that the client does not read; fails when it has read too little for too long.
+    /// Notes that a write is blocked because the client does not read; fails when it has read too little for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let within = self.limits().stall;
         let now = Instant::now();
@@ -290,7 +293,7 @@ impl Connection {
             written: 0,
             blocked: false,
         });
-        // A window that ended while the client kept up says nothing of now.
+        // A window that ended while no write was blocked does not count: a new one begins.
         if !std::mem::replace(&mut stall.blocked, true) && stall.timer.deadline() < now {
             stall.written = 0;
             stall.timer.as_mut().reset(now + within);

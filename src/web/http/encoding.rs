@@ -1,4 +1,4 @@
-//! Encodings of bodies: none is accepted in requests, gzip is used for pages.
+//! Content encodings: requests may not use any, and pages are compressed with gzip.
 
 use actix_web::{
     Error as ActixError, HttpResponse,
@@ -8,13 +8,14 @@ use actix_web::{
     middleware::{Compress, Next, from_fn},
 };
 
-use crate::web::cookies;
+use super::cookies;
 
-/// The most bytes by which an answer is made longer.
+/// Maximum number of random bytes by which a response is made longer.
 const PADDING: usize = 128;
 
-/// Wraps an app so that a request whose body is encoded is answered 415 before its body is read. A limit on a body's size
-/// would otherwise hold after it was unpacked: 61 kB of gzip became 60 MB (RUSTSEC-2026-0447, RUSTSEC-2026-0448).
+/// Wraps an app so that a request with an encoded body is answered 415 before its body is read. A limit on a body's
+/// size would otherwise apply only after decompression: 61 kB of gzip became 60 MB (RUSTSEC-2026-0447,
+/// RUSTSEC-2026-0448).
 pub fn refuse_encoded<S, B>() -> impl Transform<
     S,
     ServiceRequest,
@@ -43,9 +44,9 @@ async fn refuse<B: MessageBody + 'static>(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// Wraps an app, outside of [`compression`], so that strangers are answered as it comes: each answer that is being
-/// compressed holds 350 kB and a thread. 2,000 connections that asked for the stylesheet took 800 MB of memory, and
-/// webhooks 5 s.
+/// Wraps an app, outside of [`compression`], so that a response to a request without a session's cookie is not
+/// compressed: each response that is being compressed holds 350 kB and a thread. While 2,000 connections requested the
+/// stylesheet, they took 800 MB of memory, and a webhook took 5 s.
 pub fn uncompressed_for_strangers<S, B>()
 -> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
 where
@@ -65,14 +66,15 @@ async fn take_no_encoding<B: MessageBody + 'static>(
     next.call(request).await
 }
 
-/// Compresses pages with gzip for clients that take it.
+/// Compresses pages with gzip for clients that accept it.
 pub fn compression() -> Compress {
     Compress::default()
 }
 
-/// Wraps an app, inside [`compression`], against BREACH: pages of sign-in, which hold a secret beside what the address
-/// said, are not compressed, and every other answer's length varies by up to [`PADDING`] bytes, so that a guess which
-/// somebody placed in a page is not confirmed by how well it compresses.
+/// Wraps an app, inside [`compression`], against the BREACH attack. The pages of sign-in and setup, which hold a secret
+/// beside text from the address, are not compressed. The length of every other response, except those to webhooks,
+/// varies by up to [`PADDING`] bytes, so that an attacker who places a guess in a page cannot confirm it by how well
+/// the page compresses.
 pub fn unguessable<S, B>()
 -> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
 where

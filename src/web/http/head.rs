@@ -1,6 +1,7 @@
-//! Where a request's head ends.
+//! Finds the end of a request's head.
 
-/// The length of a head with the empty line that ends it, whether lines end in CR LF or LF alone (RFC 9112, section 2.2).
+/// The length of a head with the empty line that ends it; `None` if that line is missing. Lines end in CR LF or LF
+/// alone (RFC 9112, section 2.2).
 pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {

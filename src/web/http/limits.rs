@@ -1,39 +1,40 @@
-//! How many connections there may be, and how long each step of one may take.
+//! Limits on the number of connections, and on the duration of each step of a connection.
 
 use std::time::Duration;
 
-/// Connections at once, of the whole process. One that has sent no complete request costs about 1 KiB.
+/// Connections at once, of the whole process. One that has sent no complete request head costs about 1 KiB.
 const CONNECTIONS: usize = 16_384;
 
-/// Of these, connections that have sent a complete request: each costs about 25 KiB, of which actix keeps 16 as buffers.
+/// Of these, connections that have sent a complete request head: each costs about 25 KiB, of which actix keeps 16 KiB
+/// as buffers.
 const SERVED: usize = 4096;
 
 /// Connections at once from one address.
 const PER_ADDRESS: usize = 512;
 
-/// Open files kept for the database, the object store and LINE.
+/// Open files that are reserved for the database, the object store and LINE.
 const RESERVED_FILES: usize = 512;
 
-/// Bounds of the HTTP server. The defaults are those of `serve`; tests shorten them.
+/// Limits of the HTTP server. The defaults are those of `serve`; tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// Maximum number of open connections.
     pub connections: usize,
-    /// Connections at once that have sent a complete request.
+    /// Maximum number of open connections that have sent a complete request head.
     pub served: usize,
-    /// Connections at once from one address; of IPv6, from one /64. Trusted proxies are exempt.
+    /// Maximum number of open connections from one IPv4 address or one IPv6 /64. Trusted proxies are exempt.
     pub per_address: usize,
-    /// Bytes of a request's head.
+    /// Maximum length of a request's head, in bytes.
     pub head_bytes: usize,
-    /// From a head's first byte to its last. The first head of a connection counts from the accept.
+    /// Time from a head's first byte to its last. For the first head of a connection it begins with the accept.
     pub head: Duration,
-    /// From the end of a head to the end of its body.
+    /// Time from the end of a head to the end of its body.
     pub body: Duration,
-    /// Between an answer and the next request.
+    /// Time between a response and the next request.
     pub idle: Duration,
-    /// How long a client may read less than [`Limits::STALL_BYTES`] of an answer.
+    /// Time in which a client must read at least [`Limits::STALL_BYTES`] of a response that waits for it.
     pub stall: Duration,
-    /// How long the rest of a body is read after its answer, so that the client sees the answer before the close.
+    /// How long the rest of a body is read after the response, so that the client sees the response before the close.
     pub linger: Duration,
 }
 
@@ -41,10 +42,11 @@ impl Limits {
     /// Bytes that a client must read in each [`Limits::stall`].
     pub const STALL_BYTES: usize = 4096;
 
-    /// The defaults, within the open files that the system allows. Raises the soft limit of files to the hard one.
+    /// The defaults, reduced to the open files that the system allows. Raises the soft limit of open files to the hard
+    /// limit.
     pub fn of_this_process() -> Self {
         let files = open_files();
-        // Where few files are allowed, half of them.
+        // If the system allows few files, connections get half of them.
         let connections = files.saturating_sub(RESERVED_FILES).max(files / 2);
         let connections = connections.clamp(16, CONNECTIONS);
         Self {

@@ -1,4 +1,5 @@
-//! What the server refuses before a request reaches the app: answered in bytes, counted, and logged once a minute.
+//! Refusals before a request reaches the app: the server writes the response itself, counts it, and logs the counts
+//! once a minute.
 
 use std::{
     sync::{
@@ -10,37 +11,38 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use crate::web::headers::PERMISSIONS;
+use super::headers::PERMISSIONS;
 
-/// At most one line in the log in this time.
+/// At most one warning is logged within this time.
 pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a connection was refused or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// All slots are taken by requests that are being answered.
+    /// All slots are taken by requests that are being answered, or too many evicted connections are still open.
     Full,
     /// One address has too many connections.
     Address,
-    /// It made room for another connection.
+    /// The connection was closed to make room for another.
     Evicted,
     /// A head did not arrive in time.
     SlowHead,
-    /// A head was too long.
+    /// A head was too long, or too many long heads were incomplete at once.
     LongHead,
     /// A body did not arrive in time.
     SlowBody,
-    /// An answer was not read.
+    /// The client did not read its response in time.
     Unread,
-    /// Not HTTP, or requests sent behind a body without a length.
+    /// actix refused a request, a chunked body was malformed, or actix read a request where none may come.
     Malformed,
-    /// No byte of a head came: browsers open spare connections and may not use them. Strangers hold such connections too.
+    /// No byte of a head arrived in time. Browsers open spare connections and may not use them; strangers hold such
+    /// connections too.
     Silent,
 }
 
 const REASONS: usize = 9;
 
-/// How often each happened since the log was told.
+/// The number of refusals for each [`Reason`] since they were last logged.
 #[derive(Default)]
 pub(super) struct Tally {
     counts: [AtomicU64; REASONS],
@@ -48,9 +50,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts one. The first is logged at once, the others together once a minute; addresses are not logged, because
-    /// strangers choose how many there are. A silent connection waits for the line of the others, or for
-    /// [`Tally::log`]: alone it is nothing to warn of.
+    /// Counts one refusal. The first is logged at once, the others together once a minute. Addresses are not logged,
+    /// because strangers choose how many there are. A silent connection is logged with the others, or by
+    /// [`Tally::log`]: alone it is no reason for a warning.
     pub(super) fn count(&self, reason: Reason) {
         self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
         if reason != Reason::Silent {
@@ -58,7 +60,8 @@ impl Tally {
         }
     }
 
-    /// Logs what was counted, if the last line is old enough: as a warning, but silent connections alone as information.
+    /// Logs the counts if the last warning is old enough: as a warning, or as information if only silent connections
+    /// were counted.
     pub(super) fn log(&self) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
@@ -69,7 +72,7 @@ impl Tally {
         let [refused @ .., silent] = counts;
         if refused.iter().all(|count| *count == 0) {
             if silent > 0 {
-                // No warning has to wait for this line.
+                // `logged` is not set, so that no warning has to wait because of this line.
                 tracing::info!(silent, "connections that sent nothing were closed");
             }
             return;
@@ -101,7 +104,7 @@ impl Tally {
     }
 }
 
-/// The headers that every answer has.
+/// The security headers of every refusal.
 pub(super) const HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -115,7 +118,7 @@ pub(super) const HEADERS: [(&str, &str); 7] = [
     ("permissions-policy", PERMISSIONS),
 ];
 
-/// An answer in bytes, with the headers that every answer has, for a connection that is closed after it.
+/// A whole response with [`HEADERS`], for a connection that is closed after it.
 pub(super) fn answer(status: &str) -> String {
     let reason = status.split_once(' ').map_or(status, |(_, reason)| reason);
     let retry = if status.starts_with("503") {
@@ -132,8 +135,8 @@ pub(super) fn answer(status: &str) -> String {
     )
 }
 
-/// Sends an answer as far as the socket takes it now: nobody waits for a client that is being refused. Not by `try_write`,
-/// which writes nothing before the runtime has first seen the socket.
+/// Sends a refusal as far as the socket takes it now: the server does not wait for a client that it refuses. It does
+/// not use `try_write`, which writes nothing before the runtime has first seen the socket.
 pub(super) fn send(stream: &TcpStream, status: &str) {
     let _ = rustix::io::write(stream, answer(status).as_bytes());
 }

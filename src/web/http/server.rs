@@ -1,7 +1,7 @@
 //! The server: actix's own services behind sockets that have limits.
 //!
-//! `actix_web::HttpServer` takes plain sockets only, so this does what its `listen` does, with [`Connection`] in their
-//! place.
+//! `actix_web::HttpServer` takes plain sockets only, so this module does what its `listen` does, with [`Connection`] in
+//! their place.
 
 use std::{
     fmt,
@@ -20,6 +20,7 @@ use actix_service::{
 use actix_web::dev::{AppConfig, Server};
 use tokio::net::TcpStream;
 
+use super::client::Proxies;
 use super::{
     admission::{Admission, Full, LEAVING},
     connection::Connection,
@@ -27,16 +28,15 @@ use super::{
     limits::Limits,
     refusal::{self, LOG_INTERVAL, Reason},
 };
-use crate::web::client::Proxies;
 
-/// How long a stop waits for answers that were begun.
+/// Seconds that a stop waits for responses that have begun.
 const STOP_SECONDS: u64 = 5;
 
-/// Serves `app` on `listener`, on `threads` threads. `proxies` are not counted by address. The app has to be wrapped in
-/// [`exchange`](super::exchange), outermost.
+/// Serves `app` on `listener`, on `threads` threads. Connections of `proxies` are not counted by address. The app has
+/// to be wrapped in [`exchange`](super::exchange), outermost.
 ///
 /// # Errors
-/// The listener cannot be used.
+/// The I/O error if the listener cannot be used.
 pub fn run<F, I, S, B>(
     listener: TcpListener,
     threads: usize,
@@ -58,8 +58,9 @@ where
     tokio::spawn(keep_logging(Arc::downgrade(&admission)));
     let builder = Server::build()
         .workers(threads)
-        // Admission decides, for all threads together. What no thread has looked at yet waits in the kernel: accepted, it
-        // took all open files while the threads were busy (20,000 within 2 s).
+        // `Admission` limits the connections of all threads together. This limit is for connections that no thread has
+        // looked at yet: they wait in the kernel. When the server accepted them while its threads were busy, they took
+        // all open files (20,000 within 2 s).
         .max_concurrent_connections((limits.connections + LEAVING).div_ceil(threads.max(1)))
         .shutdown_timeout(STOP_SECONDS)
         .disable_signals();
@@ -97,7 +98,8 @@ where
     Ok(builder.run())
 }
 
-/// Lets a connection in, and hands it on once its first request's head is there: until then it costs a few hundred bytes.
+/// Admits a connection, and returns it once the head of its first request is complete: until then it costs a few
+/// hundred bytes.
 async fn admit(
     stream: TcpStream,
     admission: &Arc<Admission>,
@@ -123,7 +125,7 @@ async fn admit(
     }
 }
 
-/// Logs the end of a burst of refusals too, which nothing else would.
+/// Logs the counts regularly: otherwise those at the end of a burst of refusals would not be logged.
 async fn keep_logging(admission: Weak<Admission>) {
     loop {
         tokio::time::sleep(LOG_INTERVAL).await;

@@ -1,4 +1,4 @@
-//! The server from outside, over sockets, with short limits.
+//! Tests the server from outside, over sockets, with short limits.
 
 mod counted;
 mod framing;
@@ -22,24 +22,24 @@ use tokio::{
     time::timeout,
 };
 
+use super::client::Proxies;
 use super::{Limits, exchange, refuse_encoded, run};
-use crate::web::client::Proxies;
 
 /// Long enough for anything that has to happen, short enough to fail a test.
 const SOON: Duration = Duration::from_secs(10);
 
 struct Site {
     address: SocketAddr,
-    /// The listening socket, once more.
+    /// A second handle to the listening socket.
     listener: TcpListener,
     handle: ServerHandle,
     /// Requests that reached a handler.
     called: Arc<AtomicUsize>,
-    /// Lets `/held` go on.
+    /// Each permit lets `/held` respond once.
     gate: Arc<Semaphore>,
 }
 
-/// Limits that a test does not want to meet.
+/// Limits that are too wide to be reached in a test.
 fn ample() -> Limits {
     Limits {
         head: SOON * 9,
@@ -114,7 +114,7 @@ async fn echo(count: Count, body: web::Bytes) -> HttpResponse {
     HttpResponse::Ok().body(body)
 }
 
-/// Reads a part of the body, and answers.
+/// Reads a part of the body, and then responds.
 async fn early(count: Count, mut body: web::Payload) -> HttpResponse {
     count.fetch_add(1, Ordering::SeqCst);
     let _ = body.next().await;
@@ -127,7 +127,7 @@ async fn held_back(count: Count, gate: web::Data<Semaphore>) -> HttpResponse {
     HttpResponse::Ok().body("let go")
 }
 
-/// Keeps the server's thread from all others until `/held` may go on.
+/// Blocks the server's thread until there is a permit for `/held`.
 async fn block(count: Count, gate: web::Data<Semaphore>) -> HttpResponse {
     count.fetch_add(1, Ordering::SeqCst);
     while gate.available_permits() == 0 {
@@ -141,14 +141,14 @@ async fn large(count: Count) -> HttpResponse {
     HttpResponse::Ok().body(vec![b'x'; 32 << 20])
 }
 
-/// An answer whose length is not known before.
+/// A response whose length is not known in advance.
 async fn pieces(count: Count) -> HttpResponse {
     count.fetch_add(1, Ordering::SeqCst);
     let pieces = ["one, ", "two, ", "three"].map(|piece| Ok::<_, actix_web::Error>(piece.into()));
     HttpResponse::Ok().streaming(futures_util::stream::iter(pieces))
 }
 
-/// All that comes until the connection ends, however it ends.
+/// Reads everything until the connection ends, with or without an error.
 async fn all(stream: &mut TcpStream) -> String {
     let mut bytes = vec![];
     let _ = timeout(SOON, stream.read_to_end(&mut bytes))
@@ -157,7 +157,7 @@ async fn all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads until `end` has come.
+/// Reads until `end` has arrived.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut bytes = [0; 4096];
@@ -170,7 +170,7 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
     text
 }
 
-/// Writes `bytes` for ever, a moment apart, until the other side has closed.
+/// Writes `bytes` every 20 ms until the server has closed the connection.
 async fn drip(stream: &mut TcpStream, bytes: &[u8]) {
     let dripping = async {
         let (mut reader, mut writer) = stream.split();

@@ -1,4 +1,4 @@
-//! Reading a request's body: at most so long, and not for long.
+//! Reads the body of a webhook request within limits of size, time and memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,18 +7,18 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// LINE documents no limit; its webhooks are a few KiB.
+/// Maximum size of a body, in bytes. LINE documents no limit; its webhooks are a few KiB.
 const LIMIT: usize = 2 << 20;
 
-/// actix has no time limit on bodies of its own: one byte a second would hold a connection for ever.
+/// Time limit for a body. actix has none: a client that sends one byte a second would hold a connection for ever.
 const WITHIN: Duration = Duration::from_millis(1500);
 
-/// From here on a body counts as large; a stranger's from much less, because strangers can send as many as they like.
+/// A body of more bytes counts as large. For strangers the size is lower, because they can send as many as they like.
 const LARGE: usize = 64 << 10;
 const LARGE_OF_STRANGERS: usize = 16 << 10;
 
-/// Bounds how many large bodies are read at once. Strangers, from whose address no signed webhook came of late, take half
-/// of them at most.
+/// Limits how many large bodies are read at once. Strangers, from whose address no signed webhook came within 24 hours,
+/// may send at most half of them.
 pub struct Large {
     all: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
@@ -27,19 +27,19 @@ pub struct Large {
 /// The sender of a body, before its signature can be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// A signed webhook came from this address of late.
+    /// A signed webhook came from this address within 24 hours.
     Known,
     Stranger,
 }
 
-/// A place for one large body; given back when dropped.
+/// A place for one large body; freed when dropped.
 struct Room {
     _all: OwnedSemaphorePermit,
     _stranger: Option<OwnedSemaphorePermit>,
 }
 
 impl Large {
-    /// Room for `bodies` large bodies of up to 2 MiB each.
+    /// Makes room for `bodies` large bodies at once, of up to 2 MiB each.
     pub fn new(bodies: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(bodies)),

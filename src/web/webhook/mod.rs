@@ -1,12 +1,14 @@
-//! `POST /webhook/{channel}`: LINE's door. Bytes, then signature, then meaning, then the committer, then 200.
+//! `POST /webhook/{channel}`: the webhook endpoint. It reads the body, verifies the signature, parses the events, hands
+//! the delivery to the committer, and answers 200 once it is stored.
 //!
-//! Answers: 200 stored, or stored before, or erased before · 400 signed but no envelope · 401 not signed · 404 unknown
-//! channel · 408 body too slow · 413 too large · 503 not stored, come again. An answer never repeats the request.
+//! Responses: 200 stored, or stored before, or erased before · 400 broken body, or signed but no envelope of events ·
+//! 401 no valid signature · 404 unknown channel · 408 body too slow · 413 body too large · 503 not stored, to be sent
+//! again. A response never repeats the request.
 
 mod body;
-mod doors;
+mod channel_registry;
 mod senders;
-mod strangers;
+mod unsigned;
 
 use std::{
     net::IpAddr,
@@ -17,32 +19,34 @@ use actix_web::{HttpRequest, HttpResponse, dev::ServiceRequest, http::header, we
 use secrecy::ExposeSecret;
 
 use self::body::Sender;
-pub use self::{body::Large, doors::Doors, senders::Senders, strangers::Strangers};
+pub use self::{
+    body::Large, channel_registry::ChannelRegistry, senders::Senders, unsigned::UnsignedCounter,
+};
 use super::Proxies;
 use crate::{
     clock::Clock,
-    ingest::{Arrival, Delivery, Ingest, Refused},
+    ingest::{Delivery, IncomingEvent, Ingest, Refused},
     line::{envelope::Envelope, signature},
 };
 
-/// LINE calls a delivery failed after 2 s; what is left of them is for the way back.
+/// LINE counts a delivery as failed after 2 s; the rest of that time is for the transport of the response.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1800);
 
-/// What the door needs.
+/// The state of the webhook endpoint.
 pub struct Webhook {
-    /// Channels and their secrets.
-    pub doors: Doors,
-    /// The committer.
+    /// The channels and their secrets.
+    pub channels: ChannelRegistry,
+    /// The committer, which stores the deliveries.
     pub ingest: Ingest,
-    /// Bounds the memory of large bodies.
+    /// Limits the memory for large bodies.
     pub large: Large,
-    /// Counts what was refused for its signature.
-    pub strangers: Strangers,
-    /// Addresses that signed of late.
+    /// Counts the webhooks that were refused for their signature.
+    pub unsigned: UnsignedCounter,
+    /// Addresses from which a signed webhook came within 24 hours.
     pub senders: Senders,
-    /// Proxies that are believed when they say who asks.
+    /// Trusted proxies, whose `X-Forwarded-For` is believed.
     pub proxies: Proxies,
-    /// Time of receipt.
+    /// The clock for the time of receipt.
     pub clock: Clock,
 }
 
@@ -55,7 +59,8 @@ impl Webhook {
     }
 }
 
-/// Whether this is a webhook from an address that signed one of late: it is let in before strangers.
+/// True if this is a webhook from an address from which a signed one came within 24 hours. Its connection is not
+/// evicted to make room for strangers.
 pub fn is_of_known_sender(request: &ServiceRequest) -> bool {
     let webhook = request.app_data::<web::Data<Webhook>>();
     request.path().starts_with("/webhook/")
@@ -65,7 +70,7 @@ pub fn is_of_known_sender(request: &ServiceRequest) -> bool {
         })
 }
 
-/// Receives one webhook request.
+/// Handles one webhook request. The module's documentation lists the responses.
 pub async fn receive(
     request: HttpRequest,
     channel: web::Path<String>,
@@ -73,7 +78,7 @@ pub async fn receive(
     webhook: web::Data<Webhook>,
 ) -> HttpResponse {
     let begun = Instant::now();
-    let Some(door) = webhook.doors.find(&channel) else {
+    let Some(door) = webhook.channels.find(&channel) else {
         return HttpResponse::NotFound().body("unknown channel");
     };
     let address = webhook.proxies.client_of(&request);
@@ -89,7 +94,7 @@ pub async fn receive(
     });
     if !signed {
         let now = webhook.clock.now();
-        if let Some(count) = webhook.strangers.refuse(door.channel_id, now) {
+        if let Some(count) = webhook.unsigned.refuse(door.channel_id, now) {
             tracing::warn!(
                 channel = door.slug,
                 count,
@@ -114,15 +119,16 @@ pub async fn receive(
     let now = webhook.clock.now();
     let delivery = Delivery {
         channel_id: door.channel_id,
-        arrivals: envelope
+        events: envelope
             .events
             .iter()
-            .map(|raw| Arrival::read(raw.get(), now))
+            .map(|raw| IncomingEvent::read(raw.get(), now))
             .collect(),
         bytes: body.len(),
     };
-    // What talks to the database is the committer's task, which no client can drop. Here is only a wait for its
-    // answer, and giving it up (in time, or with the connection) takes the delivery out of the queue.
+    // The committer's task writes to the database, and no client can drop that task. This handler only waits for its
+    // answer. If the wait ends early (timeout, or a closed connection), the committer skips a delivery that is still
+    // in its queue.
     let stored = webhook.ingest.store(delivery);
     match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
         Ok(Ok(())) => HttpResponse::Ok().finish(),
@@ -137,7 +143,7 @@ fn not_stored(why: &'static str) -> HttpResponse {
         .body(why)
 }
 
-/// The signature header, if there is exactly one: of two, nobody could say which was meant.
+/// The signature header, if there is exactly one: with two, it would not be clear which one counts.
 fn the_one_signature(request: &HttpRequest) -> Option<&[u8]> {
     let mut values = request.headers().get_all("x-line-signature");
     let first = values.next()?;

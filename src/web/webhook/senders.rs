@@ -1,4 +1,5 @@
-//! Addresses from which signed webhooks came of late. They are let in where strangers have taken what they may.
+//! Addresses from which signed webhooks came within 24 hours. They are served even if strangers have used up their
+//! share.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How long an address is known after a valid signature.
 const KNOWN: TimeDelta = TimeDelta::hours(24);
 
-/// Addresses remembered at most. Only who knows a channel's secret adds one.
+/// Maximum number of remembered addresses. Only a sender that knows a channel's secret can add one.
 const REMEMBERED: usize = 4096;
 
 /// When each address last sent a webhook with a valid signature. Kept in memory: a restart forgets it.

@@ -1,8 +1,8 @@
-//! From a conversation to what was sent in it, and back to where it was said.
+//! From a conversation to its gallery, and from a file back to its message.
 
 use line_chat_archive::fake_line::drawing;
 
-use super::{Desk, PATIENCE};
+use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
 
 #[tokio::test]
@@ -23,11 +23,11 @@ async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unse
         browser.click("#thread a.media").await?;
         let shown = "document.querySelectorAll('.of-photos a.photo img').length === 3
             && [...document.querySelectorAll('.of-photos a.photo img')].every(image => image.naturalWidth > 0)";
-        browser.wait_until(shown, PATIENCE).await?;
+        browser.wait_until(shown, PAGE_TIMEOUT).await?;
         let gallery = browser.eval("location.pathname").await?;
         let gallery = gallery.as_str().unwrap();
 
-        // The second of the album, on the page that ends with it: it is in sight.
+        // The link of the album's second photo opens the page that ends with this message, and scrolls to it.
         let second = "document.querySelectorAll('.of-photos > li')[1].id";
         let second = browser.eval(second).await?;
         let second = second.as_str().unwrap();
@@ -38,17 +38,17 @@ async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unse
                 return box && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
             }})()"
         );
-        browser.wait_until(&in_sight, PATIENCE).await?;
+        browser.wait_until(&in_sight, PAGE_TIMEOUT).await?;
 
         desk.goes_to(gallery).await?;
-        browser.wait_until(shown, PATIENCE).await?;
+        browser.wait_until(shown, PAGE_TIMEOUT).await?;
         aoi.unsends(&photos[0]).await?;
         desk.soon("document.querySelectorAll('.of-photos > li').length === 2")
             .await?;
-        // Another tab, within the page.
+        // Another tab of the gallery's own navigation.
         browser.click("nav.filters a[href*='links']").await?;
         let links = "document.querySelector('#none')?.textContent.includes('No links')";
-        browser.wait_until(links, PATIENCE).await?;
+        browser.wait_until(links, PAGE_TIMEOUT).await?;
         t.run_jobs().await?;
         Ok(())
     })

@@ -1,11 +1,11 @@
-//! What people could write to break a page.
+//! Events whose texts try to break a page.
 
 use line_chat_archive::fake_line::{Channel, Event, drawing};
 use serde_json::json;
 
 use crate::harness::start;
 
-/// Whatever gets through has the class `hacked`, or opens a dialog, or breaks the policy.
+/// Markup that, if it is not escaped, creates an element with the class `hacked`, opens a dialog or violates the CSP.
 const MARKUP: [&str; 8] = [
     "<script class=hacked>alert(1)</script>",
     "<img class=hacked src=x onerror=alert(1)>",
@@ -17,7 +17,7 @@ const MARKUP: [&str; 8] = [
     "<a class=hacked href=javascript:alert(1)>{{7*7}}${7*7}<!--",
 ];
 
-/// What is hard to set rather than hard to trust.
+/// Texts that are hard to lay out rather than dangerous.
 fn shapes() -> Vec<String> {
     let zalgo =
         "Z\u{0300}\u{0301}\u{0302}\u{0303}\u{0304}\u{0305}\u{0306}\u{0307}\u{0308}\u{0309}\u{030a}";
@@ -42,7 +42,7 @@ fn shapes() -> Vec<String> {
     ]
 }
 
-/// One event after the other, in the order they come.
+/// All hostile events, in the order of their delivery.
 pub fn events(channel: &Channel) -> Vec<Event> {
     let mut events = vec![];
     for text in MARKUP {
@@ -105,7 +105,7 @@ pub fn events(channel: &Channel) -> Vec<Event> {
     events
 }
 
-/// What is no text at all.
+/// Events whose text is not valid text.
 fn broken(channel: &Channel) -> Vec<Event> {
     let person = channel.user("lone surrogates");
     let (id, at) = (person.id(), start().timestamp_millis());

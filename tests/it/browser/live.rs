@@ -1,11 +1,11 @@
-//! Pages that stay open.
+//! Pages that stay open and update themselves.
 
 use line_chat_archive::fake_line::drawing;
 
-use super::{Desk, PATIENCE};
+use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
 
-/// The top row: its name, and what it says.
+/// The top row of the list: its name and its line.
 const TOP: &str = "document.querySelector('.rows .row .name').textContent + ': ' \
                    + document.querySelector('.rows .row .line').textContent.trim()";
 
@@ -20,7 +20,7 @@ async fn what_happens_is_shown_by_itself() {
         let browser = &desk.browser;
         assert_eq!(browser.eval(TOP).await?, "Ben: second");
         desk.opens("Aoi").await?;
-        // From here on nobody touches the page; it is not loaded anew either.
+        // From here on the test doesn't touch the page, and the page is not reloaded.
         browser.eval("window.untouched = true").await?;
 
         aoi.sends_text("it is here").await?;
@@ -46,12 +46,12 @@ async fn what_happens_is_shown_by_itself() {
 
         browser.click("#scroll a.photo").await?;
         let full = "document.querySelector('dialog[open] img').naturalWidth === 1200";
-        browser.wait_until(full, PATIENCE).await?;
+        browser.wait_until(full, PAGE_TIMEOUT).await?;
         let same = "fetch(document.querySelector('dialog[open] img').src).then(answer => answer.arrayBuffer())
                     .then(bytes => bytes.byteLength)";
         assert_eq!(browser.eval(same).await?, picture.len(), "the original");
         browser.click("dialog .close").await?;
-        browser.wait_until("!document.querySelector('dialog[open]')", PATIENCE).await?;
+        browser.wait_until("!document.querySelector('dialog[open]')", PAGE_TIMEOUT).await?;
         assert_eq!(browser.eval("location.pathname.startsWith('/conversations/')").await?, true);
         assert_eq!(browser.console().await?, [""; 0]);
         Ok(())
@@ -76,7 +76,7 @@ async fn a_page_that_was_put_aside_is_covered_until_it_is_read_again() {
         let restored = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))";
         let at_once = format!("({restored}, {looks})");
         assert_eq!(browser.eval(&at_once).await?, "hidden");
-        browser.wait_until(&format!("{looks} === 'visible'"), PATIENCE).await?;
+        browser.wait_until(&format!("{looks} === 'visible'"), PAGE_TIMEOUT).await?;
 
         for (width, height) in [(390, 844), (1440, 900)] {
             browser.set_size(width, height).await?;

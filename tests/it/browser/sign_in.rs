@@ -1,8 +1,8 @@
-//! In and out, and with scripts off.
+//! Signing in and out, also with scripts disabled.
 
 use serde_json::json;
 
-use super::{Desk, PATIENCE};
+use super::{Desk, PAGE_TIMEOUT};
 use crate::{harness::run, support::browser::Browser, visitor::PASSWORD};
 
 #[tokio::test]
@@ -18,14 +18,14 @@ async fn an_operator_signs_in_reads_and_signs_out_for_good() {
         desk.goes_to("/conversations").await?;
         assert_eq!(browser.eval("location.pathname").await?, "/login");
         desk.signs_in("mia", "not the password").await?;
-        browser.wait_for("[role=alert]", PATIENCE).await?;
+        browser.wait_for("[role=alert]", PAGE_TIMEOUT).await?;
         assert_eq!(browser.text("[role=alert]").await?, "Login and password do not match.");
         assert_eq!(browser.eval("document.querySelector('#list')").await?, json!(null));
         desk.goes_to("/conversations").await?;
         assert_eq!(browser.eval("location.pathname").await?, "/login", "no entry");
 
         desk.signs_in("mia", PASSWORD).await?;
-        browser.wait_for("#list", PATIENCE).await?;
+        browser.wait_for("#list", PAGE_TIMEOUT).await?;
         assert_eq!(browser.eval("location.pathname").await?, "/conversations");
         let rows = "[...document.querySelectorAll('.rows .row')].map(row => row.innerText.replaceAll('\\n', ' '))";
         let rows = browser.eval(rows).await?;
@@ -41,14 +41,14 @@ async fn an_operator_signs_in_reads_and_signs_out_for_good() {
         assert_eq!((&session["httpOnly"], &session["sameSite"]), (&json!(true), &json!("Lax")));
         browser.click(".me summary").await?;
         browser.click("form[action='/logout'] button").await?;
-        browser.wait_for("input[name=password]", PATIENCE).await?;
+        browser.wait_for("input[name=password]", PAGE_TIMEOUT).await?;
         let old = json!({ "url": desk.site, "name": "session", "value": session["value"] });
         browser.devtools("Network.setCookie", old).await?;
         desk.goes_to("/conversations").await?;
         assert_eq!(browser.eval("location.pathname").await?, "/login", "the old cookie");
         browser.eval("history.go(-3)").await?;
         let there = "document.readyState === 'complete' && document.querySelector('input[name=password]')";
-        browser.wait_until(there, PATIENCE).await?;
+        browser.wait_until(there, PAGE_TIMEOUT).await?;
         assert_eq!(browser.eval("document.body.textContent.includes('good morning')").await?, false);
         Ok(())
     })
@@ -76,7 +76,7 @@ async fn without_scripts_everything_can_be_read() {
         assert!(browser.text(".rows .row").await?.contains("Aoi"));
         browser.click(".rows .row").await?;
         assert!(browser.text("#scroll").await?.contains("good morning"));
-        // The theme switch needs a script, and hides without one.
+        // The theme switch needs a script, and is hidden without one.
         browser.click(".me summary").await?;
         assert!(!browser.text(".me .menu").await?.contains("Light or dark"));
         browser.click("a.photo").await?;
@@ -91,7 +91,8 @@ async fn without_scripts_everything_can_be_read() {
     .await;
 }
 
-/// Over plain HTTP at such a name Chromium sends no `Sec-Fetch-Site`: that the form is ours is told by its origin alone.
+/// Over plain HTTP at such a name Chromium sends no `Sec-Fetch-Site`: only the `Origin` header shows that the form came
+/// from this site.
 #[tokio::test]
 async fn an_operator_signs_in_over_plain_http_at_a_name_of_the_network() {
     run(async |t| {
@@ -102,7 +103,7 @@ async fn an_operator_signs_in_over_plain_http_at_a_name_of_the_network() {
         };
         desk.goes_to("/conversations").await?;
         desk.signs_in("mia", PASSWORD).await?;
-        desk.browser.wait_for("#list", PATIENCE).await?;
+        desk.browser.wait_for("#list", PAGE_TIMEOUT).await?;
         let here = desk
             .browser
             .eval("[isSecureContext, location.href]")
@@ -110,7 +111,7 @@ async fn an_operator_signs_in_over_plain_http_at_a_name_of_the_network() {
         assert_eq!(here, json!([false, format!("{}/conversations", desk.site)]));
         desk.browser.click(".me summary").await?;
         desk.browser.click("form[action='/logout'] button").await?;
-        let signed_out = desk.browser.wait_for("input[name=password]", PATIENCE);
+        let signed_out = desk.browser.wait_for("input[name=password]", PAGE_TIMEOUT);
         signed_out.await
     })
     .await;

@@ -1,14 +1,14 @@
-//! An unsend and the pages that still show what was unsent.
+//! An unsend, and the open pages that still show the unsent message.
 
 use line_chat_archive::fake_line::drawing;
 
-use super::{Desk, PATIENCE};
+use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
 
 const MARK: &str = "MARK-UNSENT";
-/// Everything the document holds, shown or not.
+/// Whether the document contains the mark, visibly or not.
 const HOLDS_MARK: &str = "document.documentElement.outerHTML.includes('MARK-UNSENT')";
-/// How often "message unsent" stands in the conversation.
+/// The number of "message unsent" lines in the conversation.
 const UNSENT: &str = "document.querySelectorAll('#scroll .unsent').length";
 
 #[tokio::test]
@@ -34,13 +34,13 @@ async fn in_all_open_tabs_it_vanishes_and_nothing_brings_it_back() {
         desk.goes_to(conversation).await?;
         let shown = "document.querySelector('#scroll').innerText.split('MARK-UNSENT').length > 3
                      && document.querySelector('a.photo img').naturalWidth > 0";
-        // The second tab looks at the photo at full size.
-        browser.wait_until(shown, PATIENCE).await?;
+        // The second tab shows the photo at full size.
+        browser.wait_until(shown, PAGE_TIMEOUT).await?;
         browser.click("a.photo").await?;
         let full = "document.querySelector('dialog[open] img').naturalWidth === 900";
-        browser.wait_until(full, PATIENCE).await?;
+        browser.wait_until(full, PAGE_TIMEOUT).await?;
         browser.turn_to(&first).await?;
-        browser.wait_until(shown, PATIENCE).await?;
+        browser.wait_until(shown, PAGE_TIMEOUT).await?;
         let file = browser
             .eval("document.querySelector('a.photo').getAttribute('href')")
             .await?;
@@ -49,7 +49,7 @@ async fn in_all_open_tabs_it_vanishes_and_nothing_brings_it_back() {
 
         aoi.unsends(&photo).await?;
         aoi.unsends(&text).await?;
-        // The last message still bears the mark; of the others nothing is left in either tab.
+        // Only the last message still has the mark; neither tab contains anything of the others.
         for tab in [&first, &second] {
             browser.turn_to(tab).await?;
             let gone = format!(
@@ -71,11 +71,11 @@ async fn in_all_open_tabs_it_vanishes_and_nothing_brings_it_back() {
             assert!(status == 404 || status == 410, "{path}: {status}");
         }
 
-        // The first tab has gone elsewhere when the last one is unsent, and comes back.
+        // The first tab is on another page when the last message is unsent, and then goes back.
         browser.turn_to(&first).await?;
         browser.click("a[href='/erasures']").await?;
         browser
-            .wait_until("location.pathname === '/erasures'", PATIENCE)
+            .wait_until("location.pathname === '/erasures'", PAGE_TIMEOUT)
             .await?;
         aoi.unsends(&late).await?;
         browser.eval("history.back()").await?;

@@ -1,4 +1,4 @@
-//! A walk through every page, with everything in it that can be.
+//! Opens every page, with every kind of content, on several screen sizes.
 
 use std::{
     fs,
@@ -9,16 +9,16 @@ use anyhow::{Context, ensure};
 use line_chat_archive::fake_line::{Call, Event, Media, drawing, sampler};
 use uuid::Uuid;
 
-use super::{Desk, PATIENCE, hostile};
+use super::{Desk, PAGE_TIMEOUT, hostile};
 use crate::{
     harness::{T, run},
     visitor::PASSWORD,
 };
 
-/// A page to walk through.
+/// A page to open.
 struct Page {
     path: String,
-    /// The name of its screenshots and how high they are, in CSS pixels; 0: as high as the screen.
+    /// The name of its screenshots and their height in CSS pixels; 0 means the height of the screen.
     picture: Option<(&'static str, u32)>,
 }
 
@@ -47,7 +47,7 @@ async fn no_page_breaks_whatever_people_write() {
         desk.walks(&page("/login", Some(("sign-in", 0)))).await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
-        desk.browser.wait_for("#list", PATIENCE).await?;
+        desk.browser.wait_for("#list", PAGE_TIMEOUT).await?;
         desk.walks(&page("/conversations", Some(("nothing-yet", 0))))
             .await?;
 
@@ -94,11 +94,11 @@ fn page(path: &str, picture: Option<(&'static str, u32)>) -> Page {
     }
 }
 
-/// Delivers one event of every kind, many files, and all that is hostile. Gives names to some conversations, by
-/// LINE's id of the user or group.
+/// Delivers one event of every kind, many files, and all hostile events. Returns names for some conversations, each
+/// with LINE's id of the user or group.
 async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>> {
     let kinds = sampler::every_event(&t.shop);
-    // Nobody outside of the test is asked.
+    // External files on real hosts are left out: no request leaves the test.
     let (outside, kinds): (Vec<Event>, Vec<Event>) = kinds
         .into_iter()
         .partition(|event| event.json().contains("https://example.com"));
@@ -115,7 +115,7 @@ async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>
             photo.await?;
         }
     }
-    // One that has not arrived keeps its place.
+    // A missing photo of a set keeps its position.
     let mut set = aoi.sends_image_set((0..5).map(|n| drawing::photo(n, 300, 200)).collect());
     drop(set.remove(2));
     for photo in set {
@@ -163,17 +163,17 @@ async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>
 }
 
 impl Desk {
-    /// Looks at a page on every screen.
+    /// Opens a page and checks it on every screen.
     async fn walks(&self, page: &Page) -> anyhow::Result<()> {
         self.browser.console().await?;
         self.browser.requests().await?;
         self.goes_to(&page.path).await?;
-        // Pictures out of sight load when they come into sight: here, now.
+        // Pictures load lazily when they scroll into view; this loads them now.
         let decoded = "[...document.images].every(image => {
             image.loading = 'eager';
             return !image.getAttribute('src') || image.complete && image.naturalWidth > 0; })";
-        self.browser.wait_until(decoded, PATIENCE).await?;
-        // Where nobody will look, one theme for each width is enough.
+        self.browser.wait_until(decoded, PAGE_TIMEOUT).await?;
+        // Without screenshots, one theme for each width is enough.
         let every = if page.picture.is_some() { 1 } else { 2 };
         for screen in SCREENS.into_iter().step_by(every) {
             self.looks(page, screen)
@@ -181,11 +181,11 @@ impl Desk {
                 .with_context(|| format!("{} on {}", page.path, screen.0))?;
         }
         for url in self.browser.requests().await? {
-            // The icons of Chromium's own buttons on videos are `data:`, which asks nobody.
+            // Chromium's own video controls use `data:` icons, which need no network request.
             let inside = url.starts_with(&self.site) || url.starts_with("data:");
             ensure!(inside, "{} asks for {url}", page.path);
         }
-        // A missing page is the one thing that the console may complain of.
+        // Only the missing page may cause a console message.
         let console = self.browser.console().await?;
         let missing = format!("{}{} - Failed to load resource", self.site, page.path);
         let (told, wrong): (Vec<_>, Vec<_>) = console
@@ -207,7 +207,7 @@ impl Desk {
         let browser = &self.browser;
         browser.set_size(width, height).await?;
         browser.set_dark(dark).await?;
-        // The page's own panes scroll, up and down; what is wider than its pane shows as sideways scrolling there.
+        // The page's panes scroll vertically. An element that is wider than its pane makes the pane scroll sideways.
         let slip = "document.querySelector('.hacked')?.outerHTML ?? [...document.querySelectorAll('html, body *')]
             .filter(box => box.scrollWidth > box.clientWidth && box.nodeName !== 'PRE'
                 && (box.nodeName === 'HTML' || /auto|scroll/.test(getComputedStyle(box).overflowX)))

@@ -1,6 +1,6 @@
-//! More than 150 ways to write an address that must not be connected to. `PORT` is the port of the canary.
+//! More than 150 spellings of addresses that must not be connected to. `PORT` stands for the port of the canary.
 
-/// Names, and what the name server says of them.
+/// Names, each with the address that the name server answers.
 pub(super) const NAMES: &[(&str, &str)] = &[
     ("localhost", "127.0.0.1"),
     ("localhost.", "127.0.0.1"),
@@ -29,9 +29,9 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("127-0-0-1.example", "127.0.0.1"),
 ];
 
-/// Each is refused for what it is, before anything is connected to.
+/// The client refuses each of them before it connects to anything.
 pub(super) const ADDRESSES: &[&str] = &[
-    // As they are.
+    // Plain notation.
     "https://127.0.0.1:PORT/",
     "https://0.0.0.0:PORT/",
     "https://10.0.0.1:PORT/",
@@ -57,7 +57,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://240.0.0.1:PORT/",
     "https://255.255.255.255:PORT/",
     "https://168.63.129.16:PORT/",
-    // Numbers of another base, fewer parts, more zeros.
+    // Numbers in another base, with fewer parts, with more zeros.
     "https://127.1:PORT/",
     "https://127.0.1:PORT/",
     "https://127.00.0.1:PORT/",
@@ -104,7 +104,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://0xffffffff:PORT/",
     "https://037777777777:PORT/",
     "https://0xe0000001:PORT/",
-    // Not numbers that anybody can read, or more than there is.
+    // Invalid numbers, and numbers that are out of range.
     "https://256.256.256.256:PORT/",
     "https://127.0.0.0x:PORT/",
     "https://4294967296:PORT/",
@@ -135,7 +135,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://LOCALHOST:PORT/",
     "https://loc\u{ad}alhost:PORT/",
     "https://%6c%6fcalhost:PORT/",
-    // In brackets: loopback, link-local, unique local, multicast, and v4 inside of v6.
+    // In brackets: loopback, link-local, unique local, multicast, and IPv4 inside IPv6.
     "https://[::1]:PORT/",
     "https://[0:0:0:0:0:0:0:1]:PORT/",
     "https://[0000:0000:0000:0000:0000:0000:0000:0001]:PORT/",
@@ -183,7 +183,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://[4000::1]:PORT/",
     "https://[8000::1]:PORT/",
     "https://[e000::1]:PORT/",
-    // Zone ids, brackets that are none, ports that are others.
+    // Zone ids, invalid brackets, other ports.
     "https://[fe80::1%25eth0]:PORT/",
     "https://[::1%25lo]:PORT/",
     "https://[::1%lo]:PORT/",
@@ -201,7 +201,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://example.com:22/",
     "https://example.com:PORT0/",
     "https://example.com:80/",
-    // Users, and where an address seems to end.
+    // User names, and characters that seem to end the host.
     "https://example.com@127.0.0.1:PORT/",
     "https://example.com:443@127.0.0.1:PORT/",
     "https://user:pass@localhost:PORT/",
@@ -228,7 +228,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "https://@127.0.0.1:PORT/",
     "https://:@127.0.0.1:PORT/",
     "https://example.com:@example.org:PORT/",
-    // Other schemes, and no address at all.
+    // Other schemes, and text that is not an address.
     "http://127.0.0.1:PORT/",
     "http://example.com:PORT/",
     "ftp://127.0.0.1:PORT/",
@@ -255,7 +255,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "",
     "https://",
     "https://:PORT/",
-    // Names whose addresses are inside.
+    // Names with internal addresses.
     "https://localhost.:PORT/",
     "https://x.localhost:PORT/",
     "https://localtest.example:PORT/",

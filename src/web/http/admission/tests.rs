@@ -1,4 +1,4 @@
-//! Who is let in, and who makes room.
+//! Which connections are admitted, and which are evicted.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never()
         admission.table().note(slot.id, &slot.seat, activity, since);
     }
     let mut table = admission.table();
-    // The last two are young: what they are waiting for may still be on its way.
+    // The last two are young: their head or body may still arrive.
     for gone in [1, 2, 3, 5, 4] {
         let first = first_to_go(&table.served, 40_000);
         assert_eq!(first, table.first_served_to_go(40_000));
@@ -48,7 +48,7 @@ fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never()
     assert!(!evicted(&slots[0]));
 }
 
-/// A connection from `peer` that is served, and does this since `since`.
+/// A served connection from `peer` with this activity since `since`.
 fn seated(
     admission: &Arc<Admission>,
     peer: Option<IpAddr>,
@@ -61,7 +61,7 @@ fn seated(
     slot
 }
 
-/// Makes the first of those that are served close. Its id.
+/// Evicts the first of the served connections, and returns its id.
 fn evict_one(table: &mut Table, now: u64) -> u64 {
     let first = table.first_served_to_go(now);
     assert!(table.evict(first));
@@ -101,13 +101,13 @@ fn bodies_of_strangers_hold_no_slot_of_a_proxy_or_of_a_later_body() {
     let bodies: Vec<_> = (0..7)
         .map(|since| seated(&admission, peer(1), Activity::Body, since))
         .collect();
-    // Their time is over: the proxy's connection stays.
+    // These bodies have taken longer than `GRACE`, so the proxy's connection stays.
     let mut table = admission.table();
     for body in &bodies[..3] {
         assert_eq!(evict_one(&mut table, 3000), body.id);
     }
     drop(table);
-    // Younger ones go in the order in which they began, whoever sends them.
+    // Younger bodies are evicted in the order in which they began, whatever their sender.
     let webhook = seated(&admission, peer(2), Activity::Body, 1000);
     let mut table = admission.table();
     assert_eq!(evict_one(&mut table, 1000), idle.id);
@@ -207,7 +207,7 @@ fn connections_that_have_not_closed_yet_keep_no_other_from_being_served() {
         slot
     };
     let slots: Vec<_> = (0..1000).map(|_| served(1)).collect();
-    // Each is served in place of one that is told to close, and none of those has closed.
+    // Each is served in place of an evicted connection, none of which has closed yet.
     let more: Vec<_> = (0..600).map(|_| served(2)).collect();
     assert_eq!(slots.iter().filter(|slot| evicted(slot)).count(), 600);
     let order = |table: &Table| table.idle.len() + table.slow.len();

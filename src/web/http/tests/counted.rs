@@ -1,4 +1,4 @@
-//! What the log says of connections that were closed.
+//! The log lines about closed connections.
 
 use std::{future::poll_fn, net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -7,18 +7,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{
-    super::{
-        admission::Admission,
-        connection::Connection,
-        exchange::Exchange,
-        refusal::{Reason, Tally},
-    },
-    Limits, Proxies, ample,
-};
+use super::{Limits, Proxies, ample};
 use crate::web::captured::Log;
+use crate::web::http::{
+    admission::Admission,
+    connection::Connection,
+    exchange::Exchange,
+    refusal::{Reason, Tally},
+};
 
-/// Sends `bytes` as the beginning of a first head and no more, until the head's time is over.
+/// Sends only `bytes` as the beginning of a first head, and waits until the head's deadline has passed.
 async fn late_after(bytes: &[u8]) -> Arc<Admission> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

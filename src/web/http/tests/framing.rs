@@ -1,4 +1,4 @@
-//! Where requests begin and end, and what is refused for its form.
+//! Where requests begin and end, and which ones are refused for their form.
 
 use std::time::Duration;
 

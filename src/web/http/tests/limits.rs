@@ -1,4 +1,4 @@
-//! Deadlines, and how many connections there may be.
+//! Deadlines, and limits on the number of connections.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn requests_behind_unread_answers_are_not_begun() {
     let site = Site::new(ample());
     let mut stream = site.connect().await;
     let requests = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2000);
-    // Unread answers fill the buffers of both sockets, then nothing more is taken.
+    // Unread responses fill the buffers of both sockets; then the server reads nothing more.
     let mut sent = 0;
     while timeout(
         Duration::from_millis(500),
@@ -96,7 +96,7 @@ async fn requests_behind_unread_answers_are_not_begun() {
         sent += 2000;
         assert!(sent < 1_000_000, "the server takes everything");
     }
-    // What the kernel holds for the server is taken no further either.
+    // The server does not read the requests that the kernel holds for it either.
     let mut called = 0;
     while std::mem::replace(&mut called, site.called()) != called {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -221,7 +221,7 @@ async fn one_address_has_no_more_than_its_share_and_busy_slots_end_in_503() {
     }
 }
 
-/// How many of the connections to `port` were accepted: before that a socket has no inode.
+/// The number of accepted connections to `port`: a socket has no inode before it is accepted.
 fn accepted(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let is_accepted = |line: &&str| {

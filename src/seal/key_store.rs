@@ -1,0 +1,292 @@
+//! Storage of the keyring: a directory of its own, or anything else that stores small values and deletes them for good.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{Error, HEAD, secret::sync_parent};
+
+/// Number of keys that are made together. Their ids differ in the last six bits only.
+pub(super) const TOGETHER: u8 = 64;
+
+/// A file that marks the directory of the keyring. It is missing if the disk is not mounted and the directory is only
+/// its mount point.
+const MARK: &str = "keyring";
+
+/// Storage for wrapped keys of [`HEAD`] bytes each.
+pub trait KeyStore: fmt::Debug + Send + Sync {
+    /// Stores new keys. They are durable once this has succeeded.
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Reads one key; [`Error::NoKey`] if it is not there.
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>>;
+
+    /// Destroys keys and confirms that they are gone. After an error, some of them may be gone. A key that never
+    /// existed counts as gone.
+    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// A directory of key files. Keys that were made together share one file, each in its own slot, so that 64 keys cost
+/// one sync. A key is destroyed by overwriting its slot with zeros, synced. The file is deleted with its last key.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: Arc<Path>,
+}
+
+impl Directory {
+    /// Opens the directory. Creates it, for its owner only, if it does not exist.
+    ///
+    /// # Errors
+    /// The directory cannot be created, or the file that marks it cannot.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let mark = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(root.join(MARK));
+        match mark {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        Ok(Self { root: root.into() })
+    }
+
+    /// The error for a key that was not found. The key counts as gone only if the mark is there; otherwise the disk may
+    /// not be mounted.
+    fn absent(&self) -> Error {
+        match self.root.join(MARK).exists() {
+            true => Error::NoKey,
+            false => Error::Io(io::Error::other("its directory is not there")),
+        }
+    }
+
+    fn path(&self, id: Uuid) -> (PathBuf, u64) {
+        let mut bytes = *id.as_bytes();
+        let slot = bytes[15] % TOGETHER;
+        bytes[15] -= slot;
+        let name = Uuid::from_bytes(bytes).simple().to_string();
+        (self.root.join(&name[..2]).join(name), u64::from(slot))
+    }
+}
+
+impl KeyStore for Directory {
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
+        let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        for (id, key) in keys {
+            let (path, slot) = self.path(*id);
+            let file = files
+                .entry(path)
+                .or_insert_with(|| vec![0; HEAD * usize::from(TOGETHER)]);
+            let at = HEAD * usize::try_from(slot).unwrap_or_default();
+            file[at..at + HEAD].copy_from_slice(key);
+        }
+        let root = Arc::clone(&self.root);
+        Box::pin(blocking(move || {
+            for (path, bytes) in files {
+                write_new(&path, &bytes)?;
+            }
+            File::open(root)?.sync_all()?;
+            Ok(())
+        }))
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
+        let (path, slot) = self.path(id);
+        Box::pin(async move {
+            let found = blocking(move || {
+                let mut key = vec![0; HEAD];
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(slot * HEAD as u64))?;
+                file.read_exact(&mut key)?;
+                match key.iter().all(|byte| *byte == 0) {
+                    true => Err(Error::NoKey),
+                    false => Ok(key),
+                }
+            });
+            match found.await {
+                Err(Error::NoKey) => Err(self.absent()),
+                found => found,
+            }
+        })
+    }
+
+    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
+        let mut files: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
+        for (path, slot) in ids.iter().map(|id| self.path(*id)) {
+            files.entry(path).or_default().push(slot);
+        }
+        Box::pin(async move {
+            let all_found = blocking(move || {
+                let mut all_found = true;
+                for (path, slots) in files {
+                    match zero(&path, &slots) {
+                        Err(Error::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                            all_found = false;
+                        }
+                        done => done?,
+                    }
+                }
+                Ok(all_found)
+            });
+            match (all_found.await?, self.absent()) {
+                (true, _) | (false, Error::NoKey) => Ok(()),
+                (false, away) => Err(away),
+            }
+        })
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+    }
+    // Two processes that start at the same time write the same key: the mark that rows were attested. Each has its own
+    // temporary file until the rename.
+    let part = path.with_extension(format!("{:08x}.part", rand::random::<u32>()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    sync_parent(path)?;
+    Ok(())
+}
+
+/// Overwrites keys of a file with zeros, in place, and reads them back to check. Deletes the file if all its keys are
+/// zeros.
+fn zero(path: &Path, slots: &[u64]) -> Result<(), Error> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    for slot in slots {
+        file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
+    }
+    file.sync_data()?;
+    let mut all = vec![0; HEAD * usize::from(TOGETHER)];
+    file.read_exact_at(&mut all, 0)?;
+    let mut key = [0; HEAD];
+    for slot in slots {
+        file.read_exact_at(&mut key, slot * HEAD as u64)?;
+        if key.iter().any(|byte| *byte != 0) {
+            let error = io::Error::other("a key is still there after it was overwritten");
+            return Err(error.into());
+        }
+    }
+    if all.iter().all(|byte| *byte == 0) {
+        fs::remove_file(path)?;
+        sync_parent(path)?;
+    }
+    Ok(())
+}
+
+/// Runs file work outside the async threads. It runs to its end even if the caller is dropped.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match spawn_blocking(work).await {
+        Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NoKey),
+        Ok(done) => done,
+        Err(_) => Err(io::Error::other("the file work was cut off").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn together() -> Vec<(Uuid, Vec<u8>)> {
+        let mut base = *Uuid::new_v4().as_bytes();
+        base[15] &= !(TOGETHER - 1);
+        (0..TOGETHER)
+            .map(|slot| {
+                let mut id = base;
+                id[15] |= slot;
+                (Uuid::from_bytes(id), vec![slot + 1; HEAD])
+            })
+            .collect()
+    }
+
+    fn files(root: &Path) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for shard in fs::read_dir(root).unwrap() {
+            let shard = shard.unwrap().path();
+            if !shard.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shard).unwrap() {
+                found.push(fs::read(file.unwrap().path()).unwrap());
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_destroyed_key_is_overwritten_and_its_neighbours_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_store = Directory::open(dir.path()).unwrap();
+        let keys = together();
+        key_store.put(&keys).await.unwrap();
+        assert_eq!(files(dir.path()).len(), 1);
+        let (gone, bytes) = &keys[7];
+        assert_eq!(key_store.get(*gone).await.unwrap(), *bytes);
+        key_store.destroy(&[*gone]).await.unwrap();
+        key_store.destroy(&[*gone]).await.unwrap();
+        assert!(matches!(key_store.get(*gone).await, Err(Error::NoKey)));
+        let file = files(dir.path()).concat();
+        assert!(!file.windows(HEAD).any(|window| window == &bytes[..]));
+        for (id, bytes) in keys.iter().filter(|(id, _)| id != gone) {
+            assert_eq!(key_store.get(*id).await.unwrap(), *bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn while_its_disk_is_away_no_key_is_said_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("keyring"), dir.path().join("away"));
+        let key_store = Directory::open(&root).unwrap();
+        let keys = together();
+        key_store.put(&keys).await.unwrap();
+        fs::rename(&root, &away).unwrap();
+        fs::create_dir(&root).unwrap();
+        assert!(matches!(
+            key_store.destroy(&[keys[0].0]).await,
+            Err(Error::Io(_))
+        ));
+        assert!(matches!(key_store.get(keys[0].0).await, Err(Error::Io(_))));
+        fs::remove_dir(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+        assert_eq!(key_store.get(keys[0].0).await.unwrap(), keys[0].1);
+    }
+
+    #[tokio::test]
+    async fn with_its_last_key_a_file_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_store = Directory::open(dir.path()).unwrap();
+        let keys = together();
+        key_store.put(&keys).await.unwrap();
+        let (some, others) = keys.split_at(5);
+        for part in [some, others] {
+            let ids: Vec<Uuid> = part.iter().map(|(id, _)| *id).collect();
+            assert_eq!(files(dir.path()).len(), 1);
+            key_store.destroy(&ids).await.unwrap();
+        }
+        assert!(files(dir.path()).is_empty());
+        assert!(matches!(key_store.get(keys[0].0).await, Err(Error::NoKey)));
+        key_store.destroy(&[keys[0].0]).await.unwrap();
+    }
+}

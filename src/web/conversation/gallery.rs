@@ -1,0 +1,332 @@
+//! `GET /conversations/{id}/media`: the photos, videos, files, voice messages and links of a conversation, the newest
+//! first. Each item leads to its message. Links are found when the page is read: no index of them is stored.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    cursor,
+    list::ListState,
+    names::{self, Name},
+    preview,
+    text::{self, Piece},
+    thread::{self, File, Media},
+};
+use crate::web::{
+    Error, Shared,
+    auth::session::Viewer,
+    detached,
+    layout::Layout,
+    preferences::Preferences,
+    when::{Now, When},
+};
+use crate::{
+    line::message::Content,
+    records::{
+        conversations::{self, Conversation, Cursor},
+        gallery::{self, Looked, Way},
+        timeline,
+    },
+    seal::Keyring,
+};
+
+/// Items of one page.
+const PAGE: usize = 60;
+/// The most messages that are opened to find the links of one page.
+const LOOKED_THROUGH: usize = 500;
+
+/// The tabs: the name in the address, the label, and the kind of message to read (empty: the links in texts).
+const TABS: [(&str, &str, &str); 5] = [
+    ("photos", "Photos", "image"),
+    ("videos", "Videos", "video"),
+    ("files", "Files", "file"),
+    ("voice", "Voice", "audio"),
+    ("links", "Links", ""),
+];
+
+#[derive(Template)]
+#[template(path = "gallery.html")]
+struct Page {
+    layout: Layout,
+    name: Name,
+    /// Address of the conversation.
+    back: String,
+    tabs: Vec<Tab>,
+    /// The current tab, as in the address.
+    of: &'static str,
+    /// Equal for two versions of one page of one tab: the script then patches the list instead of replacing it.
+    key: String,
+    items: Vec<Item>,
+    newest: Option<String>,
+    older: Option<String>,
+    /// True if the search ended after [`LOOKED_THROUGH`] messages, before the page was full: older messages may hold
+    /// more links.
+    partly: bool,
+}
+
+struct Tab {
+    href: String,
+    label: &'static str,
+    current: bool,
+}
+
+/// One item of the gallery, with its sender and time.
+struct Item {
+    id: Uuid,
+    /// Address of the message in its conversation.
+    href: String,
+    /// The sender; `None` in a chat with one user, or if the sender is not known.
+    who: Option<Name>,
+    when: When,
+    what: What,
+}
+
+enum What {
+    Photo(Media),
+    Video(Media),
+    Voice(Media),
+    File(File),
+    /// The web addresses in a text, and the beginning of the text.
+    Links {
+        links: Vec<Piece>,
+        line: Vec<Piece>,
+    },
+    /// The message cannot be opened any more, or is not of the kind that the tab shows.
+    Unreadable,
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Query {
+    of: Option<String>,
+    before: Option<String>,
+    channel: Option<String>,
+    list: Option<String>,
+}
+
+/// The message's id, its cursor, the contact who sent it, and its content.
+type FoundItem = (Uuid, Cursor, Option<Uuid>, What);
+
+/// The items of one page of a tab, and the cursor at which the next page begins.
+struct Found {
+    items: Vec<FoundItem>,
+    next: Option<Cursor>,
+    partly: bool,
+}
+
+/// `GET /conversations/{id}/media?of=…&before=…`
+pub(in crate::web) async fn page(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    preferences: Preferences,
+    id: web::Path<Uuid>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Error> {
+    let (id, query) = (*id, query.into_inner());
+    detached(async move {
+        let state = ListState {
+            channel: query.channel,
+            before: query.list,
+        };
+        let wanted = query.of.as_deref().unwrap_or("photos");
+        let (of, _, kind) = *TABS
+            .iter()
+            .find(|(of, ..)| *of == wanted)
+            .ok_or(Error::NotFound)?;
+        let before = match &query.before {
+            Some(text) => Some(cursor::read(text).ok_or(Error::NotFound)?),
+            None => None,
+        };
+        let mut layout = Layout::new(&viewer, &preferences, "conversations");
+        // Taken before the first query, so that the live stream reports every change from here on.
+        layout.live = shared.live.mark().to_string();
+        let now = Now {
+            at: shared.clock.now(),
+            zone: preferences.zone,
+        };
+        let keyring = &shared.keyring;
+        let mut tx = shared.snapshot().await?;
+        let conversation =
+            conversations::find(&mut tx, keyring, &viewer.session.channels, id).await?;
+        let conversation = conversation.ok_or(Error::NotFound)?;
+        let from = before.unwrap_or(Cursor::NEWEST);
+        let found = match kind {
+            "" => links(&mut tx, keyring, id, from).await?,
+            kind => files(&mut tx, keyring, id, kind, from).await?,
+        };
+        let members = conversations::members(&mut tx, keyring, id).await?;
+        let name = names::conversation(
+            &conversation.kind,
+            &conversation.source_id,
+            conversation.summary.as_deref(),
+            conversation.profile.as_deref(),
+            members.iter().filter_map(|one| one.profile.as_deref()),
+        );
+        let people = people(&mut tx, keyring, &conversation, &found).await?;
+        tx.commit().await?;
+        let items = found.items.into_iter().map(|(id, at, who, what)| Item {
+            id,
+            // The page of the conversation that ends with this message.
+            href: state.message(conversation.id, id, at.at),
+            who: who
+                .filter(|_| conversation.kind != "user")
+                .and_then(|who| people.get(&who).cloned()),
+            when: now.dated(at.at),
+            what,
+        });
+        let page = Page {
+            layout,
+            name,
+            back: state.thread(id, None),
+            tabs: TABS
+                .iter()
+                .map(|(tab, label, _)| Tab {
+                    href: state.media(id, tab, None),
+                    label,
+                    current: *tab == of,
+                })
+                .collect(),
+            of,
+            key: format!("{id} {of} {}", query.before.as_deref().unwrap_or_default()),
+            items: items.collect(),
+            newest: before.map(|_| state.media(id, of, None)),
+            older: found
+                .next
+                .map(|next| state.media(id, of, Some(cursor::text(next)))),
+            partly: found.partly,
+        };
+        Ok(HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .body(page.render()?))
+    })
+    .await
+}
+
+async fn files(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation: Uuid,
+    kind: &str,
+    before: Cursor,
+) -> sqlx::Result<Found> {
+    let limit = PAGE as i64 + 1;
+    let mut items = gallery::files(
+        conn,
+        keyring,
+        conversation,
+        kind,
+        (Way::Back, before),
+        limit,
+    )
+    .await?;
+    let more = items.len() > PAGE;
+    items.truncate(PAGE);
+    let items: Vec<_> = items
+        .into_iter()
+        .map(|item| {
+            let at = Cursor {
+                at: item.occurred_at,
+                id: item.id,
+            };
+            (item.id, at, item.contact_id, what(&item))
+        })
+        .collect();
+    Ok(Found {
+        next: items.last().filter(|_| more).map(|(_, at, ..)| *at),
+        items,
+        partly: false,
+    })
+}
+
+fn what(item: &gallery::Item) -> What {
+    let Some(event) = preview::parse(item.content.as_deref()) else {
+        return What::Unreadable;
+    };
+    let file = &item.attachment;
+    match Content::of(&event.body()["message"]) {
+        Content::Image(_) => What::Photo(thread::image(file)),
+        Content::Video(duration) => What::Video(thread::playable(file, duration)),
+        Content::Audio(duration) => What::Voice(thread::playable(file, duration)),
+        Content::File { name, size } => What::File(thread::file(file, name, size)),
+        _ => What::Unreadable,
+    }
+}
+
+/// Searches texts for links until a page is full, but in no more than [`LOOKED_THROUGH`] messages.
+async fn links(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation: Uuid,
+    before: Cursor,
+) -> sqlx::Result<Found> {
+    let limit = LOOKED_THROUGH as i64 + 1;
+    let mut looked = gallery::texts(conn, keyring, conversation, before, limit).await?;
+    let more = looked.len() > LOOKED_THROUGH;
+    looked.truncate(LOOKED_THROUGH);
+    let at = |one: &Looked| Cursor {
+        at: one.occurred_at,
+        id: one.id,
+    };
+    let end = looked.last().map(at);
+    let mut items: Vec<FoundItem> = vec![];
+    for one in &looked {
+        let Some(what) = linked(one) else {
+            continue;
+        };
+        if items.len() == PAGE {
+            // The next page begins after the last item of this one.
+            let next = items.last().map(|(_, at, ..)| *at);
+            return Ok(Found {
+                items,
+                next,
+                partly: false,
+            });
+        }
+        items.push((one.id, at(one), one.contact_id, what));
+    }
+    Ok(Found {
+        items,
+        next: end.filter(|_| more),
+        partly: more,
+    })
+}
+
+fn linked(one: &Looked) -> Option<What> {
+    let event = preview::parse(one.content.as_deref())?;
+    let Content::Text(spans) = Content::of(&event.body()["message"]) else {
+        return None;
+    };
+    let pieces = text::message(&spans);
+    let links: Vec<_> = pieces
+        .iter()
+        .filter(|piece| matches!(piece, Piece::Link(_)))
+        .cloned()
+        .collect();
+    (!links.is_empty()).then(|| What::Links {
+        line: text::snippet(pieces),
+        links,
+    })
+}
+
+/// The names of the senders of the items, by the contact's id.
+async fn people(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation: &Conversation,
+    found: &Found,
+) -> sqlx::Result<HashMap<Uuid, Name>> {
+    let ids: Vec<_> = found
+        .items
+        .iter()
+        .filter_map(|(_, _, who, _)| *who)
+        .collect();
+    let people = timeline::people(conn, keyring, conversation.channel_id, &ids, &[]).await?;
+    Ok(people
+        .into_iter()
+        .map(|one| (one.id, names::person(one.profile.as_deref(), &one.user_id)))
+        .collect())
+}

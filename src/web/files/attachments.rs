@@ -1,0 +1,347 @@
+//! `GET /attachments/{id}` and its preview, `GET …/picture`, `GET /exports/{id}`: objects, which the app decrypts and
+//! sends; browsers have no access to the object store.
+//!
+//! Nothing here is cached, and no address works longer than its object is in use. While an object is sent, its row is
+//! checked again for each MiB, and the connection is closed once the message, or whatever else the object belongs to,
+//! is erased. When the session ends, the connection is closed at once.
+
+use std::{ops::Range, pin::Pin, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{file_name, sniff};
+use crate::web::{
+    Error, Shared,
+    auth::{ends::SessionEnd, session::Viewer},
+    conversation::preview,
+    detached,
+    http::range::{self, Wanted},
+};
+use crate::{
+    objects::{self, ObjectKey},
+    records::{conversations, exports, objects as rows, timeline},
+    seal::{self, DataKey, SealContext, key_of, stream as sealed},
+};
+
+/// Bytes that are sent between two checks of the object's row.
+const LOOK: usize = 1024 * 1024;
+
+/// A browser that opens the file as a page may run and load nothing in it.
+const SANDBOX: &str = "sandbox; default-src 'none'";
+
+impl From<objects::Error> for Error {
+    fn from(error: objects::Error) -> Self {
+        match error {
+            objects::Error::NotFound => Self::NotFound,
+            _ => Self::Unavailable("objects"),
+        }
+    }
+}
+
+impl From<seal::Error> for Error {
+    fn from(error: seal::Error) -> Self {
+        match error {
+            seal::Error::NoKey => Self::NotFound,
+            seal::Error::Unreadable => Self::Internal("sealed"),
+            _ => Self::Unavailable("keyring"),
+        }
+    }
+}
+
+/// `GET /attachments/{id}`: the original.
+pub(in crate::web) async fn original(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let sight = Sight::of(&viewer, viewer.sees_erasures());
+    let file = find(&shared, viewer, *id).await?;
+    let event = preview::parse(file.content.as_deref());
+    let name = event
+        .as_ref()
+        .and_then(|event| event.body()["message"]["fileName"].as_str());
+    let key = file.original_key.ok_or(Error::NotFound)?;
+    send(&request, shared, key, Portion::Whole, name, sight).await
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Fineness {
+    /// Pixels to a CSS pixel: 2 asks for the finer preview.
+    #[serde(default)]
+    x: u8,
+}
+
+/// `GET /attachments/{id}/preview?x=…`: a small picture; with `x=2` for a screen of two pixels to a CSS pixel.
+pub(in crate::web) async fn preview(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+    fineness: web::Query<Fineness>,
+) -> Result<HttpResponse, Error> {
+    let sight = Sight::of(&viewer, viewer.sees_erasures());
+    let file = find(&shared, viewer, *id).await?;
+    let key = file.preview_key.ok_or(Error::NotFound)?;
+    let smaller = file.preview_smaller.and_then(|bytes| bytes.try_into().ok());
+    let portion = match smaller {
+        Some(bytes) if fineness.x == 2 => Portion::After(bytes),
+        Some(bytes) => Portion::First(bytes),
+        None => Portion::Whole,
+    };
+    send(&request, shared, key, portion, None, sight).await
+}
+
+async fn find(
+    shared: &web::Data<Shared>,
+    viewer: Viewer,
+    id: Uuid,
+) -> Result<timeline::File, Error> {
+    let shared = shared.clone();
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        timeline::file(&mut conn, &shared.keyring, &viewer.session.channels, id)
+            .await?
+            .ok_or(Error::NotFound)
+    })
+    .await
+}
+
+/// `GET /contacts/{id}/picture`
+pub(in crate::web) async fn contact_picture(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    send(&request, shared, key, Portion::Whole, None, sight).await
+}
+
+/// `GET /conversations/{id}/picture`
+pub(in crate::web) async fn conversation_picture(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    send(&request, shared, key, Portion::Whole, None, sight).await
+}
+
+/// `GET /exports/{id}`: the export for a person.
+pub(in crate::web) async fn export(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
+    let key = detached(async move {
+        let mut conn = data.pool.acquire().await?;
+        Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
+    });
+    let key = key.await?.ok_or(Error::NotFound)?;
+    let name = Some("export.zip");
+    send(&request, shared, key, Portion::Whole, name, sight).await
+}
+
+/// The viewer's rights and session: they decide whether, and for how long, an object is sent.
+struct Sight {
+    /// True: objects of withheld messages are sent too.
+    withheld: bool,
+    end: Arc<SessionEnd>,
+}
+
+impl Sight {
+    fn of(viewer: &Viewer, withheld: bool) -> Self {
+        let end = Arc::clone(&viewer.end);
+        Self { withheld, end }
+    }
+}
+
+/// The part of an object that is sent.
+enum Portion {
+    Whole,
+    /// This many bytes at its beginning.
+    First(u64),
+    /// All but this many bytes at its beginning.
+    After(u64),
+}
+
+/// Sends an object, as long as it is in use and the viewer may see it. `name`: the file name to save it under, if it
+/// has one.
+async fn send(
+    request: &HttpRequest,
+    shared: web::Data<Shared>,
+    key: String,
+    portion: Portion,
+    name: Option<&str>,
+    sight: Sight,
+) -> Result<HttpResponse, Error> {
+    let object = Object::find(&shared, &key, sight.withheld).await?;
+    let within = match portion {
+        Portion::Whole => 0..object.size,
+        Portion::First(bytes) => 0..bytes.min(object.size),
+        Portion::After(bytes) => bytes.min(object.size)..object.size,
+    };
+    let (start, size) = (within.start, within.end - within.start);
+    let first = start..start + size.min(sniff::ENOUGH);
+    let first = object.read(&shared, first).await?;
+    let first: Vec<Bytes> = first.try_collect().await?;
+    let kind = sniff::playable(&first.concat());
+    if kind.is_none() && !is_download(request) {
+        return Err(Error::NotFound);
+    }
+    // The server never sends a validator, so an `If-Range` is about another file and does not match: the whole file has
+    // to be sent (RFC 9110, 13.1.5).
+    let conditional = request.headers().contains_key(header::IF_RANGE);
+    let asked = request.headers().get(header::RANGE);
+    let asked = asked.filter(|_| !conditional);
+    let (status, part) = match range::read(asked.and_then(|value| value.to_str().ok()), size) {
+        Wanted::All => (StatusCode::OK, 0..size),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Wanted::Outside => {
+            return Ok(HttpResponse::RangeNotSatisfiable()
+                .insert_header((header::CONTENT_RANGE, format!("bytes */{size}")))
+                .finish());
+        }
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .content_type(kind.unwrap_or("application/octet-stream"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, SANDBOX))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        // If the body were compressed, a range would count other bytes.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .no_chunking(part.end - part.start);
+    let disposition = match (kind, name) {
+        (None, name) => Some(file_name::attachment(name.unwrap_or("file"))),
+        (Some(kind), Some(name)) => Some(file_name::inline(name, kind)),
+        (Some(_), None) => None,
+    };
+    if let Some(disposition) = disposition {
+        response.insert_header((header::CONTENT_DISPOSITION, disposition));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        let (first, last) = (part.start, part.end - 1);
+        response.insert_header((
+            header::CONTENT_RANGE,
+            format!("bytes {first}-{last}/{size}"),
+        ));
+    }
+    let part = start + part.start..start + part.end;
+    let body = object.read(&shared, part).await?;
+    Ok(response.streaming(Box::pin(watched(body, shared, key, sight))))
+}
+
+/// True if the file is to be downloaded, false if a page loads it to show or play it (`Sec-Fetch-Dest`). A player
+/// detects the format of any file by itself, and a playlist makes it load other addresses. A request without the header
+/// counts as a download.
+fn is_download(request: &HttpRequest) -> bool {
+    let wanted = request.headers().get("sec-fetch-dest");
+    wanted.is_none_or(|wanted| wanted == "document" || wanted == "empty")
+}
+
+/// The plaintext of an object.
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+/// An object that is in use, with its data key.
+struct Object {
+    key: ObjectKey,
+    text: String,
+    data_key: DataKey,
+    /// Bytes of plaintext.
+    size: u64,
+    sealed: u64,
+}
+
+impl Object {
+    async fn find(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Self, Error> {
+        let text = key.to_owned();
+        let key = ObjectKey::parse(key).ok_or(Error::Internal("key"))?;
+        let head = head(shared, &text, all).await?.ok_or(Error::NotFound)?;
+        let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
+        let data_key = shared.keyring.find(wrapping).await?.open_data_key(&head)?;
+        let (sealed, _) = shared.objects.get(key, Some(0..0)).await?;
+        Ok(Self {
+            key,
+            text,
+            data_key,
+            size: sealed::plain_size(sealed),
+            sealed,
+        })
+    }
+
+    async fn read(&self, shared: &Shared, part: Range<u64>) -> Result<Body, Error> {
+        let range = sealed::sealed_range(&part, self.sealed);
+        let (_, body) = shared.objects.get(self.key, Some(range)).await?;
+        let body = body.map_err(Error::from);
+        let context = SealContext::Object(&self.text);
+        let plain = sealed::open(&self.data_key, context, part, self.sealed, body);
+        Ok(Box::pin(plain))
+    }
+}
+
+async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option<Vec<u8>>, Error> {
+    let (shared, key) = (shared.clone(), key.to_owned());
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        Ok(match all {
+            true => rows::head(&mut conn, &key).await?,
+            false => rows::head_in_sight(&mut conn, &key).await?,
+        })
+    })
+    .await
+}
+
+/// Passes the bytes on as long as the object is in use and the session lasts. An erasure takes the objects out of use
+/// in the transaction that deletes the rows.
+fn watched(
+    body: Body,
+    shared: web::Data<Shared>,
+    key: String,
+    sight: Sight,
+) -> impl Stream<Item = Result<Bytes, Error>> {
+    let start = (body, 0, shared, key, sight);
+    stream::try_unfold(
+        start,
+        move |(mut body, mut sent, shared, key, sight)| async move {
+            let next = tokio::select! {
+                biased;
+                () = sight.end.ended() => return Err(Error::SignedOut),
+                next = body.next() => next,
+            };
+            let Some(bytes) = next.transpose()? else {
+                return Ok(None);
+            };
+            sent += bytes.len();
+            if sent >= LOOK {
+                sent = 0;
+                if head(&shared, &key, sight.withheld).await?.is_none() {
+                    return Err(Error::NotFound);
+                }
+            }
+            Ok(Some((bytes, (body, sent, shared, key, sight))))
+        },
+    )
+}

@@ -1,0 +1,225 @@
+//! `/holds`: conversations in which neither a rule nor an operator erases anything; and the messages that a hold
+//! withholds.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::retention::{html, now};
+use crate::records::{
+    conversations::{self, Conversation},
+    holds::{self, NewHold},
+    withheld,
+};
+use crate::web::{
+    Error, Shared,
+    auth::session::Viewer,
+    conversation::{
+        cursor,
+        names::{self, Name},
+        thread::{self, Thread},
+    },
+    detached,
+    http::{form::Form, typed},
+    layout::Layout,
+    preferences::Preferences,
+    see_other,
+    when::When,
+};
+
+/// The most characters of a reason.
+const LONGEST: usize = 200;
+
+#[derive(Template)]
+#[template(path = "holds.html")]
+struct Page {
+    layout: Layout,
+    holds: Vec<Hold>,
+}
+
+struct Hold {
+    id: Uuid,
+    conversation: (Uuid, Name),
+    reason: Name,
+    covers: &'static str,
+    /// Number of messages that the hold withholds.
+    withheld: i64,
+    set: (String, When),
+    lifted: Option<(String, When)>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct New {
+    conversation: Uuid,
+    reason: String,
+    covers: String,
+}
+
+/// The choices of the form: how much a hold covers.
+const COVERS: [&str; 3] = ["rules", "requests", "unsends"];
+
+#[derive(Template)]
+#[template(path = "hold.html")]
+struct One {
+    layout: Layout,
+    conversation: (Uuid, Name),
+    open: Open,
+}
+
+/// The values that the templates of messages need.
+struct Open {
+    thread: Thread,
+    several: bool,
+    /// Always false: this page offers no erasure.
+    governs: bool,
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Query {
+    before: Option<String>,
+}
+
+/// `GET /holds`
+pub(in crate::web) async fn page(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    preferences: Preferences,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    detached(async move {
+        let now = now(&shared, preferences);
+        let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
+        let mut conn = shared.pool.acquire().await?;
+        let mut views = vec![];
+        let holds = holds::list(&mut conn, allowed, None).await?;
+        let ids: Vec<Uuid> = holds.iter().map(|hold| hold.id).collect();
+        let counts = withheld::counts(&mut conn, &ids).await?;
+        let counts: HashMap<Uuid, i64> = counts.into_iter().collect();
+        for hold in holds {
+            let place = conversations::find(&mut conn, keyring, allowed, hold.conversation_id);
+            let Some(place) = place.await? else { continue };
+            let name = name(&place);
+            let by = |who: Option<String>, at: Option<_>| Some((who?, now.dated(at?)));
+            views.push(Hold {
+                id: hold.id,
+                conversation: (place.id, name),
+                reason: names::plain(&hold.reason),
+                covers: match (hold.covers_subject, hold.covers_unsend) {
+                    (_, true) => "It covers requests and unsends.",
+                    (true, false) => "It covers requests.",
+                    _ => "",
+                },
+                withheld: counts.get(&hold.id).copied().unwrap_or_default(),
+                set: (hold.set_by, now.dated(hold.set_at)),
+                lifted: by(hold.lifted_by, hold.lifted_at),
+            });
+        }
+        html(&Page {
+            layout: Layout::new(&viewer, &preferences, "holds"),
+            holds: views,
+        })
+    })
+    .await
+}
+
+fn name(place: &Conversation) -> Name {
+    names::conversation(
+        &place.kind,
+        &place.source_id,
+        place.summary.as_deref(),
+        place.profile.as_deref(),
+        [].into_iter(),
+    )
+}
+
+/// `GET /holds/{id}?before=…`: the messages that the hold withholds.
+pub(in crate::web) async fn withheld(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    preferences: Preferences,
+    id: web::Path<Uuid>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    let before = match &query.before {
+        Some(text) => Some(cursor::read(text).ok_or(Error::NotFound)?),
+        None => None,
+    };
+    detached(async move {
+        let mut layout = Layout::new(&viewer, &preferences, "holds");
+        // Taken before the first query, so that the live stream reports every change from here on, the end of the hold
+        // too.
+        layout.live = shared.live.mark().to_string();
+        let now = now(&shared, preferences);
+        let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
+        let mut tx = shared.snapshot().await?;
+        let held = holds::of(&mut tx, allowed, *id).await?;
+        let held = held.ok_or(Error::NotFound)?;
+        let place = conversations::find(&mut tx, keyring, allowed, held).await?;
+        let place = place.ok_or(Error::NotFound)?;
+        let thread = thread::withheld(&mut tx, keyring, (&place, *id), before, now).await?;
+        tx.commit().await?;
+        html(&One {
+            layout,
+            conversation: (place.id, name(&place)),
+            open: Open {
+                thread,
+                several: place.kind != "user",
+                governs: false,
+            },
+        })
+    })
+    .await
+}
+
+/// `POST /holds`
+pub(in crate::web) async fn set(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    Form(new): Form<New>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    let reason = typed::line(&new.reason, LONGEST).map_err(|_| Error::Unreadable)?;
+    if !COVERS.contains(&&*new.covers) {
+        return Err(Error::Unreadable);
+    }
+    detached(async move {
+        let hold = NewHold {
+            conversation_id: new.conversation,
+            reason: &reason,
+            covers_subject: new.covers != "rules",
+            covers_unsend: new.covers == "unsends",
+            by: viewer.session.operator_id,
+        };
+        let mut tx = shared.pool.begin().await?;
+        let now = shared.clock.now();
+        if !holds::set(&mut tx, &viewer.session.channels, &hold, now).await? {
+            return Err(Error::NotFound);
+        }
+        tx.commit().await?;
+        Ok(see_other("/holds"))
+    })
+    .await
+}
+
+/// `POST /holds/{id}/lift`
+pub(in crate::web) async fn lift(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    viewer.governs()?;
+    detached(async move {
+        let (now, session) = (shared.clock.now(), &viewer.session);
+        let mut tx = shared.pool.begin().await?;
+        let by = session.operator_id;
+        let lifted = holds::lift(&mut tx, &session.channels, *id, by, now).await?;
+        lifted.ok_or(Error::NotFound)?;
+        tx.commit().await?;
+        Ok(see_other("/holds"))
+    })
+    .await
+}

@@ -1,0 +1,223 @@
+//! CSRF protection: a request that changes something must come from our own pages. Browsers say so in `Sec-Fetch-Site`,
+//! older ones in `Origin`, so forms need no CSRF token.
+
+use actix_web::{
+    Error as ActixError, HttpRequest, ResponseError,
+    body::{EitherBody, MessageBody},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::{Method, header},
+    middleware::{Next, from_fn},
+    web::Data,
+};
+
+use super::cookies;
+use crate::web::{Error, Shared};
+
+/// Wraps an app so that cross-site POSTs (and all other methods except GET, HEAD and OPTIONS) are answered 403.
+/// Webhooks are exempt: they have a signature instead of a cookie.
+pub fn csrf<S, B>() -> impl Transform<
+    S,
+    ServiceRequest,
+    Response = ServiceResponse<EitherBody<B>>,
+    Error = ActixError,
+    InitError = (),
+>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    from_fn(refuse_foreign)
+}
+
+async fn refuse_foreign<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if safe || request.path().starts_with("/webhook/") || is_ours(request.request()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let answer = Error::CrossSite.error_response().map_into_right_body();
+    Ok(request.into_response(answer))
+}
+
+fn is_ours(request: &HttpRequest) -> bool {
+    let shared = request.app_data::<Data<Shared>>();
+    verdict(
+        text(request, header::HeaderName::from_static("sec-fetch-site")),
+        text(request, header::ORIGIN),
+        &origins(request, shared),
+        shared.is_some_and(|shared| cookies::has_session(request, shared)),
+    )
+}
+
+/// The origins of our own pages: that of the public address, and that of the address this request was sent to.
+fn origins(request: &HttpRequest, shared: Option<&Data<Shared>>) -> Vec<String> {
+    let public = shared.map(|shared| &shared.public_url);
+    let behind_tls = shared.and_then(|shared| shared.proxies.says_https(request));
+    own_origins(public, text(request, header::HOST), behind_tls)
+}
+
+/// The origins of our own pages. `behind_tls`: whether a trusted proxy says that its client uses https. This service
+/// itself serves plain HTTP only.
+fn own_origins(
+    public: Option<&url::Url>,
+    host: Option<&str>,
+    behind_tls: Option<bool>,
+) -> Vec<String> {
+    let mut own: Vec<String> = public
+        .map(|url| url.origin().ascii_serialization())
+        .into_iter()
+        .collect();
+    let host = host.map(str::to_ascii_lowercase);
+    // The public address has one scheme only, and its origin is in the list already.
+    if let Some(host) = host.filter(|host| public.is_none_or(|url| authority(url) != *host)) {
+        let scheme = match behind_tls {
+            Some(true) => "https",
+            _ => "http",
+        };
+        own.push(format!("{scheme}://{host}"));
+    }
+    own
+}
+
+/// A header's text. A value that is not text becomes `?`, which counts as foreign.
+fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
+    request
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn authority(url: &url::Url) -> String {
+    url[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
+}
+
+/// True if an unsafe request may pass; `own` are the origins of our pages. If the browser sends neither header, a
+/// request with a session's cookie is refused.
+fn verdict(site: Option<&str>, origin: Option<&str>, own: &[String], session: bool) -> bool {
+    match (site, origin) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => own.iter().any(|own| own == origin),
+        (None, None) => !session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_browser_says_the_site_that_decides() {
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://archive.test"),
+            Some("https://evil.test"),
+        ] {
+            for session in [false, true] {
+                let own = ["http://archive.test".to_owned()];
+                let site = |site| verdict(Some(site), origin, &own, session);
+                assert!(site("same-origin"));
+                assert!(site("none"));
+                assert!(!site("same-site"));
+                assert!(!site("cross-site"));
+                assert!(!site("?"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_browser_is_judged_by_its_origin() {
+        let public = "https://archive.test".parse().expect("a URL");
+        let own = own_origins(Some(&public), Some("127.0.0.1:8080"), None);
+        let origin = |origin| verdict(None, Some(origin), &own, true);
+        assert!(origin("http://127.0.0.1:8080"));
+        assert!(origin("https://archive.test"));
+        for foreign in [
+            "null",
+            "https://evil.test",
+            "https://archive.test.evil.test",
+            "https://archive.test:8443",
+            "http://archive.test",
+            "https://127.0.0.1:8080",
+            "http://127.0.0.1",
+            "http://127.0.0.1:8080/",
+            "HTTP://127.0.0.1:8080",
+            "ftp://archive.test",
+            "",
+            "?",
+        ] {
+            assert!(!origin(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_other_scheme_of_our_own_name_is_foreign() {
+        let https = "https://archive.test".parse().expect("a URL");
+        let http = "http://127.0.0.1:8080".parse().expect("a URL");
+        for (public, host, behind_tls, origins) in [
+            (&https, "archive.test", None, &["https://archive.test"][..]),
+            (
+                &https,
+                "Archive.test",
+                Some(false),
+                &["https://archive.test"],
+            ),
+            (
+                &https,
+                "10.0.0.7:8080",
+                None,
+                &["https://archive.test", "http://10.0.0.7:8080"],
+            ),
+            (
+                &http,
+                "127.0.0.1:8080",
+                Some(true),
+                &["http://127.0.0.1:8080"],
+            ),
+            (
+                &http,
+                "archive.test",
+                Some(true),
+                &["http://127.0.0.1:8080", "https://archive.test"],
+            ),
+            (
+                &http,
+                "archive.test",
+                None,
+                &["http://127.0.0.1:8080", "http://archive.test"],
+            ),
+        ] {
+            let own = own_origins(Some(public), Some(host), behind_tls);
+            assert_eq!(own, origins, "{public} {host} {behind_tls:?}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_passes_only_without_a_session() {
+        assert!(verdict(
+            None,
+            None,
+            &["http://archive.test".to_owned()],
+            false
+        ));
+        assert!(!verdict(
+            None,
+            None,
+            &["http://archive.test".to_owned()],
+            true
+        ));
+    }
+
+    #[test]
+    fn a_urls_authority_has_its_port_unless_it_is_the_usual_one() {
+        let of = |text: &str| authority(&text.parse().expect("a URL"));
+        assert_eq!(of("https://archive.test/"), "archive.test");
+        assert_eq!(of("https://archive.test:443"), "archive.test");
+        assert_eq!(of("http://u:p@127.0.0.1:8080/x"), "127.0.0.1:8080");
+    }
+}
