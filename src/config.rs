@@ -1,26 +1,32 @@
 //! Settings: flags of the command line, each with an environment variable of the same name in capitals.
 
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "comments of arguments are the text of --help"
+)]
+
 mod addresses;
-mod console;
+mod line_console;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 pub use addresses::listen;
-use addresses::{api, endpoint, network, place};
+use addresses::{api, endpoint, network, storage_url};
 use clap::{Args, ValueEnum};
-use console::public_url;
-pub use console::{access_token, channel_secret};
 use ipnet::IpNet;
+use line_console::public_url;
+pub use line_console::{access_token, channel_secret};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
     embedded::{Account, DataDir},
     media::Reach,
-    objects::{Access, Encryption},
+    objects::{Encryption, S3Settings},
 };
 
-/// Where the archive's data is. The same for every command.
+/// Settings that every command accepts: storage, account, log.
 #[derive(Args, Debug, Clone)]
 pub struct StorageConfig {
     /// Directory of the embedded PostgreSQL and of the objects.
@@ -33,12 +39,12 @@ pub struct StorageConfig {
 
     /// Where objects (photos, videos, files) are kept: file:///directory or s3://bucket/prefix. Default: `objects` in
     /// DATA_DIR.
-    #[arg(long, env = "OBJECTS_URL", value_parser = place, global = true)]
+    #[arg(long, env = "OBJECTS_URL", value_parser = storage_url, global = true)]
     pub objects_url: Option<Url>,
 
     /// Where the keyring is kept: file:///directory or s3://bucket/prefix; never the same place as the objects.
     /// Default: `keyring` in DATA_DIR.
-    #[arg(long, env = "KEYRING_URL", value_parser = place, global = true)]
+    #[arg(long, env = "KEYRING_URL", value_parser = storage_url, global = true)]
     pub keyring_url: Option<Url>,
 
     /// File with the secret key: 32 bytes that encrypt the keyring and the channels' secrets. Default: `secret.key` in
@@ -56,7 +62,7 @@ pub struct StorageConfig {
         long,
         env = "LEDGER_COPIES",
         value_delimiter = ',',
-        value_parser = place,
+        value_parser = storage_url,
         global = true
     )]
     pub ledger_copies: Vec<Url>,
@@ -71,10 +77,10 @@ pub struct StorageConfig {
     #[arg(skip)]
     pub service: Option<Account>,
 
-    /// Open handle of DATA_DIR, if `service` can reach the directory only through it; `data_dir` is then a path through
-    /// it.
+    /// Open handle of DATA_DIR, if the service's account cannot enter the directory by its path. `data_dir` is then a
+    /// path through it.
     #[arg(skip)]
-    pub held: Option<Arc<DataDir>>,
+    pub data_dir_handle: Option<Arc<DataDir>>,
 
     /// Format of the log on standard error.
     #[arg(
@@ -121,14 +127,14 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// These settings in the form that opens a bucket.
-    pub fn access(&self) -> Access {
-        Access {
+    /// These settings as [`S3Settings`]. An empty value counts as not given.
+    pub fn settings(&self) -> S3Settings {
+        S3Settings {
             endpoint: self.aws_endpoint.clone(),
             region: self.aws_region.clone(),
-            access_key_id: given(self.aws_access_key_id.as_ref()),
-            secret_access_key: given(self.aws_secret_access_key.as_ref()),
-            session_token: given(self.aws_session_token.as_ref()),
+            access_key_id: trimmed_or_none(self.aws_access_key_id.as_ref()),
+            secret_access_key: trimmed_or_none(self.aws_secret_access_key.as_ref()),
+            session_token: trimmed_or_none(self.aws_session_token.as_ref()),
             encryption: self.objects_sse.clone(),
         }
     }
@@ -249,7 +255,7 @@ impl Credentials {
     /// # Errors
     /// It does not have the form of a channel secret: see [`channel_secret`].
     pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
-        let secret = given(self.line_channel_secret.as_ref());
+        let secret = trimmed_or_none(self.line_channel_secret.as_ref());
         secret.map(channel_secret).transpose()
     }
 
@@ -258,13 +264,13 @@ impl Credentials {
     /// # Errors
     /// It does not have the form of an access token: see [`access_token`].
     pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
-        let token = given(self.line_channel_access_token.as_ref());
+        let token = trimmed_or_none(self.line_channel_access_token.as_ref());
         token.map(access_token).transpose()
     }
 }
 
 /// The value without white space at its ends, such as the line break of a file; `None` if nothing is left.
-fn given(value: Option<&SecretString>) -> Option<SecretString> {
+fn trimmed_or_none(value: Option<&SecretString>) -> Option<SecretString> {
     let trimmed = value?.expose_secret().trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned().into())
 }
@@ -273,31 +279,45 @@ fn given(value: Option<&SecretString>) -> Option<SecretString> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_empty_secret_is_none_and_line_breaks_do_not_count() {
-        let credentials = |secret: &str| Credentials {
-            line_channel_secret: Some(secret.to_owned().into()),
+    fn secret(text: &str) -> anyhow::Result<Option<SecretString>> {
+        let credentials = Credentials {
+            line_channel_secret: Some(text.to_owned().into()),
             line_channel_access_token: None,
         };
-        let secret = |text: &str| credentials(text).secret();
+        credentials.secret()
+    }
+
+    #[test]
+    fn an_empty_secret_counts_as_missing() {
         assert!(secret("").expect("nothing").is_none());
         assert!(secret(" \n").expect("nothing").is_none());
-        let given = secret("0123456789abcdef0123456789abcdef\n").expect("a secret");
-        let given = given.expect("a secret");
-        assert_eq!(given.expose_secret(), "0123456789abcdef0123456789abcdef");
-        for (odd, words) in [
+    }
+
+    #[test]
+    fn a_line_break_after_a_secret_is_removed() {
+        let read = secret("0123456789abcdef0123456789abcdef\n").expect("a secret");
+        let read = read.expect("a secret");
+        assert_eq!(read.expose_secret(), "0123456789abcdef0123456789abcdef");
+    }
+
+    #[test]
+    fn a_malformed_secret_is_explained_without_showing_it() {
+        for (malformed, explanation) in [
             ("\"0123456789abcdef0123456789abcdef\"", "quotes"),
             ("1234567890", "channel ID"),
             (&"x".repeat(172), "access token"),
             ("0123456789abcdef", "another length"),
             ("0123456789abcdeg0123456789abcdef", "other characters"),
         ] {
-            let said = secret(odd).expect_err(odd).to_string();
+            let message = secret(malformed).expect_err(malformed).to_string();
             assert!(
-                said.contains(words) && said.contains("Basic settings"),
-                "{said}"
+                message.contains(explanation) && message.contains("Basic settings"),
+                "{message}"
             );
-            assert!(!said.contains(odd), "the secret itself is not said");
+            assert!(
+                !message.contains(malformed),
+                "the error must not contain the secret"
+            );
         }
     }
 }

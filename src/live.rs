@@ -121,7 +121,7 @@ impl Live {
                         }
                     }
                 }
-                tracing::warn!("the database's notifications are not heard; trying again");
+                tracing::warn!("no connection for the database's notifications; retrying");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }

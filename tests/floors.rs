@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "floors/circles.rs"]
+mod circles;
 #[path = "floors/imports.rs"]
 mod imports;
 
@@ -119,10 +121,7 @@ const ROOMS: &[Room] = &[
 const ALL: &[&str] = &["*"];
 
 /// Files that may be longer than `LONGEST` lines, and why.
-const LONG: &[(&str, &str)] = &[(
-    "fake_line/tests.rs",
-    "scenes of the whole pretend platform in a row, to be divided",
-)];
+const LONG: &[(&str, &str)] = &[];
 const LONGEST: usize = 400;
 
 fn find(name: &str) -> Option<&'static Room> {
@@ -246,14 +245,72 @@ fn files_are_small() {
         );
         assert!(
             lines > LONGEST || !long,
-            "{} needs its place in LONG no more",
+            "{} is short enough: remove it from LONG",
             path.display()
         );
     }
+    for (path, _) in LONG {
+        let is_there = sources().iter().any(|(found, _)| found == Path::new(path));
+        assert!(is_there, "{path} does not exist: remove it from LONG");
+    }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let found = circles::circles(&graph(&sources()));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// The files that each file imports, outside of tests. A path leads to the deepest module that is a file.
+fn graph(sources: &[(PathBuf, String)]) -> circles::Graph {
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|(path, _)| module_of(path)).collect();
+    let mut graph = circles::Graph::new();
+    for (path, source) in sources {
+        let module = module_of(path);
+        if module.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let mut to = BTreeSet::new();
+        for import in imports(&module, source)
+            .into_iter()
+            .filter(|one| !one.in_test)
+        {
+            let mut file = import.path;
+            while !file.is_empty() && !modules.contains(&file) {
+                file.pop();
+            }
+            if !file.is_empty() && file != module {
+                to.insert(file.join("::"));
+            }
+        }
+        graph.insert(module.join("::"), to);
+    }
+    graph
 }
 
 mod the_checker_objects {
     use super::*;
+
+    #[test]
+    fn to_a_circle_of_three_files_and_not_to_a_re_export() {
+        let file = |path: &str, source: &str| (PathBuf::from(path), source.to_owned());
+        let sources = [
+            file("media/mod.rs", "mod a; mod b; mod c;\npub use a::A;"),
+            file("media/a.rs", "use super::b::B;"),
+            file("media/b.rs", "use super::{c::C, A};"),
+            file("media/c.rs", "fn f() { crate::media::a::g() }"),
+        ];
+        let found = circles::circles(&graph(&sources));
+        assert_eq!(found, ["media::a -> media::b -> media::c -> media::a"]);
+        let in_test = [
+            file("media/a.rs", "use super::b::B;"),
+            file(
+                "media/b.rs",
+                "#[cfg(test)]\nmod tests { use super::super::a::A; }",
+            ),
+        ];
+        assert!(circles::circles(&graph(&in_test)).is_empty());
+    }
 
     fn to(path: &str, source: &str) -> String {
         objections(Path::new(path), source).join("\n")

@@ -14,7 +14,7 @@ use line_chat_archive::{
     media::Reach,
     objects::Objects,
     records::channels,
-    seal::{Cipher, Directory, Keyring, SecretKey},
+    seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey},
 };
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use url::Url;
@@ -31,7 +31,7 @@ pub fn serve() -> Result<()> {
         let database = PgConnectOptions::new().disable_statement_logging();
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
-        let key_store = Directory::open(&home.join("keyring"))?;
+        let key_store = DirectoryKeyStore::open(&home.join("keyring"))?;
         let secret = SecretKey::random();
         let keyring = Keyring::new(&secret, Arc::new(key_store), Cipher::Sealed);
         let clock = Clock::system();

@@ -51,7 +51,7 @@ fn typed(prompt: &str) -> anyhow::Result<String> {
         let _ = writeln!(stderr());
         bail!("nothing was typed, and nothing was changed");
     }
-    typed.context("the terminal cannot be asked")
+    typed.context("the terminal cannot be read")
 }
 
 fn line() -> anyhow::Result<String> {

@@ -136,59 +136,16 @@ pub async fn rotate_secret(
             "With --finish no secret and no token is taken: those in the environment were not used.",
         );
     }
+    let rotation = Rotation {
+        slug,
+        secret,
+        token,
+        finish,
+    };
     keys::with_attested(storage, async |db, keyring| {
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
-        let id = find(&mut tx, keyring, slug).await?;
-        let mut said = vec![];
-        if let Some(token) = &token {
-            let other = who_has(&mut tx, keyring, Given::Token(token)).await?;
-            match other {
-                Some(other) if other == slug => {
-                    ensure!(
-                        secret.is_some(),
-                        "{slug} has this access token already: {UNCHANGED}"
-                    );
-                    said.push("The channel has this access token already.".to_owned());
-                }
-                Some(other) => {
-                    bail!("this is the access token of the channel {other}: {UNCHANGED}")
-                }
-                None => {
-                    channels::set_token(&mut tx, keyring, id, token).await?;
-                    said.push("Access token replaced.".to_owned());
-                }
-            }
-            if secret.is_none() {
-                said.push("The channel's secrets stay as they are.".to_owned());
-            }
-        }
-        if let Some(secret) = &secret {
-            match who_has(&mut tx, keyring, Given::Secret(secret)).await? {
-                Some(other) if other == slug => {
-                    ensure!(
-                        token.is_some(),
-                        "{slug} has this secret already: {UNCHANGED}"
-                    );
-                    said.push("The channel has this secret already.".to_owned());
-                }
-                Some(other) => bail!("this is the secret of the channel {other}: {UNCHANGED}"),
-                None => {
-                    let now = Clock::system().now();
-                    channels::add_secret(&mut tx, keyring, id, secret, now).await?;
-                    said.push(
-                        "Secret added. Old secrets stay valid until `rotate-secret --finish`."
-                            .to_owned(),
-                    );
-                }
-            }
-        }
-        if finish {
-            let dropped = channels::drop_old_secrets(&mut tx, id).await?;
-            said.push(format!(
-                "Dropped {dropped}; the newest secret alone is valid."
-            ));
-        }
+        let said = rotation.apply(&mut tx, keyring).await?;
         tx.commit().await?;
         for line in &said {
             say(line);
@@ -196,6 +153,91 @@ pub async fn rotate_secret(
         Ok(())
     })
     .await
+}
+
+/// What changes in a channel's credentials.
+struct Rotation<'a> {
+    slug: &'a str,
+    secret: Option<SecretString>,
+    token: Option<SecretString>,
+    /// Deletes all secrets but the newest.
+    finish: bool,
+}
+
+impl Rotation<'_> {
+    /// Makes the changes, and returns a line about each.
+    async fn apply(&self, db: &mut PgConnection, keyring: &Keyring) -> anyhow::Result<Vec<String>> {
+        let id = find(db, keyring, self.slug).await?;
+        let mut said = vec![];
+        if let Some(token) = &self.token {
+            said.push(self.replace_token(db, keyring, id, token).await?);
+            if self.secret.is_none() {
+                said.push("The channel's secrets stay as they are.".to_owned());
+            }
+        }
+        if let Some(secret) = &self.secret {
+            said.push(self.add_secret(db, keyring, id, secret).await?);
+        }
+        if self.finish {
+            let dropped = channels::drop_old_secrets(db, id).await?;
+            said.push(format!(
+                "Dropped {dropped}; the newest secret alone is valid."
+            ));
+        }
+        Ok(said)
+    }
+
+    async fn replace_token(
+        &self,
+        db: &mut PgConnection,
+        keyring: &Keyring,
+        id: i32,
+        token: &SecretString,
+    ) -> anyhow::Result<String> {
+        let slug = self.slug;
+        match who_has(db, keyring, Given::Token(token)).await? {
+            Some(other) if other == slug => {
+                ensure!(
+                    self.secret.is_some(),
+                    "{slug} has this access token already: {UNCHANGED}"
+                );
+                Ok("The channel has this access token already.".to_owned())
+            }
+            Some(other) => bail!("this is the access token of the channel {other}: {UNCHANGED}"),
+            None => {
+                channels::set_token(db, keyring, id, token).await?;
+                Ok("Access token replaced.".to_owned())
+            }
+        }
+    }
+
+    async fn add_secret(
+        &self,
+        db: &mut PgConnection,
+        keyring: &Keyring,
+        id: i32,
+        secret: &SecretString,
+    ) -> anyhow::Result<String> {
+        let slug = self.slug;
+        match who_has(db, keyring, Given::Secret(secret)).await? {
+            Some(other) if other == slug => {
+                ensure!(
+                    self.token.is_some(),
+                    "{slug} has this secret already: {UNCHANGED}"
+                );
+                Ok("The channel has this secret already.".to_owned())
+            }
+            Some(other) => bail!("this is the secret of the channel {other}: {UNCHANGED}"),
+            None => {
+                let now = Clock::system().now();
+                channels::add_secret(db, keyring, id, secret, now).await?;
+                Ok(
+                    "Secret added. Old secrets stay valid until `rotate-secret --finish`."
+                        .to_owned(),
+                )
+            }
+        }
+    }
 }
 
 /// A channel's new secret and token: from the environment, else from the terminal or standard input.

@@ -10,7 +10,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{database_url, privileges, signals::until_told_to_end};
+use super::{database_url, privileges, signals::shutdown_signal};
 use crate::{
     MIGRATOR,
     config::StorageConfig,
@@ -56,14 +56,14 @@ pub async fn with<T>(
     purpose: Purpose,
     work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let told = until_told_to_end()?;
+    let told = shutdown_signal()?;
     let database = Database::find(storage, purpose).await?;
     let done = tokio::select! {
         done = async {
             database.prepare(purpose).await?;
             work(&database).await
         } => done,
-        () = told => Err(anyhow!("told to end before it was done")),
+        () = told => Err(anyhow!("stopped by a signal before it was done")),
     };
     let closed = database.close().await;
     let done = done?;
@@ -98,7 +98,7 @@ impl Database {
                     }
                     error => error.into(),
                 })?;
-                privileges::warn_of_shared(storage, embedded.account());
+                privileges::warn_of_shared_account(storage, embedded.account());
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };

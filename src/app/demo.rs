@@ -6,20 +6,20 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
     keys,
     service::{Parts, Service, bind},
-    signals::until_told_to_end,
+    signals::shutdown_signal,
 };
 use crate::{
     MIGRATOR,
@@ -34,7 +34,7 @@ use crate::{
         channels,
         operators::{self, NewOperator},
     },
-    seal::{Cipher, Directory, Keyring, SecretKey},
+    seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey},
     web::password,
 };
 
@@ -53,7 +53,7 @@ pub async fn demo(
     listen: SocketAddr,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<()> {
-    let mut told = pin!(until_told_to_end()?);
+    let told = shutdown_signal()?;
     say("Starting a private PostgreSQL …");
     let listener = free(listen)?;
     let scratch = Scratch::start_for(storage.service.as_ref(), say).await?;
@@ -71,43 +71,13 @@ pub async fn demo(
     let line = FakeLine::start()?;
     let tokyo = line.channel("Shop Tokyo");
     let bangkok = line.channel("Bangkok desk");
-    // The directory for temporary files may be open to root only, and root was given up above.
-    let files = tempfile::TempDir::with_prefix("line-chat-archive-")
-        .or_else(|_| tempfile::TempDir::with_prefix_in("line-chat-archive-", "/tmp"))?;
-    let shelf = Directory::open(&files.path().join("keyring"))?;
-    let secret = SecretKey::random();
-    let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
-    add_channel(&mut db, &keyring, &clock, "shop-tokyo", &tokyo).await?;
-    add_channel(&mut db, &keyring, &clock, "bangkok-desk", &bangkok).await?;
-    let hash = tokio::task::spawn_blocking(|| password::hash(PASSWORD)).await??;
-    let operator = NewOperator {
-        login: LOGIN,
-        password_hash: &hash,
-        role: "admin",
-        channels: None,
-    };
-    operators::add(&mut db, &keyring, &operator, clock.now()).await?;
+    let files = Files::make()?;
+    add_channel(&mut db, &files.keyring, &clock, "shop-tokyo", &tokyo).await?;
+    add_channel(&mut db, &files.keyring, &clock, "bangkok-desk", &bangkok).await?;
+    add_operator(&mut db, &files.keyring, &clock).await?;
     drop(db);
 
-    let objects = Url::from_directory_path(files.path().join("objects"))
-        .ok()
-        .context("a path that is no URL")?;
-    let line_url = Url::parse(line.url())?;
-    let mut service = Service::start(Parts {
-        database,
-        keyring,
-        signer: keys::signer(&secret),
-        copies: vec![],
-        objects: Objects::open(&objects).await?,
-        line: LineApi::new(line_url.clone(), line_url)?,
-        reach: Reach::Anywhere,
-        clock,
-        listener,
-        public_url: None,
-        proxies: Default::default(),
-        stickers: false,
-    })
-    .await?;
+    let mut service = start_service(database, &files, &line, clock, listener).await?;
     service.work();
     tokyo.webhook_to(&service.webhook_url("shop-tokyo"));
     bangkok.webhook_to(&service.webhook_url("bangkok-desk"));
@@ -117,17 +87,33 @@ pub async fn demo(
     ));
     say("Several people are writing now. Ctrl-C ends it; nothing stays.");
 
-    let stop = CancellationToken::new();
-    let play = tokio::spawn({
-        let stop = stop.clone();
-        async move { cast::play(&tokyo, &bangkok, PACE, stop).await }
-    });
-    told.as_mut().await;
-    stop.cancel();
-    let _ = play.await;
+    play_until(told, tokyo, bangkok).await;
     service.stop().await;
     line.stop().await;
     Ok(())
+}
+
+/// The keys of a demo, and the directory of its files, which is deleted when this is dropped.
+struct Files {
+    secret: SecretKey,
+    keyring: Keyring,
+    directory: TempDir,
+}
+
+impl Files {
+    fn make() -> anyhow::Result<Self> {
+        // The directory for temporary files may be open to root only, and the demo has given up root by now.
+        let directory = TempDir::with_prefix("line-chat-archive-")
+            .or_else(|_| TempDir::with_prefix_in("line-chat-archive-", "/tmp"))?;
+        let key_store = DirectoryKeyStore::open(&directory.path().join("keyring"))?;
+        let secret = SecretKey::random();
+        let keyring = Keyring::new(&secret, Arc::new(key_store), Cipher::Sealed);
+        Ok(Self {
+            secret,
+            keyring,
+            directory,
+        })
+    }
 }
 
 async fn add_channel(
@@ -149,6 +135,64 @@ async fn add_channel(
     )
     .await?;
     Ok(())
+}
+
+/// Adds the administrator who signs in as [`LOGIN`].
+async fn add_operator(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    clock: &Clock,
+) -> anyhow::Result<()> {
+    let hash = tokio::task::spawn_blocking(|| password::hash(PASSWORD)).await??;
+    let operator = NewOperator {
+        login: LOGIN,
+        password_hash: &hash,
+        role: "admin",
+        channels: None,
+    };
+    operators::add(db, keyring, &operator, clock.now()).await?;
+    Ok(())
+}
+
+/// Starts the service with the fake LINE Platform in the place of LINE's API.
+async fn start_service(
+    database: PgConnectOptions,
+    files: &Files,
+    line: &FakeLine,
+    clock: Clock,
+    listener: TcpListener,
+) -> anyhow::Result<Service> {
+    let objects = Url::from_directory_path(files.directory.path().join("objects"))
+        .ok()
+        .context("a path that is no URL")?;
+    let line_url = Url::parse(line.url())?;
+    Service::start(Parts {
+        database,
+        keyring: files.keyring.clone(),
+        signer: keys::signer(&files.secret),
+        copies: vec![],
+        objects: Objects::open(&objects).await?,
+        line: LineApi::new(line_url.clone(), line_url)?,
+        reach: Reach::Anywhere,
+        clock,
+        listener,
+        public_url: None,
+        proxies: Default::default(),
+        stickers: false,
+    })
+    .await
+}
+
+/// Lets the fake users act until a signal comes.
+async fn play_until(told: impl Future<Output = ()>, tokyo: Channel, bangkok: Channel) {
+    let stop = CancellationToken::new();
+    let play = tokio::spawn({
+        let stop = stop.clone();
+        async move { cast::play(&tokyo, &bangkok, PACE, stop).await }
+    });
+    told.await;
+    stop.cancel();
+    let _ = play.await;
 }
 
 /// Listens on `listen`, or on a free port of the same host if that fails.

@@ -1,34 +1,28 @@
 //! `erasures verify | export`: verifies the ledger, and exports it for an auditor.
 
+mod verify_database;
+
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection};
+use anyhow::{Context, ensure};
+use chrono::{DateTime, NaiveDate};
+use sqlx::PgConnection;
 
 use super::{
     database::{self, Purpose},
     keys,
     privileges::Output,
-    serve,
 };
 use crate::{
     clock::Clock,
     config::StorageConfig,
-    erasure::copies::Copies,
     ledger::{
         Hash, Verdict, Verifier,
         export::{self, Export},
         receipt,
-        tree::{Frontier, leaf_hash},
     },
     records::ledger,
 };
-
-/// Age of the newest checkpoint above which the ledger is stale: one is signed daily even if nothing was erased.
-const CHECKPOINT_MAX_AGE: TimeDelta = TimeDelta::hours(26);
-/// Age of an unsigned record above which the ledger is stale: new records are signed within a minute.
-const SIGNING_LIMIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Verifies the ledger in the database, or, if `shown` is given, the directory of an export or the file of a receipt,
 /// without network and database. Prints the verdict; the exit code is 0 sound, 1 tampered, 2 unreadable, 3 stale.
@@ -56,14 +50,14 @@ pub async fn verify(
         Some(path) => receipt::verify(&read_text(path)?, trusted),
         None => {
             database::with(storage, Purpose::Look, async |database| {
-                live(storage, &mut database.connect().await?, now).await
+                verify_database::verify(storage, &mut database.connect().await?, now).await
             })
             .await?
         }
     };
     if shown.is_some() && trusted.is_none() {
         say(
-            "Checked against the key it brings itself: that shows damage, not forgery. Give --public-key.",
+            "Checked with the key in the file itself: this detects damage, not forgery. Use --public-key.",
         );
     }
     Ok(tell(verdict, say))
@@ -104,114 +98,6 @@ fn tell(verdict: Verdict, say: &dyn Fn(&str)) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Verifies the ledger in the database: every leaf is the hash of its record, every checkpoint ever signed has a root
-/// of this tree, and no copy has more records.
-async fn live(
-    storage: &StorageConfig,
-    db: &mut PgConnection,
-    now: DateTime<Utc>,
-) -> anyhow::Result<Verdict> {
-    let secret = keys::secret(storage)?;
-    let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
-    // Read the copies first, then one snapshot of the database: a record that is sealed in between does not look like a
-    // contradiction.
-    let mut copies = serve::copies(storage).await?;
-    copies.push(serve::bucket(storage).await?);
-    let copy = Copies::new(copies, verifier.clone()).newest().await;
-    let tampered = |seq, what| Ok(Verdict::Tampered { seq, what });
-    if !keys::is_of(&secret, db).await? {
-        // The database's mark alone does not prove that the secret key is the wrong one: the mark can be exchanged
-        // together with the rest of the database.
-        return match copy {
-            Ok(Some(_)) => tampered(
-                None,
-                "a copy is signed with this secret key, and the database says that it belongs to another",
-            ),
-            // A copy that is signed with another key is an error here too.
-            _ => bail!(keys::not_the_ledgers(storage)),
-        };
-    }
-    let copy = copy?;
-    let db = &mut *db
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
-    let size = ledger::size(db).await?;
-    let checkpoints = ledger::checkpoints(db).await?;
-    let mut roots: Vec<(u64, Hash)> = vec![];
-    for checkpoint in &checkpoints {
-        let Ok(head) = verifier.open(&checkpoint.note) else {
-            return tampered(
-                None,
-                "a checkpoint is not signed with this installation's key",
-            );
-        };
-        if i64::try_from(head.size) != Ok(checkpoint.size) || head.root[..] != checkpoint.root[..] {
-            return tampered(None, "a checkpoint says another thing than its row");
-        }
-        roots.push((head.size, head.root));
-    }
-    if let Some(seq) = ledger::first_gap(db).await? {
-        return tampered(Some(seq), "a record is missing, or its leaf is none");
-    }
-    if let Some((head, _)) = copy {
-        if head.size > size {
-            return tampered(
-                Some(size),
-                "a signed copy has records that the database lacks",
-            );
-        }
-        roots.push((head.size, head.root));
-    }
-    roots.sort_unstable();
-    if roots.last().map_or(0, |(signed, _)| *signed) != size {
-        return tampered(None, "the newest checkpoint does not cover all records");
-    }
-
-    let mut tree = Frontier::new();
-    let mut roots = roots.into_iter().peekable();
-    loop {
-        while let Some((_, root)) = roots.next_if(|(signed, _)| *signed == tree.size()) {
-            if tree.root() != root {
-                return tampered(None, "the tree is not the one that was signed");
-            }
-        }
-        if tree.size() == size {
-            break;
-        }
-        let from = tree.size();
-        let records = ledger::records(db, from, size).await?;
-        let leaves = ledger::leaves(db, from).await?;
-        if records.is_empty() || records.len() != leaves.len() {
-            return tampered(Some(from), "a record is missing");
-        }
-        for (record, leaf) in records.iter().zip(&leaves) {
-            while let Some((_, root)) = roots.next_if(|(signed, _)| *signed == tree.size()) {
-                if tree.root() != root {
-                    return tampered(None, "the tree is not the one that was signed");
-                }
-            }
-            if leaf_hash(record) != *leaf {
-                return tampered(Some(tree.size()), "the record is not what was sealed");
-            }
-            tree.push(*leaf);
-        }
-    }
-    let last = checkpoints.iter().map(|one| one.made_at).max();
-    let waiting = ledger::pending_since(db).await?;
-    let stale = last.is_none_or(|at| now - at > CHECKPOINT_MAX_AGE) && (size > 0 || last.is_some());
-    if stale || waiting.is_some_and(|since| now - since > SIGNING_LIMIT) {
-        return Ok(Verdict::Stale {
-            size,
-            records: size,
-            checkpointed_at: last.unwrap_or_default().timestamp_millis(),
-        });
-    }
-    Ok(Verdict::Sound {
-        size,
-        records: size,
-    })
-}
-
 /// A period of days in UTC; both ends are inclusive.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Period {
@@ -243,8 +129,8 @@ pub async fn export(
         let mut db = database.connect().await?;
         let secret = keys::secret(storage)?;
         ensure!(
-            keys::is_of(&secret, &mut db).await?,
-            keys::not_the_ledgers(storage)
+            keys::matches_secret(&secret, &mut db).await?,
+            keys::wrong_ledger_key_message(storage)
         );
         let signer = keys::signer(&secret);
         if let (Some(path), Some(note)) = (since, &earlier) {

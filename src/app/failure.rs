@@ -7,10 +7,10 @@ use super::privileges;
 /// The error and its causes in one line. Of a database error it contains only the SQLSTATE or a fixed phrase, because
 /// the database's messages may contain values.
 pub fn in_words(error: &anyhow::Error) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
-            words.push(of_database(error));
+            messages.push(database_error_message(error));
             break;
         }
         match cause.downcast_ref::<MigrateError>() {
@@ -19,17 +19,20 @@ pub fn in_words(error: &anyhow::Error) -> String {
             _ => {
                 // Many errors repeat their cause.
                 let cause = cause.to_string();
-                if !words.last().is_some_and(|said| said.contains(&cause)) {
-                    words.push(cause);
+                if !messages
+                    .last()
+                    .is_some_and(|previous| previous.contains(&cause))
+                {
+                    messages.push(cause);
                 }
             }
         }
     }
-    privileges::with_real_paths(&words.join(": "))
+    privileges::with_real_paths(&messages.join(": "))
 }
 
-fn of_database(error: &sqlx::Error) -> String {
-    let word = match error {
+fn database_error_message(error: &sqlx::Error) -> String {
+    let message = match error {
         sqlx::Error::Database(error) => {
             let code = error.code();
             return format!(
@@ -40,15 +43,17 @@ fn of_database(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => {
             return format!("no connection to the database: {}", error.kind());
         }
-        sqlx::Error::Configuration(_) => "the database's address cannot be used",
-        sqlx::Error::Tls(_) => "no TLS with the database",
-        sqlx::Error::PoolTimedOut => "no connection to the database in time",
-        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => "the connection has ended",
+        sqlx::Error::Configuration(_) => "the database URL is not valid",
+        sqlx::Error::Tls(_) => "the TLS connection to the database failed",
+        sqlx::Error::PoolTimedOut => "timed out while waiting for a database connection",
+        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            "the database connection was closed"
+        }
         sqlx::Error::RowNotFound => "a row is missing in the database",
         sqlx::Error::Migrate(_) => "the database could not be migrated",
-        _ => "the database answered what was not expected",
+        _ => "unexpected answer from the database",
     };
-    word.to_owned()
+    message.to_owned()
 }
 
 #[cfg(test)]
@@ -60,7 +65,7 @@ mod tests {
     use crate::embedded::Scratch;
 
     #[tokio::test]
-    async fn what_the_database_says_is_not_repeated() {
+    async fn database_error_messages_are_redacted() {
         let scratch = Scratch::shared().await.expect("a cluster");
         let options = scratch.create_database("words").await.expect("a database");
         let mut db = sqlx::PgConnection::connect_with(&options)
@@ -69,10 +74,10 @@ mod tests {
         let refused = sqlx::query("select 'her secret'::int")
             .execute(&mut db)
             .await
-            .expect_err("no number");
+            .expect_err("the cast must fail");
         assert!(
             refused.to_string().contains("her secret"),
-            "it would be said"
+            "the raw error contains the value"
         );
         let error = anyhow::Error::from(refused).context("the channels cannot be read");
         assert_eq!(
@@ -85,7 +90,7 @@ mod tests {
         let error = refused
             .map_err(|error| MigrateError::ExecuteMigration(error, 7))
             .context("the database could not be migrated")
-            .expect_err("no number");
+            .expect_err("the cast must fail");
         assert_eq!(
             in_words(&error),
             "the database could not be migrated: the database refused: SQLSTATE 22P02"
@@ -93,13 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_ours_and_stay() {
-        let odd = sqlx::Error::Protocol("her secret".into());
-        let error = anyhow::Error::from(odd).context("nothing done");
+    fn protocol_errors_are_redacted() {
+        let raw = sqlx::Error::Protocol("her secret".into());
+        let error = anyhow::Error::from(raw).context("nothing done");
         assert!(!in_words(&error).contains("secret"));
+    }
+
+    #[test]
+    fn own_messages_are_kept() {
         let ours = anyhow::anyhow!("there is no channel x").context("not removed");
         assert_eq!(in_words(&ours), "not removed: there is no channel x");
+    }
+
+    #[test]
+    fn a_repeated_cause_is_dropped() {
         let twice = anyhow::anyhow!("denied").context("the file: denied");
-        assert_eq!(in_words(&twice), "the file: denied", "no cause twice");
+        assert_eq!(in_words(&twice), "the file: denied");
     }
 }

@@ -23,17 +23,17 @@ use crate::{
     ledger::Signer,
     objects::{self, Objects},
     records::{attest, installation, keys},
-    seal::{Cipher, Directory, Error, KeyStore, Keyring, SecretKey},
+    seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring, SecretKey},
 };
 
 /// How many of the newest keys are looked for if the newest key in use is not in the keyring.
-const NEWEST: i64 = 64;
+const NEWEST_KEYS_CHECKED: i64 = 64;
 
 /// Opens the keyring that belongs to this database.
 ///
 /// # Errors
-/// There is no secret key, the archive is sealed under another one, the keyring is not that of this database, or the
-/// keyring cannot be reached.
+/// There is no secret key, the archive is sealed under another one, the keyring does not belong to this database, or
+/// the keyring cannot be reached.
 pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Result<Keyring> {
     let used = keys::newest_in_use(db).await?;
     let path = secret_path(storage);
@@ -43,33 +43,33 @@ pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Res
         None => {}
         Some(id) => match keyring.find(id).await {
             Ok(_) => {}
-            Err(Error::Unreadable) => bail!(another(&path)),
+            Err(Error::Unreadable) => bail!(wrong_secret_key_message(&path)),
             Err(Error::NoKey) => ensure!(
-                is_of_database(&keyring, db).await?,
-                "the keyring is not the one of this database, or an old copy of it: check KEYRING_URL. Without the right one \
-                 nothing that is archived can be read"
+                belongs_to_database(&keyring, db).await?,
+                "the keyring does not belong to this database, or is an old copy: check KEYRING_URL. Without the right \
+                 keyring the archive cannot be read"
             ),
             Err(error) => return Err(error.into()),
         },
     }
     // Two processes with different secret keys that start on an empty database at once would each find no key of the
     // other, so the first one claims the database.
-    let is_ours = installation::claim(db, mark(&secret).as_slice()).await?;
-    ensure!(is_ours, "{}", another(&path));
+    let is_ours = installation::claim(db, key_fingerprint(&secret).as_slice()).await?;
+    ensure!(is_ours, "{}", wrong_secret_key_message(&path));
     Ok(keyring)
 }
 
-/// Whether the keyring belongs to the database, although it lacks the newest key in use. A restored database may name
-/// keys that were destroyed since. But a keyring that is not older than the database has some of the keys that were
-/// made last.
-async fn is_of_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
-    let newest = keys::newest(db, NEWEST).await?;
+/// Whether the keyring belongs to the database, although it lacks the newest key in use. After a restore, the newest
+/// key in the database may have been destroyed since the backup. The right keyring still has at least one of the
+/// [`NEWEST_KEYS_CHECKED`] newest keys; an old copy that has none of them is refused.
+async fn belongs_to_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
+    let newest = keys::newest(db, NEWEST_KEYS_CHECKED).await?;
     Ok(!keyring.find_all(newest).await?.is_empty())
 }
 
-/// As [`open`]. In an archive of a version without MACs it also attests the rows of operators and channels. It does
-/// this once for each keyring, because the mark that it was done is in the keyring: rows of a database that is restored
-/// or altered later are not trusted a second time. The database has to be migrated.
+/// As [`open`]. If the archive is of a version without MACs, also adds a MAC to the rows of operators and channels. A
+/// flag in the keyring records this, so it is done once for each keyring: rows of a database that is restored or
+/// altered later never get a MAC. The database has to be migrated.
 ///
 /// # Errors
 /// As [`open`].
@@ -87,7 +87,7 @@ pub async fn open_attested(
         tracing::info!(
             operators = earlier.operators.len(),
             channels = earlier.channels.len(),
-            "rows of an earlier version were attested; this is done once"
+            "added MACs to operators and channels of an earlier version; this happens once"
         );
     }
     keyring.set_attested().await?;
@@ -110,11 +110,11 @@ pub async fn with_attested<T>(
     .await
 }
 
-fn another(path: &Path) -> String {
+fn wrong_secret_key_message(path: &Path) -> String {
     let path = path.display();
     format!(
-        "this database belongs to another secret key than that in {path}: check SECRET_KEY_FILE. All that share a database \
-         have to be given the same. Nothing was changed"
+        "the database was created with another secret key than {path}: check SECRET_KEY_FILE. All processes on one \
+         database need the same key. Nothing was changed"
     )
 }
 
@@ -149,7 +149,7 @@ pub async fn make_for_new(storage: &StorageConfig, db: &mut PgConnection) -> any
 pub fn new(storage: &StorageConfig, path: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let account = privileges::account(storage)?;
     let made = match &account {
-        // Root must not make a file where another account could lead it by a link.
+        // Root must not create the file through a symbolic link of another account.
         Some(account) => embedded::new_file(path, account, SecretKey::make)
             .with_context(|| format!("{}", path.display()))?,
         None => SecretKey::make(path, None),
@@ -164,8 +164,8 @@ pub fn new(storage: &StorageConfig, path: &Path, say: &dyn Fn(&str)) -> anyhow::
         format!(" for the account {}", account.name())
     });
     say(&format!(
-        "Made {}{owner}. Keep a copy of it apart from those of the database and the objects: without it nothing that is \
-         archived can be read.",
+        "Made {}{owner}. Keep a copy apart from the backups of the database and the objects. Without this key the \
+         archive cannot be read.",
         path.display()
     ));
     Ok(())
@@ -193,42 +193,42 @@ pub fn signer(secret: &SecretKey) -> Signer {
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn is_of(secret: &SecretKey, db: &mut PgConnection) -> anyhow::Result<bool> {
-    let is_of = installation::belongs_to(db, mark(secret).as_slice()).await?;
-    Ok(is_of.unwrap_or(true))
+pub async fn matches_secret(secret: &SecretKey, db: &mut PgConnection) -> anyhow::Result<bool> {
+    let matches = installation::belongs_to(db, key_fingerprint(secret).as_slice()).await?;
+    Ok(matches.unwrap_or(true))
 }
 
 /// The value by which the database recognises its secret key.
-fn mark(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
+fn key_fingerprint(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
     secret.derive("installation")
 }
 
 /// Error message for a ledger that was signed with another secret key.
-pub fn not_the_ledgers(storage: &StorageConfig) -> String {
+pub fn wrong_ledger_key_message(storage: &StorageConfig) -> String {
     format!(
-        "the secret key in {} is not the one that this ledger was signed with, so the ledger was not looked at: check \
-         SECRET_KEY_FILE, and DATA_DIR or DATABASE_URL. If it is the right key, somebody has exchanged the database: check an \
-         export that you had before, with `erasures verify --export`",
+        "{} is not the key that signed this ledger. The ledger was not verified. Check SECRET_KEY_FILE, and DATA_DIR \
+         or DATABASE_URL. If the key is right, the database was replaced: check an earlier export with \
+         `erasures verify --export`",
         secret_path(storage).display()
     )
 }
 
 /// Opens the keyring's storage: `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
 async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>> {
-    let directory = match &storage.keyring_url {
+    let path = match &storage.keyring_url {
         None => std::path::absolute(storage.data_dir.join("keyring"))?,
         Some(url) if url.scheme() == "s3" => {
             check_url(storage, url)?;
-            let bucket = Objects::open_with(url, &storage.s3.access()).await?;
+            let bucket = Objects::open_with(url, &storage.s3.settings()).await?;
             bucket.check().await.context("KEYRING_URL")?;
-            return Ok(Arc::new(Bucket(bucket)));
+            return Ok(Arc::new(BucketKeyStore(bucket)));
         }
         Some(url) => {
             check_url(storage, url)?;
             directory(url)?
         }
     };
-    Ok(Arc::new(open_directory(&directory)?))
+    Ok(Arc::new(open_directory(&path)?))
 }
 
 /// Checks the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.
@@ -243,17 +243,17 @@ pub fn check_form(storage: &StorageConfig) -> anyhow::Result<()> {
     if storage.database_url.is_some() || path.exists() {
         return SecretKey::check_form(&path).with_context(|| path.display().to_string());
     }
-    // It will be made there. DATA_DIR, and so a path through it, is made with the archive.
+    // The service will make the file in this directory. DATA_DIR, and so a path through it, is made with the archive.
     let data = std::path::absolute(&storage.data_dir)?;
     if storage.secret_key_file.is_some()
-        && let Some(above) = std::path::absolute(&path)?.parent()
-        && !above.starts_with(data)
+        && let Some(parent) = std::path::absolute(&path)?.parent()
+        && !parent.starts_with(data)
     {
         ensure!(
-            above.is_dir(),
+            parent.is_dir(),
             "{}: there is no directory {}, so no secret key can be made in it",
             path.display(),
-            above.display()
+            parent.display()
         );
     }
     Ok(())
@@ -263,28 +263,27 @@ fn check_url(storage: &StorageConfig, url: &Url) -> anyhow::Result<()> {
     let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
     ensure!(
         storage.objects_url.as_ref().map(bare) != Some(bare(url)),
-        "KEYRING_URL must not be the place of the objects: who can read one must not find the other there"
+        "KEYRING_URL must differ from OBJECTS_URL: access to one must not give access to the other"
     );
     match url.scheme() {
-        "s3" => Objects::check_form(url, &storage.s3.access()).context("KEYRING_URL"),
+        "s3" => Objects::check_form(url, &storage.s3.settings()).context("KEYRING_URL"),
         _ => directory(url).map(drop),
     }
 }
 
 fn directory(url: &Url) -> anyhow::Result<PathBuf> {
     let path = (url.scheme() == "file").then(|| url.to_file_path().ok());
-    path.flatten().context(
-        "the keyring is kept at file:///an/absolute/directory or s3://bucket/prefix; KEYRING_URL is another kind of address",
-    )
+    path.flatten()
+        .context("KEYRING_URL must be file:///an/absolute/directory or s3://bucket/prefix")
 }
 
-fn open_directory(path: &Path) -> anyhow::Result<Directory> {
-    Directory::open(path).with_context(|| format!("{}", path.display()))
+fn open_directory(path: &Path) -> anyhow::Result<DirectoryKeyStore> {
+    DirectoryKeyStore::open(path).with_context(|| format!("{}", path.display()))
 }
 
 /// A keyring in S3: each key is an object of its own, and is destroyed with all versions of the object.
 #[derive(Debug)]
-struct Bucket(Objects);
+struct BucketKeyStore(Objects);
 
 /// How many keys are written or destroyed at the same time.
 const PARALLEL_REQUESTS: usize = 16;
@@ -293,16 +292,16 @@ fn named(id: Uuid) -> String {
     format!("keys/{}", id.simple())
 }
 
-fn trouble(error: objects::Error) -> Error {
+fn to_io_error(error: objects::Error) -> Error {
     Error::Io(io::Error::other(error))
 }
 
-impl KeyStore for Bucket {
+impl KeyStore for BucketKeyStore {
     fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
         let bucket = &self.0;
         let written = stream::iter(keys).map(move |(id, key)| async move {
             let written = bucket.write_named(&named(*id), key.clone()).await;
-            written.map_err(trouble)
+            written.map_err(to_io_error)
         });
         Box::pin(written.buffer_unordered(PARALLEL_REQUESTS).try_collect())
     }
@@ -310,14 +309,14 @@ impl KeyStore for Bucket {
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
         Box::pin(async move {
             let found = self.0.read_named(&named(id)).await;
-            found.map_err(trouble)?.ok_or(Error::NoKey)
+            found.map_err(to_io_error)?.ok_or(Error::NoKey)
         })
     }
 
     fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
         let purged = stream::iter(ids).map(move |id| async move {
             let purged = self.0.purge_named(&named(*id)).await;
-            purged.map_err(trouble)
+            purged.map_err(to_io_error)
         });
         Box::pin(purged.buffer_unordered(PARALLEL_REQUESTS).try_collect())
     }

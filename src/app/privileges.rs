@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Directory with one entry for each file descriptor of this process.
-const OPEN: &str = "/proc/self/fd/";
+const FD_DIRECTORY: &str = "/proc/self/fd/";
 
 /// If root runs the command, finds the account that the command continues as, and makes the data directory. It does not
 /// give up root yet: [`give_up_root`] does.
@@ -45,14 +45,14 @@ pub fn prepare(storage: &mut StorageConfig) -> anyhow::Result<()> {
         warn_of_root();
         return Ok(());
     };
-    data.refuse_other_uses()?;
+    data.require_empty_or_archive()?;
     if let Some(path) = &mut storage.secret_key_file {
         *path = absolute(&*path)?;
     }
     storage.data_dir = data.path().to_owned();
-    if !account.reaches(data.path()) {
+    if !account.can_enter(data.path()) {
         storage.data_dir = data.held_path();
-        storage.held = Some(Arc::new(data));
+        storage.data_dir_handle = Some(Arc::new(data));
     }
     storage.service = Some(account);
     Ok(())
@@ -92,8 +92,8 @@ fn is_root(storage: &StorageConfig) -> anyhow::Result<bool> {
         let is_it = |us: Account| us.name() == wanted || us.uid().to_string() == *wanted;
         ensure!(
             Account::current().is_some_and(is_it),
-            "RUN_AS is {wanted}, and only root can become another account: start this as root or as {wanted}, or leave \
-             RUN_AS away"
+            "RUN_AS is {wanted}, and only root can become another account: start this as root or as {wanted}, or unset \
+             RUN_AS"
         );
     }
     Ok(false)
@@ -101,19 +101,20 @@ fn is_root(storage: &StorageConfig) -> anyhow::Result<bool> {
 
 fn warn_of_root() {
     tracing::warn!(
-        "RUN_AS is root: everything but PostgreSQL runs as root. An account of its own (useradd --system \
-         line-chat-archive) can do less harm"
+        "RUN_AS is root: everything but PostgreSQL runs as root. Create an unprivileged account (useradd --system \
+         line-chat-archive) to limit the damage of an attack"
     );
 }
 
 /// Warns that PostgreSQL could read the secret key, if it runs as the same account as the service.
-pub fn warn_of_shared(storage: &StorageConfig, postgres: &Account) {
+pub fn warn_of_shared_account(storage: &StorageConfig, postgres: &Account) {
     let shared = |service: &&Account| service.uid() == postgres.uid();
     if let Some(service) = storage.service.as_ref().filter(shared) {
         tracing::warn!(
             account = service.name(),
-            "PostgreSQL and the service work as the same account, so that PostgreSQL could read the secret key. Make an \
-             account line-chat-archive (useradd --system) and give it DATA_DIR without postgres (chown -R)"
+            "PostgreSQL and the service work as the same account, so that PostgreSQL could read the secret key: make an \
+             account line-chat-archive (useradd --system) and make it the owner of DATA_DIR and everything in it except \
+             the directory postgres (chown -R)"
         );
     }
 }
@@ -128,25 +129,34 @@ pub fn give_up_root(storage: &StorageConfig) -> anyhow::Result<()> {
     };
     DataDir::open(&storage.data_dir)?.hand_over(account)?;
     account.become_for_good()?;
-    for (setting, path, wanted) in used(storage) {
-        let there = path.ancestors().find(|path| !is_absent(path));
-        let there = there.unwrap_or(Path::new("/"));
+    for (setting, path, wanted) in configured_paths(storage) {
+        let nearest_existing = path.ancestors().find(|path| !is_absent(path));
+        let nearest_existing = nearest_existing.unwrap_or(Path::new("/"));
+        let exists = nearest_existing == path;
         // A missing path will be made, so the directory above it has to be writable.
-        let wanted = match there == path {
+        let wanted = match exists {
             true => wanted,
             false => Access::WRITE_OK | Access::EXEC_OK,
         };
-        if access(there, wanted).is_err() {
+        if access(nearest_existing, wanted).is_err() {
             let name = account.name();
-            let (is_there, path) = (there == path, path.display());
+            let path = path.display();
             // Never advise to give away the directory above: it may be any directory of the system.
-            let remedy = match is_there {
-                true => format!("give it to that account (chown -R {name} {path})"),
-                false => format!("it does not exist: install -d -o {name} -m 700 {path}"),
+            let (verb, remedy, other) = match exists {
+                true => (
+                    "use",
+                    format!("give it to that account (chown -R {name} {path})"),
+                    "its owner",
+                ),
+                false => (
+                    "create",
+                    format!("create it (install -d -o {name} -m 700 {path})"),
+                    "an account that can create it",
+                ),
             };
             bail!(
-                "{path} ({setting}) cannot be used by the account {name}, as which the service works when root starts it: \
-                 {remedy}, or set RUN_AS to the account that owns it"
+                "the account {name} cannot {verb} {path} ({setting}). The service runs as {name} when root starts it. \
+                 Either {remedy}, or set RUN_AS to {other}"
             );
         }
     }
@@ -158,18 +168,20 @@ fn is_absent(path: &Path) -> bool {
 }
 
 /// The files and directories that the settings name, each with its setting and the access that the service needs.
-fn used(storage: &StorageConfig) -> Vec<(&'static str, PathBuf, Access)> {
+fn configured_paths(storage: &StorageConfig) -> Vec<(&'static str, PathBuf, Access)> {
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    let of = |url: &Option<Url>, name: &str| match url {
+    let local_path = |url: &Option<Url>, name: &str| match url {
         Some(url) => (url.scheme() == "file")
             .then(|| url.to_file_path().ok())
             .flatten(),
         None => Some(storage.data_dir.join(name)),
     };
-    let objects = of(&storage.objects_url, "objects").map(|path| ("OBJECTS_URL", path, all));
-    let keyring = of(&storage.keyring_url, "keyring").map(|path| ("KEYRING_URL", path, all));
+    let objects =
+        local_path(&storage.objects_url, "objects").map(|path| ("OBJECTS_URL", path, all));
+    let keyring =
+        local_path(&storage.keyring_url, "keyring").map(|path| ("KEYRING_URL", path, all));
     let copies = storage.ledger_copies.iter().filter_map(|url| {
-        let path = of(&Some(url.clone()), "");
+        let path = local_path(&Some(url.clone()), "");
         path.map(|path| ("LEDGER_COPIES", path, all))
     });
     let secret = storage.secret_key_file.clone();
@@ -183,14 +195,14 @@ fn used(storage: &StorageConfig) -> Vec<(&'static str, PathBuf, Access)> {
 
 /// Replaces paths through open handles in a text by the real paths.
 pub fn with_real_paths(text: &str) -> String {
-    let mut parts = text.split(OPEN);
+    let mut parts = text.split(FD_DIRECTORY);
     let mut real = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let digits = part.find(|c: char| !c.is_ascii_digit());
         let (number, rest) = part.split_at(digits.unwrap_or(part.len()));
-        match fs::read_link(format!("{OPEN}{number}")) {
+        match fs::read_link(format!("{FD_DIRECTORY}{number}")) {
             Ok(path) => real += &path.to_string_lossy(),
-            Err(_) => real = real + OPEN + number,
+            Err(_) => real = real + FD_DIRECTORY + number,
         }
         real += rest;
     }
@@ -214,17 +226,18 @@ impl Output {
     ///
     /// # Errors
     /// The directory cannot be made, has files in it, or exists and belongs to another account. Root gives away only a
-    /// directory that it has just made, and follows no symbolic link, because an unprivileged account may have made it.
+    /// directory that it has just made, and follows no symbolic link, because another account may have made the link.
     pub fn open(storage: &StorageConfig, path: &Path) -> anyhow::Result<Self> {
         let shown = absolute(path)?;
         let at = || format!("{}", shown.display());
         let Some(account) = &storage.service else {
-            let is_free = fs::read_dir(&shown).map(|mut entries| entries.next().is_none());
-            match is_free {
+            let has_no_entries = fs::read_dir(&shown).map(|mut entries| entries.next().is_none());
+            match has_no_entries {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(at);
                 }
-                is_free => ensure!(is_free.unwrap_or(true), in_use(&shown)),
+                Ok(false) => bail!(not_empty_message(&shown)),
+                _ => {}
             }
             let path = shown.clone();
             return Ok(Self {
@@ -233,13 +246,17 @@ impl Output {
                 _handle: None,
             });
         };
-        let parent = shown.parent().context("a directory has to be named")?;
-        let name = shown.file_name().context("a directory has to be named")?;
+        let parent = shown
+            .parent()
+            .context("the path must end in the name of a directory")?;
+        let name = shown
+            .file_name()
+            .context("the path must end in the name of a directory")?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let parent = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
         let parent = parent.with_context(|| {
             format!(
-                "{}: the directory above it has to be there, and its path must have no symbolic link",
+                "{}: its parent directory must exist, and the path must not contain a symbolic link",
                 shown.display()
             )
         })?;
@@ -250,11 +267,12 @@ impl Output {
         let handle = openat(&parent, name, flags, Mode::empty()).with_context(at)?;
         let found = fstat(&handle).with_context(at)?;
         if found.st_uid != account.uid() {
-            let is_ours = made && found.st_uid == 0 && found.st_mode & 0o7777 == 0o700;
+            let is_new_and_root_owned =
+                made && found.st_uid == 0 && found.st_mode & 0o7777 == 0o700;
             // The directory must still be empty: an account that has put a file there in the meantime must not get more
             // files.
             ensure!(
-                is_ours && is_empty(&handle).with_context(at)?,
+                is_new_and_root_owned && is_empty(&handle).with_context(at)?,
                 "{} does not belong to {}: name a directory that is not there yet",
                 shown.display(),
                 account.name()
@@ -262,9 +280,12 @@ impl Output {
             let (uid, gid) = (Uid::from_raw(account.uid()), Gid::from_raw(account.gid()));
             fchown(&handle, Some(uid), Some(gid)).with_context(at)?;
         }
-        ensure!(is_empty(&handle).with_context(at)?, in_use(&shown));
+        ensure!(
+            is_empty(&handle).with_context(at)?,
+            not_empty_message(&shown)
+        );
         Ok(Self {
-            path: format!("{OPEN}{}", handle.as_raw_fd()).into(),
+            path: format!("{FD_DIRECTORY}{}", handle.as_raw_fd()).into(),
             shown,
             _handle: Some(handle),
         })
@@ -272,7 +293,7 @@ impl Output {
 }
 
 /// Error message for a directory whose files would be overwritten.
-fn in_use(path: &Path) -> String {
+fn not_empty_message(path: &Path) -> String {
     let path = path.display();
     format!("{path} has files in it: name a directory that is empty or not there yet")
 }

@@ -11,12 +11,13 @@ use super::{
     database::{Database, Purpose},
     keys,
     service::{Parts, Service, bind},
-    signals::until_told_to_end,
+    signals::shutdown_signal,
 };
 use crate::{
     clock::Clock,
     config::{Credentials, Serve, StorageConfig, Switch},
     embedded::DataDirLock,
+    ledger::Signer,
     line::client::LineApi,
     objects::Objects,
     records::{attest, channels, operators},
@@ -36,7 +37,7 @@ pub async fn serve(
     serve: &Serve,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let mut told = pin!(until_told_to_end()?);
+    let mut told = pin!(shutdown_signal()?);
     // A port below 1024 needs root, which `Database::find` gives up. Bind before anything is made.
     let listener = bind(serve.listen)?;
     let _lock = DataDirLock::take(&storage.data_dir)?;
@@ -72,32 +73,15 @@ async fn begin(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<Service> {
     database.prepare(Purpose::Make).await?;
-    let clock = Clock::system();
     let mut db = database.connect().await?;
     keys::make_for_new(storage, &mut db).await?;
     let keyring = keys::open_attested(storage, &mut db).await?;
     let signer = keys::signer(&keys::secret(storage)?);
-    let mut missing = vec![];
-    missing.extend(first_channel(&mut db, &keyring, &serve.channel, say).await?);
-    let channels = channels::list(&mut db).await?;
-    let any_admin = operators::any_admin(&mut db).await?;
-    let unattested = attest::unattested(&mut db, &keyring).await?;
+    let mut missing = first_channel(&mut db, &keyring, &serve.channel, say).await?;
+    let known = Known::read(&mut db, &keyring).await?;
     drop(db);
 
-    let parts = Parts {
-        signer,
-        copies: copies(storage).await?,
-        database: database.options.clone(),
-        keyring,
-        objects: bucket(storage).await?,
-        line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
-        reach: serve.external_content.into(),
-        clock,
-        listener,
-        public_url: serve.public_url.clone(),
-        proxies: serve.trusted_proxies.clone().into(),
-        stickers: serve.sticker_cdn == Switch::On,
-    };
+    let parts = parts(storage, serve, database, listener, keyring, signer).await?;
     let mut service = Service::start(parts).await?;
     if service.replayed > 0 {
         say(&format!(
@@ -106,52 +90,118 @@ async fn begin(
         ));
     }
     service.work();
-    missing.extend(unreachable_for_line(serve));
-    missing.extend(channels.iter().filter(|channel| !channel.has_token).map(|channel| {
+    missing.extend(still_to_do(storage, serve, &known));
+    if !known.any_admin {
+        missing.push(setup_link_message(&service).await?);
+    }
+    say_addresses(storage, &service, &known.channels, say);
+    say_missing(&missing, say);
+    Ok(service)
+}
+
+/// What the start reads from the database, for the lines that it prints.
+struct Known {
+    channels: Vec<channels::Channel>,
+    any_admin: bool,
+    unattested: attest::Unattested,
+}
+
+impl Known {
+    async fn read(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Self> {
+        Ok(Self {
+            channels: channels::list(db).await?,
+            any_admin: operators::any_admin(db).await?,
+            unattested: attest::unattested(db, keyring).await?,
+        })
+    }
+}
+
+async fn parts(
+    storage: &StorageConfig,
+    serve: &Serve,
+    database: &Database,
+    listener: TcpListener,
+    keyring: Keyring,
+    signer: Signer,
+) -> anyhow::Result<Parts> {
+    Ok(Parts {
+        signer,
+        copies: copies(storage).await?,
+        database: database.options.clone(),
+        keyring,
+        objects: bucket(storage).await?,
+        line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
+        reach: serve.external_content.into(),
+        clock: Clock::system(),
+        listener,
+        public_url: serve.public_url.clone(),
+        proxies: serve.trusted_proxies.clone().into(),
+        stickers: serve.sticker_cdn == Switch::On,
+    })
+}
+
+/// A message for each thing that the settings and the database still lack.
+fn still_to_do(storage: &StorageConfig, serve: &Serve, known: &Known) -> Vec<String> {
+    let mut missing = Vec::from_iter(unreachable_for_line(serve));
+    let channels = known.channels.iter();
+    missing.extend(channels.filter(|channel| !channel.has_token).map(|channel| {
         format!("{0} has no access token, so media and profiles wait: `channel rotate-secret {0}` takes one.", channel.slug)
     }));
-    if channels.is_empty() {
+    if known.channels.is_empty() {
         missing.push("There is no channel: `channel add <slug>` adds one.".to_owned());
     }
-    if !unattested.is_empty() {
+    if !known.unattested.is_empty() {
         missing.push(format!(
             "The database has {} operators and {} channels that this program did not write: see `attest`.",
-            unattested.operators.len(),
-            unattested.channels.len()
+            known.unattested.operators.len(),
+            known.unattested.channels.len()
         ));
     }
     if has_shared_account(storage) {
         missing.push(format!("The service runs as nobody: {SHARED_ACCOUNT}."));
     }
-    if !any_admin {
-        let link = web::setup_link(&service.shared)
-            .await
-            .ok()
-            .context("no link could be made")?;
-        missing.push(format!(
-            "There is no administrator. Make one here, once, within a day: {link}"
-        ));
-    }
+    missing
+}
+
+/// A message with the link that makes the first administrator.
+async fn setup_link_message(service: &Service) -> anyhow::Result<String> {
+    let link = web::setup_link(&service.shared)
+        .await
+        .ok()
+        .context("no link could be made")?;
+    Ok(format!(
+        "There is no administrator. Make one here, once, within a day: {link}"
+    ))
+}
+
+fn say_addresses(
+    storage: &StorageConfig,
+    service: &Service,
+    channels: &[channels::Channel],
+    say: &dyn Fn(&str),
+) {
     say(&format!("Dashboard: {}", service.public_url));
     if let Some(account) = &storage.service
         && !has_shared_account(storage)
     {
         say(&format!("The service runs as {}.", account.name()));
     }
-    for channel in &channels {
+    for channel in channels {
         let url = service.webhook_url(&channel.slug);
         say(&format!(
             "Webhook URL of {}, for LINE's console: {url}",
             channel.slug
         ));
     }
+}
+
+fn say_missing(missing: &[String], say: &dyn Fn(&str)) {
     if !missing.is_empty() {
         say("Still to be done:");
     }
-    for line in &missing {
+    for line in missing {
         say(&format!("  - {line}"));
     }
-    Ok(service)
 }
 
 /// Makes the first channel from `LINE_CHANNEL_SECRET` if there is none. Returns a message for each given secret or
@@ -208,11 +258,11 @@ async fn first_channel(
 fn unreachable_for_line(serve: &Serve) -> Option<String> {
     let words = match &serve.public_url {
         None => {
-            "PUBLIC_URL is not set. LINE sends webhooks to https addresses alone: put a TLS proxy in front of LISTEN, and \
+            "PUBLIC_URL is not set. LINE sends webhooks only to https URLs: put a TLS proxy in front of LISTEN, and \
                  set PUBLIC_URL to its address."
         }
         Some(url) if url.scheme() != "https" => {
-            "PUBLIC_URL is not https. LINE sends webhooks to https addresses alone."
+            "PUBLIC_URL is not https. LINE sends webhooks only to https URLs."
         }
         Some(_) => return None,
     };
@@ -234,7 +284,7 @@ pub(super) fn has_shared_account(storage: &StorageConfig) -> bool {
 /// # Errors
 /// The address cannot be opened as an object store.
 pub async fn bucket(storage: &StorageConfig) -> anyhow::Result<Objects> {
-    Ok(Objects::open_with(&objects_url(storage)?, &storage.s3.access()).await?)
+    Ok(Objects::open_with(&objects_url(storage)?, &storage.s3.settings()).await?)
 }
 
 /// Opens the places for copies of the ledger, in addition to the copy in the object store: next to the keyring, which
@@ -249,7 +299,7 @@ pub async fn copies(storage: &StorageConfig) -> anyhow::Result<Vec<Objects>> {
     };
     let mut copies = vec![];
     for url in std::iter::once(&keyring).chain(&storage.ledger_copies) {
-        let place = Objects::open_with(url, &storage.s3.access()).await;
+        let place = Objects::open_with(url, &storage.s3.settings()).await;
         copies.push(place.with_context(|| format!("a copy of the ledger at {}", shown(url)))?);
     }
     Ok(copies)

@@ -1,24 +1,30 @@
 //! The running service: one HTTP server, one committer, one worker, one live listener.
 
+mod resources;
+
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
     time::Duration,
 };
 
-use actix_web::{App, dev::ServerHandle, web as actix};
+use actix_web::{
+    App,
+    dev::{Server, ServerHandle},
+    web as actix,
+};
 use anyhow::Context;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::database;
+use self::resources::Resources;
 use crate::{
     clock::Clock,
-    erasure::{copies::Copies, keys::Keys, ledger_signer::LedgerSigner, restore},
+    erasure::{keys::Keys, ledger_signer::LedgerSigner},
     ingest::Ingest,
-    ledger::{Signer, Verifier},
+    ledger::Signer,
     line::client::LineApi,
     live::Live,
     media::Reach,
@@ -122,122 +128,42 @@ impl Service {
     /// # Errors
     /// The database, the object store or the keyring cannot be used.
     pub async fn start(parts: Parts) -> anyhow::Result<Self> {
-        let Parts {
-            database,
-            keyring,
-            objects,
-            signer,
-            mut copies,
-            line,
-            reach,
-            clock,
-            listener,
-            public_url,
-            proxies,
-            stickers,
-        } = parts;
-        objects
-            .check()
-            .await
-            .context("objects cannot be written, read and deleted")?;
-        let database = database::restricted(database)
-            .await
-            .context("the database cannot be reached")?;
-        let pool = database::pool(database.clone());
-        let ledger_key = signer.vkey();
-        let verifier = Verifier::from_vkey(&ledger_key)?;
-        copies.insert(0, objects.clone());
-        let copies = Copies::new(copies, verifier);
-        let replayed = restore::replay(&pool, &clock, &copies).await?;
-        let ledger_signer =
-            LedgerSigner::new(pool.clone(), clock.clone(), Arc::new(signer), copies);
-        keyring
-            .check()
-            .await
-            .context("keys cannot be made, read and destroyed")?;
-        let keys = Keys::new(pool.clone(), clock.clone(), keyring.clone());
-        keys.supply().await.context("no keys can be made ahead")?;
-        let channels = ChannelRegistry::load(&pool, keyring.clone())
-            .await
-            .context("channels cannot be read")?;
-        let worker = Worker::new(
-            pool.clone(),
-            clock.clone(),
-            keyring.clone(),
-            objects.clone(),
-            line,
-            reach,
-        )?;
-        let (ingest, committer) =
-            Ingest::start(database, clock.clone(), keyring.clone(), worker.wake());
-        let live = Live::start(&pool);
+        let resources =
+            Resources::open(parts.database, parts.objects, parts.keyring, parts.clock).await?;
+        let ledger = resources.open_ledger(parts.signer, parts.copies).await?;
+        let keys = resources.supply_keys().await?;
+        let channels = resources.load_channels().await?;
+        let worker = resources.make_worker(parts.line, parts.reach)?;
+        let (ingest, committer) = resources.start_committer(&worker);
+        let live = Live::start(&resources.pool);
 
-        let address = listener.local_addr()?;
-        let public_url = match public_url {
+        let address = parts.listener.local_addr()?;
+        let public_url = match parts.public_url {
             Some(url) => url,
             None => Url::parse(&format!("http://{address}"))?,
         };
-        let shared = actix::Data::new(Shared::new(
-            pool.clone(),
-            clock.clone(),
-            keyring,
-            objects,
+        let proxies = parts.proxies;
+        let shared = page_state(
+            &resources,
             live.clone(),
             public_url.clone(),
             proxies.clone(),
-            ledger_key,
-            stickers,
-        ));
-        let webhook = actix::Data::new(Webhook {
-            channels: channels.clone(),
-            ingest,
-            large: Large::new(LARGE_BODIES),
-            unsigned: UnsignedCounter::default(),
-            senders: Senders::default(),
-            proxies: proxies.clone(),
-            clock,
-        });
-        let (pages, seen_as) = (shared.clone(), public_url.clone());
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let limits = http::Limits::of_this_process();
-        let server = http::run(listener, threads, limits, proxies, move || {
-            App::new()
-                .wrap(http::unguessable())
-                .wrap(http::compression())
-                .wrap(http::uncompressed_for_strangers())
-                .wrap(web::csrf())
-                .wrap(http::refuse_encoded())
-                .wrap(web::headers(&seen_as))
-                .wrap(web::security_events())
-                .wrap(http::exchange(is_of_known_sender))
-                .app_data(pages.clone())
-                .app_data(webhook.clone())
-                .route("/webhook/{channel}", actix::post().to(receive))
-                .configure(web::routes)
-        })?;
-
-        let cancel = CancellationToken::new();
+            ledger.key,
+            parts.stickers,
+        );
+        let webhook = webhook_state(channels.clone(), ingest, proxies.clone(), resources.clock);
+        let server = run_server(parts.listener, proxies, &public_url, &shared, webhook)?;
+        let (pool, cancel) = (resources.pool, CancellationToken::new());
         let handle = server.handle();
-        let served = tokio::spawn(async move {
-            if server.await.is_err() {
-                tracing::error!("the HTTP server has failed");
-            }
-        });
-        let known = tokio::spawn(channels.clone().keep_fresh(pool.clone(), cancel.clone()));
-        let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
-        let tasks = vec![
-            ("the HTTP server", served),
-            ("the list of channels", known),
-            ("the supply of keys", supplied),
-        ];
+        let tasks = start_tasks(server, &channels, keys, &pool, &cancel);
         Ok(Self {
             address,
             public_url,
             pool,
             channels,
             worker,
-            ledger_signer,
-            replayed,
+            ledger_signer: ledger.signer,
+            replayed: ledger.replayed,
             shared,
             live,
             server: handle,
@@ -270,7 +196,7 @@ impl Service {
             self.ledger_signer.clone(),
             self.cancel.clone(),
         ));
-        self.tasks.push(("the ledger's sealer", sealed));
+        self.tasks.push(("the ledger signer", sealed));
     }
 
     /// Webhook URL of a channel, for LINE's console.
@@ -303,11 +229,99 @@ impl Service {
     }
 }
 
+fn page_state(
+    resources: &Resources,
+    live: Live,
+    public_url: Url,
+    proxies: web::Proxies,
+    ledger_key: String,
+    stickers: bool,
+) -> actix::Data<Shared> {
+    actix::Data::new(Shared::new(
+        resources.pool.clone(),
+        resources.clock.clone(),
+        resources.keyring.clone(),
+        resources.objects.clone(),
+        live,
+        public_url,
+        proxies,
+        ledger_key,
+        stickers,
+    ))
+}
+
+fn webhook_state(
+    channels: ChannelRegistry,
+    ingest: Ingest,
+    proxies: web::Proxies,
+    clock: Clock,
+) -> actix::Data<Webhook> {
+    actix::Data::new(Webhook {
+        channels,
+        ingest,
+        large: Large::new(LARGE_BODIES),
+        unsigned: UnsignedCounter::default(),
+        senders: Senders::default(),
+        proxies,
+        clock,
+    })
+}
+
+/// Starts the HTTP server: the pages and the webhook endpoint.
+fn run_server(
+    listener: TcpListener,
+    proxies: web::Proxies,
+    public_url: &Url,
+    shared: &actix::Data<Shared>,
+    webhook: actix::Data<Webhook>,
+) -> io::Result<Server> {
+    let (pages, seen_as) = (shared.clone(), public_url.clone());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let limits = http::Limits::of_this_process();
+    http::run(listener, threads, limits, proxies, move || {
+        App::new()
+            .wrap(http::unguessable())
+            .wrap(http::compression())
+            .wrap(http::uncompressed_for_strangers())
+            .wrap(web::csrf())
+            .wrap(http::refuse_encoded())
+            .wrap(web::headers(&seen_as))
+            .wrap(web::security_events())
+            .wrap(http::exchange(is_of_known_sender))
+            .app_data(pages.clone())
+            .app_data(webhook.clone())
+            .route("/webhook/{channel}", actix::post().to(receive))
+            .configure(web::routes)
+    })
+}
+
+/// Starts the tasks that run as long as the service, with their names.
+fn start_tasks(
+    server: Server,
+    channels: &ChannelRegistry,
+    keys: Keys,
+    pool: &PgPool,
+    cancel: &CancellationToken,
+) -> Vec<(&'static str, JoinHandle<()>)> {
+    let served = tokio::spawn(async move {
+        if server.await.is_err() {
+            tracing::error!("the HTTP server has failed");
+        }
+    });
+    let known = tokio::spawn(channels.clone().keep_fresh(pool.clone(), cancel.clone()));
+    let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
+    vec![
+        ("the HTTP server", served),
+        ("the list of channels", known),
+        ("the supply of keys", supplied),
+    ]
+}
+
 /// Seals pending records every few seconds, and once more at the end.
 async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
     let mut last = false;
     loop {
-        if let Err(error) = ledger_signer.seal().await {
+        if let Err(error) = ledger_signer.append_and_sign().await {
             tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
         }
         if last {
@@ -338,5 +352,5 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
             }
         }
     }
-    let _ = keys.let_go().await;
+    let _ = keys.release_spare_keys().await;
 }

@@ -27,13 +27,12 @@ pub fn check_form(storage: &StorageConfig, serve: &Serve) -> anyhow::Result<()> 
         None if Embedded::exists(&storage.data_dir) => {}
         None => Embedded::check_path(&std::path::absolute(&storage.data_dir)?)?,
     }
-    let access = storage.s3.access();
+    let s3 = storage.s3.settings();
     if let Some(url) = &storage.objects_url {
-        Objects::check_form(url, &access).context("OBJECTS_URL")?;
+        Objects::check_form(url, &s3).context("OBJECTS_URL")?;
     }
     for url in &storage.ledger_copies {
-        Objects::check_form(url, &access)
-            .with_context(|| format!("LEDGER_COPIES, {}", shown(url)))?;
+        Objects::check_form(url, &s3).with_context(|| format!("LEDGER_COPIES, {}", shown(url)))?;
     }
     keys::check_form(storage)?;
     privileges::account(storage).map(drop)

@@ -12,25 +12,25 @@ use tokio::{
 
 /// Signals within this time after the first count as the same order: when a terminal closes, both it and the shell in
 /// it send a signal, and some supervisors send several.
-const ONE_ORDER: Duration = Duration::from_secs(1);
+const DEBOUNCE: Duration = Duration::from_secs(1);
 
-/// Waits for SIGINT, SIGTERM or SIGHUP. Signals are caught from this call on, before the returned future is awaited: a
-/// supervisor that ends the service at any moment must not kill it, which would leave PostgreSQL running. A second
-/// signal that comes later than [`ONE_ORDER`] ends the process at once, whatever it waits for. If the caller had SIGHUP
-/// ignored, as `nohup` does, it stays ignored.
+/// Waits for SIGINT, SIGTERM or SIGHUP. Signals are caught from this call on: a signal that arrives before the returned
+/// future is awaited, for example from a supervisor, must not kill the process, because PostgreSQL would keep running.
+/// A second signal that comes later than [`DEBOUNCE`] ends the process at once, whatever it waits for. If the parent
+/// process ignored SIGHUP, as `nohup` does, it stays ignored.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
-pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> {
+pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + use<>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = match is_ignored(SignalKind::hangup()) {
         true => None,
         false => Some(signal(SignalKind::hangup())?),
     };
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
-        let mut tell = Some(tell);
+        let mut sender = Some(sender);
         let mut first = None;
         loop {
             tokio::select! {
@@ -38,14 +38,14 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
                 _ = terminate.recv() => {}
                 () = received(hangup.as_mut()) => {}
             }
-            match tell.take() {
-                Some(tell) => {
+            match sender.take() {
+                Some(sender) => {
                     first = Some(Instant::now());
-                    let _ = tell.send(());
+                    let _ = sender.send(());
                 }
-                None if first.is_some_and(|first| first.elapsed() < ONE_ORDER) => {}
+                None if first.is_some_and(|first| first.elapsed() < DEBOUNCE) => {}
                 None => {
-                    tracing::warn!("told to end a second time: ending at once");
+                    tracing::warn!("second signal: stopping at once");
                     std::process::exit(1);
                 }
             }
@@ -53,7 +53,7 @@ pub fn until_told_to_end() -> std::io::Result<impl Future<Output = ()> + use<>> 
     });
     Ok(async move {
         // The sender is dropped only together with the runtime.
-        let _ = told.await;
+        let _ = receiver.await;
     })
 }
 

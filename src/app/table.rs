@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_begin_below_each_other_whatever_letters_they_have() {
+    fn columns_are_aligned_by_character_count() {
         let rows = [
             ["é".to_owned(), "b".to_owned()],
             ["abc".to_owned(), "".to_owned()],

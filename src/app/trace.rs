@@ -107,8 +107,8 @@ pub async fn trace(
     })
     .await?;
     say(&match &state {
-        State::NeverMet => format!("The channel {slug} has never met a message of this id."),
-        State::Lives => "The message lives: it was neither unsent nor erased.".to_owned(),
+        State::NeverMet => format!("The channel {slug} has never received a message with this id."),
+        State::Lives => "The message is stored: it was neither unsent nor erased.".to_owned(),
         State::Unsent => "The message was unsent.".to_owned(),
         State::Withheld => {
             "The message was unsent under a hold that covers unsends; it is withheld until the hold is lifted.".to_owned()
@@ -119,8 +119,7 @@ pub async fn trace(
         say(&line);
     }
     say(
-        "Not looked at: the server's files, write-ahead log, replicas and backups, and the logs. Sealed content names nobody; \
-         it goes with its row and its key.",
+        "Not looked at: the server's files, write-ahead log, replicas and backups, and the logs. Sealed content contains no readable ids; it is erased with its row and its key.",
     );
     let traces = lines.iter().filter(|line| line.found.is_trace()).count();
     let (words, code) = match (traces, &state) {
@@ -144,7 +143,7 @@ pub async fn trace(
 /// Searches every table, the object store and the keyring for a message.
 ///
 /// # Errors
-/// As [`trace`].
+/// As [`trace()`].
 pub async fn look(
     db: &mut PgConnection,
     objects: &Objects,
@@ -182,7 +181,7 @@ async fn look_in_bucket(
     ids: &Ids,
 ) -> anyhow::Result<[Line; 2]> {
     // List the object store first: an object's row is there before its first byte.
-    let listed = lying(objects).await?;
+    let listed = list_all_keys(objects).await?;
     let known: HashSet<String> = trace::object_keys(db).await?.into_iter().collect();
     let there = ids
         .objects
@@ -192,7 +191,7 @@ async fn look_in_bucket(
     let mut strays: HashSet<_> = listed.difference(&known).cloned().collect();
     if !strays.is_empty() {
         // An object that was purged after the first listing is not a stray.
-        let again = lying(objects).await?;
+        let again = list_all_keys(objects).await?;
         strays.retain(|key| again.contains(key));
     }
     let found = |count: usize, found: fn(i64) -> Found| match count {
@@ -214,7 +213,7 @@ async fn look_in_bucket(
 }
 
 /// Keys of everything in the object store, also of half-written objects.
-async fn lying(objects: &Objects) -> Result<HashSet<String>, objects::Error> {
+async fn list_all_keys(objects: &Objects) -> Result<HashSet<String>, objects::Error> {
     let keys: Vec<_> = objects.traces(Shard::WHOLE).try_collect().await?;
     Ok(keys.iter().map(ToString::to_string).collect())
 }

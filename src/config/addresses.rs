@@ -8,7 +8,7 @@ use url::Url;
 /// Parses `LISTEN`: an IP address and a port.
 ///
 /// # Errors
-/// It has another form.
+/// `text` is not an IP address with a port.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "write an IP address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080".to_owned()
@@ -25,8 +25,8 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// Parses the address of a place for objects, keys or copies of the ledger.
-pub(super) fn place(text: &str) -> Result<Url, String> {
+/// Parses the URL of an object store, a keyring or a ledger copy.
+pub(super) fn storage_url(text: &str) -> Result<Url, String> {
     url(text, "file:///an/absolute/directory or s3://bucket/prefix")
 }
 
@@ -42,7 +42,7 @@ pub(super) fn api(text: &str) -> Result<Url, String> {
 
 fn url(text: &str, example: &str) -> Result<Url, String> {
     let read = Url::parse(text.trim());
-    read.map_err(|_| format!("this is no URL: write it like {example}"))
+    read.map_err(|_| format!("not a valid URL: write it like {example}"))
 }
 
 #[cfg(test)]
@@ -50,22 +50,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_is_told_how_to_write() {
+    fn errors_show_the_expected_form() {
         listen("[::1]:80").expect("an address");
         network(" 10.0.0.0/8 ").expect("a network");
         network("::1").expect("an address");
-        place("s3://bucket/prefix").expect("a place");
+        storage_url("s3://bucket/prefix").expect("a URL");
         let refused = [
             (listen("8080").map(drop), "127.0.0.1:8080"),
             (listen("localhost:8080").map(drop), "127.0.0.1:8080"),
             (network("10.0.0.0/99").map(drop), "10.0.0.0/8"),
-            (place("/srv/objects").map(drop), "file:///"),
+            (storage_url("/srv/objects").map(drop), "file:///"),
             (endpoint("s3.example.com").map(drop), "https://s3"),
             (api("").map(drop), "https://api.line.me"),
         ];
-        for (refused, words) in refused {
-            let said = refused.expect_err(words);
-            assert!(said.contains(words), "{said}");
+        for (refused, form) in refused {
+            let message = refused.expect_err(form);
+            assert!(message.contains(form), "{message}");
         }
     }
 }

@@ -21,18 +21,18 @@ impl Account {
         Self::of_uid(geteuid().as_raw())
     }
 
-    /// The account of this name; `None` if there is none that `pg_ident.conf` can name.
+    /// `None` if there is no such account, or its name cannot be written in `pg_ident.conf`.
     pub fn named(name: &str) -> Option<Self> {
-        Self::plain(User::from_name(name))
+        Self::from_user(User::from_name(name))
     }
 
-    /// The account of this user id; `None` if there is none that `pg_ident.conf` can name.
+    /// `None` if there is no such account, or its name cannot be written in `pg_ident.conf`.
     pub fn of_uid(uid: u32) -> Option<Self> {
-        Self::plain(User::from_uid(Uid::from_raw(uid)))
+        Self::from_user(User::from_uid(Uid::from_raw(uid)))
     }
 
     /// The account, if its name can stand in `pg_ident.conf`: a slash at its beginning would make it a pattern there.
-    fn plain(found: nix::Result<Option<User>>) -> Option<Self> {
+    fn from_user(found: nix::Result<Option<User>>) -> Option<Self> {
         let User { name, uid, gid, .. } = found.ok().flatten()?;
         let odd = name.starts_with('/') || name.contains(|c: char| c == '"' || c.is_control());
         (!odd).then_some(Self {
@@ -101,15 +101,16 @@ impl Account {
 
     /// Whether this account may enter `dir`. Asks the kernel instead of reading the mode bits, because the kernel knows
     /// every rule. This process has to be root.
-    pub fn reaches(&self, dir: &Path) -> bool {
-        self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
+    pub fn can_enter(&self, dir: &Path) -> bool {
+        self.run_as_account(|| Ok(access(dir, Access::EXEC_OK)?))
+            .is_ok()
     }
 
     /// Does `work` in a thread that has switched to this account and cannot regain root. Symbolic links and names in a
     /// directory that this account may change can then lead only to files that the account could reach by itself.
     ///
     /// It is a thread and not a child process: no program has to be found and started, and errors keep their type.
-    pub(super) fn act<T: Send>(
+    pub(super) fn run_as_account<T: Send>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
@@ -141,7 +142,7 @@ impl Account {
 }
 
 /// The account that the service uses by default, if it exists.
-const OWN: &str = "line-chat-archive";
+const DEFAULT_SERVICE_ACCOUNT: &str = "line-chat-archive";
 
 /// The account that the service works as when root starts it; `None`: it stays root, because `run_as` says so.
 ///
@@ -160,10 +161,10 @@ pub fn service_account(owner: u32, run_as: Option<&str>) -> Result<Option<Accoun
         None if owner != 0 => {
             Account::of_uid(owner).ok_or_else(|| EmbeddedError::NoAccount(owner.to_string()))?
         }
-        None => [OWN, "nobody"]
+        None => [DEFAULT_SERVICE_ACCOUNT, "nobody"]
             .iter()
             .find_map(|name| Account::named(name))
-            .ok_or_else(|| EmbeddedError::NoAccount(OWN.to_owned()))?,
+            .ok_or_else(|| EmbeddedError::NoAccount(DEFAULT_SERVICE_ACCOUNT.to_owned()))?,
     };
     if owner != 0 && account.uid != owner {
         let owner = Account::of_uid(owner).map_or(owner.to_string(), |account| account.name);
@@ -192,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_the_directorys_owner_or_nobody_and_root_only_on_demand() {
+    fn the_service_account_is_the_owner_or_nobody_and_root_only_if_requested() {
         let nobody = Account::named("nobody").unwrap();
-        let default = Account::named(OWN).unwrap_or(nobody.clone());
+        let default = Account::named(DEFAULT_SERVICE_ACCOUNT).unwrap_or(nobody.clone());
         assert_eq!(service_account(0, None).unwrap(), Some(default));
         assert_eq!(
             service_account(nobody.uid, None).unwrap(),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_acts_as_an_account_reaches_no_further_than_it() {
+    fn work_has_only_the_permissions_of_the_account() {
         if !geteuid().is_root() {
             eprintln!("not root: nothing to give up, not tested");
             return;
@@ -228,10 +229,10 @@ mod tests {
         let nobody = Account::named("nobody").unwrap();
         let read = || std::fs::read(closed.path().join("file"));
         assert_eq!(
-            nobody.act(read).unwrap_err().kind(),
+            nobody.run_as_account(read).unwrap_err().kind(),
             io::ErrorKind::PermissionDenied
         );
-        let regained = nobody.act(|| {
+        let regained = nobody.run_as_account(|| {
             let root = rustix::fs::Uid::from_raw(0);
             Ok(rustix::thread::set_thread_res_uid(root, root, root).is_ok())
         });

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{EmbeddedError, bring, owner::Owner};
+use super::{EmbeddedError, install, owner::Owner};
 
 static BRINGING: Mutex<()> = Mutex::const_new(());
 
@@ -18,11 +18,11 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for the database in `data`: of the major version that made it (`made_by`), or of the newest for a
-    /// new database. If the machine has none at all, it installs them.
+    /// The programs for the database in `data`: of the major version that made it (`data_major`), or of the newest for
+    /// a new database. If the machine has none at all, it installs them.
     pub(super) async fn for_data(
         data: &Path,
-        made_by: Option<u32>,
+        data_major: Option<u32>,
         owner: &Owner,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
@@ -38,14 +38,14 @@ impl Binaries {
             let _turn = BRINGING.lock().await;
             found = Self::installed(owner).await;
             if found.is_empty() {
-                let tried = bring::bring(made_by, say).await?;
+                let tried = install::install(data_major, say).await?;
                 found = Self::installed(owner).await;
                 if found.is_empty() {
                     return Err(EmbeddedError::NoServer { tried });
                 }
             }
         }
-        choose(found, made_by, data)
+        choose(found, data_major, data)
     }
 
     async fn installed(owner: &Owner) -> Vec<Self> {
@@ -91,21 +91,21 @@ impl Binaries {
 
 fn choose(
     found: Vec<Binaries>,
-    made_by: Option<u32>,
+    data_major: Option<u32>,
     data: &Path,
 ) -> Result<Binaries, EmbeddedError> {
     let majors: Vec<_> = found.iter().map(|b| b.major.to_string()).collect();
-    let Some(made_by) = made_by else {
+    let Some(data_major) = data_major else {
         return found.into_iter().next().ok_or(EmbeddedError::NoServer {
             tried: String::new(),
         });
     };
     found
         .into_iter()
-        .find(|b| b.major == made_by)
+        .find(|b| b.major == data_major)
         .ok_or_else(|| EmbeddedError::OtherVersion {
             data: data.into(),
-            made_by,
+            data_major,
             found: majors.join(", "),
         })
 }
@@ -129,7 +129,7 @@ fn places() -> Vec<PathBuf> {
                 .filter(|p| p.to_string_lossy().contains("postgresql")),
         );
     }
-    places.extend(bring::wheel_bin());
+    places.extend(install::wheel_bin());
     places
 }
 

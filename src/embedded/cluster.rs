@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    Account, Embedded, EmbeddedError,
+    Account, Embedded, EmbeddedError, access,
     binaries::Binaries,
-    files::Files,
+    owned_directory::OwnedDirectory,
     owner::Owner,
-    patience::{cause, patiently},
-    place, roles,
+    place,
+    progress::{cause, with_progress},
 };
 use sqlx::{
     Connection, PgConnection,
@@ -22,14 +22,14 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Cluster {
     /// Directory that contains `data/`, `log/` and usually the socket. Belongs to PostgreSQL's account.
-    pub(super) base: Files,
+    pub(super) base: OwnedDirectory,
     pub(super) binaries: Binaries,
     /// Directory that contains the socket.
-    pub(super) socket: Files,
+    pub(super) socket: OwnedDirectory,
     /// The account that the service works as; `None`: the account of this process.
     service: Option<Account>,
     durability: Durability,
-    /// Limit for each piece of work that is sent to the server at a start.
+    /// Time limit for each call of `with_answer_timeout` while the server starts.
     pub(super) answer_timeout: Duration,
 }
 
@@ -52,16 +52,16 @@ pub(super) enum Durability {
 impl Cluster {
     /// Opens the cluster in `base`, and makes it if there is none yet. Does not start it.
     pub(super) async fn open(
-        base: Files,
+        base: OwnedDirectory,
         service: Option<&Account>,
         durability: Durability,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Self, EmbeddedError> {
         Embedded::check_path(base.path())?;
         let version = base.read("data/PG_VERSION")?;
-        let made_by = version.as_ref().and_then(|text| text.trim().parse().ok());
+        let data_major = version.as_ref().and_then(|text| text.trim().parse().ok());
         let data = base.path().join("data");
-        let binaries = Binaries::for_data(&data, made_by, base.owner(), say).await?;
+        let binaries = Binaries::for_data(&data, data_major, base.owner(), say).await?;
         let cluster = Self {
             socket: place::socket_dir(&base, service)?,
             base,
@@ -98,7 +98,7 @@ impl Cluster {
                 "--auth-local=peer",
                 "--auth-host=reject",
                 "--username",
-                roles::SUPERUSER,
+                access::SUPERUSER,
                 "-D",
             ])
             .arg(&data.name)
@@ -106,8 +106,8 @@ impl Cluster {
         if self.durability == Durability::None {
             initdb.arg("--no-sync");
         }
-        let progress = || "  still making it …".to_owned();
-        let output = patiently(say, progress, initdb.output())
+        let progress = || "  still creating the database …".to_owned();
+        let output = with_progress(say, progress, initdb.output())
             .await
             .map_err(EmbeddedError::file("initdb"))?;
         if !output.status.success() {
@@ -132,18 +132,22 @@ impl Cluster {
         };
         // Use paths relative to the server's working directory: absolute paths could lead to other directories that
         // were put there in the meantime.
-        let is_inside = self.base.holds("data")?;
-        let socket = match is_inside && self.socket.path() == self.base.path() {
+        let data_is_in_base = self.base.is_subdirectory("data")?;
+        let socket = match data_is_in_base && self.socket.path() == self.base.path() {
             true => Path::new(".."),
             false => self.socket.path(),
         };
-        let log = match is_inside {
+        let log = match data_is_in_base {
             true => PathBuf::from("../log"),
             false => self.log_dir(),
         };
         // Everybody may use a shared socket itself: its directory lets only the service's account pass, and the server
         // asks the kernel which account connects.
-        let mode = if self.is_shared() { "0777" } else { "0700" };
+        let mode = if self.has_own_service_account() {
+            "0777"
+        } else {
+            "0700"
+        };
         let settings = format!(
             "{}{durability}unix_socket_permissions = {mode}\nunix_socket_directories = '{}'\nlog_directory = '{}'\n",
             include_str!("archive.conf"),
@@ -152,13 +156,13 @@ impl Cluster {
         );
         self.base.make_dir("log")?;
         self.base.write("data/archive.conf", &settings)?;
-        self.base.write("data/pg_hba.conf", roles::HBA)?;
-        let ident = roles::ident(self.owner().account(), self.service.as_ref());
+        self.base.write("data/pg_hba.conf", access::HBA)?;
+        let ident = access::ident(self.owner().account(), self.service.as_ref());
         self.base.write("data/pg_ident.conf", &ident)
     }
 
     /// Whether the service works as another account than PostgreSQL.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(super) fn has_own_service_account(&self) -> bool {
         let postgres = self.owner().account();
         self.service
             .as_ref()
@@ -189,7 +193,7 @@ impl Cluster {
     /// Connects to `database` as the superuser. It looks names up in `pg_catalog` only: otherwise it could find a
     /// function or operator that the service's role has made instead of PostgreSQL's own, and run it as the superuser.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, EmbeddedError> {
-        let options = self.connect_options(database, roles::SUPERUSER);
+        let options = self.connect_options(database, access::SUPERUSER);
         let options = options.options([
             ("search_path", "pg_catalog"),
             ("lock_timeout", LOCK_TIMEOUT),
@@ -200,7 +204,7 @@ impl Cluster {
     }
 
     /// Runs `work`, which talks to the server; an error if the server does not answer in time.
-    pub(super) async fn answered<T>(
+    pub(super) async fn with_answer_timeout<T>(
         &self,
         work: impl Future<Output = Result<T, EmbeddedError>>,
     ) -> Result<T, EmbeddedError> {

@@ -24,15 +24,15 @@ pub enum EmbeddedError {
     NotBinaries(PathBuf),
     /// The data was written by another major version than any installed one.
     #[error(
-        "the database in {data} was made by PostgreSQL {made_by}, but only {found} is installed. \
-         Install PostgreSQL {made_by} beside it (apt-get install postgresql-{made_by}), \
+        "the database in {data} was made by PostgreSQL {data_major}, but only {found} is installed. \
+         Install PostgreSQL {data_major} beside it (apt-get install postgresql-{data_major}), \
          or set POSTGRES_BIN to its binaries; to move to the newer one, see pg_upgrade, or dump with the old and restore with the new"
     )]
     OtherVersion {
         /// The directory with `PG_VERSION`.
         data: PathBuf,
         /// The major version in that file.
-        made_by: u32,
+        data_major: u32,
         /// The major versions that are installed.
         found: String,
     },
@@ -76,7 +76,7 @@ pub enum EmbeddedError {
     /// The service would work in a directory that another account owns.
     #[error(
         "the data directory belongs to {owner}, and RUN_AS says {account}: give it to {account} (chown -R, without the \
-         directory postgres), or leave RUN_AS away"
+         directory postgres), or unset RUN_AS"
     )]
     OtherOwner {
         /// The account of `RUN_AS`.
@@ -108,7 +108,7 @@ pub enum EmbeddedError {
         "a service that stays root uses {0} (an older version, or RUN_AS=root): stop it, and start this version once, which \
          gives the archive to an account of its own"
     )]
-    StillRoots(PathBuf),
+    UsedByRoot(PathBuf),
     /// The path has an unsafe character: `pg_ctl` passes the path to a shell inside double quotes.
     #[error(
         "{0} has a quote, a dollar sign, a backslash or a line break in its name; choose another DATA_DIR"
@@ -116,7 +116,7 @@ pub enum EmbeddedError {
     OddPath(PathBuf),
     /// This process is root, and there is no unprivileged account to run PostgreSQL as.
     #[error("PostgreSQL can't run as root, and neither user postgres nor user nobody exists")]
-    NobodyToBe,
+    NoUnprivilegedAccount,
     /// One of PostgreSQL's programs failed.
     #[error("{program} failed: {said}")]
     Failed {

@@ -50,7 +50,7 @@ impl DataDir {
     ///
     /// # Errors
     /// It is such a directory, or cannot be read.
-    pub fn refuse_other_uses(&self) -> Result<(), EmbeddedError> {
+    pub fn require_empty_or_archive(&self) -> Result<(), EmbeddedError> {
         if self.owner() != 0 {
             return Ok(());
         }

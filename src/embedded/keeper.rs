@@ -8,7 +8,7 @@ use tokio::{
     process::Child,
 };
 
-use super::{EmbeddedError, cluster::Cluster, patience::last};
+use super::{EmbeddedError, cluster::Cluster, progress::last};
 
 /// Script of a shell that runs as PostgreSQL's account. It reads one command a line and answers each with a line: `ok`,
 /// or the output of `pg_ctl`. When its input ends, because this process is gone, it ends and leaves the server running:
@@ -42,7 +42,7 @@ impl Keeper {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        cluster.owner().detach(&mut command);
+        cluster.owner().leave_process_group(&mut command);
         let shell = command.spawn().map_err(EmbeddedError::file("/bin/sh"))?;
         Ok(Self(shell))
     }

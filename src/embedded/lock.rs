@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{EmbeddedError, files::Files, place::DataDir};
+use super::{EmbeddedError, owned_directory::OwnedDirectory, place::DataDir};
 
 const TURN: &str = "postgres-turn.lock";
 const USERS: &str = "postgres-users.lock";
@@ -62,13 +62,13 @@ pub(super) struct Users {
 pub(super) struct OldUsers(Option<File>);
 
 impl OldUsers {
-    pub(super) fn enter(base: &Files) -> Self {
+    pub(super) fn enter(base: &OwnedDirectory) -> Self {
         let file = base.open("users.lock").ok();
         Self(file.filter(|file| file.try_lock_shared().is_ok()))
     }
 
     /// True if a process of an earlier version uses the cluster. Call it before [`OldUsers::enter`].
-    pub(super) fn some(base: &Files) -> bool {
+    pub(super) fn some(base: &OwnedDirectory) -> bool {
         let file = base.open("users.lock");
         file.is_ok_and(|file| file.try_lock().is_err())
     }

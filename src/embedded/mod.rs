@@ -2,30 +2,31 @@
 //! stops the server.
 //!
 //! The server listens on a unix socket only, in a directory that only its own account and the service's may pass
-//! through, and asks the kernel which account is at the other end (`roles`). The durability settings are PostgreSQL's
+//! through, and asks the kernel which account is at the other end (`access`). The durability settings are PostgreSQL's
 //! defaults. The settings in `archive.conf` keep deleted data out of the server's own files.
 //!
 //! If root starts it, PostgreSQL has an account of its own, which owns the database's directory and which an attacker
-//! may control. So root does nothing in that directory as root (`files`), and opens directories and gives them away by
-//! handle (`place`, `handover`). The process that started PostgreSQL can then continue as the service's account
-//! ([`Account::become_for_good`]).
+//! may control. So root does nothing in that directory as root (`owned_directory`), and opens directories and gives
+//! them away by handle (`place`, `handover`). The process that started PostgreSQL can then continue as the service's
+//! account ([`Account::become_for_good`]).
 
+mod access;
 mod account;
 mod binaries;
-mod bring;
 mod cluster;
 mod error;
-mod files;
 mod handover;
+mod install;
 mod keeper;
 mod lock;
+mod owned_directory;
 mod owner;
-mod patience;
 mod place;
+mod progress;
 mod roles;
+mod safe_path;
 mod scratch;
 mod server;
-mod way;
 mod wheel;
 
 use std::{path::Path, time::Duration};
@@ -33,16 +34,16 @@ use std::{path::Path, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 
 pub use account::{Account, service_account};
-pub use bring::may_bring;
 use cluster::{Cluster, Durability};
 pub use error::EmbeddedError;
+pub use install::may_install;
 use keeper::Keeper;
 pub use lock::DataDirLock;
 use lock::{OldUsers, Users};
 pub use place::DataDir;
+pub use safe_path::new_file;
 pub use scratch::Scratch;
-pub use way::new_file;
-pub use wheel::{Build, Wheel};
+pub use wheel::{Release, Wheel};
 
 /// Name of the database that every command works on.
 const DATABASE: &str = "archive";
@@ -113,7 +114,7 @@ impl Embedded {
         let users = Users::open(&data)?;
         let others =
             || "  waiting for another process that starts or stops PostgreSQL …".to_owned();
-        let turn = patience::patiently(say, others, users.turn()).await?;
+        let turn = progress::with_progress(say, others, users.turn()).await?;
         // The process that had the turn before may have given the directory to another account.
         data.look_again()?;
         let base = place::base(&data, elsewhere, service, say)?;
@@ -123,7 +124,7 @@ impl Embedded {
         // away, and the service's account could not read or destroy them later.
         let used = !alone || OldUsers::some(&cluster.base);
         if service.is_some() && data.owner() == 0 && used {
-            return Err(EmbeddedError::StillRoots(data.path().into()));
+            return Err(EmbeddedError::UsedByRoot(data.path().into()));
         }
         cluster.start(alone, say).await?;
         let begun = Self::begin(&cluster, &data, &users, service).await;
@@ -165,13 +166,13 @@ impl Embedded {
 
     /// Options that connect the service's role to the database `database` on this server; `archive` is always there.
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
-        self.cluster.connect_options(database, roles::SERVICE)
+        self.cluster.connect_options(database, access::SERVICE)
     }
 
     /// Options that connect the superuser to `database`: the server accepts them from root and PostgreSQL's account
     /// only.
     pub fn superuser_options(&self, database: &str) -> PgConnectOptions {
-        self.cluster.connect_options(database, roles::SUPERUSER)
+        self.cluster.connect_options(database, access::SUPERUSER)
     }
 
     /// The account that PostgreSQL runs as.

@@ -9,16 +9,17 @@ use tokio::process::Command;
 use super::{Account, EmbeddedError};
 
 /// Accounts that PostgreSQL may run as when root starts it, the preferred one first.
-const LESSER: [&str; 2] = ["postgres", "nobody"];
+const UNPRIVILEGED_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     account: Account,
     /// True if this process is root, and switches to the account for each of PostgreSQL's programs and files.
-    drops: bool,
+    switches_account: bool,
 }
 
-/// Runs a program in a session of its own, without the terminal of its caller. One of the system's basic tools.
+/// Runs a program in a session of its own, without the terminal of its caller. Part of util-linux. If it is missing,
+/// commands run without it.
 const SETSID: &str = "/usr/bin/setsid";
 
 impl Owner {
@@ -31,29 +32,34 @@ impl Owner {
             let account = account.ok_or_else(|| EmbeddedError::NoAccount(uid.to_string()))?;
             return Ok(Self {
                 account,
-                drops: false,
+                switches_account: false,
             });
         }
-        let account = LESSER.iter().find_map(|name| Account::named(name));
+        let account = UNPRIVILEGED_ACCOUNTS
+            .iter()
+            .find_map(|name| Account::named(name));
         Ok(Self {
-            account: account.ok_or(EmbeddedError::NobodyToBe)?,
-            drops: true,
+            account: account.ok_or(EmbeddedError::NoUnprivilegedAccount)?,
+            switches_account: true,
         })
     }
 
     /// The owner of an existing database in `dir`, whose user id is `uid`. It stays the owner if an account `postgres`
-    /// is made later. Root switches only to an account that is meant for this: one of [`LESSER`], or one of `trusted`.
+    /// is made later. Root switches only to an account that is meant for this: one of
+    /// [`UNPRIVILEGED_ACCOUNTS`], or one of `trusted`.
     pub(super) fn existing(dir: &Path, uid: u32, trusted: &[u32]) -> Result<Self, EmbeddedError> {
         let us = geteuid();
         let known = || {
-            let mut lesser = LESSER.iter().filter_map(|name| Account::named(name));
-            lesser.any(|account| account.uid() == uid) || trusted.contains(&uid)
+            let mut unprivileged = UNPRIVILEGED_ACCOUNTS
+                .iter()
+                .filter_map(|name| Account::named(name));
+            unprivileged.any(|account| account.uid() == uid) || trusted.contains(&uid)
         };
         let ours = us.as_raw() == uid || (us.is_root() && known());
         match Account::of_uid(uid) {
             Some(account) if ours && uid != 0 => Ok(Self {
                 account,
-                drops: us.is_root(),
+                switches_account: us.is_root(),
             }),
             _ => Err(EmbeddedError::NotYours {
                 dir: dir.into(),
@@ -66,8 +72,8 @@ impl Owner {
         &self.account
     }
 
-    pub(super) fn drops(&self) -> bool {
-        self.drops
+    pub(super) fn switches_account(&self) -> bool {
+        self.switches_account
     }
 
     /// A command that runs `program` as this account, with nothing of this process's environment: `PG*` variables and
@@ -75,11 +81,11 @@ impl Owner {
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
         // The program gets no access to root's terminal: a program of an unprivileged account could type into it
         // (TIOCSTI).
-        let mut command = match self.is_detached() {
+        let mut command = match self.uses_setsid() {
             true => Command::new(SETSID),
             false => Command::new(program.as_ref()),
         };
-        if self.is_detached() {
+        if self.uses_setsid() {
             command.arg(program.as_ref());
         }
         command
@@ -88,38 +94,39 @@ impl Owner {
             .env("LC_ALL", "C")
             .current_dir("/")
             .stdin(Stdio::null());
-        if self.drops {
+        if self.switches_account {
             command.uid(self.account.uid()).gid(self.account.gid());
         }
         command
     }
 
     /// Protects a program of [`Owner::command`] from a Ctrl-C, and from a signal to the process group.
-    pub(super) fn detach(&self, command: &mut Command) {
-        // The leader of a process group could not begin a session, as `setsid` does.
-        if !self.is_detached() {
+    pub(super) fn leave_process_group(&self, command: &mut Command) {
+        // No process group of its own for a program under setsid: setsid(2) fails for a group leader.
+        if !self.uses_setsid() {
             command.process_group(0);
         }
     }
 
-    fn is_detached(&self) -> bool {
-        self.drops && Path::new(SETSID).exists()
+    fn uses_setsid(&self) -> bool {
+        self.switches_account && Path::new(SETSID).exists()
     }
 
     /// Does `work` on files as this account.
-    pub(super) fn act<T: Send>(
+    pub(super) fn run_as_account<T: Send>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        match self.drops {
-            true => self.account.act(work),
+        match self.switches_account {
+            true => self.account.run_as_account(work),
             false => work(),
         }
     }
 
     /// Whether this account may enter `dir`. Asks the kernel instead of reading the mode bits, because the kernel knows
     /// every rule.
-    pub(super) fn reaches(&self, dir: &Path) -> bool {
-        self.act(|| Ok(access(dir, Access::EXEC_OK)?)).is_ok()
+    pub(super) fn can_enter(&self, dir: &Path) -> bool {
+        self.run_as_account(|| Ok(access(dir, Access::EXEC_OK)?))
+            .is_ok()
     }
 }

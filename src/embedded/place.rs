@@ -18,7 +18,7 @@ use rustix::fs::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Account, EmbeddedError, files::Files, owner::Owner, way};
+use super::{Account, EmbeddedError, owned_directory::OwnedDirectory, owner::Owner, safe_path};
 
 /// The longest path of a unix socket in bytes, and the name that PostgreSQL adds to the directory.
 const LONGEST_SOCKET: usize = 107;
@@ -49,16 +49,16 @@ impl DataDir {
         let opened = || {
             let (path, owner_above) = match geteuid().is_root() {
                 // The path has no links from here on: a link that is found now was put there since, and is refused.
-                true => way::walked(path)?,
+                true => safe_path::resolve_trusted(path)?,
                 false => {
-                    way::make_dirs(path)?;
+                    safe_path::make_dirs(path)?;
                     (path.canonicalize()?, 0)
                 }
             };
             match owner_above {
-                0 => way::make_dirs(&path)?,
+                0 => safe_path::make_dirs(&path)?,
                 // Make it as that account, which could exchange a directory that root makes in its own.
-                uid => way::account(uid)?.act(|| way::make_dirs(&path))?,
+                uid => safe_path::account(uid)?.run_as_account(|| safe_path::make_dirs(&path))?,
             }
             let handle = openat2(
                 CWD,
@@ -109,7 +109,7 @@ impl DataDir {
     }
 
     /// Does `work` as the owner, if this process is root and the owner is not.
-    pub(super) fn act<T: Send>(
+    pub(super) fn run_as_owner<T: Send>(
         &self,
         work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send,
     ) -> io::Result<T> {
@@ -117,7 +117,7 @@ impl DataDir {
             uid if uid != 0 && geteuid().is_root() => {
                 let account = Account::of_uid(uid);
                 let account = account.ok_or_else(|| io::Error::other("its owner has no name"))?;
-                account.act(|| work(&self.handle))
+                account.run_as_account(|| work(&self.handle))
             }
             _ => work(&self.handle),
         }
@@ -125,7 +125,7 @@ impl DataDir {
 
     /// Opens a lock file in it, and makes the file if absent.
     pub(super) fn lock_file(&self, name: &str) -> Result<File, EmbeddedError> {
-        let opened = self.act(|dir| {
+        let opened = self.run_as_owner(|dir| {
             let flags = OFlags::RDWR
                 | OFlags::CREATE
                 | OFlags::NOFOLLOW
@@ -154,7 +154,7 @@ pub(super) fn base(
     elsewhere: &Path,
     service: Option<&Account>,
     say: &(dyn Fn(&str) + Sync),
-) -> Result<Files, EmbeddedError> {
+) -> Result<OwnedDirectory, EmbeddedError> {
     let link = data.path.join(NAME);
     let there = statat(&data.handle, NAME, AtFlags::SYMLINK_NOFOLLOW);
     let err = || EmbeddedError::file(&link);
@@ -169,9 +169,9 @@ pub(super) fn base(
         }
         Err(rustix::io::Errno::NOENT) => {
             let owner = Owner::for_new()?;
-            if owner.reaches(&data.path) {
+            if owner.can_enter(&data.path) {
                 let handle = give_new(&data.handle, NAME, &owner, service);
-                return Ok(Files::new(handle.map_err(err())?, link, owner));
+                return Ok(OwnedDirectory::new(handle.map_err(err())?, link, owner));
             }
             let name = name_of(&data.path);
             say(&format!(
@@ -180,10 +180,10 @@ pub(super) fn base(
                 data.path.display(),
                 elsewhere.join(&name).display()
             ));
-            let files = in_elsewhere(data, elsewhere, service)?;
-            let linked = data.act(|dir| Ok(symlinkat(files.path(), dir, NAME)?));
+            let directory = in_elsewhere(data, elsewhere, service)?;
+            let linked = data.run_as_owner(|dir| Ok(symlinkat(directory.path(), dir, NAME)?));
             linked.map_err(err())?;
-            Ok(files)
+            Ok(directory)
         }
         Err(error) => Err(err()(error.into())),
     }
@@ -195,7 +195,7 @@ fn linked(
     data: &DataDir,
     elsewhere: &Path,
     service: Option<&Account>,
-) -> Result<Files, EmbeddedError> {
+) -> Result<OwnedDirectory, EmbeddedError> {
     let link = data.path.join(NAME);
     let err = || EmbeddedError::file(&link);
     if !geteuid().is_root() {
@@ -221,12 +221,12 @@ fn in_elsewhere(
     data: &DataDir,
     elsewhere: &Path,
     service: Option<&Account>,
-) -> Result<Files, EmbeddedError> {
+) -> Result<OwnedDirectory, EmbeddedError> {
     let name = name_of(&data.path);
     let path = elsewhere.join(&name);
     let err = || EmbeddedError::file(elsewhere);
     let opened = || {
-        way::make_dirs(elsewhere)?;
+        safe_path::make_dirs(elsewhere)?;
         let parent = open(elsewhere, DIRECTORY, Mode::empty())?;
         let stat = fstat(&parent)?;
         match stat.st_uid == 0 && stat.st_mode & 0o022 == 0 {
@@ -242,9 +242,7 @@ fn in_elsewhere(
         Err(rustix::io::Errno::NOENT) => {
             let owner = Owner::for_new()?;
             let handle = give_new(&parent, &name, &owner, service).map_err(err())?;
-            let files = Files::new(handle, path, owner);
-            reached(&files)?;
-            Ok(files)
+            check_can_enter(OwnedDirectory::new(handle, path, owner))
         }
         Err(error) => Err(err()(error.into())),
     }
@@ -256,7 +254,7 @@ fn existing(
     path: PathBuf,
     data: &DataDir,
     service: Option<&Account>,
-) -> Result<Files, EmbeddedError> {
+) -> Result<OwnedDirectory, EmbeddedError> {
     let err = || EmbeddedError::file(&path);
     let stat = fstat(&handle).map_err(|error| err()(error.into()))?;
     let service_uid = service.map(Account::uid);
@@ -269,17 +267,15 @@ fn existing(
         uid => Owner::existing(&path, uid, &trusted)?,
     };
     give(&handle, &owner, service).map_err(err())?;
-    let files = Files::new(handle, path, owner);
-    reached(&files)?;
-    Ok(files)
+    check_can_enter(OwnedDirectory::new(handle, path, owner))
 }
 
-fn reached(files: &Files) -> Result<(), EmbeddedError> {
-    match files.owner().reaches(files.path()) {
-        true => Ok(()),
+fn check_can_enter(directory: OwnedDirectory) -> Result<OwnedDirectory, EmbeddedError> {
+    match directory.owner().can_enter(directory.path()) {
+        true => Ok(directory),
         false => Err(EmbeddedError::Unreachable {
-            dir: files.path().into(),
-            account: files.owner().account().name().to_owned(),
+            dir: directory.path().into(),
+            account: directory.owner().account().name().to_owned(),
         }),
     }
 }
@@ -315,7 +311,7 @@ pub(super) fn give_new(
 fn give(dir: &OwnedFd, owner: &Owner, service: Option<&Account>) -> io::Result<()> {
     let account = owner.account();
     let other = service.filter(|service| service.uid() != account.uid());
-    if owner.drops() {
+    if owner.switches_account() {
         let group = other.map_or(account.gid(), Account::gid);
         let group = Some(Gid::from_raw(group));
         fchown(dir, Some(Uid::from_raw(account.uid())), group)?;
@@ -326,7 +322,10 @@ fn give(dir: &OwnedFd, owner: &Owner, service: Option<&Account>) -> io::Result<(
 
 /// Opens the directory of the unix socket: the database's own, or a new one in `/run` or `/tmp` if the path would be
 /// too long for the kernel or needs quoting in PostgreSQL's settings.
-pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<Files, EmbeddedError> {
+pub(super) fn socket_dir(
+    base: &OwnedDirectory,
+    service: Option<&Account>,
+) -> Result<OwnedDirectory, EmbeddedError> {
     let plain = base.path().to_str().is_some_and(|path| {
         path.len() + SOCKET_NAME.len() <= LONGEST_SOCKET
             && path
@@ -338,7 +337,7 @@ pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<File
     }
     let owner = base.owner();
     let run = Path::new("/run");
-    let parent = if owner.drops() && run.is_dir() {
+    let parent = if owner.switches_account() && run.is_dir() {
         run
     } else {
         Path::new("/tmp")
@@ -364,7 +363,7 @@ pub(super) fn socket_dir(base: &Files, service: Option<&Account>) -> Result<File
         Ok(handle)
     };
     let handle = opened().map_err(EmbeddedError::file(&dir))?;
-    Ok(Files::new(handle, dir, owner.clone()))
+    Ok(OwnedDirectory::new(handle, dir, owner.clone()))
 }
 
 /// A short name that is always the same for the same path.
@@ -382,9 +381,9 @@ pub(super) fn temporary(
     name: &str,
     owner: Owner,
     service: Option<&Account>,
-) -> Result<Files, EmbeddedError> {
+) -> Result<OwnedDirectory, EmbeddedError> {
     let temp = std::env::temp_dir();
-    let parent = match owner.reaches(&temp) {
+    let parent = match owner.can_enter(&temp) {
         true => temp,
         false => "/tmp".into(),
     };
@@ -394,5 +393,5 @@ pub(super) fn temporary(
         give_new(&parent, name, &owner, service)
     };
     let handle = made().map_err(EmbeddedError::file(&path))?;
-    Ok(Files::new(handle, path, owner))
+    Ok(OwnedDirectory::new(handle, path, owner))
 }

@@ -6,36 +6,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::{Account, EmbeddedError, cluster::Cluster};
-
-/// The superuser that `initdb` makes.
-pub(super) const SUPERUSER: &str = "archive";
-
-/// The role that the service and every command work as.
-pub(super) const SERVICE: &str = "line_chat_archive";
-
-/// Content of `pg_hba.conf`.
-pub(super) const HBA: &str = "\
-# Written at each start: changes are lost. Accounts are mapped to roles in pg_ident.conf.
-local postgres,template1 line_chat_archive reject
-local all all peer map=archive
-host all all all reject
-";
-
-/// Content of `pg_ident.conf` for a server that runs as `postgres`, and a service that works as `service`; `None`: as
-/// `postgres`.
-pub(super) fn ident(postgres: &Account, service: Option<&Account>) -> String {
-    let root = Account::of_uid(0);
-    let superusers = root.iter().chain([postgres]);
-    let services = root.iter().chain([service.unwrap_or(postgres)]);
-    let roles = superusers.map(|account| (account, SUPERUSER));
-    let roles = roles.chain(services.map(|account| (account, SERVICE)));
-    let lines = roles.map(|(account, role)| format!("archive \"{}\" {role}\n", account.name()));
-    format!(
-        "# Written at each start: changes are lost.\n{}",
-        lines.collect::<String>()
-    )
-}
+use super::{EmbeddedError, access::SERVICE, cluster::Cluster};
 
 /// Makes or repairs the roles of the whole cluster. `line_chat_archive_app` cannot change the ledger; the migrations,
 /// which may not make roles, grant it its rights.
@@ -115,7 +86,7 @@ fn defaults(database: &str) -> String {
 impl Cluster {
     /// Makes or repairs the roles.
     pub(super) async fn make_roles(&self) -> Result<(), EmbeddedError> {
-        self.answered(async {
+        self.with_answer_timeout(async {
             let mut connection = self.connect().await?;
             run(&mut connection, ROLES).await?;
             end(connection).await
@@ -125,7 +96,7 @@ impl Cluster {
 
     /// Makes a database that belongs to the service's role; gives an existing one, with everything in it, to that role.
     pub(super) async fn make_database(&self, name: &str) -> Result<(), EmbeddedError> {
-        self.answered(self.make_owned(name)).await
+        self.with_answer_timeout(self.make_owned(name)).await
     }
 
     async fn make_owned(&self, name: &str) -> Result<(), EmbeddedError> {
@@ -165,7 +136,7 @@ impl Cluster {
     /// Makes the server read `pg_hba.conf` and `pg_ident.conf` again: a server that was found running has those of its
     /// own start.
     pub(super) async fn reload(&self) -> Result<(), EmbeddedError> {
-        self.answered(async {
+        self.with_answer_timeout(async {
             let mut connection = self.connect().await?;
             run(&mut connection, "select pg_reload_conf()").await?;
             end(connection).await

@@ -14,12 +14,12 @@ use tokio::{
 };
 
 use super::{
-    Account, EmbeddedError,
+    Account, EmbeddedError, access,
     cluster::{Cluster, Durability},
-    files::Files,
+    owned_directory::OwnedDirectory,
     owner::Owner,
     place,
-    roles::{self, quoted},
+    roles::quoted,
 };
 
 /// Script of the watchdog. It waits until its input ends, which is when the process that holds the other end is gone.
@@ -84,7 +84,7 @@ impl Scratch {
     /// Makes an empty database that belongs to the service's role, and returns that role's options for it.
     pub async fn service_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
         self.cluster.make_database(name).await?;
-        Ok(self.cluster.connect_options(name, roles::SERVICE))
+        Ok(self.cluster.connect_options(name, access::SERVICE))
     }
 
     /// Makes an empty database, and returns the superuser's options for it. To use it as a template, migrate it once,
@@ -92,7 +92,7 @@ impl Scratch {
     pub async fn create_database(&self, name: &str) -> Result<PgConnectOptions, EmbeddedError> {
         self.run(format!("create database {}", quoted(name)))
             .await?;
-        Ok(self.cluster.connect_options(name, roles::SUPERUSER))
+        Ok(self.cluster.connect_options(name, access::SUPERUSER))
     }
 
     /// Makes a copy of the database `template`. No connection to `template` may be open.
@@ -107,7 +107,7 @@ impl Scratch {
             quoted(template)
         ))
         .await?;
-        Ok(self.cluster.connect_options(&name, roles::SUPERUSER))
+        Ok(self.cluster.connect_options(&name, access::SUPERUSER))
     }
 
     async fn run(&self, sql: String) -> Result<(), EmbeddedError> {
@@ -121,7 +121,7 @@ impl Scratch {
     }
 }
 
-fn watch(base: &Files) -> Result<Child, EmbeddedError> {
+fn watch(base: &OwnedDirectory) -> Result<Child, EmbeddedError> {
     let mut command: Command = base.owner().command("/bin/sh");
     command
         .args(["-c", WATCHDOG, "sh"])
@@ -129,7 +129,7 @@ fn watch(base: &Files) -> Result<Child, EmbeddedError> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    base.owner().detach(&mut command);
+    base.owner().leave_process_group(&mut command);
     command.spawn().map_err(EmbeddedError::file("/bin/sh"))
 }
 

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     EmbeddedError,
     cluster::Cluster,
-    files::{Files, WorkDir},
-    patience::{last, patiently},
+    owned_directory::{OwnedDirectory, WorkDir},
+    progress::{last, with_progress},
 };
 
 /// How long a start is tried again: the processes of a killed server may still hold its shared memory, and a server
@@ -54,7 +54,7 @@ impl Cluster {
     /// Takes over a running server, and applies the settings of this start as far as it takes them without a restart.
     async fn adopt(&self) -> Result<(), EmbeddedError> {
         self.reload().await?;
-        if self.is_shared() {
+        if self.has_own_service_account() {
             self.socket.open_socket(SOCKET)?;
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Cluster {
         self.socket.read(&format!("{SOCKET}.lock"))?;
         self.base.remove("log/start.log")?;
         let data = self.base.work_dir("data")?;
-        let log = match self.base.holds("data")? {
+        let log = match self.base.is_subdirectory("data")? {
             true => "../log".into(),
             false => self.log_dir(),
         };
@@ -83,7 +83,7 @@ impl Cluster {
             .stderr(Stdio::null());
         let progress =
             || "  PostgreSQL is still starting, perhaps recovering from a crash …".to_owned();
-        let status = patiently(say, progress, start.status())
+        let status = with_progress(say, progress, start.status())
             .await
             .map_err(EmbeddedError::file("pg_ctl"))?;
         if status.success() {
@@ -172,10 +172,10 @@ impl Cluster {
 
 /// Replaces the process id in one of PostgreSQL's lock files by one that cannot exist. Unlike a removal, this keeps the
 /// rest of the file, from which a new server finds out whether children of the old one still hold its shared memory.
-fn disown(files: &Files, lock: &str) -> Result<(), EmbeddedError> {
-    let Some(content) = files.read(lock)? else {
+fn disown(directory: &OwnedDirectory, lock: &str) -> Result<(), EmbeddedError> {
+    let Some(content) = directory.read(lock)? else {
         return Ok(());
     };
     let rest = content.split_once('\n').map_or("", |(_, rest)| rest);
-    files.write(lock, &format!("{}\n{rest}", i32::MAX))
+    directory.write(lock, &format!("{}\n{rest}", i32::MAX))
 }

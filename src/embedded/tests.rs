@@ -329,7 +329,7 @@ async fn a_database_of_another_version_is_left_alone() {
     let home = Home::new();
     home.start().await.stop().await.unwrap();
     let data = home.data_dir().join("postgres/data");
-    let made_by = fs::read(data.join("PG_VERSION")).unwrap();
+    let version = fs::read(data.join("PG_VERSION")).unwrap();
     fs::write(data.join("PG_VERSION"), "9\n").unwrap();
     let refused = home.start_in(&home.data_dir()).await.unwrap_err();
     assert!(
@@ -338,7 +338,7 @@ async fn a_database_of_another_version_is_left_alone() {
     );
 
     // The refused start has changed nothing in the database.
-    fs::write(data.join("PG_VERSION"), made_by).unwrap();
+    fs::write(data.join("PG_VERSION"), version).unwrap();
     home.start().await.stop().await.unwrap();
 }
 

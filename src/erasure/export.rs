@@ -32,7 +32,7 @@ use self::out::{Out, Pipe};
 use crate::{
     clock::Clock,
     objects::{ObjectKey, Objects},
-    records::{exports, keys, objects as rows, subjects::Task},
+    records::{self, exports, keys, subjects::Task},
     seal::{
         self, Keyring, SealContext, key_of,
         stream::{self, Sealer},
@@ -41,9 +41,9 @@ use crate::{
 
 /// The longest time that an erasure waits for an export that fails, whatever the cause of the failure. The pauses
 /// between all attempts add up to less.
-const HELD_BACK: TimeDelta = TimeDelta::hours(35);
+const ERASURE_MAX_WAIT: TimeDelta = TimeDelta::hours(35);
 /// How long an export can be downloaded.
-const KEPT: TimeDelta = TimeDelta::days(7);
+const DOWNLOAD_PERIOD: TimeDelta = TimeDelta::days(7);
 /// Lease of the object of an export. An export whose lease was not renewed for this long is made anew.
 const LEASE: Duration = Duration::from_secs(60);
 /// Age at which the lease is renewed.
@@ -59,7 +59,7 @@ pub struct Exports {
     keyring: Keyring,
     objects: Objects,
     /// By request: the objects that the last failed attempt in this process could not read.
-    unread: Arc<Mutex<HashMap<Uuid, Vec<String>>>>,
+    last_unreadable: Arc<Mutex<HashMap<Uuid, Vec<String>>>>,
 }
 
 impl Exports {
@@ -70,12 +70,14 @@ impl Exports {
             clock,
             keyring,
             objects,
-            unread: Arc::default(),
+            last_unreadable: Arc::default(),
         }
     }
 
-    fn unread(&self) -> MutexGuard<'_, HashMap<Uuid, Vec<String>>> {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_unreadable(&self) -> MutexGuard<'_, HashMap<Uuid, Vec<String>>> {
+        self.last_unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the exports that are due, expires those whose download period is over, and gives up those that an erasure
@@ -87,17 +89,17 @@ impl Exports {
     pub async fn work(&self) -> sqlx::Result<usize> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
-        let over = exports::expire(&mut conn, now - KEPT, now).await?;
-        let over = over + exports::give_up(&mut conn, now - HELD_BACK).await?;
+        let over = exports::expire(&mut conn, now - DOWNLOAD_PERIOD, now).await?;
+        let over = over + exports::give_up(&mut conn, now - ERASURE_MAX_WAIT).await?;
         let due = exports::due(&mut conn, now).await?;
         drop(conn);
         let done = usize::try_from(over).unwrap_or(usize::MAX);
         let done = done.saturating_add(due.len());
         for export in due {
             match self.make(&export.task).await {
-                Ok(()) => drop(self.unread().remove(&export.task.id)),
+                Ok(()) => drop(self.last_unreadable().remove(&export.task.id)),
                 Err(Error::Withdrawn) => {}
-                Err(error) => self.put_off(&export, &error).await?,
+                Err(error) => self.schedule_retry_or_give_up(&export, &error).await?,
             }
         }
         Ok(done)
@@ -111,7 +113,7 @@ impl Exports {
             Ok(()) => Ok(()),
             Err(error) => {
                 let mut conn = self.pool.acquire().await?;
-                rows::discard(&mut conn, key, self.clock.now()).await?;
+                records::objects::discard(&mut conn, key, self.clock.now()).await?;
                 Err(error)
             }
         }
@@ -125,7 +127,7 @@ impl Exports {
         }
         let taken = keys::key_for(&mut tx, &self.keyring, task.id, 1, now).await?;
         let (data_key, head) = taken.key.new_data_key()?;
-        rows::begin(&mut tx, key, None, &head, now, now + LEASE).await?;
+        records::objects::begin(&mut tx, key, None, &head, now, now + LEASE).await?;
         tx.commit().await?;
         self.keyring.claimed(task.id, taken.key.id());
 
@@ -140,21 +142,21 @@ impl Exports {
             renewed: now,
         };
         let media = self.data(task, &mut file).await?;
-        let (mut missing, mut unread) = (vec![], vec![]);
+        let (mut missing, mut unreadable) = (vec![], vec![]);
         for (name, object) in media {
             match self.media(&name, &object, &mut file).await {
-                Err(error) if error.is_of_file() => {
+                Err(error) if error.is_file_error() => {
                     missing.push(name);
-                    unread.push(object);
+                    unreadable.push(object);
                 }
                 done => done?,
             }
         }
         if !missing.is_empty() {
-            self.believe(task, key, unread).await?;
+            self.confirm_missing(task, key, unreadable).await?;
             file.begin("missing.txt")?;
             let list = missing.join("\n");
-            let text = format!("These files could not be read, or not to their end:\n{list}\n");
+            let text = format!("These files are missing or incomplete:\n{list}\n");
             file.put(text.as_bytes()).await?;
         }
         file.finish().await?;
@@ -162,7 +164,7 @@ impl Exports {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         if !exports::finish(&mut tx, task.id, key, now).await?
-            || !rows::keep(&mut tx, key, now).await?
+            || !records::objects::keep(&mut tx, key, now).await?
         {
             return Err(Error::Withdrawn);
         }
@@ -173,21 +175,26 @@ impl Exports {
     /// Confirms that objects that could not be read are missing or damaged for good.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] unless the previous attempt failed on all of them as well, [`Error::Misplaced`] if this is
-    /// not the archive's bucket, [`Error::Withdrawn`] if something in the export was erased, perhaps one of these
-    /// objects.
-    async fn believe(&self, task: &Task, key: ObjectKey, unread: Vec<String>) -> Result<(), Error> {
+    /// [`Error::Unreadable`] unless the previous attempt failed on all of them as well, [`Error::WrongBucket`] if
+    /// this is not the archive's bucket, [`Error::Withdrawn`] if something in the export was erased, perhaps one of
+    /// these objects.
+    async fn confirm_missing(
+        &self,
+        task: &Task,
+        key: ObjectKey,
+        unreadable: Vec<String>,
+    ) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
-        if !rows::renew(&mut conn, key, self.clock.now() + LEASE).await? {
+        if !records::objects::renew(&mut conn, key, self.clock.now() + LEASE).await? {
             return Err(Error::Withdrawn);
         }
         drop(conn);
-        let is_right = self.is_right_bucket(&unread).await?;
-        let before = self.unread().insert(task.id, unread.clone());
+        let is_right = self.is_right_bucket(&unreadable).await?;
+        let before = self.last_unreadable().insert(task.id, unreadable.clone());
         let before = before.unwrap_or_default();
         if !is_right {
-            Err(Error::Misplaced)
-        } else if unread.iter().all(|object| before.contains(object)) {
+            Err(Error::WrongBucket)
+        } else if unreadable.iter().all(|object| before.contains(object)) {
             Ok(())
         } else {
             Err(Error::Unreadable)
@@ -198,7 +205,7 @@ impl Exports {
     /// the transaction at the end finds out.
     async fn media(&self, name: &str, object: &str, file: &mut Out<'_>) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
-        let head = rows::head(&mut conn, object).await?;
+        let head = records::objects::head(&mut conn, object).await?;
         drop(conn);
         let (Some(key), Some(head)) = (ObjectKey::parse(object), head) else {
             return Ok(());

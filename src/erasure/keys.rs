@@ -23,12 +23,12 @@ use crate::{
 };
 
 /// Lease of a process on its spare keys. The process renews it long before it ends.
-const HELD: TimeDelta = TimeDelta::hours(1);
+const SPARE_LEASE: TimeDelta = TimeDelta::hours(1);
 
 /// A key is closed only after it has been in use for at least this long, so that a conversation from which something is
 /// erased every second changes its key only once a minute. With the time for the work itself, the key is still
 /// destroyed within a minute of the erasure.
-const USED: TimeDelta = TimeDelta::seconds(50);
+const MIN_USE: TimeDelta = TimeDelta::seconds(50);
 
 /// Keys destroyed in one batch, so that each file of the keyring is synced once for all keys of the batch in it.
 const BATCH_KEYS: i64 = 500;
@@ -46,7 +46,7 @@ pub enum Error {
     #[error(transparent)]
     Keyring(#[from] seal::Error),
     /// No spare key was available in time to rewrap survivors.
-    #[error("no key was at hand")]
+    #[error("no spare key was available in time")]
     NoSpare,
 }
 
@@ -83,7 +83,7 @@ impl Keys {
         let mut conn = self.pool.acquire().await?;
         let missing = self.keyring.new_ids().len();
         let limit = i64::try_from(missing).unwrap_or(i64::MAX);
-        let left = keys::adopt(&mut conn, limit, now, now + HELD).await?;
+        let left = keys::adopt(&mut conn, limit, now, now + SPARE_LEASE).await?;
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
@@ -94,7 +94,7 @@ impl Keys {
             }
         }
         let ids = self.keyring.new_ids();
-        keys::announce(&mut conn, &ids, now, now + HELD).await?;
+        keys::announce(&mut conn, &ids, now, now + SPARE_LEASE).await?;
         drop(conn);
         if let Err(error) = self.keyring.make(&ids).await {
             // Some of the keys may exist, but none was used.
@@ -110,14 +110,14 @@ impl Keys {
     /// # Errors
     /// The database fails.
     pub async fn hold(&self) -> Result<(), Error> {
-        self.hold_until(self.clock.now() + HELD).await
+        self.hold_until(self.clock.now() + SPARE_LEASE).await
     }
 
     /// Ends the lease on the spare keys, so that the next process can adopt them.
     ///
     /// # Errors
     /// The database fails. Then the lease ends by itself within an hour.
-    pub async fn let_go(&self) -> Result<(), Error> {
+    pub async fn release_spare_keys(&self) -> Result<(), Error> {
         self.hold_until(self.clock.now()).await
     }
 
@@ -146,12 +146,12 @@ impl Keys {
     pub async fn shred(&self) -> Result<usize, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        let closing = keys::close(&mut tx, now, now - USED).await?;
+        let closing = keys::close(&mut tx, now, now - MIN_USE).await?;
         tx.commit().await?;
         self.keyring.forget(&closing);
 
         let mut conn = self.pool.acquire().await?;
-        keys::heal(&mut conn, now).await?;
+        keys::complete_stale_erasures(&mut conn, now).await?;
         // Only keys closed up to `now`: another replica may close later ones after this replica's barrier.
         let before = now + TimeDelta::microseconds(1);
         let closed = keys::closed(&mut conn, BATCH_KEYS, before, Uuid::new_v4()).await?;
@@ -173,7 +173,7 @@ impl Keys {
                 // This happens after a restore: the key was destroyed after the backup was made. Documents that are
                 // still sealed under it are lost, and the pages say so where they would show them.
                 Err(seal::Error::NoKey) => {
-                    tracing::error!(key = %key.id, "a key is not in the keyring: what is sealed under it cannot be read");
+                    tracing::error!(key = %key.id, "a key is not in the keyring: the documents under it cannot be read");
                     going.push(key.id);
                 }
                 Err(error) => failed = Some(error.into()),

@@ -1,9 +1,9 @@
-//! Signs the ledger: gives pending records their numbers and leaves, signs the head of the tree, and updates the
-//! copies.
+//! Signs the ledger: assigns sequence numbers and leaf hashes to pending records, signs the head of the tree, and
+//! updates the copies.
 //!
 //! Only one replica does this at a time, by an advisory lock that ends with the transaction. Pending records are taken
-//! in the order of their ids, even if a record with a smaller id is not committed yet: records have their places in the
-//! tree in the order in which they were added. Nothing is signed that does not continue the last signed checkpoint.
+//! in the order of their ids. A record with a smaller id that commits later gets a later position in the tree. Nothing
+//! is signed that does not extend the last signed checkpoint.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const BATCH_RECORDS: i64 = 10_000;
 /// seen as well.
 const HEARTBEAT: TimeDelta = TimeDelta::hours(24);
 
-/// Why the ledger was not signed or not copied. The texts hold nothing of any record.
+/// Why the ledger was not signed or not copied. The messages contain no data of a record.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
@@ -37,9 +37,10 @@ pub enum Error {
     /// A copy could not be updated; the next call tries again.
     #[error(transparent)]
     Copy(#[from] copies::Error),
-    /// The ledger in the database does not continue the ledger that was signed.
+    /// The ledger in the database does not extend the last signed checkpoint.
     #[error(
-        "the ledger does not continue what was signed: nothing is signed until it does. `erasures verify` says where"
+        "the ledger does not extend the last signed checkpoint, so no checkpoint is signed. Run `erasures verify` \
+         to find the difference"
     )]
     Fork,
 }
@@ -70,9 +71,9 @@ impl LedgerSigner {
     /// the copies. Returns how many records were added; 0 if another replica holds the lock.
     ///
     /// # Errors
-    /// The database fails, the ledger does not continue what was signed, or a copy cannot be updated. Either nothing
-    /// was added and signed, or everything was and a copy is behind.
-    pub async fn seal(&self) -> Result<usize, Error> {
+    /// The database fails, the ledger does not extend the last signed checkpoint, or a copy cannot be updated. Records
+    /// are added and signed in one transaction. If only a copy fails, the records were added and signed.
+    pub async fn append_and_sign(&self) -> Result<usize, Error> {
         let mut tree = self.tree.lock().await;
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -80,7 +81,7 @@ impl LedgerSigner {
             return Ok(0);
         }
         let last = ledger::newest_checkpoint(&mut tx).await?;
-        let mut grown = caught_up(&mut tx, &tree, last.as_ref()).await?;
+        let mut grown = extend_and_check(&mut tx, &tree, last.as_ref()).await?;
         // These leaves are committed: keep them even if the rest of this call fails.
         *tree = grown.clone();
 
@@ -101,7 +102,7 @@ impl LedgerSigner {
                 note: self.signer.checkpoint(grown.size(), &root),
                 made_at: now,
             };
-            ledger::keep_checkpoint(&mut tx, &made).await?;
+            ledger::insert_checkpoint(&mut tx, &made).await?;
         }
         tx.commit().await?;
         *tree = grown;
@@ -117,9 +118,9 @@ fn is_due(last: &Checkpoint, tree: &Frontier, now: DateTime<Utc>) -> bool {
     u64::try_from(last.size) != Ok(tree.size()) || now - last.made_at >= HEARTBEAT
 }
 
-/// `tree`, extended by the leaves that the ledger has beyond it. [`Error::Fork`] if the result does not pass through
-/// the last checkpoint.
-async fn caught_up(
+/// Returns `tree` with the ledger's newer leaves added. [`Error::Fork`] if the ledger is smaller than `tree` or the
+/// last checkpoint, or if the root at the size of the last checkpoint differs from the signed one.
+async fn extend_and_check(
     conn: &mut PgConnection,
     tree: &Frontier,
     last: Option<&Checkpoint>,
@@ -138,14 +139,15 @@ async fn caught_up(
     } else {
         tree.clone()
     };
-    let mut seen = last.is_none() || (tree.size() == signed && tree.root()[..] == *root);
+    let mut checkpoint_matches =
+        last.is_none() || (tree.size() == signed && tree.root()[..] == *root);
     while tree.size() < size {
         for leaf in ledger::leaves(conn, tree.size()).await? {
             tree.push(leaf);
-            seen |= tree.size() == signed && tree.root()[..] == *root;
+            checkpoint_matches |= tree.size() == signed && tree.root()[..] == *root;
         }
     }
-    match seen {
+    match checkpoint_matches {
         true => Ok(tree),
         false => Err(Error::Fork),
     }

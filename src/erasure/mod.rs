@@ -61,6 +61,7 @@
 //! - A message that was erased for another cause and is unsent later has one erasure, that of the first cause. Its
 //!   tombstone says that it was also unsent.
 
+mod batch;
 pub mod copies;
 pub mod export;
 pub mod keys;

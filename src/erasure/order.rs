@@ -4,24 +4,22 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::erase;
+use super::batch::{Found, Selection};
 use crate::clock::Clock;
-use crate::records::{
-    erasures::{Cause, NewErasure},
-    holds,
-    messages::{self, MessageLocation},
-    notify, orders,
-};
+use crate::records::{erasures::Cause, holds, messages::MessageLocation, notify, orders};
 
 /// The reasons that an operator can give: the word in the record, and the text on the page. The list is fixed, so that
 /// a record cannot repeat what was erased.
 pub const REASONS: [(&str, &str); 6] = [
-    ("sender_asked", "Its sender asked for it"),
-    ("other_asked", "Somebody else it is about asked for it"),
-    ("unlawful", "It must not be kept by law"),
+    ("sender_asked", "The sender asked for it"),
+    (
+        "other_asked",
+        "Another person whom it concerns asked for it",
+    ),
+    ("unlawful", "The law forbids keeping it"),
     ("misdirected", "It was sent here by mistake"),
     ("order", "A court or an authority ordered it"),
-    ("other", "Another reason, on file elsewhere"),
+    ("other", "Another reason, documented elsewhere"),
 ];
 
 /// The result of an order.
@@ -53,22 +51,17 @@ pub async fn message(
     {
         return Ok(Outcome::Held);
     }
-    messages::insert_tombstones(
-        db,
-        message.channel_id,
-        &[&message.message_id],
-        "operator",
-        now,
-    )
-    .await?;
-    let target = NewErasure::of(
-        message.channel_id,
-        message.conversation_id,
-        message.id,
-        Some(&message.message_id),
-        now,
-    );
-    let count = erase(db, &[target], Cause::Operator(operator, reason), now).await?;
+    let selection = Selection {
+        channel_id: message.channel_id,
+        found: vec![Found {
+            id: message.id,
+            message_id: Some(&message.message_id),
+            conversation_id: message.conversation_id,
+        }],
+        cause: Cause::Operator(operator, reason),
+        requested_at: now,
+    };
+    let count = selection.erase(db, now).await?;
     notify::conversations_changed(db, &[message.conversation_id]).await?;
     Ok(match count {
         0 => Outcome::Gone,
@@ -141,17 +134,20 @@ async fn batch(
     if found.is_empty() {
         return Ok(Outcome::Gone);
     }
-    let channel = order.channel_id;
-    let ids: Vec<&str> = found.iter().filter_map(|(_, id)| id.as_deref()).collect();
-    messages::insert_tombstones(&mut tx, channel, &ids, "operator", now).await?;
-    let targets: Vec<NewErasure<'_>> = found
-        .iter()
-        .map(|(id, message_id)| {
-            NewErasure::of(channel, conversation, *id, message_id.as_deref(), until)
-        })
-        .collect();
-    let cause = Cause::Operator(order.operator, order.reason);
-    erase(&mut tx, &targets, cause, now).await?;
+    let selection = Selection {
+        channel_id: order.channel_id,
+        found: found
+            .iter()
+            .map(|(id, message_id)| Found {
+                id: *id,
+                message_id: message_id.as_deref(),
+                conversation_id: conversation,
+            })
+            .collect(),
+        cause: Cause::Operator(order.operator, order.reason),
+        requested_at: until,
+    };
+    selection.erase(&mut tx, now).await?;
     notify::conversations_changed(&mut tx, &[conversation]).await?;
     tx.commit().await?;
     Ok(Outcome::Erased)

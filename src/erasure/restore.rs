@@ -94,18 +94,18 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
             note: head.note,
             made_at: now,
         };
-        ledger::keep_checkpoint(&mut conn, &checkpoint).await?;
+        ledger::insert_checkpoint(&mut conn, &checkpoint).await?;
     }
     Ok(erased)
 }
 
 /// An erasure that has to be done again, from its record in the ledger.
-struct Again {
+struct ReplayedErasure {
     channel_id: i32,
     record: Record,
 }
 
-impl Again {
+impl ReplayedErasure {
     /// The `nth` word, from 0, of the record's trigger: an id or a reason.
     fn word(&self, nth: usize) -> Option<&str> {
         self.record.trigger.as_deref()?.split(' ').nth(nth)
@@ -149,6 +149,21 @@ impl Again {
             requested_at: self.requested_at(now),
         }
     }
+
+    /// The erasure of the message `message_id`; `None` if `refs` does not have it.
+    fn erasure_of_message<'a>(
+        &'a self,
+        message_id: &'a str,
+        refs: &[Ref],
+        now: DateTime<Utc>,
+    ) -> Option<NewErasure<'a>> {
+        let found = refs
+            .iter()
+            .find(|found| found.channel_id == self.channel_id && found.message_id == message_id)?;
+        let mut erasure = self.erasure(Erased::Message(message_id), found.id, now);
+        erasure.conversation_id = found.conversation_id;
+        Some(erasure)
+    }
 }
 
 /// Ids of the erasures that have a `Requested` record.
@@ -164,6 +179,31 @@ async fn erase(
     requested: &HashSet<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<usize, Error> {
+    let asked = erasures_to_replay(db, records, requested).await?;
+    holds::enter(db).await?;
+    let refs = lock_message_refs(db, &asked, now).await?;
+    let Plan {
+        withheld,
+        groups,
+        people,
+    } = Plan::new(&asked, &refs, now);
+    // The message is withheld if the backup has the hold; otherwise it is erased like any unsend.
+    super::erase(db, &withheld, Cause::Unsend, now).await?;
+    for group in groups.into_values() {
+        erase_group(db, group, now).await?;
+    }
+    for person in people {
+        erase_person(db, person, now).await?;
+    }
+    Ok(asked.len())
+}
+
+/// The erasures that the records ask for, ordered by channel and message id.
+async fn erasures_to_replay(
+    db: &mut PgConnection,
+    records: &[Vec<u8>],
+    requested: &HashSet<Uuid>,
+) -> Result<Vec<ReplayedErasure>, Error> {
     let mut asked = vec![];
     for bytes in records {
         let record = Record::parse(bytes).ok_or(copies::Error::Damaged)?;
@@ -178,100 +218,34 @@ async fn erase(
         };
         // A channel that is not in the backup has no content there.
         if let Some(channel_id) = channels::known(db, slug).await? {
-            asked.push(Again { channel_id, record });
+            asked.push(ReplayedErasure { channel_id, record });
         }
     }
     asked.sort_by(|one, other| {
-        let key = |again: &Again| (again.channel_id, again.record.message_id.clone());
+        let key =
+            |replayed: &ReplayedErasure| (replayed.channel_id, replayed.record.message_id.clone());
         key(one).cmp(&key(other))
     });
-    holds::enter(db).await?;
-    let refs = lock_message_refs(db, &asked, now).await?;
-    // Erasures with the same channel, cause and trigger are done together.
-    type Group<'a> = Vec<(&'a Again, NewErasure<'a>)>;
-    let mut groups: BTreeMap<(i32, &str, &str), Group<'_>> = BTreeMap::new();
-    let (mut people, mut withheld) = (vec![], vec![]);
-    for again in &asked {
-        let record = &again.record;
-        let erasure = match (&record.message_id, record.event) {
-            (Some(message_id), _) => {
-                let found = refs.iter().find(|found| {
-                    found.channel_id == again.channel_id && found.message_id == *message_id
-                });
-                let Some(found) = found else { continue };
-                let mut erasure = again.erasure(Erased::Message(message_id), found.id, now);
-                erasure.conversation_id = found.conversation_id;
-                if record.kind == Kind::Withheld {
-                    withheld.push(erasure);
-                    continue;
-                }
-                erasure
-            }
-            (None, Some(event)) => again.erasure(Erased::Event, event, now),
-            (None, None) => {
-                people.push(again);
-                continue;
-            }
-        };
-        let unsend = matches!(again.cause(), Cause::Unsend);
-        let trigger = record.trigger.as_deref().filter(|_| !unsend);
-        let group = (
-            again.channel_id,
-            record.cause.as_deref().unwrap_or_default(),
-            trigger.unwrap_or_default(),
-        );
-        groups.entry(group).or_default().push((again, erasure));
-    }
-    // The message is withheld if the backup has the hold; otherwise it is erased like any unsend.
-    super::erase(db, &withheld, Cause::Unsend, now).await?;
-    for group in groups.into_values() {
-        let Some((first, _)) = group.first() else {
-            continue;
-        };
-        let (cause, channel_id) = (first.cause(), first.channel_id);
-        let ids: Vec<&str> = group
-            .iter()
-            .filter_map(|(again, _)| again.record.message_id.as_deref())
-            .collect();
-        if !matches!(cause, Cause::Unsend) {
-            messages::insert_tombstones(db, channel_id, &ids, cause.word(), now).await?;
-        }
-        let erasures: Vec<_> = group.into_iter().map(|(_, erasure)| erasure).collect();
-        super::erase_again(db, &erasures, cause, now).await?;
-    }
-    for again in people {
-        let task = Task {
-            id: again.id(0),
-            channel_id: again.channel_id,
-            contact_id: again.id(1),
-            erase_requested_at: Some(again.requested_at(now)),
-        };
-        let person = again.erasure(Erased::Person, task.contact_id, now);
-        let done = erasures::insert(db, &[person], again.cause(), now).await?;
-        for one in &done {
-            subjects::empty(db, &task, one, now).await?;
-        }
-        super::append_replayed_record(db, &done, now).await?;
-    }
-    Ok(asked.len())
+    Ok(asked)
 }
 
 /// Inserts or locks the `message_ref` rows of the messages in the records, with the tombstones of those that were
 /// unsent.
 async fn lock_message_refs(
     db: &mut PgConnection,
-    asked: &[Again],
+    asked: &[ReplayedErasure],
     now: DateTime<Utc>,
 ) -> Result<Vec<Ref>, Error> {
     let mut mentions: Vec<Mention<'_>> = asked
         .iter()
-        .filter_map(|again| {
+        .filter_map(|replayed| {
             Some(Mention {
-                channel_id: again.channel_id,
-                message_id: again.record.message_id.as_deref()?,
-                conversation_id: again.record.conversation,
+                channel_id: replayed.channel_id,
+                message_id: replayed.record.message_id.as_deref()?,
+                conversation_id: replayed.record.conversation,
                 occurred_at: None,
-                unsent_at: matches!(again.cause(), Cause::Unsend).then(|| again.requested_at(now)),
+                unsent_at: matches!(replayed.cause(), Cause::Unsend)
+                    .then(|| replayed.requested_at(now)),
             })
         })
         .collect();
@@ -282,4 +256,95 @@ async fn lock_message_refs(
         true => Ok(vec![]),
         false => Ok(messages::lock_message_refs(db, &mentions).await?),
     }
+}
+
+/// The erasures of one batch of records, by the way in which they are done.
+#[derive(Default)]
+struct Plan<'a> {
+    withheld: Vec<NewErasure<'a>>,
+    /// Messages and events, by channel, cause and trigger: those of a group are erased together.
+    groups: BTreeMap<(i32, &'a str, &'a str), Group<'a>>,
+    people: Vec<&'a ReplayedErasure>,
+}
+
+type Group<'a> = Vec<(&'a ReplayedErasure, NewErasure<'a>)>;
+
+impl<'a> Plan<'a> {
+    fn new(asked: &'a [ReplayedErasure], refs: &[Ref], now: DateTime<Utc>) -> Self {
+        let mut plan = Self::default();
+        for replayed in asked {
+            let record = &replayed.record;
+            match (&record.message_id, record.event) {
+                (Some(message_id), _) => {
+                    let Some(erasure) = replayed.erasure_of_message(message_id, refs, now) else {
+                        continue;
+                    };
+                    match record.kind {
+                        Kind::Withheld => plan.withheld.push(erasure),
+                        _ => plan.add_to_group(replayed, erasure),
+                    }
+                }
+                (None, Some(event)) => {
+                    plan.add_to_group(replayed, replayed.erasure(Erased::Event, event, now));
+                }
+                (None, None) => plan.people.push(replayed),
+            }
+        }
+        plan
+    }
+
+    fn add_to_group(&mut self, replayed: &'a ReplayedErasure, erasure: NewErasure<'a>) {
+        let record = &replayed.record;
+        let unsend = matches!(replayed.cause(), Cause::Unsend);
+        let trigger = record.trigger.as_deref().filter(|_| !unsend);
+        let group = (
+            replayed.channel_id,
+            record.cause.as_deref().unwrap_or_default(),
+            trigger.unwrap_or_default(),
+        );
+        self.groups
+            .entry(group)
+            .or_default()
+            .push((replayed, erasure));
+    }
+}
+
+async fn erase_group(
+    db: &mut PgConnection,
+    group: Group<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let Some((first, _)) = group.first() else {
+        return Ok(());
+    };
+    let (cause, channel_id) = (first.cause(), first.channel_id);
+    let ids: Vec<&str> = group
+        .iter()
+        .filter_map(|(replayed, _)| replayed.record.message_id.as_deref())
+        .collect();
+    if !matches!(cause, Cause::Unsend) {
+        messages::insert_tombstones(db, channel_id, &ids, cause.word(), now).await?;
+    }
+    let erasures: Vec<_> = group.into_iter().map(|(_, erasure)| erasure).collect();
+    super::erase_again(db, &erasures, cause, now).await
+}
+
+/// Erases what is known of a contact.
+async fn erase_person(
+    db: &mut PgConnection,
+    replayed: &ReplayedErasure,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let task = Task {
+        id: replayed.id(0),
+        channel_id: replayed.channel_id,
+        contact_id: replayed.id(1),
+        erase_requested_at: Some(replayed.requested_at(now)),
+    };
+    let person = replayed.erasure(Erased::Person, task.contact_id, now);
+    let done = erasures::insert(db, &[person], replayed.cause(), now).await?;
+    for one in &done {
+        subjects::empty(db, &task, one, now).await?;
+    }
+    super::append_replayed_record(db, &done, now).await
 }

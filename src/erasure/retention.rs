@@ -13,13 +13,13 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::erase;
+use super::batch::{Found, Selection};
 use crate::{
     clock::Clock,
     records::{
-        erasures::{Cause, NewErasure},
-        holds, messages, notify,
-        retention::{self, Due, Task},
+        erasures::Cause,
+        holds, notify,
+        retention::{self, Task},
     },
 };
 
@@ -106,33 +106,23 @@ impl Retention {
         if !retention::is_on(&mut tx, task.id).await? {
             return Ok(None);
         }
-        let mut places: Vec<Uuid> = due.iter().map(|due| due.conversation_id).collect();
-        places.dedup();
-        let held = holds::held(&mut tx, &places, false).await?;
-        let due: Vec<Due> = due
-            .into_iter()
-            .filter(|due| !held.contains(&due.conversation_id))
-            .collect();
-        let ids: Vec<&str> = due
-            .iter()
-            .filter_map(|due| due.message_id.as_deref())
-            .collect();
-        messages::insert_tombstones(&mut tx, task.channel_id, &ids, "retention", now).await?;
-        let channel = task.channel_id;
-        let targets: Vec<NewErasure<'_>> = due
-            .iter()
-            .map(|due| {
-                NewErasure::of(
-                    channel,
-                    due.conversation_id,
-                    due.id,
-                    due.message_id.as_deref(),
-                    now,
-                )
-            })
-            .collect();
-        let count = erase(&mut tx, &targets, Cause::Retention(task.id), now).await?;
-        notify::conversations_changed(&mut tx, &places).await?;
+        let mut selection = Selection {
+            channel_id: task.channel_id,
+            found: due
+                .iter()
+                .map(|due| Found {
+                    id: due.id,
+                    message_id: due.message_id.as_deref(),
+                    conversation_id: due.conversation_id,
+                })
+                .collect(),
+            cause: Cause::Retention(task.id),
+            requested_at: now,
+        };
+        let conversations = selection.conversations();
+        selection.skip_held(&mut tx).await?;
+        let count = selection.erase(&mut tx, now).await?;
+        notify::conversations_changed(&mut tx, &conversations).await?;
         tx.commit().await?;
         Ok(Some((next, count)))
     }

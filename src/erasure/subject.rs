@@ -11,13 +11,13 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::erase;
+use super::batch::{Found, Selection};
 use crate::{
     clock::Clock,
     records::{
         erasures::{self, Cause, Erased, NewErasure},
-        holds, messages, notify,
-        subjects::{self, From, Task, Theirs},
+        holds, notify,
+        subjects::{self, From, Task},
     },
 };
 
@@ -87,40 +87,30 @@ impl Subjects {
         };
         let next = last.end();
         let last = found.len() < BATCH_ITEMS;
-        let mut places: Vec<Uuid> = found.iter().map(|one| one.conversation_id).collect();
-        places.dedup();
+        let mut selection = Selection {
+            channel_id: task.channel_id,
+            found: found
+                .iter()
+                .map(|one| Found {
+                    id: one.id,
+                    message_id: one.message_id.as_deref(),
+                    conversation_id: one.conversation_id,
+                })
+                .collect(),
+            cause: Cause::Subject(task.id),
+            requested_at: until,
+        };
+        let conversations = selection.conversations();
         let mut tx = self.pool.begin().await?;
         holds::enter(&mut tx).await?;
-        let held = holds::held(&mut tx, &places, true).await?;
-        let found: Vec<Theirs> = found
-            .into_iter()
-            .filter(|one| !held.contains(&one.conversation_id))
-            .collect();
-        let ids: Vec<&str> = found
-            .iter()
-            .filter_map(|one| one.message_id.as_deref())
-            .collect();
-        let channel = task.channel_id;
-        messages::insert_tombstones(&mut tx, channel, &ids, "subject", now).await?;
-        let targets: Vec<NewErasure<'_>> = found
-            .iter()
-            .map(|one| {
-                NewErasure::of(
-                    channel,
-                    one.conversation_id,
-                    one.id,
-                    one.message_id.as_deref(),
-                    until,
-                )
-            })
-            .collect();
-        let erased = erase(&mut tx, &targets, Cause::Subject(task.id), now).await?;
+        let held = selection.skip_held(&mut tx).await?;
+        let erased = selection.erase(&mut tx, now).await?;
         let count = i32::try_from(erased).unwrap_or(i32::MAX);
         let (messages, others) = if events { (0, count) } else { (count, 0) };
         // Last, because it locks the request: another request for this person then waits only for the rest of this
         // transaction.
         subjects::count(&mut tx, task.id, messages, others).await?;
-        notify::conversations_changed(&mut tx, &places).await?;
+        notify::conversations_changed(&mut tx, &conversations).await?;
         tx.commit().await?;
         Ok(Some(Batch {
             next,

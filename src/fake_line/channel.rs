@@ -1,44 +1,9 @@
 //! Official Accounts: their credentials and their webhook.
 
 use super::{
-    chats::{Chat, ChatKind},
-    line::FakeLine,
-    people::User,
-    server::sending::BotMessage,
-    world::World,
+    handles::{Channel, Chat, FakeLine, User},
+    states::{BotMessage, ChannelState, ChatKind},
 };
-
-/// The channel of an Official Account.
-#[derive(Clone)]
-pub struct Channel {
-    pub(super) line: FakeLine,
-    pub(super) index: usize,
-}
-
-/// The platform's state of a channel.
-pub(super) struct ChannelState {
-    pub(super) name: String,
-    pub(super) secret: String,
-    pub(super) access_token: String,
-    pub(super) bot_user_id: String,
-    pub(super) basic_id: String,
-    pub(super) webhook: Option<String>,
-    pub(super) said: Vec<BotMessage>,
-}
-
-impl ChannelState {
-    pub(super) fn new(name: &str, world: &mut World) -> Self {
-        ChannelState {
-            name: name.to_owned(),
-            secret: world.ids.hex(32),
-            access_token: world.ids.token(172),
-            bot_user_id: world.ids.party('U'),
-            basic_id: format!("@{}", world.ids.hex(8)),
-            webhook: None,
-            said: Vec::new(),
-        }
-    }
-}
 
 impl Channel {
     /// The platform this channel is on.
@@ -123,8 +88,8 @@ impl Channel {
 
     /// All messages that the bot sent by reply and push, in order.
     #[must_use]
-    pub fn said(&self) -> Vec<BotMessage> {
-        self.with(|channel| channel.said.clone())
+    pub fn sent_messages(&self) -> Vec<BotMessage> {
+        self.with(|channel| channel.sent_messages.clone())
     }
 
     fn with<T>(&self, ask: impl FnOnce(&mut ChannelState) -> T) -> T {

@@ -1,39 +1,13 @@
 //! Groups and multi-person chats, and their members.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::{
-    channel::Channel,
+    handles::{Channel, Chat, User},
     json::{Json, object},
-    people::User,
+    states::{ChatKind, ChatState},
     world::Picture,
 };
-
-/// A group or a multi-person chat with an account's bot in it.
-#[derive(Clone)]
-pub struct Chat {
-    pub(super) channel: Channel,
-    pub(super) id: String,
-}
-
-/// The platform's state of a chat.
-pub(super) struct ChatState {
-    pub(super) channel: usize,
-    pub(super) kind: ChatKind,
-    pub(super) members: BTreeSet<String>,
-    pub(super) bot_is_in: bool,
-}
-
-#[derive(Clone, PartialEq)]
-pub(super) enum ChatKind {
-    Group {
-        name: String,
-        picture: Option<String>,
-    },
-    Room,
-}
 
 impl Chat {
     pub(super) fn new(channel: &Channel, kind: ChatKind, members: &[&User]) -> Self {
@@ -85,7 +59,11 @@ impl Chat {
 
     /// Sets a group's picture to these bytes.
     pub fn pictured(&self, bytes: impl Into<Bytes>) {
-        let token = self.channel.line.world().hang(Picture::Given(bytes.into()));
+        let token = self
+            .channel
+            .line
+            .world()
+            .add_picture(Picture::Given(bytes.into()));
         self.with(|chat| {
             if let ChatKind::Group { picture, .. } = &mut chat.kind {
                 *picture = Some(token);

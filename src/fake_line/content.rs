@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 
-use super::{drawing, server::Answer, world::World};
-
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum MessageKind {
     Text,
@@ -72,7 +70,7 @@ impl Content {
     }
 
     /// Whether the content is not ready yet; counts this request.
-    fn is_early(&mut self) -> bool {
+    pub(super) fn is_early(&mut self) -> bool {
         let early = self.preparing > 0;
         self.preparing = self.preparing.saturating_sub(1);
         early
@@ -107,78 +105,5 @@ pub(super) fn content_type(kind: MessageKind, bytes: &[u8]) -> &'static str {
         (MessageKind::Image, _) | (_, [0xff, 0xd8, 0xff, ..]) => "image/jpeg",
         (_, [b'%', b'P', b'D', b'F', ..]) => "application/pdf",
         _ => "application/octet-stream",
-    }
-}
-
-impl World {
-    /// `GET /v2/bot/message/{id}/content`
-    pub(super) fn content(&mut self, channel: usize, id: &str) -> Answer {
-        self.of_message(channel, id, |_, content| {
-            if content.failed {
-                Answer::not_found()
-            } else if content.is_early() {
-                Answer::json(202, "{}")
-            } else {
-                Answer::bytes(&content.content_type, content.bytes.clone())
-            }
-        })
-    }
-
-    /// `GET /v2/bot/message/{id}/content/preview`
-    pub(super) fn preview(&mut self, channel: usize, id: &str) -> Answer {
-        self.of_message(channel, id, |kind, content| {
-            match (kind, &content.preview) {
-                (MessageKind::Image | MessageKind::Video, Some(preview)) => {
-                    Answer::bytes("image/jpeg", preview.clone())
-                }
-                (MessageKind::Image, None) => {
-                    Answer::bytes("image/jpeg", drawing::preview(&content.bytes))
-                }
-                (MessageKind::Video, None) => Answer::bytes("image/jpeg", drawing::preview(b"")),
-                _ => Answer::error(400, "The content can not be previewed"),
-            }
-        })
-    }
-
-    /// `GET /v2/bot/message/{id}/content/transcoding`
-    pub(super) fn transcoding(&mut self, channel: usize, id: &str) -> Answer {
-        self.of_message(channel, id, |kind, content| match kind {
-            MessageKind::Video | MessageKind::Audio if content.failed => {
-                Answer::json(200, r#"{"status":"failed"}"#)
-            }
-            MessageKind::Video | MessageKind::Audio if content.is_early() => {
-                Answer::json(200, r#"{"status":"processing"}"#)
-            }
-            MessageKind::Video | MessageKind::Audio => {
-                Answer::json(200, r#"{"status":"succeeded"}"#)
-            }
-            _ => Answer::error(
-                400,
-                "Transcoding status doesn't support this type of content",
-            ),
-        })
-    }
-
-    /// 404 for unknown messages, messages of other channels and messages without bytes on LINE; 410 for unsent
-    /// messages.
-    fn of_message(
-        &mut self,
-        channel: usize,
-        id: &str,
-        answer: impl FnOnce(MessageKind, &mut Content) -> Answer,
-    ) -> Answer {
-        match self
-            .messages
-            .get_mut(id)
-            .filter(|message| message.channel == channel)
-        {
-            Some(message) if message.gone => Answer::error(410, "The content is gone"),
-            Some(MessageState {
-                kind,
-                content: Some(content),
-                ..
-            }) => answer(*kind, content),
-            _ => Answer::not_found(),
-        }
     }
 }

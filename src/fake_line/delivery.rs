@@ -11,9 +11,9 @@ use reqwest::header::CONTENT_TYPE;
 use thiserror::Error;
 
 use super::{
-    channel::Channel,
     draft::{Draft, Event},
-    line::Platform,
+    handles::Channel,
+    platform::Platform,
     sign::sign,
 };
 

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    channel::Channel,
+    handles::{Channel, User},
     json::{Json, object},
-    people::User,
 };
 
 /// One webhook event object.

@@ -3,11 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    channel::Channel,
-    chats::Chat,
     draft::Draft,
+    handles::{Channel, Chat, User},
     json::{Json, object},
-    people::User,
 };
 
 /// The changes of a paid membership.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,31 +10,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{
-    channel::{Channel, ChannelState},
-    faults::Trouble,
-    server::{Call, Server},
+    call::Call,
+    handles::{Channel, FakeLine},
+    platform::Platform,
+    server::Server,
+    states::ChannelState,
+    trouble::Trouble,
     world::{Picture, World},
 };
-
-/// A running platform. Clones are handles to the same platform; it stops when the last one is dropped.
-#[derive(Clone)]
-pub struct FakeLine {
-    pub(super) platform: Arc<Platform>,
-    server: Arc<Server>,
-}
-
-/// The state that handles and the server share.
-pub(super) struct Platform {
-    world: Mutex<World>,
-    pub(super) sender: reqwest::Client,
-    pub(super) url: String,
-}
-
-impl Platform {
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl FakeLine {
     /// Starts a platform on a free port of 127.0.0.1, with new identifiers each time.
@@ -85,7 +68,7 @@ impl FakeLine {
     #[must_use]
     pub fn channel(&self, name: &str) -> Channel {
         let mut world = self.world();
-        let channel = ChannelState::new(name, &mut world);
+        let channel = ChannelState::new(name, &mut world.ids);
         world.channels.push(channel);
         Channel {
             line: self.clone(),
@@ -109,13 +92,13 @@ impl FakeLine {
         format!(
             "{}/external/{}",
             self.url(),
-            self.world().hang(Picture::Given(bytes.into()))
+            self.world().add_picture(Picture::Given(bytes.into()))
         )
     }
 
     /// The content API honours `Range` from now on. LINE's documentation doesn't say whether it does.
-    pub fn gives_parts(&self) {
-        self.world().gives_parts = true;
+    pub fn honours_range(&self) {
+        self.world().honours_range = true;
     }
 
     /// Begins to describe a fault of the next `call`.

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{
     content::{Content, MessageKind, MessageState},
     draft::{Draft, Event},
+    handles::User,
     json::{Json, object},
-    people::User,
 };
 
 /// The kinds of content that can be on a host that is not LINE's.

@@ -22,6 +22,7 @@
 //!
 //! A call such as `sends_text` takes effect on the platform at once; awaiting its draft delivers the event.
 
+mod call;
 pub mod cast;
 mod channel;
 mod chats;
@@ -31,29 +32,30 @@ mod draft;
 pub mod drawing;
 mod events;
 mod faults;
+mod handles;
 mod ids;
 mod json;
 mod line;
 mod message_events;
 mod people;
-mod profiles;
+mod platform;
 pub mod sampler;
 mod server;
 mod sign;
+mod states;
 mod time;
+mod trouble;
 mod world;
 
-pub use channel::Channel;
-pub use chats::Chat;
+pub use call::Call;
 pub use delivery::{Delivery, Refused, Sent, SignedBody};
 pub use draft::{Draft, Event};
 pub use events::Membership;
-pub use faults::{Gate, Trouble};
-pub use line::FakeLine;
+pub use handles::{Channel, Chat, FakeLine, User};
 pub use message_events::Media;
-pub use people::User;
-pub use server::{Call, sending::BotMessage};
 pub use sign::sign;
+pub use states::BotMessage;
+pub use trouble::{Gate, Trouble};
 
 #[cfg(test)]
 mod tests;

@@ -5,32 +5,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::{
-    channel::Channel,
-    chats::Chat,
+    handles::{Channel, Chat, User},
     json::{Json, object},
+    states::PersonState,
     world::{Picture, World},
 };
-
-/// A person in one conversation: one-on-one with the account, or in a chat ([`Chat::member`]).
-#[derive(Clone)]
-pub struct User {
-    pub(super) channel: Channel,
-    pub(super) id: String,
-    pub(super) chat: Option<Chat>,
-}
-
-/// The platform's state of a person.
-pub(super) struct PersonState {
-    pub(super) name: String,
-    pub(super) status: Option<String>,
-    pub(super) language: Option<String>,
-    /// The token in the picture's URL; `None` without a picture.
-    pub(super) picture: Option<String>,
-    /// The channels that this person is a friend of and does not block.
-    pub(super) friends: HashSet<usize>,
-    /// Whether webhooks from chats may contain this person's user id; PC-only accounts never consented.
-    pub(super) consents: bool,
-}
 
 impl User {
     pub(super) fn new(channel: &Channel, name: &str) -> Self {
@@ -39,7 +18,7 @@ impl User {
         let seed = id.bytes().fold(0_u64, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(byte.into())
         });
-        let picture = world.hang(Picture::Avatar(seed));
+        let picture = world.add_picture(Picture::Avatar(seed));
         let person = PersonState {
             name: name.to_owned(),
             status: None,
@@ -115,12 +94,12 @@ impl User {
     }
 
     /// Sets another profile picture, which gets a new URL.
-    pub fn wears(&self, picture: impl Into<Bytes>) {
+    pub fn sets_picture(&self, picture: impl Into<Bytes>) {
         let token = self
             .channel
             .line
             .world()
-            .hang(Picture::Given(picture.into()));
+            .add_picture(Picture::Given(picture.into()));
         self.with(|person| person.picture = Some(token));
     }
 

@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::{
-    channel::ChannelState,
-    chats::ChatState,
+    call::Call,
     content::MessageState,
     faults::Fault,
     ids::Ids,
-    people::PersonState,
-    server::{Call, sending::Accepted},
+    states::{Accepted, ChannelState, ChatState, PersonState},
     time::Time,
 };
 
@@ -33,7 +31,7 @@ pub(super) struct World {
     pub(super) calls: HashMap<(Call, String), usize>,
     pub(super) unexpected: Vec<String>,
     /// Whether the content API honours `Range`.
-    pub(super) gives_parts: bool,
+    pub(super) honours_range: bool,
 }
 
 /// A picture: its bytes, or a seed from which each request draws it.
@@ -58,12 +56,12 @@ impl World {
             faults: Vec::new(),
             calls: HashMap::new(),
             unexpected: Vec::new(),
-            gives_parts: false,
+            honours_range: false,
         }
     }
 
     /// Adds `picture` under a new token, so that a changed picture has a new URL, as on LINE.
-    pub(super) fn hang(&mut self, picture: Picture) -> String {
+    pub(super) fn add_picture(&mut self, picture: Picture) -> String {
         let token = self.ids.token(24);
         self.pictures.insert(token.clone(), picture);
         token

@@ -7,13 +7,12 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    Delivery,
-    directory::{self, Resolved},
-    fast_path,
-    incoming_event::{EventKind, IncomingEvent, MessageEvent},
+    Delivery, directory, fast_path,
+    incoming_event::{EventKind, IncomingEvent},
+    item::{Error, Item, Key},
     keys::Keys,
     memory::{Epoch, Memory},
-    other_events,
+    message_events, other_events,
 };
 use crate::{
     erasure,
@@ -21,35 +20,11 @@ use crate::{
         channels,
         erasures::{Cause, Erased, NewErasure},
         holds,
-        messages::{self, Mention, NewAttachment, NewMessage, NewRevision, Ref},
+        messages::{self, Mention, Ref},
         notify,
     },
-    seal::{self, Keyring, SealContext},
+    seal::Keyring,
 };
-
-/// Why a batch is not written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A statement failed, or the connection did.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The keyring had no spare key, and none was made in time.
-    #[error("no key was at hand")]
-    NoKey,
-    /// An event could not be sealed.
-    #[error(transparent)]
-    Seal(#[from] seal::Error),
-}
-
-/// An event with its channel, conversation and contact.
-pub struct Item<'a> {
-    /// The archive's id of the channel.
-    pub channel_id: i32,
-    /// The event as LINE sent it.
-    pub event: &'a IncomingEvent,
-    /// Its conversation, contact and members.
-    pub resolved: Resolved,
-}
 
 /// Writes all events of all deliveries, or none of them. `memory` remembers the rows that were found or created, if its
 /// epoch is still `epoch` after the commit.
@@ -91,8 +66,8 @@ pub async fn write(
 
     let refs = lock_message_refs(&mut tx, &items).await?;
     erase(&mut tx, &items, &refs, now).await?;
-    let keys = Keys::obtain(&mut tx, keyring, &sealed(&items, &refs), now).await?;
-    write_messages(&mut tx, &items, &refs, &keys, now).await?;
+    let keys = Keys::obtain(&mut tx, keyring, &count_to_seal(&items, &refs), now).await?;
+    message_events::write(&mut tx, &items, &refs, &keys, now).await?;
     other_events::write(&mut tx, &items, &keys, now).await?;
     touch(&mut tx, &items, &refs).await?;
     tx.commit().await?;
@@ -120,7 +95,7 @@ async fn record_last_webhook(
 }
 
 /// The number of events to seal in each conversation. Unsends are not sealed, nor are messages with a tombstone.
-fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32> {
+fn count_to_seal(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32> {
     let mut counts = HashMap::new();
     for item in items {
         let kept = match (&item.event.kind, item.message()) {
@@ -133,26 +108,6 @@ fn sealed(items: &[Item<'_>], refs: &HashMap<Key<'_>, Ref>) -> HashMap<Uuid, u32
         }
     }
     counts
-}
-
-type Key<'a> = (i32, &'a str);
-
-impl<'a> Item<'a> {
-    fn message(&self) -> Option<(Key<'a>, &'a MessageEvent)> {
-        match &self.event.kind {
-            EventKind::Message(message) => {
-                Some(((self.channel_id, message.message_id.as_str()), message))
-            }
-            _ => None,
-        }
-    }
-
-    fn unsent(&self) -> Option<Key<'a>> {
-        match &self.event.kind {
-            EventKind::Unsend(message_id) => Some((self.channel_id, message_id.as_str())),
-            _ => None,
-        }
-    }
 }
 
 /// Locks every message id that the batch names, and inserts the tombstones of its unsends. The `BTreeMap` keeps the
@@ -231,98 +186,6 @@ async fn erase(
     }
     erasure::erase(db, &unsends, Cause::Unsend, now).await?;
     Ok(())
-}
-
-async fn write_messages(
-    db: &mut PgConnection,
-    items: &[Item<'_>],
-    refs: &HashMap<Key<'_>, Ref>,
-    keys: &Keys,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let living: Vec<(&Item<'_>, &MessageEvent, &Ref)> = items
-        .iter()
-        .filter_map(|item| {
-            let (key, message) = item.message()?;
-            let found = refs.get(&key).filter(|found| !found.gone)?;
-            Some((item, message, found))
-        })
-        .collect();
-    if living.is_empty() {
-        return Ok(());
-    }
-    let met_before: Vec<Uuid> = living
-        .iter()
-        .filter(|l| !l.2.fresh)
-        .map(|l| l.2.id)
-        .collect();
-    let mut with_original: HashSet<Uuid> = match &met_before[..] {
-        [] => HashSet::new(),
-        ids => messages::with_original(db, ids)
-            .await?
-            .into_iter()
-            .collect(),
-    };
-
-    let mut new: HashMap<Uuid, NewMessage<'_>> = HashMap::new();
-    let (mut revisions, mut attachments, mut edited) = (vec![], vec![], vec![]);
-    for (item, message, found) in living {
-        if message.edited {
-            edited.push(found.id);
-        } else if !with_original.insert(found.id) {
-            continue; // A redelivery, whatever its webhookEventId.
-        }
-        if is_file(&message.kind) && !message.edited {
-            attachments.push(NewAttachment {
-                message: found.id,
-                channel_id: item.channel_id,
-                kind: &message.kind,
-                external: message.external,
-                sender: item.resolved.contact.unwrap_or(item.resolved.conversation),
-            });
-        }
-        let key = keys.of(item.resolved.conversation)?;
-        revisions.push(NewRevision {
-            message: found.id,
-            webhook_event_id: &item.event.webhook_event_id,
-            occurred_at: item.event.at,
-            edited: message.edited,
-            content: key.seal(SealContext::Message(found.id), &item.event.raw)?,
-        });
-        let row = new.entry(found.id).or_insert(NewMessage {
-            id: found.id,
-            channel_id: item.channel_id,
-            message_id: &message.message_id,
-            conversation_id: item.resolved.conversation,
-            contact_id: item.resolved.contact,
-            kind: &message.kind,
-            occurred_at: item.event.at,
-            quoted_message_id: None,
-        });
-        row.occurred_at = row.occurred_at.min(item.event.at);
-        row.contact_id = row.contact_id.or(item.resolved.contact);
-        row.quoted_message_id = row
-            .quoted_message_id
-            .or(message.quoted_message_id.as_deref());
-    }
-    if revisions.is_empty() {
-        return Ok(());
-    }
-    let mut new: Vec<NewMessage<'_>> = new.into_values().collect();
-    new.sort_by_key(|message| message.id);
-    messages::write(db, &new, &revisions, now).await?;
-    if !edited.is_empty() {
-        messages::mark_edited(db, &edited).await?;
-    }
-    if !attachments.is_empty() {
-        messages::attach(db, &attachments, now).await?;
-    }
-    Ok(())
-}
-
-/// True for LINE's message types that come with a file.
-pub fn is_file(kind: &str) -> bool {
-    matches!(kind, "image" | "video" | "audio" | "file")
 }
 
 async fn touch(

@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::IncomingEvent;
-    use crate::seal::{Cipher, Directory, SecretKey};
+    use crate::seal::{Cipher, DirectoryKeyStore, SecretKey};
 
     /// The database accepts connections and never answers, as a server does that is stopped or unreachable.
     #[tokio::test]
@@ -157,7 +157,7 @@ mod tests {
             .host("127.0.0.1")
             .port(port);
         let dir = tempfile::tempdir().expect("a directory");
-        let key_store = Directory::open(dir.path()).expect("a key store");
+        let key_store = DirectoryKeyStore::open(dir.path()).expect("a key store");
         let keyring = Keyring::new(&SecretKey::random(), Arc::new(key_store), Cipher::Sealed);
         let (ingest, task) = Ingest::start(database, Clock::system(), keyring, Arc::default());
         let delivery = |bytes| Delivery {

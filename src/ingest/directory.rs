@@ -115,6 +115,9 @@ fn named(event: &IncomingEvent) -> impl Iterator<Item = &String> {
 
 type Ids<K> = HashMap<K, Uuid>;
 
+/// The key of a conversation: the archive's channel id and the source.
+type ConversationKey = (i32, Source);
+
 async fn contacts(
     db: &mut PgConnection,
     memory: &Memory,
@@ -163,20 +166,8 @@ async fn conversations(
     people: &Ids<Person>,
     now: DateTime<Utc>,
     learned: &mut Learned,
-) -> sqlx::Result<Ids<(i32, Source)>> {
-    let mut ids = Ids::new();
-    let mut wanted: BTreeMap<(i32, Source), DateTime<Utc>> = BTreeMap::new();
-    for (channel_id, event) in events {
-        let source = (*channel_id, event.source.clone());
-        match memory.conversation(&source, now) {
-            Some(id) => drop(ids.insert(source, id)),
-            None => {
-                let last_at = wanted.entry(source).or_insert(event.at);
-                *last_at = event.at.max(*last_at);
-            }
-        }
-    }
-    let mut wanted: Vec<_> = wanted.into_iter().collect();
+) -> sqlx::Result<Ids<ConversationKey>> {
+    let (mut ids, mut wanted) = remembered_conversations(memory, events, now);
     let mut due = vec![];
     for _ in 0..TRIES {
         if wanted.is_empty() {
@@ -184,20 +175,11 @@ async fn conversations(
         }
         let rows: Vec<Wanted<'_>> = wanted
             .iter()
-            .map(|((channel_id, source), last_at)| Wanted {
-                channel_id: *channel_id,
-                kind: source.kind(),
-                source_id: source.id(),
-                contact_id: match source {
-                    Source::User(user_id) => people.get(&(*channel_id, user_id.clone())).copied(),
-                    _ => None,
-                },
-                last_at: *last_at,
-            })
+            .map(|(source, last_at)| conversation_row(source, *last_at, people))
             .collect();
-        let by_name: HashMap<(i32, &str, &str), &(i32, Source)> = wanted
-            .iter()
-            .map(|(source, _)| ((source.0, source.1.kind(), source.1.id()), source))
+        let by_name: HashMap<(i32, &str, &str), &ConversationKey> = wanted
+            .keys()
+            .map(|source| ((source.0, source.1.kind(), source.1.id()), source))
             .collect();
         for found in directory::conversations(db, &rows, now).await? {
             let name = (found.channel_id, &*found.kind, &*found.source_id);
@@ -210,10 +192,52 @@ async fn conversations(
                 due.push((source.0, found.id));
             }
         }
-        wanted.retain(|(source, _)| !ids.contains_key(source));
+        wanted.retain(|source, _| !ids.contains_key(source));
     }
     if !due.is_empty() {
         directory::queue_summary_jobs(db, &due, now).await?;
     }
     Ok(ids)
+}
+
+/// The remembered ids of the events' conversations; and the conversations that are not remembered, with the time of
+/// their newest event.
+fn remembered_conversations(
+    memory: &Memory,
+    events: &[(i32, &IncomingEvent)],
+    now: DateTime<Utc>,
+) -> (
+    Ids<ConversationKey>,
+    BTreeMap<ConversationKey, DateTime<Utc>>,
+) {
+    let mut ids = Ids::new();
+    let mut others: BTreeMap<ConversationKey, DateTime<Utc>> = BTreeMap::new();
+    for (channel_id, event) in events {
+        let source = (*channel_id, event.source.clone());
+        match memory.conversation(&source, now) {
+            Some(id) => drop(ids.insert(source, id)),
+            None => {
+                let last_at = others.entry(source).or_insert(event.at);
+                *last_at = event.at.max(*last_at);
+            }
+        }
+    }
+    (ids, others)
+}
+
+fn conversation_row<'a>(
+    (channel_id, source): &'a ConversationKey,
+    last_at: DateTime<Utc>,
+    people: &Ids<Person>,
+) -> Wanted<'a> {
+    Wanted {
+        channel_id: *channel_id,
+        kind: source.kind(),
+        source_id: source.id(),
+        contact_id: match source {
+            Source::User(user_id) => people.get(&(*channel_id, user_id.clone())).copied(),
+            _ => None,
+        },
+        last_at,
+    }
 }

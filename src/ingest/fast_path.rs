@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::{
     Delivery,
-    batch::{Error, is_file},
     incoming_event::{EventKind, IncomingEvent, MessageEvent},
+    item::Error,
     memory::Memory,
+    message_events::is_file,
 };
 use crate::{
     line::event::Source,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::batch::Error;
+use super::item::Error;
 use crate::{
     records::keys,
     seal::{Keyring, Taken, WrappingKey},

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Delivery, IncomingEvent, batch,
     incoming_event::EventKind,
+    item::Error,
     memory::{Epoch, Memory},
 };
 use crate::{clock::Clock, seal::Keyring};
@@ -57,10 +58,10 @@ const OPTIONS: [(&str, &str); 10] = [
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
     /// The queue is full: too many deliveries or bytes are waiting (backpressure).
-    #[error("too much is waiting to be stored")]
+    #[error("the queue is full")]
     Busy,
     /// The database refused it, failed, or did not answer in time.
-    #[error("the database did not take it")]
+    #[error("the database did not store the delivery")]
     NotStored,
 }
 
@@ -140,7 +141,7 @@ impl Lane {
     /// there.
     async fn connect(&self) -> sqlx::Result<(PgConnection, Epoch)> {
         let connection = PgConnection::connect_with(&self.database).await?;
-        Ok((connection, self.memory.begin_anew()))
+        Ok((connection, self.memory.clear()))
     }
 
     async fn commit(&mut self, batch: Vec<Waiting>) {
@@ -149,7 +150,7 @@ impl Lane {
             Ok(()) => batch.into_iter().for_each(|one| one.reply(Ok(()))),
             Err(Trouble::Data | Trouble::Contended) => {
                 for one in batch {
-                    let outcome = self.alone(&one.delivery).await;
+                    let outcome = self.write_alone(&one.delivery).await;
                     one.reply(outcome);
                 }
             }
@@ -166,7 +167,7 @@ impl Lane {
     /// delivery's data, its events are written one by one, and a refused event is kept as an `other` event with its
     /// bytes. Messages and unsends are refused instead: an unsend could not find a message kept like that, and an
     /// unsend kept like that would be acknowledged without being carried out.
-    async fn alone(&mut self, delivery: &Delivery) -> Result<(), Refused> {
+    async fn write_alone(&mut self, delivery: &Delivery) -> Result<(), Refused> {
         match self.write(&[delivery]).await {
             Ok(()) => return Ok(()),
             Err(Trouble::Database | Trouble::Contended) => return Err(Refused::NotStored),
@@ -216,7 +217,7 @@ impl Lane {
             let (memory, keyring) = (&self.memory, &self.keyring);
             let outcome =
                 batch::write(&mut connection, memory, epoch, keyring, deliveries, now).await;
-            Ok::<_, batch::Error>((connection, outcome))
+            Ok::<_, Error>((connection, outcome))
         });
         match outcome.await {
             Ok(Ok((connection, Ok(())))) => {
@@ -224,7 +225,7 @@ impl Lane {
                 Ok(())
             }
             // Only a key was missing, no statement failed: the connection can be used again.
-            Ok(Ok((connection, Err(error @ batch::Error::NoKey)))) => {
+            Ok(Ok((connection, Err(error @ Error::NoKey)))) => {
                 self.connection = Some(connection);
                 Err(Trouble::of(&error))
             }
@@ -257,11 +258,11 @@ impl Trouble {
     /// SQLSTATE classes 22 (data exception), 23 (constraint) and 54 (limit) mean that the data is at fault; 40 (rolled
     /// back, as after a deadlock) and 55 (lock not available) mean that another transaction is. The error's text may
     /// contain data, so only the code is logged.
-    fn of(error: &batch::Error) -> Self {
-        let batch::Error::Database(error) = error else {
+    fn of(error: &Error) -> Self {
+        let Error::Database(error) = error else {
             tracing::error!(reason = %error, "a batch was not stored");
             return match error {
-                batch::Error::NoKey => Trouble::Contended,
+                Error::NoKey => Trouble::Contended,
                 _ => Trouble::Database,
             };
         };

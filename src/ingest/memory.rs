@@ -51,7 +51,7 @@ impl Memory {
     }
 
     /// Clears the memory and returns the new epoch. [`Memory::learn`] then ignores batches that began before.
-    pub fn begin_anew(&self) -> Epoch {
+    pub fn clear(&self) -> Epoch {
         let mut inner = self.inner();
         *inner = Inner::new(inner.epoch + 1);
         inner.epoch

@@ -7,13 +7,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    batch::{Error, Item},
     incoming_event::{Change, EventKind},
+    item::{Error, Item},
     keys::Keys,
 };
 use crate::{
     records::{
-        directory::{self, Standing},
+        directory::{self, StatusChange},
         events::{self, NewEvent},
     },
     seal::SealContext,
@@ -27,78 +27,114 @@ pub async fn write(
     keys: &Keys,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let mut others = vec![];
-    let (mut follows, mut presence, mut members) =
-        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for item in items {
-        let at = item.event.at;
-        let newest = |standing: &mut (bool, DateTime<Utc>), yes| {
-            if standing.1 <= at {
-                *standing = (yes, at);
-            }
-        };
-        for (member, yes) in &item.resolved.members {
-            let key = (item.resolved.conversation, *member);
-            newest(members.entry(key).or_insert((*yes, at)), *yes);
-        }
-        let EventKind::Other { kind, change } = &item.event.kind else {
-            continue;
-        };
-        let (id, key) = (Uuid::now_v7(), keys.of(item.resolved.conversation)?);
-        others.push(NewEvent {
-            id,
-            channel_id: item.channel_id,
-            webhook_event_id: &item.event.webhook_event_id,
-            conversation_id: item.resolved.conversation,
-            contact_id: item.resolved.contact,
-            kind,
-            occurred_at: at,
-            content: key.seal(SealContext::Event(id), &item.event.raw)?,
-        });
-        match (change, item.resolved.contact) {
-            (Change::Follows(yes), Some(contact)) => {
-                newest(follows.entry(contact).or_insert((*yes, at)), *yes);
-            }
-            (Change::Present(yes), _) => {
-                newest(
-                    presence
-                        .entry(item.resolved.conversation)
-                        .or_insert((*yes, at)),
-                    *yes,
-                );
-            }
-            _ => {}
-        }
+    let new = new_events(items, keys)?;
+    if !new.is_empty() {
+        events::write(db, &new, now).await?;
     }
-    if !others.is_empty() {
-        events::write(db, &others, now).await?;
-    }
-    if !follows.is_empty() {
-        directory::follows(db, &standings(follows)).await?;
-    }
-    if !presence.is_empty() {
-        let mut conversations: Vec<Uuid> = items
-            .iter()
-            .map(|item| item.resolved.conversation)
-            .collect();
-        conversations.sort_unstable();
-        conversations.dedup();
-        directory::lock(db, &conversations).await?;
-        directory::presence(db, &standings(presence)).await?;
-    }
-    if !members.is_empty() {
-        let members: Vec<_> = members
-            .into_iter()
-            .map(|((conversation, contact), (yes, at))| (conversation, contact, yes, at))
-            .collect();
-        directory::members(db, &members).await?;
-    }
+    Changes::new(items).apply(db, items).await?;
     Ok(())
 }
 
-fn standings(changes: BTreeMap<Uuid, (bool, DateTime<Utc>)>) -> Vec<Standing> {
+fn new_events<'a>(items: &[Item<'a>], keys: &Keys) -> Result<Vec<NewEvent<'a>>, Error> {
+    let mut new = vec![];
+    for item in items {
+        let event = item.event;
+        let EventKind::Other { kind, .. } = &event.kind else {
+            continue;
+        };
+        let (id, key) = (Uuid::now_v7(), keys.of(item.resolved.conversation)?);
+        new.push(NewEvent {
+            id,
+            channel_id: item.channel_id,
+            webhook_event_id: &event.webhook_event_id,
+            conversation_id: item.resolved.conversation,
+            contact_id: item.resolved.contact,
+            kind,
+            occurred_at: event.at,
+            content: key.seal(SealContext::Event(id), &event.raw)?,
+        });
+    }
+    Ok(new)
+}
+
+/// A status, and the timestamp of the event that shows it.
+type Status = (bool, DateTime<Utc>);
+
+/// The latest status of each contact, conversation and member that the events show to have changed.
+#[derive(Default)]
+struct Changes {
+    follows: BTreeMap<Uuid, Status>,
+    presence: BTreeMap<Uuid, Status>,
+    /// By conversation and contact.
+    members: BTreeMap<(Uuid, Uuid), Status>,
+}
+
+impl Changes {
+    fn new(items: &[Item<'_>]) -> Self {
+        let mut changes = Self::default();
+        for item in items {
+            let (conversation, at) = (item.resolved.conversation, item.event.at);
+            for (member, yes) in &item.resolved.members {
+                set_latest(&mut changes.members, (conversation, *member), (*yes, at));
+            }
+            let EventKind::Other { change, .. } = &item.event.kind else {
+                continue;
+            };
+            match (change, item.resolved.contact) {
+                (Change::Follows(yes), Some(contact)) => {
+                    set_latest(&mut changes.follows, contact, (*yes, at));
+                }
+                (Change::Present(yes), _) => {
+                    set_latest(&mut changes.presence, conversation, (*yes, at));
+                }
+                _ => {}
+            }
+        }
+        changes
+    }
+
+    async fn apply(self, db: &mut PgConnection, items: &[Item<'_>]) -> sqlx::Result<()> {
+        if !self.follows.is_empty() {
+            directory::follows(db, &status_changes(self.follows)).await?;
+        }
+        if !self.presence.is_empty() {
+            directory::lock(db, &conversations(items)).await?;
+            directory::presence(db, &status_changes(self.presence)).await?;
+        }
+        if !self.members.is_empty() {
+            let members: Vec<_> = self
+                .members
+                .into_iter()
+                .map(|((conversation, contact), (yes, at))| (conversation, contact, yes, at))
+                .collect();
+            directory::members(db, &members).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Of statuses with the same timestamp the last one counts.
+fn set_latest<K: Ord>(changes: &mut BTreeMap<K, Status>, key: K, status: Status) {
+    let latest = changes.entry(key).or_insert(status);
+    if latest.1 <= status.1 {
+        *latest = status;
+    }
+}
+
+/// The conversations of the batch, sorted, each once.
+fn conversations(items: &[Item<'_>]) -> Vec<Uuid> {
+    let mut conversations: Vec<Uuid> = items
+        .iter()
+        .map(|item| item.resolved.conversation)
+        .collect();
+    conversations.sort_unstable();
+    conversations.dedup();
+    conversations
+}
+
+fn status_changes(changes: BTreeMap<Uuid, Status>) -> Vec<StatusChange> {
     changes
         .into_iter()
-        .map(|(id, (yes, at))| Standing { id, yes, at })
+        .map(|(id, (yes, at))| StatusChange { id, yes, at })
         .collect()
 }

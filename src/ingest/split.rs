@@ -27,7 +27,7 @@ pub(super) fn split(delivery: Delivery, most: usize) -> Vec<Delivery> {
         parts.push(std::mem::replace(&mut named, rest));
     }
     if !nameless.is_empty() {
-        parts.push(fewer(nameless, most));
+        parts.push(merge_events_without_content(nameless, most));
     }
     let part = |events: Vec<IncomingEvent>| Delivery {
         channel_id,
@@ -37,7 +37,7 @@ pub(super) fn split(delivery: Delivery, most: usize) -> Vec<Delivery> {
     parts.into_iter().map(part).collect()
 }
 
-fn fewer(nameless: Vec<IncomingEvent>, most: usize) -> Vec<IncomingEvent> {
+fn merge_events_without_content(nameless: Vec<IncomingEvent>, most: usize) -> Vec<IncomingEvent> {
     if nameless.len() <= most {
         return nameless;
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Hash, Verdict, text, tree};
 pub(super) use check::{Parts, check, open};
-pub use table::harmless;
+pub use table::escape_formula;
 
 /// Age in ms beyond which a checkpoint is stale: one is signed daily even without new records, and may be two hours
 /// late.
@@ -170,13 +170,13 @@ fn verify_files(dir: &Path, trusted: Option<&str>, kept: Option<&str>, now_ms: i
     }
     // People read the copy for spreadsheets, so it is compared with the records.
     let Some(table) = table::of(parts.proofs.first, &parts.records) else {
-        return Verdict::Unreadable("a record is of a form that this version does not know");
+        return Verdict::Unreadable("a record has a format that this version does not support");
     };
     match fs::read(dir.join("records.csv")) {
         Err(_) => Verdict::Unreadable("records.csv is missing"),
         Ok(bytes) if bytes != table => Verdict::Tampered {
             seq: None,
-            what: "records.csv does not say what records.ndjson says",
+            what: "records.csv does not match records.ndjson",
         },
         Ok(_) => verdict,
     }
@@ -190,7 +190,7 @@ fn read(dir: &Path) -> Result<Parts, Verdict> {
     };
     let proofs = file("proofs.json", "proofs.json is missing")?;
     let proofs: Proofs = serde_json::from_slice(&proofs)
-        .map_err(|_| Verdict::Unreadable("proofs.json is not of the form it should have"))?;
+        .map_err(|_| Verdict::Unreadable("proofs.json is malformed"))?;
     let records = file("records.ndjson", "records.ndjson is missing")?;
     let mut records: Vec<Vec<u8>> = records
         .split(|byte| *byte == b'\n')
@@ -202,22 +202,25 @@ fn read(dir: &Path) -> Result<Parts, Verdict> {
             what: "records.ndjson ends within a record",
         });
     }
-    let leaves = text(file("leaves", "leaves is missing")?, "leaves is no text")?;
+    let leaves = text(
+        file("leaves", "leaves is missing")?,
+        "leaves is not UTF-8 text",
+    )?;
     let leaves: Vec<String> = leaves.lines().map(String::from).collect();
     let leaves = text::to_hashes(&leaves).ok_or(Verdict::Tampered {
         seq: None,
-        what: "leaves holds a line that is no digest",
+        what: "leaves has a line that is not a digest",
     })?;
     let key = text(
         file("public-key", "public-key is missing")?,
-        "public-key is no text",
+        "public-key is not UTF-8 text",
     )?;
     Ok(Parts {
         records,
         leaves,
         note: text(
             file("checkpoint", "checkpoint is missing")?,
-            "checkpoint is no text",
+            "checkpoint is not UTF-8 text",
         )?,
         key: key.strip_suffix('\n').unwrap_or(&key).to_owned(),
         proofs,

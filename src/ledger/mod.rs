@@ -43,6 +43,6 @@ pub enum Error {
     #[error("an export cannot be written: {0}")]
     Export(&'static str),
     /// The files of an export cannot be written.
-    #[error("an export: {0}")]
+    #[error("the export cannot be written: {0}")]
     Io(#[from] io::Error),
 }

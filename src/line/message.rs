@@ -119,66 +119,101 @@ fn point(latitude: &Value, longitude: &Value) -> Option<(f64, f64)> {
 /// outside of the text, begins or ends inside a character, or overlaps an earlier one.
 fn spans(message: &Value) -> Vec<Span<'_>> {
     let text = message["text"].as_str().unwrap_or_default();
-    let emojis = message["emojis"].as_array().into_iter().flatten();
-    let mentionees = message["mention"]["mentionees"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let mut marks: Vec<(u64, u64, Option<bool>)> = emojis
-        .map(|emoji| (emoji, None))
-        .chain(mentionees.map(|one| (one, Some(one["isSelf"] == true))))
-        .filter_map(|(mark, mention)| {
-            let (index, length) = (mark["index"].as_u64()?, mark["length"].as_u64()?);
-            (length > 0).then_some((index, index.checked_add(length)?, mention))
-        })
-        .collect();
+    let marks = read_marks(message);
     if marks.is_empty() {
         return vec![Span::Plain(text)];
     }
-    marks.sort_by_key(|mark| mark.0);
-
-    // One pass over the text finds the byte offset of every UTF-16 index in `wanted`.
-    let mut wanted: Vec<u64> = marks.iter().flat_map(|mark| [mark.0, mark.1]).collect();
-    wanted.sort_unstable();
-    let bytes = bytes_of(text, &wanted);
-    let byte = |index| {
-        bytes
-            .binary_search_by_key(&index, |pair| pair.0)
-            .ok()
-            .map(|at| bytes[at].1)
-    };
-
     let mut spans = Vec::new();
     let mut done = 0;
-    for (start, end, mention) in marks {
-        let (Some(start), Some(end)) = (byte(start), byte(end)) else {
-            continue;
-        };
+    for Mark {
+        start,
+        end,
+        is_self,
+    } in with_byte_offsets(text, &marks)
+    {
         if start < done {
             continue;
         }
         if start > done {
             spans.push(Span::Plain(&text[done..start]));
         }
-        let inside = &text[start..end];
-        spans.push(match mention {
-            Some(is_self) => Span::Mention {
-                text: inside,
-                is_self,
-            },
-            None => Span::Emoji(
-                inside
-                    .strip_prefix('(')
-                    .and_then(|rest| rest.strip_suffix(')'))
-                    .unwrap_or(inside),
-            ),
-        });
+        spans.push(marked(&text[start..end], is_self));
         done = end;
     }
     if done < text.len() {
         spans.push(Span::Plain(&text[done..]));
     }
     spans
+}
+
+/// An emoji or mention in a text, between two offsets.
+struct Mark<Offset> {
+    start: Offset,
+    end: Offset,
+    /// For a mention: true if the account itself is mentioned. `None`: an emoji.
+    is_self: Option<bool>,
+}
+
+/// The emojis and mentions that are not empty, sorted by where they begin, with UTF-16 offsets.
+fn read_marks(message: &Value) -> Vec<Mark<u64>> {
+    let emojis = message["emojis"].as_array().into_iter().flatten();
+    let mentionees = message["mention"]["mentionees"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let mut marks: Vec<Mark<u64>> = emojis
+        .map(|emoji| (emoji, None))
+        .chain(mentionees.map(|one| (one, Some(one["isSelf"] == true))))
+        .filter_map(|(mark, is_self)| {
+            let (start, length) = (mark["index"].as_u64()?, mark["length"].as_u64()?);
+            let end = start.checked_add(length)?;
+            (length > 0).then_some(Mark {
+                start,
+                end,
+                is_self,
+            })
+        })
+        .collect();
+    marks.sort_by_key(|mark| mark.start);
+    marks
+}
+
+/// The marks with byte offsets. Leaves out those that are outside of the text, or begin or end inside a character.
+fn with_byte_offsets(text: &str, marks: &[Mark<u64>]) -> Vec<Mark<usize>> {
+    // One pass over the text finds the byte offset of every UTF-16 index in `wanted`.
+    let mut wanted: Vec<u64> = marks
+        .iter()
+        .flat_map(|mark| [mark.start, mark.end])
+        .collect();
+    wanted.sort_unstable();
+    let bytes = bytes_of(text, &wanted);
+    let byte = |index: u64| {
+        bytes
+            .binary_search_by_key(&index, |pair| pair.0)
+            .ok()
+            .map(|at| bytes[at].1)
+    };
+    marks
+        .iter()
+        .filter_map(|mark| {
+            Some(Mark {
+                start: byte(mark.start)?,
+                end: byte(mark.end)?,
+                is_self: mark.is_self,
+            })
+        })
+        .collect()
+}
+
+fn marked(text: &str, is_self: Option<bool>) -> Span<'_> {
+    match is_self {
+        Some(is_self) => Span::Mention { text, is_self },
+        None => Span::Emoji(
+            text.strip_prefix('(')
+                .and_then(|rest| rest.strip_suffix(')'))
+                .unwrap_or(text),
+        ),
+    }
 }
 
 /// Pairs of UTF-16 index and byte offset, for those of the sorted indexes at which a character begins or the text ends.

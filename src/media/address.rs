@@ -2,63 +2,69 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// The special-purpose registry of IANA (RFC 6890 and its successors), and one address of a cloud.
+const REFUSED_V4: [Ipv4Net; 19] = [
+    v4([0, 0, 0, 0], 8),        // this network
+    v4([10, 0, 0, 0], 8),       // private
+    v4([100, 64, 0, 0], 10),    // carrier-grade NAT
+    v4([127, 0, 0, 0], 8),      // loopback
+    v4([168, 63, 129, 16], 32), // Azure's service for its own machines; the address itself is public
+    v4([169, 254, 0, 0], 16),   // link-local, with the metadata services of clouds
+    v4([172, 16, 0, 0], 12),    // private
+    v4([192, 0, 0, 0], 24),     // protocol assignments
+    v4([192, 0, 2, 0], 24),     // documentation
+    v4([192, 31, 196, 0], 24),  // AS112, anycast: the nearest network answers
+    v4([192, 52, 193, 0], 24),  // multicast relays
+    v4([192, 88, 99, 0], 24),   // 6to4 relays
+    v4([192, 168, 0, 0], 16),   // private
+    v4([192, 175, 48, 0], 24),  // AS112
+    v4([198, 18, 0, 0], 15),    // benchmarks
+    v4([198, 51, 100, 0], 24),  // documentation
+    v4([203, 0, 113, 0], 24),   // documentation
+    v4([224, 0, 0, 0], 4),      // multicast
+    v4([240, 0, 0, 0], 4),      // reserved, broadcast
+];
+
+/// Global unicast. Everything outside of it is refused: IPv4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local,
+/// link-local, loopback and multicast addresses.
+const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
+
+/// Ranges of [`GLOBAL_V6`] that embed an IPv4 address or are reserved.
+const REFUSED_V6: [Ipv6Net; 5] = [
+    v6([0x2001, 0, 0], 23),         // protocol assignments, Teredo among them
+    v6([0x2001, 0xdb8, 0], 32),     // documentation
+    v6([0x2002, 0, 0], 16),         // 6to4
+    v6([0x2620, 0x4f, 0x8000], 48), // AS112
+    v6([0x3fff, 0, 0], 20),         // documentation
+];
+
 /// Whether `address` is on the public internet, and not on this machine, on its network, or in a tunnel into either.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
+        IpAddr::V4(address) => !REFUSED_V4.iter().any(|network| network.contains(&address)),
+        IpAddr::V6(address) => {
+            GLOBAL_V6.contains(&address)
+                && !is_isatap(address)
+                && !REFUSED_V6.iter().any(|network| network.contains(&address))
+        }
     }
 }
 
-/// Refuses the special-purpose registry of IANA (RFC 6890 and its successors).
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let refused: [(Ipv4Addr, u32); 19] = [
-        (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network
-        (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
-        (Ipv4Addr::new(100, 64, 0, 0), 10),    // carrier-grade NAT
-        (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback
-        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's service for its own machines: only its number is public
-        (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local, with the metadata services of clouds
-        (Ipv4Addr::new(172, 16, 0, 0), 12),    // private
-        (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments
-        (Ipv4Addr::new(192, 0, 2, 0), 24),     // documentation
-        (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112, anycast: the nearest network answers
-        (Ipv4Addr::new(192, 52, 193, 0), 24),  // multicast relays
-        (Ipv4Addr::new(192, 88, 99, 0), 24),   // 6to4 relays
-        (Ipv4Addr::new(192, 168, 0, 0), 16),   // private
-        (Ipv4Addr::new(192, 175, 48, 0), 24),  // AS112
-        (Ipv4Addr::new(198, 18, 0, 0), 15),    // benchmarks
-        (Ipv4Addr::new(198, 51, 100, 0), 24),  // documentation
-        (Ipv4Addr::new(203, 0, 113, 0), 24),   // documentation
-        (Ipv4Addr::new(224, 0, 0, 0), 4),      // multicast
-        (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved, broadcast
-    ];
-    refused
-        .iter()
-        .all(|(network, bits)| (address.to_bits() ^ network.to_bits()) >> (32 - bits) != 0)
+/// ISATAP (RFC 5214): in any network, the last four bytes are an IPv4 address.
+fn is_isatap(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    segments[4] & 0xfdff == 0 && segments[5] == 0x5efe
 }
 
-/// Accepts only global unicast (2000::/3), without the ranges that embed an IPv4 address or are reserved.
-///
-/// So IPv4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local, link-local, loopback and multicast addresses are
-/// all refused.
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let refused: [(Ipv6Addr, u32); 5] = [
-        (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments, Teredo among them
-        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
-        (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // 6to4
-        (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48), // AS112
-        (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
-    ];
-    let segments = address.segments();
-    let global = segments[0] & 0xe000 == 0x2000;
-    // ISATAP: in any network, the last four bytes are an IPv4 address.
-    let tunnel = segments[4] & 0xfdff == 0 && segments[5] == 0x5efe;
-    global
-        && !tunnel
-        && refused
-            .iter()
-            .all(|(network, bits)| (address.to_bits() ^ network.to_bits()) >> (128 - bits) != 0)
+const fn v4([a, b, c, d]: [u8; 4], bits: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), bits)
+}
+
+/// The first three groups; the others are zero.
+const fn v6([a, b, c]: [u16; 3], bits: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), bits)
 }
 
 #[cfg(test)]

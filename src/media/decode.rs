@@ -21,12 +21,12 @@ const LONGEST_SIDE: u32 = 12_000;
 const MOST_PIXELS: u64 = 50_000_000;
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 /// Bytes of unpacked PNG data other than pixels: colour profiles and texts can be decompression bombs as well.
-const MOST_BESIDE: u64 = 16 * 1024 * 1024;
+const MAX_PNG_METADATA_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Limit in bytes for coefficients: six bytes a pixel, so 16 megapixels. The decoder holds all coefficients of a
 /// progressive JPEG. It may also hold all of another JPEG that is quick to unpack and slow to compute, because its
 /// threads have no backpressure.
-const MOST_HELD: u64 = 96 * 1024 * 1024;
+const MAX_COEFFICIENT_BYTES: u64 = 96 * 1024 * 1024;
 
 /// The bytes are not an image that can be decoded within the limits.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ pub(super) type Size = (u32, u32);
 pub(super) fn decode(bytes: &[u8], room: Size) -> Result<RgbImage, Unreadable> {
     let (format, mut decoder) = open(bytes)?;
     let orientation = decoder.orientation().map_err(|_| Unreadable)?;
-    let lies = matches!(
+    let swaps_sides = matches!(
         orientation,
         Orientation::Rotate90
             | Orientation::Rotate270
             | Orientation::Rotate90FlipH
             | Orientation::Rotate270FlipH
     );
-    let room = if lies { (room.1, room.0) } else { room };
+    let room = if swaps_sides { (room.1, room.0) } else { room };
     let size = decoder.dimensions();
     let wanted = within(size, room);
     let scaled = match format {
@@ -103,7 +103,10 @@ fn scaled(bytes: &[u8], size: Size, wanted: Size) -> Option<RgbImage> {
     let info = decoder.info()?;
     let pixels = u64::from(info.width) * u64::from(info.height);
     let as_measured = (u32::from(info.width), u32::from(info.height)) == size;
-    if !as_measured || 6 * pixels > MOST_HELD || info.coding_process == CodingProcess::Lossless {
+    if !as_measured
+        || 6 * pixels > MAX_COEFFICIENT_BYTES
+        || info.coding_process == CodingProcess::Lossless
+    {
         return None;
     }
     let side = |side: u32| u16::try_from(side).ok();
@@ -131,7 +134,7 @@ fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), Unreadabl
     limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(match format {
         // The PNG decoder writes pixels into our buffer. This limit covers only other data that it unpacks.
-        ImageFormat::Png => MOST_BESIDE,
+        ImageFormat::Png => MAX_PNG_METADATA_BYTES,
         _ => MOST_MEMORY,
     });
     let mut reader = reader;

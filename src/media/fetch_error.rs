@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Error, Media};
 use crate::{
     line::client::Answer,
-    objects as bucket,
     records::{
         jobs::{self, Job, Kind, Verdict},
         media::{self, Part, Reason, State},
@@ -42,15 +43,15 @@ pub(super) enum FetchError {
     /// The message was unsent meanwhile, another worker has the job, or the sweep took the object for abandoned.
     Lost,
     /// Our own database, keyring or object store failed.
-    Ours(Error),
+    Internal(Error),
 }
 
 impl<E: Into<Error>> From<E> for FetchError {
     fn from(error: E) -> Self {
         match error.into() {
             // Only a purge deletes an object that is being written or read.
-            Error::Objects(bucket::Error::NotFound) => Self::Lost,
-            other => Self::Ours(other),
+            Error::Objects(crate::objects::Error::NotFound) => Self::Lost,
+            other => Self::Internal(other),
         }
     }
 }
@@ -91,20 +92,9 @@ impl Media {
         error: FetchError,
     ) -> Result<Verdict, Error> {
         let may_come = matches!(error, FetchError::NotYet(_));
-        let (state, reason) = match error {
-            FetchError::NotYet(reason) if job.attempts < ATTEMPTS => (State::Waiting, Some(reason)),
-            FetchError::NotYet(reason) | FetchError::Failed(reason) => {
-                (State::Failed, Some(reason))
-            }
-            FetchError::Gone(reason) => (State::Gone, Some(reason)),
-            FetchError::None => (State::None, None),
-            FetchError::Refused => return Ok(Verdict::Refused),
-            FetchError::Paused(pause) => return Ok(Verdict::Paused(pause)),
-            FetchError::Stopped => return Ok(Verdict::PutBack),
-            // Perhaps only the object was purged, because this machine slept past its lease: the message may still
-            // exist.
-            FetchError::Lost => (State::Waiting, None),
-            FetchError::Ours(error) => return Err(error),
+        let (state, reason) = match consequence(error, job.attempts)? {
+            Consequence::Mark(state, reason) => (state, reason),
+            Consequence::Leave(verdict) => return Ok(verdict),
         };
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -112,23 +102,7 @@ impl Media {
             drop(tx);
             return self.drop_job(job).await;
         }
-        let (state, reason) = match part {
-            // Earlier attempts may have failed for other reasons: a single 404 does not prove that the file is gone.
-            Part::Original
-                if reason == Some(Reason::NotFound)
-                    && state == State::Gone
-                    && media::original_reason(&mut tx, id).await? != reason =>
-            {
-                (State::Waiting, reason)
-            }
-            // The provisional preview stays: there will be no other one.
-            Part::Preview
-                if state != State::Waiting && media::preview_key(&mut tx, id).await?.is_some() =>
-            {
-                (State::Kept, None)
-            }
-            _ => (state, reason),
-        };
+        let (state, reason) = state_to_mark(&mut tx, id, part, state, reason).await?;
         if may_come
             && reason == Some(Reason::Original)
             && media::lock(&mut tx, id, Part::Original).await? != Some(State::Waiting)
@@ -136,28 +110,12 @@ impl Media {
             return Ok(Verdict::PutBack); // the original is settled by now, and its job did not see that this one waits
         }
         media::mark(&mut tx, id, part, state, reason).await?;
-        if part == Part::Original
-            && (state, reason) == (State::Gone, Some(Reason::Gone))
-            && let Some(lost) = missing::original_key(&mut tx, id).await?
-        {
-            // LINE says that the message was unsent: an original that the object store has lost must not come back from
-            // a backup.
-            missing::lose_original(&mut tx, id).await?;
-            objects::discard(&mut tx, lost, now).await?;
+        if part == Part::Original && (state, reason) == (State::Gone, Some(Reason::Gone)) {
+            forget_lost_original(&mut tx, id, now).await?;
         }
-        let verdict = match state {
-            State::Waiting if jobs::renew(&mut tx, job, now + super::LEASE).await? => {
-                Verdict::Again
-            }
-            State::Waiting => return Ok(Verdict::Settled),
-            _ if !jobs::finish(&mut tx, job).await? => return Ok(Verdict::Settled),
-            _ => {
-                if part == Part::Original {
-                    media::hurry_preview(&mut tx, id, now).await?;
-                }
-                media::notify(&mut tx, id).await?;
-                Verdict::Settled
-            }
+        let verdict = renew_or_finish(&mut tx, job, id, part, state, now).await?;
+        let Some(verdict) = verdict else {
+            return Ok(Verdict::Settled);
         };
         tx.commit().await?;
         Ok(verdict)
@@ -180,6 +138,94 @@ impl Media {
         jobs::finish(&mut conn, job).await?;
         Ok(Verdict::Settled)
     }
+}
+
+/// What a [`FetchError`] means for the file.
+enum Consequence {
+    /// The file gets this state, for this reason.
+    Mark(State, Option<Reason>),
+    /// The file stays as it is, and this is the verdict on the job.
+    Leave(Verdict),
+}
+
+/// The consequence of an error in attempt number `attempts`; the error itself if it is [`FetchError::Internal`].
+fn consequence(error: FetchError, attempts: i32) -> Result<Consequence, Error> {
+    let (state, reason) = match error {
+        FetchError::NotYet(reason) if attempts < ATTEMPTS => (State::Waiting, Some(reason)),
+        FetchError::NotYet(reason) | FetchError::Failed(reason) => (State::Failed, Some(reason)),
+        FetchError::Gone(reason) => (State::Gone, Some(reason)),
+        FetchError::None => (State::None, None),
+        FetchError::Refused => return Ok(Consequence::Leave(Verdict::Refused)),
+        FetchError::Paused(pause) => return Ok(Consequence::Leave(Verdict::Paused(pause))),
+        FetchError::Stopped => return Ok(Consequence::Leave(Verdict::PutBack)),
+        // Perhaps only the object was purged, because this machine slept past its lease: the message may still exist.
+        FetchError::Lost => (State::Waiting, None),
+        FetchError::Internal(error) => return Err(error),
+    };
+    Ok(Consequence::Mark(state, reason))
+}
+
+/// The state and reason to save, after a look at what earlier attempts have saved.
+async fn state_to_mark(
+    conn: &mut PgConnection,
+    id: Uuid,
+    part: Part,
+    state: State,
+    reason: Option<Reason>,
+) -> sqlx::Result<(State, Option<Reason>)> {
+    Ok(match part {
+        // Earlier attempts may have failed for other reasons: a single 404 does not prove that the file is gone.
+        Part::Original
+            if reason == Some(Reason::NotFound)
+                && state == State::Gone
+                && media::original_reason(conn, id).await? != reason =>
+        {
+            (State::Waiting, reason)
+        }
+        // The provisional preview stays: there will be no other one.
+        Part::Preview
+            if state != State::Waiting && media::preview_key(conn, id).await?.is_some() =>
+        {
+            (State::Kept, None)
+        }
+        _ => (state, reason),
+    })
+}
+
+/// LINE says that the message was unsent: an original that the object store has lost must not come back from a backup.
+async fn forget_lost_original(
+    conn: &mut PgConnection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    if let Some(lost) = missing::original_key(conn, id).await? {
+        missing::lose_original(conn, id).await?;
+        objects::discard(conn, lost, now).await?;
+    }
+    Ok(())
+}
+
+/// Renews the job if the file still waits, and finishes it otherwise. `None`: another worker has the job by now.
+async fn renew_or_finish(
+    conn: &mut PgConnection,
+    job: &Job,
+    id: Uuid,
+    part: Part,
+    state: State,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Verdict>> {
+    if state == State::Waiting {
+        let ours = jobs::renew(conn, job, now + super::LEASE).await?;
+        return Ok(ours.then_some(Verdict::Again));
+    }
+    if !jobs::finish(conn, job).await? {
+        return Ok(None);
+    }
+    if part == Part::Original {
+        media::hurry_preview(conn, id, now).await?;
+    }
+    media::notify(conn, id).await?;
+    Ok(Some(Verdict::Settled))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use external::External;
 pub use external::Reach;
 pub use original::LARGEST_MIB;
 pub use purge::BATCH_OBJECTS;
-pub use reconcile::Mended;
+pub use reconcile::Reconciled;
 pub use thumbnail::{Previews, previews};
 
 /// How long a job is claimed for. Fetches renew it while they run; it is longer than any silence that they wait

@@ -26,7 +26,7 @@ impl Media {
                 Ok(Verdict::Again)
             }
             Err(FetchError::Stopped) => Ok(Verdict::PutBack),
-            Err(FetchError::Ours(error)) => Err(error),
+            Err(FetchError::Internal(error)) => Err(error),
             Err(_) => self.drop_job(job).await,
         }
     }

@@ -65,7 +65,9 @@ impl Media {
             }
             // LINE's preview stands in already.
             _ if attachment.preview_key().is_some() => return Err(lacking),
-            FetchError::Ours(_) | FetchError::Lost | FetchError::Stopped => return Err(lacking),
+            FetchError::Internal(_) | FetchError::Lost | FetchError::Stopped => {
+                return Err(lacking);
+            }
             _ => {}
         }
         let bytes = match attachment.provider == "external" {

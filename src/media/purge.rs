@@ -11,11 +11,11 @@ use super::{Error, Media};
 use crate::{objects::ObjectKey, records::objects};
 
 /// Delay before a purge that failed, or was cut off, is tried again.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 /// Maximum number of objects that one sweep purges.
 pub const BATCH_OBJECTS: usize = 100;
 /// Maximum number of concurrent purges: each waits for a disk or for S3.
-const HANDS: usize = 4;
+const CONCURRENT_PURGES: usize = 4;
 
 impl Media {
     /// Purges the objects that are due, and those that vanished writers left behind, until `stop`. Returns the number
@@ -28,7 +28,7 @@ impl Media {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         objects::abandon(&mut conn, now).await?;
-        let due = objects::due(&mut conn, BATCH_OBJECTS as i64, now, now + AGAIN).await?;
+        let due = objects::due(&mut conn, BATCH_OBJECTS as i64, now, now + RETRY_DELAY).await?;
         drop(conn);
         let purges = due.into_iter().map(|object| async move {
             if stop.is_cancelled() {
@@ -40,8 +40,10 @@ impl Media {
             }
             Ok(1)
         });
-        let done: Vec<Result<usize, Error>> =
-            stream::iter(purges).buffer_unordered(HANDS).collect().await;
+        let done: Vec<Result<usize, Error>> = stream::iter(purges)
+            .buffer_unordered(CONCURRENT_PURGES)
+            .collect()
+            .await;
         done.into_iter().sum()
     }
 

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::{Error, Media};
 use crate::{
     objects::{self, ObjectKey},
-    records::objects as rows,
+    records,
     seal::{SealContext, key_of, stream},
 };
 
@@ -18,7 +18,7 @@ impl Media {
     pub(super) async fn read(&self, key: ObjectKey) -> Result<Vec<u8>, Error> {
         let text = key.to_string();
         let mut conn = self.pool.acquire().await?;
-        let head = rows::head(&mut conn, &text).await?;
+        let head = records::objects::head(&mut conn, &text).await?;
         drop(conn);
         let head = head.ok_or(objects::Error::NotFound)?;
         let wrapping = key_of(&head).ok_or(objects::Error::NotFound)?;

@@ -23,9 +23,9 @@ const MOST: usize = 10_000;
 
 /// How many differences a reconcile found and repaired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mended {
+pub struct Reconciled {
     /// Objects without a row. They get rows, so that the sweep purges them.
-    pub strangers: usize,
+    pub unknown_objects: usize,
     /// Objects in use that are not in the object store. They are fetched again.
     pub missing: usize,
 }
@@ -35,7 +35,7 @@ struct Findings {
     known: usize,
     unknown: usize,
     /// Up to [`MOST`] of the unknown objects.
-    strangers: HashSet<ObjectKey>,
+    unknown_objects: HashSet<ObjectKey>,
     kept: usize,
     absent: usize,
     /// Up to [`MOST`] of the absent objects.
@@ -48,12 +48,12 @@ impl Media {
     /// If most objects have no row, this is probably another archive's bucket: then none of them is purged. If most
     /// objects in use are not there, this is probably the wrong bucket, or its disk is missing: then nothing is fetched
     /// again. The log says so in both cases.
-    pub async fn reconcile(&self) -> Result<Mended, Error> {
+    pub async fn reconcile(&self) -> Result<Reconciled, Error> {
         let mut found = Findings::default();
         for shard in Shard::all() {
             self.compare(shard, &mut found).await?;
         }
-        let mut mended = Mended::default();
+        let mut mended = Reconciled::default();
         if found.unknown > found.known {
             tracing::error!(
                 known = found.known,
@@ -61,7 +61,7 @@ impl Media {
                 "most objects in the bucket are not known to this database: is it another archive's bucket? none is purged"
             );
         } else {
-            mended.strangers = self.adopt(found.strangers).await?;
+            mended.unknown_objects = self.adopt(found.unknown_objects).await?;
         }
         if found.absent > found.kept / 2 {
             tracing::error!(
@@ -70,9 +70,9 @@ impl Media {
                 "most objects are not in the bucket: is it the right one, and is its disk there? nothing is fetched again"
             );
         } else {
-            mended.missing = self.bring_again(found.missing).await?;
+            mended.missing = self.refetch_missing(found.missing).await?;
         }
-        self.find_again().await?;
+        self.restore_found().await?;
         Ok(mended)
     }
 
@@ -103,33 +103,33 @@ impl Media {
             drop(conn);
             found.known += keys.len() - unknown.len();
             found.unknown += unknown.len();
-            let room = MOST.saturating_sub(found.strangers.len());
-            found.strangers.extend(unknown.into_iter().take(room));
+            let room = MOST.saturating_sub(found.unknown_objects.len());
+            found.unknown_objects.extend(unknown.into_iter().take(room));
         }
         Ok(())
     }
 
     /// Inserts rows for objects without one, so that the sweep purges them after the longest lease. The wait is a
     /// precaution: every writer inserts its row before it writes.
-    async fn adopt(&self, strangers: HashSet<ObjectKey>) -> Result<usize, Error> {
+    async fn adopt(&self, unknown_objects: HashSet<ObjectKey>) -> Result<usize, Error> {
         let now = self.clock.now();
-        let strangers: Vec<_> = strangers.into_iter().collect();
-        for keys in strangers.chunks(BATCH_KEYS) {
+        let unknown_objects: Vec<_> = unknown_objects.into_iter().collect();
+        for keys in unknown_objects.chunks(BATCH_KEYS) {
             let mut conn = self.pool.acquire().await?;
             objects::adopt(&mut conn, keys, now, now + LEASE).await?;
         }
-        if !strangers.is_empty() {
+        if !unknown_objects.is_empty() {
             tracing::warn!(
-                count = strangers.len(),
+                count = unknown_objects.len(),
                 "objects without rows are going to be purged"
             );
         }
-        Ok(strangers.len())
+        Ok(unknown_objects.len())
     }
 
     /// Marks originals as kept that the object store had lost and has again, because somebody restored it from a
     /// backup.
-    async fn find_again(&self) -> Result<(), Error> {
+    async fn restore_found(&self) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
         let lost = missing::lost(&mut conn, MOST as i64).await?;
         drop(conn);
@@ -150,10 +150,10 @@ impl Media {
         Ok(())
     }
 
-    async fn bring_again(&self, missing: Vec<ObjectKey>) -> Result<usize, Error> {
+    async fn refetch_missing(&self, missing: Vec<ObjectKey>) -> Result<usize, Error> {
         let mut count = 0;
         for key in missing {
-            if !self.objects.has(key).await? && self.bring_one_again(key).await? {
+            if !self.objects.has(key).await? && self.refetch_one(key).await? {
                 count += 1;
             }
         }
@@ -163,7 +163,7 @@ impl Media {
     /// Inserts a job that fetches the lost file, as if it had never been fetched. If LINE no longer has it, the job
     /// records that. An original keeps its row and key until another object replaces it: a restore from a backup may
     /// still bring it back.
-    async fn bring_one_again(&self, key: ObjectKey) -> Result<bool, Error> {
+    async fn refetch_one(&self, key: ObjectKey) -> Result<bool, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let user = missing::user(&mut tx, key).await?;
@@ -191,7 +191,7 @@ impl Media {
                 people::ask_for_picture(&mut tx, channel_id, subject, None, now).await?;
                 people::notify(&mut tx, subject).await?;
             }
-            None => tracing::warn!(object = %key, "an object is missing that nobody uses"),
+            None => tracing::warn!(object = %key, "a missing object is not in use"),
         }
         objects::discard(&mut tx, key, now).await?;
         tx.commit().await?;

@@ -1,5 +1,7 @@
 //! Uploads a file to the object store and attaches it to its attachment or profile in one transaction.
 
+mod attach;
+
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
@@ -7,16 +9,16 @@ use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use self::attach::{Kept, attach};
 use super::{LEASE, Media, fetch_error::FetchError, thumbnail::Previews};
 use crate::{
-    line::client::Document,
     objects::{ObjectKey, Writer},
     records::{
         jobs::{self, Job},
         keys,
         media::{self, Part, State},
-        missing, objects,
-        people::{self, Subject},
+        objects,
+        people::Subject,
     },
     seal::{SealContext, stream::Sealer},
 };
@@ -60,7 +62,7 @@ pub(super) struct Upload<'a> {
     /// Announced size in bytes.
     length: Option<u64>,
     renewed: DateTime<Utc>,
-    told_at: DateTime<Utc>,
+    progress_sent_at: DateTime<Utc>,
 }
 
 impl<'a> Upload<'a> {
@@ -122,7 +124,7 @@ impl<'a> Upload<'a> {
             size: 0,
             length,
             renewed: now,
-            told_at: now,
+            progress_sent_at: now,
         })
     }
 
@@ -137,7 +139,7 @@ impl<'a> Upload<'a> {
             self.renew().await?;
         }
         // If this notification fails, the next one makes up for it.
-        let _ = self.tell().await;
+        let _ = self.notify_progress().await;
         self.size += bytes.len() as u64;
         let sealed = self.sealer.push(&bytes)?;
         match sealed.is_empty() {
@@ -147,15 +149,15 @@ impl<'a> Upload<'a> {
     }
 
     /// Notifies open pages of the progress.
-    async fn tell(&mut self) -> Result<(), FetchError> {
+    async fn notify_progress(&mut self) -> Result<(), FetchError> {
         let now = self.media.clock.now();
         let (UploadTarget::Original(id), Some(length)) = (self.target, self.length) else {
             return Ok(());
         };
-        if now < self.told_at + PROGRESS_INTERVAL || length == 0 {
+        if now < self.progress_sent_at + PROGRESS_INTERVAL || length == 0 {
             return Ok(());
         }
-        self.told_at = now;
+        self.progress_sent_at = now;
         let percent = self.size.saturating_mul(100) / length;
         let percent = i16::try_from(percent.min(99)).unwrap_or_default();
         let mut conn = self.media.pool.acquire().await?;
@@ -168,7 +170,7 @@ impl<'a> Upload<'a> {
         let now = self.media.clock.now();
         match renew(self.media, self.job, self.key).await {
             Ok(()) => self.renewed = now,
-            Err(FetchError::Ours(_)) if now < self.renewed + RENEW_GRACE => {}
+            Err(FetchError::Internal(_)) if now < self.renewed + RENEW_GRACE => {}
             Err(error) => return Err(error),
         }
         Ok(())
@@ -220,7 +222,7 @@ impl<'a> Upload<'a> {
     /// Deletes the object because of `error`, and returns `error`.
     pub(super) async fn discard(self, error: FetchError) -> Result<(), FetchError> {
         drop(self.writer);
-        if let FetchError::Ours(_) = error {
+        if let FetchError::Internal(_) = error {
             // An object store that failed may still execute the request: the sweep purges the object after the lease.
             return Err(error);
         }
@@ -249,84 +251,6 @@ async fn beside<T, R: Future<Output = ()>>(
             Err(_) => renew().await,
         }
     }
-}
-
-/// A finished object that is not attached yet.
-struct Kept {
-    key: ObjectKey,
-    media_type: Option<String>,
-    size: u64,
-    placeholder: Option<Vec<u8>>,
-}
-
-/// The fence: one short transaction that attaches the object if the message exists and the job and the object are still
-/// our own, and changes nothing otherwise.
-async fn attach(
-    media: &Media,
-    job: &Job,
-    target: UploadTarget<'_>,
-    kept: Kept,
-) -> Result<(), FetchError> {
-    let Kept { key, size, .. } = kept;
-    let media_type = kept.media_type.as_deref();
-    let now = media.clock.now();
-    let mut tx = media.pool.begin().await?;
-    let (part, before) = match target {
-        UploadTarget::Original(id) => (
-            media::lock(&mut tx, id, Part::Original).await?,
-            missing::original_key(&mut tx, id).await?,
-        ),
-        UploadTarget::Preview(id, ..) => (
-            media::lock(&mut tx, id, Part::Preview).await?,
-            media::preview_key(&mut tx, id).await?,
-        ),
-        UploadTarget::Picture(subject, address) => {
-            let known = people::lock(&mut tx, &media.keyring, subject)
-                .await?
-                .ok_or(FetchError::Lost)?;
-            let before = known.picture_key();
-            let said = known.document.and_then(Document::new);
-            // The picture may have been removed or replaced since the fetch began.
-            if said.and_then(|said| said.picture_url()).as_deref() != Some(address) {
-                return Err(FetchError::Lost);
-            }
-            (Some(State::Waiting), before)
-        }
-    };
-    let ours = match target {
-        UploadTarget::Preview(.., true) => jobs::renew(&mut tx, job, now + LEASE).await?,
-        _ => jobs::finish(&mut tx, job).await?,
-    };
-    if part != Some(State::Waiting) || !ours || !objects::keep(&mut tx, key, now).await? {
-        return Err(FetchError::Lost);
-    }
-    match target {
-        UploadTarget::Original(id) => {
-            media::keep_original(&mut tx, id, key, media_type, size).await?;
-            media::hurry_preview(&mut tx, id, now).await?;
-            media::notify(&mut tx, id).await?;
-        }
-        UploadTarget::Preview(id, previews, early) => {
-            let preview = media::Preview {
-                media_type,
-                smaller: previews.smaller,
-                pixels: previews.pixels,
-                placeholder: kept.placeholder.as_deref(),
-                early,
-            };
-            media::keep_preview(&mut tx, id, key, preview).await?;
-            media::notify(&mut tx, id).await?;
-        }
-        UploadTarget::Picture(subject, _) => {
-            people::set_picture(&mut tx, subject, Some((key, media_type))).await?;
-            people::notify(&mut tx, subject).await?;
-        }
-    }
-    if let Some(before) = before {
-        objects::discard(&mut tx, before, now).await?;
-    }
-    tx.commit().await?;
-    Ok(())
 }
 
 async fn discard(media: &Media, key: ObjectKey, error: FetchError) -> Result<(), FetchError> {

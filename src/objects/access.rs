@@ -7,7 +7,7 @@ use url::Url;
 
 /// Settings for the access to S3. A directory needs none of them.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub struct S3Settings {
     /// URL of the S3 service; `None`: Amazon's, in `region`.
     pub endpoint: Option<Url>,
     /// Region; required for Amazon's service. `None` for another one: `us-east-1`.
@@ -67,13 +67,13 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown() {
-        let access = Access {
+        let settings = S3Settings {
             access_key_id: Some("AKID".to_owned().into()),
             secret_access_key: Some("hush".to_owned().into()),
             session_token: Some("token".to_owned().into()),
-            ..Access::default()
+            ..S3Settings::default()
         };
-        let shown = format!("{access:?}");
+        let shown = format!("{settings:?}");
         assert!(
             ["AKID", "hush", "token"]
                 .iter()

@@ -281,7 +281,9 @@ async fn blocking<T: Send + 'static>(
     match spawn_blocking(work).await {
         Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
         Ok(done) => done,
-        Err(_) => Err(Error::Io(io::Error::other("the file work was cut off"))),
+        Err(_) => Err(Error::Io(io::Error::other(
+            "the file operation was interrupted",
+        ))),
     }
 }
 

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use url::Url;
 
-pub use access::{Access, Encryption};
+pub use access::{Encryption, S3Settings};
 use directory::Directory;
 pub use key::{ObjectKey, Shard};
 use s3::S3;
@@ -37,7 +37,7 @@ pub enum Error {
     #[error("no such object")]
     NotFound,
     /// The object store returned other bytes, or another number of bytes, than were written.
-    #[error("the bucket gives back other bytes than were written")]
+    #[error("the object store returned different bytes than were written")]
     Corrupt,
     /// A file operation failed.
     #[error("the bucket's directory: {0}")]
@@ -46,14 +46,14 @@ pub enum Error {
     #[error(
         "S3 refuses the access key: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION"
     )]
-    Stranger,
+    BadCredentials,
     /// S3 has no bucket of this name at this endpoint and in this region.
     #[error(
         "S3 has no bucket of this name: check it in OBJECTS_URL, KEYRING_URL or LEDGER_COPIES, and AWS_ENDPOINT and AWS_REGION"
     )]
     NoBucket,
     /// The access key lacks the right for this operation.
-    #[error("S3 refuses to {0}: give the access key this right")]
+    #[error("S3 denied permission to {0}: grant this right to the access key")]
     Refused(&'static str),
     /// S3 refused a step of a purge: a right is missing, or the bucket locks its objects.
     #[error(
@@ -96,20 +96,20 @@ enum Backend {
 }
 
 impl Objects {
-    /// As [`Objects::open_with`], for a directory, which needs no access settings.
+    /// As [`Objects::open_with`], for a directory, which needs no [`S3Settings`].
     pub async fn open(url: &Url) -> Result<Self, Error> {
-        Self::open_with(url, &Access::default()).await
+        Self::open_with(url, &S3Settings::default()).await
     }
 
     /// Opens the object store at `url`: `file:///dir`, an absolute directory that is created if it does not exist, or
-    /// `s3://bucket/prefix`, an existing bucket, with the settings `access`. Sends no request to S3.
-    pub async fn open_with(url: &Url, access: &Access) -> Result<Self, Error> {
+    /// `s3://bucket/prefix`, an existing bucket. Sends no request to S3.
+    pub async fn open_with(url: &Url, settings: &S3Settings) -> Result<Self, Error> {
         let backend = match url.scheme() {
             "file" => {
                 let root = url.to_file_path().map_err(|()| Error::Address)?;
                 Backend::Directory(Directory::open(root).await?)
             }
-            "s3" => Backend::S3(Arc::new(S3::open(url, access)?)),
+            "s3" => Backend::S3(Arc::new(S3::open(url, settings)?)),
             _ => return Err(Error::Address),
         };
         Ok(Self {
@@ -122,22 +122,22 @@ impl Objects {
     ///
     /// # Errors
     /// [`Error::Address`] if `url` has another form; [`Error::Access`] if a setting for S3 is missing or invalid.
-    pub fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
+    pub fn check_form(url: &Url, settings: &S3Settings) -> Result<(), Error> {
         match url.scheme() {
             "file" => url.to_file_path().map(drop).map_err(|()| Error::Address),
-            "s3" => S3::check_form(url, access),
+            "s3" => S3::check_form(url, settings),
             _ => Err(Error::Address),
         }
     }
 
     /// Begins to write `key`, which must be new. The object does not exist before [`Writer::finish`] is called.
     pub async fn put(&self, key: ObjectKey) -> Result<Writer, Error> {
-        let way = match &self.backend {
-            Backend::Directory(directory) => Way::File(directory.put(key).await?),
-            Backend::S3(s3) => Way::Upload(s3.put(key).await?),
+        let inner = match &self.backend {
+            Backend::Directory(directory) => BackendWriter::File(directory.put(key).await?),
+            Backend::S3(s3) => BackendWriter::Upload(s3.put(key).await?),
         };
         Ok(Writer {
-            way,
+            inner,
             taken: Taken(Arc::clone(&self.under_way), 0),
         })
     }
@@ -247,7 +247,7 @@ impl Objects {
 /// deletes.
 #[derive(Debug)]
 pub struct Writer {
-    way: Way,
+    inner: BackendWriter,
     taken: Taken,
 }
 
@@ -262,7 +262,7 @@ impl Drop for Taken {
 }
 
 #[derive(Debug)]
-enum Way {
+enum BackendWriter {
     File(directory::Writer),
     Upload(s3::Writer),
 }
@@ -271,9 +271,9 @@ impl Writer {
     /// Adds `bytes`. After an error the writer cannot be used any more.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         let size = bytes.len() as u64;
-        match &mut self.way {
-            Way::File(file) => file.write(bytes).await?,
-            Way::Upload(upload) => upload.write(bytes).await?,
+        match &mut self.inner {
+            BackendWriter::File(file) => file.write(bytes).await?,
+            BackendWriter::Upload(upload) => upload.write(bytes).await?,
         }
         self.taken.1 += size;
         self.taken.0.fetch_add(size, Ordering::AcqRel);
@@ -283,9 +283,9 @@ impl Writer {
     /// Completes the object durably. After a purge of its key this fails, or creates an object that has to be purged
     /// again.
     pub async fn finish(self) -> Result<(), Error> {
-        match self.way {
-            Way::File(file) => file.finish().await,
-            Way::Upload(upload) => upload.finish().await,
+        match self.inner {
+            BackendWriter::File(file) => file.finish().await,
+            BackendWriter::Upload(upload) => upload.finish().await,
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     records::{
         jobs::{self, Job, Verdict},
         keys, objects,
-        people::{self, Person, Subject},
+        people::{self, Person, StoredDocument, Subject},
     },
     seal::{self, Keyring},
 };
@@ -133,17 +134,29 @@ impl People {
             Answer::NotFound | Answer::Gone | Answer::Never(_) => None,
             Answer::Refused(401) => return Ok(Verdict::Refused),
             Answer::TooMany(pause) => return Ok(Verdict::Paused(pause.unwrap_or(DEFAULT_PAUSE))),
-            Answer::NotReady | Answer::Refused(_) | Answer::Trouble(_)
-                if job.attempts < ATTEMPTS =>
-            {
-                return Ok(Verdict::Again);
-            }
             Answer::NotReady | Answer::Refused(_) | Answer::Trouble(_) => {
-                let mut conn = self.pool.acquire().await?;
-                jobs::finish(&mut conn, job).await?;
-                return Ok(Verdict::Settled);
+                return self.retry_or_give_up(job).await;
             }
         };
+        self.save(job, subject, document).await
+    }
+
+    async fn retry_or_give_up(&self, job: &Job) -> Result<Verdict, Error> {
+        if job.attempts < ATTEMPTS {
+            return Ok(Verdict::Again);
+        }
+        let mut conn = self.pool.acquire().await?;
+        jobs::finish(&mut conn, job).await?;
+        Ok(Verdict::Settled)
+    }
+
+    /// Saves the document, or (`None`) that LINE has none.
+    async fn save(
+        &self,
+        job: &Job,
+        subject: Subject,
+        document: Option<Document>,
+    ) -> Result<Verdict, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let Some(known) = people::lock(&mut tx, &self.keyring, subject).await? else {
@@ -164,21 +177,7 @@ impl People {
         };
         people::answered(&mut tx, subject, sealed.as_deref(), now).await?;
         if let Some(document) = document {
-            let before = known.picture_key();
-            let picture = document.picture_url();
-            let known = known.document.and_then(Document::new);
-            let changed = picture != known.and_then(|known| known.picture_url());
-            match (&picture, before) {
-                (None, Some(before)) => {
-                    people::set_picture(&mut tx, subject, None).await?;
-                    objects::discard(&mut tx, before, now).await?;
-                }
-                (Some(_), before) if changed || before.is_none() => {
-                    people::ask_for_picture(&mut tx, job.channel_id, subject, Some(job.flow), now)
-                        .await?;
-                }
-                _ => {}
-            }
+            update_picture(&mut tx, job, subject, known, &document, now).await?;
             people::notify(&mut tx, subject).await?;
         }
         tx.commit().await?;
@@ -186,5 +185,30 @@ impl People {
             self.keyring.claimed(subject.id(), taken.key.id());
         }
         Ok(Verdict::Settled)
+    }
+}
+
+/// Removes the picture if LINE has none any more, and queues a fetch if its URL has changed or it was never fetched.
+async fn update_picture(
+    conn: &mut PgConnection,
+    job: &Job,
+    subject: Subject,
+    known: StoredDocument,
+    document: &Document,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let before = known.picture_key();
+    let picture = document.picture_url();
+    let known = known.document.and_then(Document::new);
+    let changed = picture != known.and_then(|known| known.picture_url());
+    match (&picture, before) {
+        (None, Some(before)) => {
+            people::set_picture(conn, subject, None).await?;
+            objects::discard(conn, before, now).await
+        }
+        (Some(_), before) if changed || before.is_none() => {
+            people::ask_for_picture(conn, job.channel_id, subject, Some(job.flow), now).await
+        }
+        _ => Ok(()),
     }
 }

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sqlx::{FromRow, PgConnection};
 
-use super::attested::{Found, channel_facts};
+use super::{
+    attested::{Found, channel_facts},
+    locks,
+};
 use crate::seal::{Keyring, SealContext};
 
 /// A channel as pages and commands show it.
@@ -75,7 +78,8 @@ pub async fn all_secrets(
     )
     .fetch_all(db)
     .await?;
-    let secrets_of = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| ChannelSecrets {
+    let secrets_of = |(channel_id, slug, secrets): (i32, String, Vec<Vec<u8>>)| {
+        ChannelSecrets {
         channel_id,
         slug,
         secrets: secrets
@@ -87,12 +91,13 @@ pub async fn all_secrets(
                 if opened.is_err() {
                     tracing::error!(
                         channel = channel_id,
-                        "a channel secret cannot be opened: SECRET_KEY_FILE is another one"
+                        "a channel secret cannot be opened: it was sealed with another key than SECRET_KEY_FILE"
                     );
                 }
                 opened.ok().map(SecretSlice::from)
             })
             .collect(),
+    }
     };
     Ok(rows.into_iter().map(secrets_of).collect())
 }
@@ -100,7 +105,8 @@ pub async fn all_secrets(
 /// Takes a lock that only one transaction can hold, until the transaction ends. Callers take it before they check
 /// whether another channel has the same secret or token, and hold it until the secret is added.
 pub async fn lock_secrets(db: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(726593046)")
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(locks::CHANNEL_SECRETS)
         .execute(db)
         .await
         .map(drop)

@@ -134,25 +134,28 @@ pub async fn page(
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    let mut fields = vec![];
-    for row in &mut rows {
-        fields.push((SealContext::Summary(row.id), &mut row.summary));
-        fields.extend(
-            row.contact_id
-                .map(|id| (SealContext::Profile(id), &mut row.profile)),
-        );
-        let members = row.member_ids.iter().zip(&mut row.member_profiles);
-        fields.extend(members.map(|(id, profile)| (SealContext::Profile(*id), profile)));
-        let sender = row.last_contact_id.map(SealContext::Profile);
-        fields.extend(sender.map(|place| (place, &mut row.last_profile)));
-        let last = match row.last_what.as_deref() {
-            Some("event") => row.last_id.map(SealContext::Event),
-            _ => row.last_id.map(SealContext::Message),
-        };
-        fields.extend(last.map(|place| (place, &mut row.last_content)));
-    }
-    sealed::open(keyring, fields).await?;
+    let fields = rows.iter_mut().flat_map(sealed_fields);
+    sealed::open(keyring, fields.collect()).await?;
     Ok(rows)
+}
+
+/// The sealed fields of a row with their contexts.
+fn sealed_fields(row: &mut Row) -> Vec<(SealContext<'_>, &mut Option<Vec<u8>>)> {
+    let mut fields = vec![(SealContext::Summary(row.id), &mut row.summary)];
+    fields.extend(
+        row.contact_id
+            .map(|id| (SealContext::Profile(id), &mut row.profile)),
+    );
+    let members = row.member_ids.iter().zip(&mut row.member_profiles);
+    fields.extend(members.map(|(id, profile)| (SealContext::Profile(*id), profile)));
+    let sender = row.last_contact_id.map(SealContext::Profile);
+    fields.extend(sender.map(|context| (context, &mut row.last_profile)));
+    let last = match row.last_what.as_deref() {
+        Some("event") => row.last_id.map(SealContext::Event),
+        _ => row.last_id.map(SealContext::Message),
+    };
+    fields.extend(last.map(|context| (context, &mut row.last_content)));
+    fields
 }
 
 /// One conversation and the other person in it.

@@ -192,7 +192,7 @@ pub async fn queue_summary_jobs(
 }
 
 /// Whether a contact follows, or the Official Account is in a conversation, according to one event.
-pub struct Standing {
+pub struct StatusChange {
     /// Our id of the contact or conversation.
     pub id: Uuid,
     /// True: follows, or is present.
@@ -202,7 +202,7 @@ pub struct Standing {
 }
 
 /// Applies follows and unfollows. No contact may occur twice. An event from before the person's erasure has no effect.
-pub async fn follows(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Result<()> {
+pub async fn follows(db: &mut PgConnection, changes: &[StatusChange]) -> sqlx::Result<()> {
     standing(
         db,
         "update contact c set follows = s.yes, follow_changed_at = s.at
@@ -214,7 +214,7 @@ pub async fn follows(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Resul
 }
 
 /// Applies joins and leaves of the Official Account itself. No conversation may occur twice.
-pub async fn presence(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Result<()> {
+pub async fn presence(db: &mut PgConnection, changes: &[StatusChange]) -> sqlx::Result<()> {
     standing(
         db,
         "update conversation c set present = s.yes, presence_changed_at = s.at
@@ -228,7 +228,7 @@ pub async fn presence(db: &mut PgConnection, changes: &[Standing]) -> sqlx::Resu
 async fn standing(
     db: &mut PgConnection,
     statement: &'static str,
-    changes: &[Standing],
+    changes: &[StatusChange],
 ) -> sqlx::Result<()> {
     sqlx::query(statement)
         .bind(changes.iter().map(|s| s.id).collect::<Vec<_>>())

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::exports;
+use super::locks;
 
 /// Why something is erased, and by which rule, request or operator.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +164,7 @@ pub async fn lock(db: &mut PgConnection, targets: &[Uuid]) -> sqlx::Result<()> {
              (select count(*) from revisions), (select count(*) from events)",
     )
     .bind(targets)
-    .bind(exports::LOCK)
+    .bind(locks::EXPORTS)
     .execute(db)
     .await?;
     Ok(())

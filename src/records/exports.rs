@@ -4,58 +4,19 @@
 //! also withdraws their export, finished or not, and the worker makes another one. Only the erasure that the person
 //! requested leaves the export in place.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::{erasures::Requested, sealed, subjects::Task};
+use super::{erasures::Requested, export_failure::Failure, locks, sealed, subjects::Task};
 use crate::{
     objects::ObjectKey,
     seal::{Keyring, SealContext},
 };
 
-/// Advisory lock. An erasure shares it from before it looks for exports; an export takes it exclusively to begin.
-pub const LOCK: i64 = 726_593_043;
-
-/// Most attempts at an export. The pauses between them double from one minute and add up to 34 hours, in which an
-/// administrator can repair the cause.
-pub const ATTEMPTS: i32 = 12;
-
-/// Why an attempt failed.
-#[derive(sqlx::Type, Clone, Copy, Debug, PartialEq, Eq)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum Failure {
-    /// The database refused something, or could not be reached.
-    Database,
-    /// The object store failed.
-    Objects,
-    /// Files are missing or damaged.
-    Unreadable,
-    /// Most objects of the archive are not in the bucket.
-    Misplaced,
-    /// The keyring failed.
-    Keyring,
-    /// Anything else.
-    Other,
-}
-
-/// Text for the page and the log.
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Database => "the database failed",
-            Self::Objects => "the object store failed",
-            Self::Unreadable => "some files are missing or damaged",
-            Self::Misplaced => {
-                "most files of this archive are not in the object store: is it the right one, and is its disk there?"
-            }
-            Self::Keyring => "the keyring failed",
-            Self::Other => "it could not be put together",
-        })
-    }
-}
+/// Maximum number of attempts at an export. The pauses between them double from one minute and add up to 34 hours, in
+/// which an administrator can repair the cause.
+pub const MAX_ATTEMPTS: i32 = 12;
 
 /// An export to be made.
 #[derive(FromRow, Clone, Debug)]
@@ -83,7 +44,7 @@ pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Due>
 
 /// Records a failed attempt, whose object the caller has discarded. The next attempt is due at `again`; `None`: the
 /// export is given up. Does nothing if another process is making the export by now.
-pub async fn failed(
+pub async fn record_failure(
     conn: &mut PgConnection,
     id: Uuid,
     attempts: i32,
@@ -123,7 +84,7 @@ pub async fn give_up(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<u6
 pub async fn begin(conn: &mut PgConnection, id: Uuid, key: ObjectKey) -> Result<bool> {
     // Waits for erasures that have already looked for exports and have not found this one.
     sqlx::query("select pg_advisory_xact_lock($1)")
-        .bind(LOCK)
+        .bind(locks::EXPORTS)
         .execute(&mut *conn)
         .await?;
     let done = sqlx::query(
@@ -189,7 +150,7 @@ pub struct Affected {
     erased: Uuid,
 }
 
-/// Exports of the people whose messages and events these are. The caller's transaction has taken [`LOCK`].
+/// Exports of the people whose messages and events these are. The caller's transaction holds the lock `locks::EXPORTS`.
 pub async fn affected(conn: &mut PgConnection, targets: &[Uuid]) -> Result<Vec<Affected>> {
     sqlx::query_as(
         "select distinct on (r.id) r.id as request, e.id as erased

@@ -51,11 +51,11 @@ macro_rules! files {
 
 /// Direction from the cursor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Direction {
     /// To older messages, the newest first.
-    Back,
+    Older,
     /// To newer messages, the oldest first.
-    On,
+    Newer,
 }
 
 /// The messages of one kind (`image`, `video`, `audio` or `file`) next to the cursor.
@@ -64,12 +64,12 @@ pub async fn files(
     keyring: &Keyring,
     conversation_id: Uuid,
     kind: &str,
-    (way, cursor): (Way, Cursor),
+    (way, cursor): (Direction, Cursor),
     limit: i64,
 ) -> Result<Vec<Item>> {
     let items = sqlx::query_as(match way {
-        Way::Back => files!("<", "desc"),
-        Way::On => files!(">", "asc"),
+        Direction::Older => files!("<", "desc"),
+        Direction::Newer => files!(">", "asc"),
     })
     .bind(conversation_id)
     .bind(kind)
@@ -83,7 +83,7 @@ pub async fn files(
 
 /// A message in which the gallery looks for links. The content field holds what a person wrote.
 #[derive(sqlx::FromRow)]
-pub struct Looked {
+pub struct LinkCandidate {
     /// Our own id of the message.
     pub id: Uuid,
     /// LINE's timestamp.
@@ -101,8 +101,8 @@ pub async fn texts(
     conversation_id: Uuid,
     before: Cursor,
     limit: i64,
-) -> Result<Vec<Looked>> {
-    let mut looked: Vec<Looked> = sqlx::query_as(
+) -> Result<Vec<LinkCandidate>> {
+    let mut looked: Vec<LinkCandidate> = sqlx::query_as(
         "select m.id, m.occurred_at, m.contact_id, case m.kind when 'text' then (
              select content from revision where revision.message_id = m.id
              order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::ledger;
+use super::{ledger, locks};
 use crate::ledger::{Kind, Record};
 
 /// A hold, in force or lifted.
@@ -48,7 +48,8 @@ pub struct NewHold<'a> {
 /// Called before something is erased that a hold may stop: until the transaction ends, no hold is set. [`set`] waits
 /// for all transactions that have entered, so that nothing is erased after a hold is set.
 pub async fn enter(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("select pg_advisory_xact_lock_shared(726593044)")
+    sqlx::query("select pg_advisory_xact_lock_shared($1)")
+        .bind(locks::HOLDS)
         .execute(conn)
         .await?;
     Ok(())
@@ -77,7 +78,8 @@ pub async fn set(
     hold: &NewHold<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    sqlx::query("select pg_advisory_xact_lock(726593044)")
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(locks::HOLDS)
         .execute(&mut *conn)
         .await?;
     let id = Uuid::now_v7();

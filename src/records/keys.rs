@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, Result};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::ledger;
+use super::{ledger, locks};
 use crate::{
     ledger::Kind,
     seal::{Keyring, Taken},
@@ -249,7 +249,8 @@ pub async fn barrier(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("set local lock_timeout = '100ms'")
         .execute(&mut *conn)
         .await?;
-    sqlx::query("select pg_advisory_xact_lock(726593041)")
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(locks::OPEN_KEYS)
         .execute(conn)
         .await?;
     Ok(())
@@ -275,7 +276,7 @@ pub async fn closed(
 
 /// Completes erasures that wait for keys which are destroyed already: an erasure may have named a key at the moment of
 /// its destruction.
-pub async fn heal(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
+pub async fn complete_stale_erasures(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
     let gone: Vec<Uuid> = sqlx::query_scalar(
         "select distinct key_id from erasure_key e where not exists (select from keyring_key where id = e.key_id)",
     )

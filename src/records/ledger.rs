@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
+use super::locks;
 use crate::ledger::{Hash, Kind, Record};
 
 /// Name and version of the program, for every record.
@@ -117,7 +118,8 @@ pub async fn append_pending(
 
 /// Takes the ledger signer's lock until the transaction ends. `false`: another process holds it.
 pub async fn try_lock(conn: &mut PgConnection) -> Result<bool> {
-    sqlx::query_scalar("select pg_try_advisory_xact_lock(726593042)")
+    sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
+        .bind(locks::LEDGER)
         .fetch_one(conn)
         .await
 }
@@ -143,7 +145,9 @@ pub async fn leaves(conn: &mut PgConnection, from: u64) -> Result<Vec<Hash>> {
             let next = u64::try_from(seq) == Ok(from + nth as u64);
             let leaf = Hash::try_from(leaf).ok().filter(|_| next);
             leaf.ok_or_else(|| {
-                sqlx::Error::Decode("the ledger has a gap, or a leaf that is none".into())
+                sqlx::Error::Decode(
+                    "the ledger has a gap, or a leaf that is not 32 bytes long".into(),
+                )
             })
         })
         .collect()
@@ -290,7 +294,7 @@ pub async fn checkpoints(conn: &mut PgConnection) -> Result<Vec<Checkpoint>> {
 }
 
 /// Inserts a checkpoint.
-pub async fn keep_checkpoint(conn: &mut PgConnection, made: &Checkpoint) -> Result<()> {
+pub async fn insert_checkpoint(conn: &mut PgConnection, made: &Checkpoint) -> Result<()> {
     sqlx::query("insert into checkpoint (size, root, note, made_at) values ($1, $2, $3, $4)")
         .bind(made.size)
         .bind(&made.root)

@@ -249,7 +249,7 @@ pub enum Written {
 }
 
 /// Writes messages whose ids were never stored before, with their originals, and moves their conversations up the list:
-/// everything [`lock_message_refs`], [`write`] and [`notify::touch`] do, in one statement and so in one transaction. No
+/// everything [`lock_message_refs`], [`write()`] and [`notify::touch`] do, in one statement and so in one transaction. No
 /// message, conversation or key may be passed twice.
 pub async fn write_new(
     db: &mut PgConnection,

@@ -246,16 +246,16 @@ pub async fn kept<C: FromIterator<ObjectKey>>(conn: &mut PgConnection, prefix: &
     keys.iter().map(|key| parse(key)).collect()
 }
 
-/// Up to `limit` objects in use, without `aside`. Keys are random, so the first ones are of all ages.
+/// Up to `limit` objects in use, without `excluded`. Keys are random, so the first ones are of all ages.
 pub async fn sample<C: FromIterator<ObjectKey>>(
     conn: &mut PgConnection,
-    aside: &[String],
+    excluded: &[String],
     limit: i64,
 ) -> Result<C> {
     let keys: Vec<String> = sqlx::query_scalar(
         "select key from object where state = 'kept' and key <> all($1) order by key limit $2",
     )
-    .bind(aside)
+    .bind(excluded)
     .bind(limit)
     .fetch_all(conn)
     .await?;
@@ -263,5 +263,5 @@ pub async fn sample<C: FromIterator<ObjectKey>>(
 }
 
 fn parse(key: &str) -> Result<ObjectKey> {
-    ObjectKey::parse(key).ok_or_else(|| sqlx::Error::Decode("an object's key is none".into()))
+    ObjectKey::parse(key).ok_or_else(|| sqlx::Error::Decode("not a valid object key".into()))
 }

@@ -51,13 +51,13 @@ pub struct Person {
 
 /// Stored document and picture of a [`Subject`].
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Known {
+pub struct StoredDocument {
     /// The document from LINE; it holds the name.
     pub document: Option<Vec<u8>>,
     picture_key: Option<String>,
 }
 
-impl Known {
+impl StoredDocument {
     /// Object of the picture.
     pub fn picture_key(&self) -> Option<ObjectKey> {
         ObjectKey::parse(self.picture_key.as_deref()?)
@@ -118,7 +118,7 @@ pub async fn lock(
     conn: &mut PgConnection,
     keyring: &Keyring,
     subject: Subject,
-) -> Result<Option<Known>> {
+) -> Result<Option<StoredDocument>> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
             "select profile as document, picture_key from contact where id = $1 for no key update",
@@ -129,7 +129,8 @@ pub async fn lock(
             id,
         ),
     };
-    let mut known: Option<Known> = sqlx::query_as(sql).bind(id).fetch_optional(conn).await?;
+    let mut known: Option<StoredDocument> =
+        sqlx::query_as(sql).bind(id).fetch_optional(conn).await?;
     if let Some(known) = &mut known {
         let document = known.document.take();
         known.document = sealed::open_one(keyring, subject.seal_context(), document).await?;

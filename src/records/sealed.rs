@@ -29,7 +29,7 @@ pub async fn open(
     if lost > 0 {
         tracing::warn!(
             fields = lost,
-            "sealed fields cannot be opened: is the keyring complete, and the secret key the same?"
+            "sealed fields cannot be opened: check that the keyring is complete and the secret key is unchanged"
         );
     }
     Ok(())

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::{erasures::Requested, exports::Failure};
+use super::{erasures::Requested, export_failure::Failure};
 
 /// A request, as pages show it.
 #[derive(FromRow, Clone, Debug)]
@@ -53,7 +53,7 @@ pub struct Task {
 
 /// A message or event of a person.
 #[derive(FromRow, Clone, Debug)]
-pub struct Theirs {
+pub struct PersonItem {
     /// Our own id.
     pub id: Uuid,
     /// LINE's id of the message; `None`: it is an event.
@@ -71,7 +71,7 @@ pub type From = (Uuid, DateTime<Utc>, Uuid);
 /// The first page begins here.
 pub const START: From = (Uuid::nil(), DateTime::UNIX_EPOCH, Uuid::nil());
 
-impl Theirs {
+impl PersonItem {
     /// The position after this entry, where the next page begins.
     pub fn end(&self) -> From {
         (self.conversation_id, self.occurred_at, self.id)
@@ -80,7 +80,7 @@ impl Theirs {
 
 /// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum RequestKind {
     /// A copy of their data.
     Export,
     /// The erasure of their data.
@@ -93,7 +93,7 @@ pub async fn ask(
     conn: &mut PgConnection,
     channels: &[i32],
     contact_id: Uuid,
-    wish: Wish,
+    wish: RequestKind,
     by: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Option<Uuid>> {
@@ -114,7 +114,7 @@ pub async fn ask(
          order by requested_at desc limit 1",
     )
     .bind(contact_id)
-    .bind(matches!(wish, Wish::Export))
+    .bind(matches!(wish, RequestKind::Export))
     .fetch_optional(&mut *conn)
     .await?;
     let id = open.unwrap_or_else(Uuid::now_v7);
@@ -130,7 +130,7 @@ pub async fn ask(
     .execute(&mut *conn)
     .await?;
     let update = match wish {
-        Wish::Export => {
+        RequestKind::Export => {
             sqlx::query(
                 // An export that waits for its next attempt is made at once: the cause of the failure may be repaired.
                 "update subject_request set export_state = 'asked',
@@ -139,7 +139,7 @@ pub async fn ask(
             )
             .bind(id)
         }
-        Wish::Erasure => sqlx::query(
+        RequestKind::Erasure => sqlx::query(
             "update subject_request set erase_requested_by = $2, erase_requested_at = $3 where id = $1",
         )
         .bind(id)
@@ -188,7 +188,7 @@ pub async fn messages(
     until: DateTime<Utc>,
     from: From,
     limit: i64,
-) -> Result<Vec<Theirs>> {
+) -> Result<Vec<PersonItem>> {
     theirs(
         conn,
         "select m.* from (
@@ -215,7 +215,7 @@ pub async fn events(
     until: DateTime<Utc>,
     from: From,
     limit: i64,
-) -> Result<Vec<Theirs>> {
+) -> Result<Vec<PersonItem>> {
     theirs(
         conn,
         "select m.* from (
@@ -242,7 +242,7 @@ async fn theirs(
     until: DateTime<Utc>,
     (place, at, id): From,
     limit: i64,
-) -> Result<Vec<Theirs>> {
+) -> Result<Vec<PersonItem>> {
     sqlx::query_as(sql)
         .bind(task.channel_id)
         .bind(task.contact_id)
@@ -290,14 +290,42 @@ pub async fn empty(
     now: DateTime<Utc>,
 ) -> Result<()> {
     // Locks the contact before its jobs and its picture, in the same order as the worker that stores a picture.
+    lock_contact(conn, task.contact_id).await?;
+    delete_jobs(conn, task.contact_id).await?;
+    delete_memberships_and_picture(conn, task.contact_id, asked, now).await?;
+    reset_contact(conn, task.contact_id, now).await?;
+    sqlx::query("update subject_request set erased_at = $2 where id = $1")
+        .bind(task.id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn lock_contact(conn: &mut PgConnection, contact_id: Uuid) -> Result<()> {
     sqlx::query("select from contact where id = $1 for update")
-        .bind(task.contact_id)
-        .execute(&mut *conn)
+        .bind(contact_id)
+        .execute(conn)
         .await?;
+    Ok(())
+}
+
+async fn delete_jobs(conn: &mut PgConnection, contact_id: Uuid) -> Result<()> {
     sqlx::query("delete from job where contact_id = $1")
-        .bind(task.contact_id)
-        .execute(&mut *conn)
+        .bind(contact_id)
+        .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Deletes the memberships, hands the object of the picture to the sweep, marks the wrapping keys of the contact and of
+/// its own chat for destruction, and counts all of this in the erasure.
+async fn delete_memberships_and_picture(
+    conn: &mut PgConnection,
+    contact_id: Uuid,
+    asked: &Requested,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query(
         "with linked as (
              insert into erasure_key (erasure_id, key_id)
@@ -328,24 +356,28 @@ pub async fn empty(
          where id = $1",
     )
     .bind(asked.id)
-    .bind(task.contact_id)
+    .bind(contact_id)
     .bind(now)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Sets the contact back to what it was when it was new.
+async fn reset_contact(
+    conn: &mut PgConnection,
+    contact_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query(
         "update contact set profile = null, profile_state = 'unknown', profile_asked_at = null,
              picture_key = null, picture_type = null, follows = null, follow_changed_at = null, first_seen_at = $2,
              forgotten_at = $2
          where id = $1",
     )
-    .bind(task.contact_id)
+    .bind(contact_id)
     .bind(now)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    sqlx::query("update subject_request set erased_at = $2 where id = $1")
-        .bind(task.id)
-        .bind(now)
-        .execute(conn)
-        .await?;
     Ok(())
 }

@@ -140,7 +140,6 @@ pub async fn search(db: &mut PgConnection, ids: &Ids) -> sqlx::Result<Vec<Search
     Ok(searched)
 }
 
-/// Parameters of the query: `$1` LINE's id, `$2` our ids, `$3` our ids and the objects' keys as text, `$4` the channel.
 async fn search_table(
     db: &mut PgConnection,
     columns: &[Column],
@@ -148,58 +147,18 @@ async fn search_table(
 ) -> sqlx::Result<Searched> {
     let first = &columns[0];
     let table = format!("{}.{}", quoted(&first.schema), quoted(&first.relation));
-    let (mut found, mut answers) = (vec![], vec![]);
-    for column in columns.iter().filter(|column| !column.kind.is_empty()) {
-        let name = quoted(&column.name);
-        let of_channel = if column.of_channel {
-            "channel_id = $4 and "
-        } else {
-            ""
-        };
-        match &*column.kind {
-            "uuid" => found.push(format!("{name} = any($2)")),
-            "_uuid" => found.push(format!("{name} && $2")),
-            _ if (&*column.relation, &*column.name) == ("message", "quoted_message_id") => {
-                answers.push(format!("({of_channel}{name} = $1)"));
-            }
-            kind => {
-                // For bytes, `escape` leaves letters and digits as they are.
-                let text = match kind {
-                    "bytea" => format!("encode({name}, 'escape')"),
-                    _ => format!("{name}::text"),
-                };
-                let quote = "'\"quotedMessageId\":\"' || $1 || '\"'";
-                found.push(format!("({of_channel}{})", holds_whole(&text, quote, kind)));
-                answers.push(format!("({of_channel}position({quote} in {text}) > 0)"));
-                found.push(format!(
-                    "exists (select from unnest($3) id where position(id in {text}) > 0)"
-                ));
-                if kind == "bytea" {
-                    found.push(format!("exists (select from unnest($2) id where position(uuid_send(id) in {name}) > 0)"));
-                }
-            }
-        }
-    }
-    let any = |conditions: &[String]| match conditions {
-        [] => "false".to_owned(),
-        _ => conditions.join(" or "),
-    };
-    let (found, answers) = (any(&found), any(&answers));
-    // The query names the types of the parameters here, because a table may use none of them.
-    let query = format!(
-        "select count(*), count(*) filter (where {found}), count(*) filter (where ({answers}) and not ({found}))
-         from {table} where $1::text is not null and $2::uuid[] is not null and $3::text[] is not null and $4::int is not null"
-    );
-    let names: Vec<String> = ids
-        .ours
+    let of_ids: Vec<&Column> = columns
         .iter()
-        .flat_map(|id| [id.to_string(), id.simple().to_string()])
-        .chain(ids.objects.iter().cloned())
+        .filter(|column| !column.kind.is_empty())
         .collect();
-    let (rows, found, answers) = sqlx::query_as(AssertSqlSafe(query))
+    let mut conditions = Conditions::default();
+    for column in &of_ids {
+        conditions.add(column);
+    }
+    let (rows, found, answers) = sqlx::query_as(AssertSqlSafe(conditions.query(&table)))
         .bind(&ids.message_id)
         .bind(&ids.ours)
-        .bind(&names)
+        .bind(names(ids))
         .bind(ids.channel_id)
         .fetch_one(db)
         .await?;
@@ -208,14 +167,90 @@ async fn search_table(
             "public" => first.relation.clone(),
             schema => format!("{schema}.{}", first.relation),
         },
-        columns: columns
-            .iter()
-            .filter(|column| !column.kind.is_empty())
-            .count(),
+        columns: of_ids.len(),
         rows,
         found,
         answers,
     })
+}
+
+/// SQL conditions that a row of a table names the message. Their parameters: `$1` LINE's id, `$2` our ids, `$3` our ids
+/// and the objects' keys as text, `$4` the channel.
+#[derive(Default)]
+struct Conditions {
+    /// The row names the message, or one of the other ids.
+    found: Vec<String>,
+    /// The row names the message as the one it quotes.
+    answers: Vec<String>,
+}
+
+impl Conditions {
+    fn add(&mut self, column: &Column) {
+        let name = quoted(&column.name);
+        match &*column.kind {
+            "uuid" => self.found.push(format!("{name} = any($2)")),
+            "_uuid" => self.found.push(format!("{name} && $2")),
+            _ if (&*column.relation, &*column.name) == ("message", "quoted_message_id") => {
+                let of_channel = of_channel(column);
+                self.answers.push(format!("({of_channel}{name} = $1)"));
+            }
+            _ => self.add_text(column, &name),
+        }
+    }
+
+    /// Adds the conditions for a column in which the ids are a part of a text.
+    fn add_text(&mut self, column: &Column, name: &str) {
+        let (of_channel, kind) = (of_channel(column), &*column.kind);
+        // For bytes, `escape` leaves letters and digits as they are.
+        let text = match kind {
+            "bytea" => format!("encode({name}, 'escape')"),
+            _ => format!("{name}::text"),
+        };
+        let quote = "'\"quotedMessageId\":\"' || $1 || '\"'";
+        self.found
+            .push(format!("({of_channel}{})", holds_whole(&text, quote, kind)));
+        self.answers
+            .push(format!("({of_channel}position({quote} in {text}) > 0)"));
+        self.found.push(format!(
+            "exists (select from unnest($3) id where position(id in {text}) > 0)"
+        ));
+        if kind == "bytea" {
+            self.found.push(format!(
+                "exists (select from unnest($2) id where position(uuid_send(id) in {name}) > 0)"
+            ));
+        }
+    }
+
+    /// The query that counts the rows of `table`, those found, and those that only quote the message.
+    fn query(&self, table: &str) -> String {
+        let any = |conditions: &[String]| match conditions {
+            [] => "false".to_owned(),
+            _ => conditions.join(" or "),
+        };
+        let (found, answers) = (any(&self.found), any(&self.answers));
+        // The query names the types of the parameters here, because a table may use none of them.
+        format!(
+            "select count(*), count(*) filter (where {found}), count(*) filter (where ({answers}) and not ({found}))
+         from {table} where $1::text is not null and $2::uuid[] is not null and $3::text[] is not null and $4::int is not null"
+        )
+    }
+}
+
+fn of_channel(column: &Column) -> &'static str {
+    if column.of_channel {
+        "channel_id = $4 and "
+    } else {
+        ""
+    }
+}
+
+/// Our ids, with and without hyphens, and the objects' keys.
+fn names(ids: &Ids) -> Vec<String> {
+    ids.ours
+        .iter()
+        .flat_map(|id| [id.to_string(), id.simple().to_string()])
+        .chain(ids.objects.iter().cloned())
+        .collect()
 }
 
 /// The condition that `text` contains `$1` as a whole number outside of `quote`: a part of an id is not an id. Digits

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Error, HEAD, secret::sync_parent};
 
 /// Number of keys that are made together. Their ids differ in the last six bits only.
-pub(super) const TOGETHER: u8 = 64;
+pub(super) const KEYS_PER_FILE: u8 = 64;
 
 /// A file that marks the directory of the keyring. It is missing if the disk is not mounted and the directory is only
 /// its mount point.
@@ -39,11 +39,11 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
 /// A directory of key files. Keys that were made together share one file, each in its own slot, so that 64 keys cost
 /// one sync. A key is destroyed by overwriting its slot with zeros, synced. The file is deleted with its last key.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct DirectoryKeyStore {
     root: Arc<Path>,
 }
 
-impl Directory {
+impl DirectoryKeyStore {
     /// Opens the directory. Creates it, for its owner only, if it does not exist.
     ///
     /// # Errors
@@ -67,27 +67,27 @@ impl Directory {
     fn absent(&self) -> Error {
         match self.root.join(MARK).exists() {
             true => Error::NoKey,
-            false => Error::Io(io::Error::other("its directory is not there")),
+            false => Error::Io(io::Error::other("its directory is missing or not mounted")),
         }
     }
 
     fn path(&self, id: Uuid) -> (PathBuf, u64) {
         let mut bytes = *id.as_bytes();
-        let slot = bytes[15] % TOGETHER;
+        let slot = bytes[15] % KEYS_PER_FILE;
         bytes[15] -= slot;
         let name = Uuid::from_bytes(bytes).simple().to_string();
         (self.root.join(&name[..2]).join(name), u64::from(slot))
     }
 }
 
-impl KeyStore for Directory {
+impl KeyStore for DirectoryKeyStore {
     fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         for (id, key) in keys {
             let (path, slot) = self.path(*id);
             let file = files
                 .entry(path)
-                .or_insert_with(|| vec![0; HEAD * usize::from(TOGETHER)]);
+                .or_insert_with(|| vec![0; HEAD * usize::from(KEYS_PER_FILE)]);
             let at = HEAD * usize::try_from(slot).unwrap_or_default();
             file[at..at + HEAD].copy_from_slice(key);
         }
@@ -177,7 +177,7 @@ fn zero(path: &Path, slots: &[u64]) -> Result<(), Error> {
         file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
     }
     file.sync_data()?;
-    let mut all = vec![0; HEAD * usize::from(TOGETHER)];
+    let mut all = vec![0; HEAD * usize::from(KEYS_PER_FILE)];
     file.read_exact_at(&mut all, 0)?;
     let mut key = [0; HEAD];
     for slot in slots {
@@ -201,7 +201,7 @@ async fn blocking<T: Send + 'static>(
     match spawn_blocking(work).await {
         Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NoKey),
         Ok(done) => done,
-        Err(_) => Err(io::Error::other("the file work was cut off").into()),
+        Err(_) => Err(io::Error::other("the file operation was interrupted").into()),
     }
 }
 
@@ -211,8 +211,8 @@ mod tests {
 
     fn together() -> Vec<(Uuid, Vec<u8>)> {
         let mut base = *Uuid::new_v4().as_bytes();
-        base[15] &= !(TOGETHER - 1);
-        (0..TOGETHER)
+        base[15] &= !(KEYS_PER_FILE - 1);
+        (0..KEYS_PER_FILE)
             .map(|slot| {
                 let mut id = base;
                 id[15] |= slot;
@@ -238,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_destroyed_key_is_overwritten_and_its_neighbours_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let key_store = Directory::open(dir.path()).unwrap();
+        let key_store = DirectoryKeyStore::open(dir.path()).unwrap();
         let keys = together();
         key_store.put(&keys).await.unwrap();
         assert_eq!(files(dir.path()).len(), 1);
@@ -258,7 +258,7 @@ mod tests {
     async fn while_its_disk_is_away_no_key_is_said_to_be_gone() {
         let dir = tempfile::tempdir().unwrap();
         let (root, away) = (dir.path().join("keyring"), dir.path().join("away"));
-        let key_store = Directory::open(&root).unwrap();
+        let key_store = DirectoryKeyStore::open(&root).unwrap();
         let keys = together();
         key_store.put(&keys).await.unwrap();
         fs::rename(&root, &away).unwrap();
@@ -276,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn with_its_last_key_a_file_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let key_store = Directory::open(dir.path()).unwrap();
+        let key_store = DirectoryKeyStore::open(dir.path()).unwrap();
         let keys = together();
         key_store.put(&keys).await.unwrap();
         let (some, others) = keys.split_at(5);

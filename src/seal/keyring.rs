@@ -15,7 +15,9 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Attestation, Cipher, Error, KeyStore, SecretKey, WrappingKey, key_store::TOGETHER};
+use super::{
+    Attestation, Cipher, Error, KeyStore, SecretKey, WrappingKey, key_store::KEYS_PER_FILE,
+};
 
 /// The most items under one key. After that, its subject (a conversation, contact or export) gets another key.
 pub const COVERS: u32 = 4096;
@@ -207,7 +209,7 @@ impl Keyring {
         for (id, key) in found {
             match key {
                 Ok(key) => drop(keys.insert(id, key)),
-                Err(error) if error.is_final() => {}
+                Err(error) if error.is_permanent() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -235,11 +237,11 @@ impl Keyring {
     /// Ids for keys to be made, enough to fill up the spare keys. Their rows must be inserted before [`Keyring::make`].
     pub fn new_ids(&self) -> Vec<Uuid> {
         let missing = SPARE.saturating_sub(self.state().spare.len());
-        (0..missing.div_ceil(usize::from(TOGETHER)))
+        (0..missing.div_ceil(usize::from(KEYS_PER_FILE)))
             .flat_map(|_| {
                 let mut base = *Uuid::new_v4().as_bytes();
-                base[15] &= !(TOGETHER - 1);
-                (0..TOGETHER).map(move |slot| {
+                base[15] &= !(KEYS_PER_FILE - 1);
+                (0..KEYS_PER_FILE).map(move |slot| {
                     let mut id = base;
                     id[15] |= slot;
                     Uuid::from_bytes(id)
@@ -332,10 +334,10 @@ impl fmt::Debug for Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::{Directory, SealContext};
+    use crate::seal::{DirectoryKeyStore, SealContext};
 
     fn keyring(dir: &std::path::Path, secret: &SecretKey) -> Keyring {
-        let key_store = Directory::open(dir).unwrap();
+        let key_store = DirectoryKeyStore::open(dir).unwrap();
         Keyring::new(secret, Arc::new(key_store), Cipher::Sealed)
     }
 

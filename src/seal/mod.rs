@@ -41,7 +41,7 @@ use std::io;
 pub use attest::{Attestation, Facts};
 pub use cipher::{Cipher, DataKey, HEAD, WrappingKey, key_of};
 pub use context::SealContext;
-pub use key_store::{Directory, KeyStore};
+pub use key_store::{DirectoryKeyStore, KeyStore};
 pub use keyring::{COVERS, Keyring, Taken};
 pub use secret::SecretKey;
 
@@ -49,7 +49,7 @@ pub use secret::SecretKey;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes are not what was sealed in this context under this key.
-    #[error("a sealed value cannot be opened: it was altered, or belongs elsewhere")]
+    #[error("a sealed value cannot be opened: it was altered, or moved from another row")]
     Unreadable,
     /// The key is not in the keyring: it was destroyed, or this is another keyring.
     #[error("a key is not in the keyring")]
@@ -67,7 +67,7 @@ pub enum Error {
 
 impl Error {
     /// True if the sealed value can never be opened again: another attempt would fail as well.
-    pub fn is_final(&self) -> bool {
+    pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Unreadable | Self::NoKey)
     }
 }

@@ -14,8 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 
-const ABSENT: &str = "there is no such file. Restore it: without it nothing that is archived can be read. For a new archive, \
-                      make one: line-chat-archive keys new FILE";
+const ABSENT: &str = "there is no such file. Restore it: nothing in the archive can be read without it. For a new archive, make one: line-chat-archive keys new FILE";
 const LENGTH: &str = "it must have exactly 32 bytes";
 const NOT_REGULAR: &str = "it is not a regular file";
 
@@ -144,12 +143,10 @@ fn closed_to_others(file: &fs::Metadata) -> Result<(), Error> {
         (owner, mode) if owner == us && mode & 0o077 == 0 => Ok(()),
         (0, mode) if us != 0 && mode & 0o037 == 0 => Ok(()),
         (owner, _) if owner == us || owner == 0 => Err(Error::Secret(
-            "other accounts than its owner can open it: take that away (chmod 600). If one of them may have read it, all \
-             that is archived may have been read",
+            "other accounts than its owner can open it: run chmod 600. An account that has read it may have read the whole archive",
         )),
         _ => Err(Error::Secret(
-            "it belongs to another account than this process works as, which could replace it: give it to that one \
-             (chown), or to root with a group that this process is in (mode 640)",
+            "it belongs to another account, which could replace it. Run chown to give it to the account of this process. Or give it to root, with a group of this process and mode 640",
         )),
     }
 }

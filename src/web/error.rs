@@ -13,7 +13,7 @@ use actix_web::{
 use askama::Template;
 use chrono::{DateTime, Utc};
 
-use super::auth::security_log::Window;
+use super::log_window::Window;
 use crate::clock::Clock;
 
 /// Why a page was refused or failed.
@@ -103,7 +103,7 @@ impl Error {
     fn words(&self) -> (&'static str, Cow<'static, str>, &'static str, &'static str) {
         match self {
             Self::NotFound => (
-                "Not here",
+                "Page not found",
                 "There is nothing at this address, or your account does not reach it.".into(),
                 KEPT,
                 "Look for it in the list of conversations. If a colleague sent you the address, ask whether you \
@@ -161,7 +161,7 @@ impl Error {
                 "Try again in a minute. If it lasts, give an administrator the id below.",
             ),
             Self::Internal(_) | Self::Database(_) => (
-                "Our mistake",
+                "Internal error",
                 "This page could not be made.".into(),
                 KEPT,
                 "Try again. If it happens again, give an administrator the id below.",
@@ -288,7 +288,7 @@ impl ResponseError for Error {
             next,
             way: match self {
                 Self::SetupLink | Self::SignedOut => "Sign in",
-                _ => "To the conversations",
+                _ => "Show conversations",
             },
             id,
         };

@@ -13,7 +13,7 @@ pub(super) async fn alive() -> &'static str {
 }
 
 /// The last check: when it was made, and whether the database, the object store and the keyring answered.
-pub(super) type Last = Mutex<Option<(Instant, [bool; 3])>>;
+pub(super) type LastCheck = Mutex<Option<(Instant, [bool; 3])>>;
 
 /// How long a result is reused: a check writes to the object store, and strangers can request one as often as they
 /// like.

@@ -13,6 +13,8 @@ mod governance;
 mod health;
 pub mod http;
 mod layout;
+mod log_window;
+mod page;
 mod preferences;
 mod routes;
 pub mod webhook;
@@ -57,7 +59,7 @@ pub struct Shared {
     ends: auth::ends::Ends,
     security: Arc<auth::security_log::SecurityLog>,
     streams: conversation::live::Streams,
-    ready: health::Last,
+    ready: health::LastCheck,
 }
 
 impl Shared {
@@ -104,7 +106,7 @@ impl Shared {
             ends,
             security,
             streams: conversation::live::Streams::default(),
-            ready: health::Last::default(),
+            ready: health::LastCheck::default(),
         }
     }
 

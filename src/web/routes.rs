@@ -65,7 +65,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/erasures/{id}", read().to(governance::erasure::page))
         .route(
             "/erasures/{id}/receipt",
-            read().to(governance::erasure::hand_out),
+            read().to(governance::erasure::receipt),
         )
         .service(
             web::resource("/retention")
@@ -95,8 +95,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .service(
             web::resource("/conversations/{id}/erase")
-                .route(read().to(governance::orders::whole_page))
-                .route(web::post().to(governance::orders::erase_whole)),
+                .route(read().to(governance::orders::conversation_page))
+                .route(web::post().to(governance::orders::erase_conversation)),
         )
         .route(
             "/contacts/{id}/requests",

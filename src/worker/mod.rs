@@ -27,7 +27,7 @@ use crate::{
         withheld::Withheld,
     },
     line::client::LineApi,
-    media::{self, BATCH_OBJECTS, LEASE, Media, Mended, Reach},
+    media::{self, BATCH_OBJECTS, LEASE, Media, Reach, Reconciled},
     objects::Objects,
     people::{self, People},
     records::jobs::{self, Job, Kind, Order, Queue, Verdict},
@@ -39,16 +39,16 @@ use slots::Slots;
 const POLL: Duration = Duration::from_secs(1);
 
 /// Interval of the reconcile, and the delay before the next one if it failed.
-const COMPARE: Duration = Duration::from_secs(6 * 3600);
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 
 /// Delay between a wake-up and the claim. Under load, commits wake the worker hundreds of times a second; a claim for
 /// each would cost more than the commits.
 const WAKE_DELAY: Duration = Duration::from_millis(20);
 /// How often the retention rules are checked. They have something to erase once a day.
-const RULES: TimeDelta = TimeDelta::minutes(5);
+const RETENTION_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 /// How long keys that were read from the keyring stay in memory.
-const FORGET: TimeDelta = TimeDelta::minutes(1);
+const KEY_CACHE_TTL: TimeDelta = TimeDelta::minutes(1);
 /// How long no job of a channel is claimed after LINE refused its token, unless the channel gets another token.
 const REFUSED: Duration = Duration::from_secs(3600);
 
@@ -201,7 +201,7 @@ impl Worker {
                 tracing::warn!(reason = %verdict::reason(&error), "a key could not be destroyed yet");
             }
             let now = self.clock.now();
-            if now - forgotten > FORGET {
+            if now - forgotten > KEY_CACHE_TTL {
                 self.keys.forget_found();
                 forgotten = now;
             }
@@ -209,16 +209,16 @@ impl Worker {
         }
     }
 
-    /// Reconciles at the start and every [`COMPARE`].
+    /// Reconciles at the start and every [`RECONCILE_INTERVAL`].
     async fn keep_comparing(&self, stop: &CancellationToken) {
         let mut due = self.clock.now();
         while !stop.is_cancelled() {
             let now = self.clock.now();
             if now >= due {
-                due = now + COMPARE;
+                due = now + RECONCILE_INTERVAL;
                 if let Some(Err(error)) = stop.run_until_cancelled(self.compare()).await {
                     due = now + COMPARE_AGAIN;
-                    tracing::warn!(reason = %verdict::reason(&error), "bucket and rows could not be compared");
+                    tracing::warn!(reason = %verdict::reason(&error), "the reconcile failed and will be retried");
                 }
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
@@ -226,26 +226,26 @@ impl Worker {
     }
 
     /// Every [`POLL`], erases withheld messages that no hold keeps any more, and then what subject requests name.
-    /// Applies the retention rules every [`RULES`].
+    /// Applies the retention rules every [`RETENTION_INTERVAL`].
     async fn keep_erasing(&self, stop: &CancellationToken) {
         let mut ruled = None;
         while !stop.is_cancelled() {
             let now = self.clock.now();
             let mut failed = self.withheld.free(BATCH_PAUSE, stop).await.err();
             failed = failed.or(self.subjects.erase(BATCH_PAUSE, stop).await.err());
-            if ruled.is_none_or(|at| now - at >= RULES) {
+            if ruled.is_none_or(|at| now - at >= RETENTION_INTERVAL) {
                 ruled = Some(now);
                 failed = failed.or(self.retention.pass(BATCH_PAUSE, stop).await.err());
             }
             if let Some(error) = failed {
-                tracing::warn!(reason = %verdict::reason(&error.into()), "something due could not be erased yet");
+                tracing::warn!(reason = %verdict::reason(&error.into()), "an erasure failed and will be retried");
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
         }
     }
 
     /// Reconciles the object store with the rows now; see [`Media::reconcile`].
-    pub async fn compare(&self) -> Result<Mended, Error> {
+    pub async fn compare(&self) -> Result<Reconciled, Error> {
         Ok(self.media.reconcile().await?)
     }
 

@@ -28,8 +28,8 @@ impl QueueSlots {
 
     fn of(queue: Queue) -> Self {
         match queue {
-            // The oldest may all be of one sender, whose flow would then take two slots. LINE deletes none of this
-            // content.
+            // No slot for the oldest jobs: they may all be of one sender, who would then occupy one slot of each kind.
+            // LINE does not delete external content, so its oldest jobs are not urgent.
             Queue::External => Self::new(4, 0),
             Queue::Picture => Self::new(2, 1),
             Queue::Content | Queue::Large | Queue::Preview | Queue::People => Self::new(3, 1),
@@ -37,7 +37,7 @@ impl QueueSlots {
     }
 }
 
-/// The slots of a worker. Clones are the same slots.
+/// The slots of a worker. Clones share the slots.
 #[derive(Clone, Debug)]
 pub(super) struct Slots(Arc<[(Queue, QueueSlots)]>);
 

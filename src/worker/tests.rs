@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     MIGRATOR,
     embedded::Scratch,
-    seal::{Cipher, Directory, SecretKey},
+    seal::{Cipher, DirectoryKeyStore, SecretKey},
 };
 
 /// A worker with one job. The tests send no requests.
@@ -28,7 +28,7 @@ async fn worker(dir: &std::path::Path) -> Worker {
     let nowhere = Url::parse("http://127.0.0.1:1").expect("an address");
     let line = LineApi::new(nowhere.clone(), nowhere).expect("a client");
     let secret = SecretKey::load_or_make(&dir.join("secret.key")).expect("a key");
-    let shelf = Directory::open(&dir.join("keyring")).expect("a shelf");
+    let shelf = DirectoryKeyStore::open(&dir.join("keyring")).expect("a shelf");
     let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
     Worker::new(pool, clock, keyring, objects, line, Reach::Guarded).expect("a worker")
 }

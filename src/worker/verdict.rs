@@ -7,9 +7,8 @@ use crate::{
     erasure::keys,
     media, people,
     records::{
-        failure,
+        self, failure,
         jobs::{self, Job, Kind, Verdict},
-        media as rows,
     },
 };
 
@@ -46,7 +45,7 @@ impl Worker {
             && !matches!(verdict, Ok(Verdict::Settled))
             && let Some(id) = job.attachment_id
         {
-            rows::clear_progress(&mut tx, id).await?;
+            records::media::clear_progress(&mut tx, id).await?;
         }
         match verdict {
             Ok(Verdict::Settled) => {}

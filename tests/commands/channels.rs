@@ -227,7 +227,7 @@ fn serve_says_what_is_missing_before_line_can_reach_it() {
     for (url, words) in [
         ("archive.example.com", "https:// in front"),
         ("https://example.com/archive", "a whole host"),
-        ("ftp://example.com", "https addresses alone"),
+        ("ftp://example.com", "only to https URLs"),
     ] {
         let mut serve = home.program();
         serve

@@ -30,7 +30,7 @@ fn an_id_that_the_archive_never_met_is_no_proof_of_an_erasure() {
     let (met, said) = code(&home, &["erasures", "trace", "shop", "468789577898262530"]);
     assert_eq!(met, 3, "{said}");
     for words in [
-        "never met",
+        "never received",
         "the tables, the bucket and the keyring",
         "mistyped",
         "looks the same",
@@ -129,7 +129,7 @@ fn a_ledger_is_not_blamed_for_another_secret_key() {
         assert!(!ended.success, "{command:?}: {}", ended.said);
         for words in [
             other.to_str().unwrap(),
-            "not the one that this ledger was signed with",
+            "is not the key that signed this ledger",
             "SECRET_KEY_FILE",
         ] {
             assert!(ended.said.contains(words), "{command:?}: {}", ended.said);

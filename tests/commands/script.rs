@@ -24,7 +24,7 @@ impl Script {
         for name in [
             "tests/run",
             "tests/support/seaweed.rs",
-            "src/embedded/bring.rs",
+            "src/embedded/install.rs",
         ] {
             let to = home.dir.path().join(name);
             make(to.parent().unwrap());

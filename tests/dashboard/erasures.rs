@@ -80,7 +80,7 @@ async fn one_erasure_has_a_timeline_and_receipts_that_are_checked_elsewhere() {
     site.run_jobs().await;
     site.clock.advance(Duration::from_secs(61));
     site.run_jobs().await;
-    site.service.ledger_signer.seal().await.unwrap();
+    site.service.ledger_signer.append_and_sign().await.unwrap();
     let page = admin.page(&format!("/erasures/{id}")).await;
     assert_eq!(between(&page, r#"<li class="done""#, "<").len(), 4);
     let links = between(&page, "<a href=\"/erasures/", "\"");
@@ -114,7 +114,7 @@ async fn an_erasure_is_shown_to_compliance_staff_of_its_channel_alone() {
     let aoi = site.shop.user("Aoi");
     let text = aoi.sends_text("text").await.unwrap();
     aoi.unsends(&text).await.unwrap();
-    site.service.ledger_signer.seal().await.unwrap();
+    site.service.ledger_signer.append_and_sign().await.unwrap();
     let id = first(&site).await;
     site.operator("op", "operator", None).await;
     site.operator("audit", "compliance", Some(&["shop"])).await;

@@ -10,7 +10,7 @@ use line_chat_archive::{
         messages,
         operators::{self, NewOperator},
         retention::{self, Month},
-        subjects::{self, Wish},
+        subjects::{self, RequestKind},
         trace::State,
     },
 };
@@ -107,7 +107,7 @@ pub async fn lift(t: &T, by: Uuid, hold: Uuid) -> anyhow::Result<()> {
     Ok(tx.commit().await?)
 }
 
-pub async fn wish(t: &T, by: Uuid, user_id: &str, wish: Wish) -> anyhow::Result<Uuid> {
+pub async fn wish(t: &T, by: Uuid, user_id: &str, wish: RequestKind) -> anyhow::Result<Uuid> {
     let contact: Uuid = sqlx::query_scalar("select id from contact where user_id = $1")
         .bind(user_id)
         .fetch_one(t.pool())
@@ -176,7 +176,7 @@ async fn what_is_erased_for_any_cause_leaves_no_trace_and_does_not_come_back() {
                     assert_eq!(order(t, by, &text).await?, Some(Outcome::Erased));
                 }
                 _ => {
-                    wish(t, by, aoi.id(), Wish::Erasure).await?;
+                    wish(t, by, aoi.id(), RequestKind::Erasure).await?;
                 }
             }
             settle(t).await?;
@@ -294,7 +294,7 @@ async fn a_hold_stops_rules_and_operators_but_no_unsend_and_no_request_unless_it
         assert_eq!(t.traces("MARK-UNSENT").await?, [""; 0]);
 
         lift_and_hold_more(t, by, first, aoi.id()).await?;
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         settle(t).await?;
         assert_eq!(
             t.traces("MARK-KEPT").await?,
@@ -315,7 +315,7 @@ async fn a_hold_stops_rules_and_operators_but_no_unsend_and_no_request_unless_it
         aoi.shows_no_picture();
         aoi.sends_text("MARK-ASKED").await?;
         hold(t, by, chat(t, aoi.id()).await?, false).await?;
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         settle(t).await?;
         assert_eq!(t.traces("MARK-ASKED").await?, [""; 0]);
         Ok(())
@@ -348,7 +348,7 @@ async fn a_person_is_forgotten_everywhere_and_nobody_else_is() {
                 .contains(&"contact.profile × 1".to_owned())
         );
 
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         let late = crew.member(&aoi).sends_text("LATER").make();
         settle(t).await?;
         assert_eq!(t.traces("MARK-").await?, [""; 0]);
@@ -396,7 +396,7 @@ async fn an_erasure_that_was_cut_off_is_finished_after_a_restart() {
             t.deliver(&many).await?;
         }
         t.run_jobs().await?;
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         let mut owner = t.database.connect().await?;
         sqlx::raw_sql(
             "create function cut() returns trigger language plpgsql as $$ begin
@@ -467,7 +467,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
             t.deliver(some).await?;
         }
         t.run_jobs().await?;
-        let request = wish(t, by, aoi.id(), Wish::Export).await?;
+        let request = wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
 
         let files = export(t).await?;
@@ -510,7 +510,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
         );
 
         // The export outlives the erasure of its data, and is erased later as well.
-        assert_eq!(wish(t, by, aoi.id(), Wish::Erasure).await?, request);
+        assert_eq!(wish(t, by, aoi.id(), RequestKind::Erasure).await?, request);
         settle(t).await?;
         assert_eq!(t.traces("MARK-POSTBACK").await?, ["object"]);
         t.clock.advance(DAY * 7);
@@ -532,7 +532,7 @@ async fn an_export_that_was_begun_does_not_keep_what_is_unsent_meanwhile() {
         for round in 0..10 {
             let text = aoi.sends_text(&format!("MARK-{round}-")).await?;
             aoi.sends_text("stays").await?;
-            wish(t, by, aoi.id(), Wish::Export).await?;
+            wish(t, by, aoi.id(), RequestKind::Export).await?;
             let (worked, unsent) = tokio::join!(t.run_jobs(), async { aoi.unsends(&text).await });
             worked?;
             unsent?;

@@ -6,7 +6,7 @@ use clap::Parser;
 use line_chat_archive::{
     app::{
         database::{Database, Purpose},
-        doctor::{Level, doctor, look},
+        doctor::{Level, check, doctor},
         keys,
     },
     clock::Clock,
@@ -87,7 +87,7 @@ impl Archive {
     /// The findings of this level.
     async fn found(&self, level: Level) -> Vec<String> {
         let Flags { storage, serve } = &self.flags;
-        let findings = look(storage, serve, &self.database).await.unwrap();
+        let findings = check(storage, serve, &self.database).await.unwrap();
         let found = findings
             .into_iter()
             .filter(|finding| finding.level == level);
@@ -209,21 +209,19 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         archive
             .found(Level::Warning)
             .await
-            .contains(&"shop: LINE says nothing of the access token".to_owned())
+            .contains(&"shop: LINE did not report the access token".to_owned())
     );
     let mut unset = serve.clone();
     unset.public_url = None;
-    let findings = look(storage, &unset, &archive.database).await.unwrap();
+    let findings = check(storage, &unset, &archive.database).await.unwrap();
     let advice = |what: &str| {
         let finding = findings.iter().find(|finding| finding.what == what);
         finding.unwrap().advice.clone()
     };
-    assert!(
-        advice("shop: LINE says nothing of the access token").contains("connection is refused")
-    );
+    assert!(advice("shop: LINE did not report the access token").contains("connection is refused"));
     assert!(advice("PUBLIC_URL is not set").contains("the same PUBLIC_URL as `serve`"));
     unset.public_url = Some("http://archive.example.com".parse().unwrap());
-    let findings = look(storage, &unset, &archive.database).await.unwrap();
+    let findings = check(storage, &unset, &archive.database).await.unwrap();
     let bad = findings.iter().find(|finding| finding.level == Level::Bad);
     assert_eq!(
         bad.unwrap().what,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use line_chat_archive::{
     fake_line::drawing,
     records::{
-        exports::Failure,
-        subjects::{self, Request, Wish},
+        export_failure::Failure,
+        subjects::{self, Request, RequestKind},
     },
 };
 use sqlx::Executor;
@@ -71,7 +71,7 @@ async fn two_exports(t: &T, by: Uuid) -> anyhow::Result<[String; 2]> {
     }
     t.run_jobs().await?;
     for person in &people {
-        wish(t, by, person.id(), Wish::Export).await?;
+        wish(t, by, person.id(), RequestKind::Export).await?;
         t.clock.advance(Duration::from_secs(1));
     }
     Ok(people.map(|person| person.id().to_owned()))
@@ -95,7 +95,7 @@ async fn an_export_that_the_database_refuses_is_given_up_and_blocks_neither_othe
     run(async |t| {
         let by = operator(t).await?;
         let [aoi, ken] = two_exports(t, by).await?;
-        wish(t, by, &aoi, Wish::Erasure).await?;
+        wish(t, by, &aoi, RequestKind::Erasure).await?;
         t.operator("rei").await?;
         let rei = t.visitor("rei").await?;
         at_the_first(t, "raise exception 'no'").await?;
@@ -144,12 +144,12 @@ async fn an_export_that_was_given_up_can_be_requested_again() {
         let waiting = request(t, &aoi).await?;
         assert!(waiting.export_next_attempt_at > Some(t.clock.now()));
         // A person who has fixed the cause does not have to wait for the next attempt.
-        wish(t, by, &aoi, Wish::Export).await?;
+        wish(t, by, &aoi, RequestKind::Export).await?;
         t.run_jobs().await?;
         assert_eq!(request(t, &aoi).await?.export_attempts, 1, "counted anew");
         all_attempts(t, &aoi).await?;
         at_the_first(t, "null").await?;
-        wish(t, by, &aoi, Wish::Export).await?;
+        wish(t, by, &aoi, RequestKind::Export).await?;
         t.run_jobs().await?;
         assert_eq!(shown(t, &aoi).await?, ("ready".to_owned(), 0, None));
         Ok(())
@@ -183,12 +183,12 @@ async fn an_erasure_waits_for_no_export_beyond_35_hours_and_the_button_tries_tha
     run(async |t| {
         let by = operator(t).await?;
         let [aoi, _] = two_exports(t, by).await?;
-        wish(t, by, &aoi, Wish::Erasure).await?;
+        wish(t, by, &aoi, RequestKind::Erasure).await?;
         at_the_first(t, "perform pg_terminate_backend(pg_backend_pid())").await?;
         t.run_jobs().await?;
         let waiting = request(t, &aoi).await?;
         assert!(waiting.export_next_attempt_at > Some(t.clock.now()));
-        wish(t, by, &aoi, Wish::Export).await?;
+        wish(t, by, &aoi, RequestKind::Export).await?;
         let again = request(t, &aoi).await?;
         assert_eq!((again.id, again.export_next_attempt_at), (waiting.id, None));
         t.run_jobs().await?;
@@ -213,7 +213,7 @@ async fn a_file_that_is_away_for_a_moment_is_in_the_export() {
         t.run_jobs().await?;
         let (file, away) = (original(t).await?, t.bucket.path().join("away"));
         std::fs::rename(&file, &away)?;
-        wish(t, by, aoi.id(), Wish::Export).await?;
+        wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
         let unreadable = ("asked".to_owned(), 1, Some(Failure::Unreadable));
         assert_eq!(shown(t, aoi.id()).await?, unreadable);
@@ -243,14 +243,14 @@ async fn a_bucket_that_is_away_makes_no_file_missing() {
         let [objects, away] = ["objects", "away"].map(|name| t.bucket.path().join(name));
         std::fs::rename(&objects, &away)?;
         std::fs::create_dir(&objects)?;
-        wish(t, by, aoi.id(), Wish::Export).await?;
+        wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
         all_attempts(t, aoi.id()).await?;
-        let misplaced = ("failed".to_owned(), 12, Some(Failure::Misplaced));
-        assert_eq!(shown(t, aoi.id()).await?, misplaced);
+        let wrong_bucket = ("failed".to_owned(), 12, Some(Failure::WrongBucket));
+        assert_eq!(shown(t, aoi.id()).await?, wrong_bucket);
         std::fs::remove_dir_all(&objects)?;
         std::fs::rename(&away, &objects)?;
-        wish(t, by, aoi.id(), Wish::Export).await?;
+        wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
         assert_eq!(export(t).await?.len(), 4);
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use line_chat_archive::{
     fake_line::{Event, drawing},
-    records::subjects::Wish,
+    records::subjects::RequestKind,
 };
 
 use crate::{
@@ -27,9 +27,9 @@ async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
         let bytes = std::fs::read(&file)?;
         std::fs::remove_file(&file)?;
         std::fs::create_dir(&file)?;
-        wish(t, by, aoi.id(), Wish::Export).await?;
+        wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.clock.advance(Duration::from_secs(1));
-        wish(t, by, ken.id(), Wish::Export).await?;
+        wish(t, by, ken.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
         t.run_jobs().await?; // nor is it tried again at once
         let said = "select count(*) from subject_request
@@ -78,7 +78,7 @@ async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_no
                 Some(broken) => std::fs::write(&file, broken)?,
                 None => std::fs::remove_file(&file)?,
             }
-            wish(t, by, aoi.id(), Wish::Export).await?;
+            wish(t, by, aoi.id(), RequestKind::Export).await?;
             settle(t).await?; // the worker looks for the file once more
             let files = export(t).await?;
             let (last, text) = files.last().unwrap();
@@ -88,7 +88,7 @@ async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_no
             settle(t).await?;
         }
         std::fs::write(&file, bytes)?;
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         settle(t).await?;
         let erased = "select count(*) from subject_request where erased_at is not null";
         assert_eq!(t.count(erased).await?, 1);
@@ -114,16 +114,16 @@ async fn more_than_a_page_at_one_moment_is_exported_and_erased_and_a_hold_on_it_
         t.deliver(&many).await?;
         ken.sends_text("KEN").await?;
         t.run_jobs().await?;
-        wish(t, by, aoi.id(), Wish::Export).await?;
+        wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
         let files = export(t).await?;
         let text = std::str::from_utf8(&files[0].1)?;
         assert_eq!(text.matches("MARK-").count(), 450);
 
         let hold = hold(t, by, chat(t, aoi.id()).await?, true).await?;
-        wish(t, by, aoi.id(), Wish::Erasure).await?;
+        wish(t, by, aoi.id(), RequestKind::Erasure).await?;
         t.clock.advance(Duration::from_secs(1));
-        wish(t, by, ken.id(), Wish::Erasure).await?;
+        wish(t, by, ken.id(), RequestKind::Erasure).await?;
         let done = tokio::time::timeout(Duration::from_secs(60), t.run_jobs()).await;
         done.expect("it comes to an end")?;
         let erased = "select count(*) from subject_request where erased_at is not null";

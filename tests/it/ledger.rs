@@ -86,7 +86,7 @@ async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
         t.run_jobs().await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let records = sound(t).await?;
         let mut kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
         kinds.sort_by_key(|kind| format!("{kind:?}"));
@@ -105,7 +105,7 @@ async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
 }
 
 #[tokio::test]
-async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
+async fn sixty_four_writers_and_two_signers_make_one_ledger_without_gaps() {
     run(async |t| {
         let other = t.replica().await?;
         let mut writers = JoinSet::new();
@@ -127,11 +127,11 @@ async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
                 db.close().await.unwrap();
             });
         }
-        let sealers =
-            [t.service.ledger_signer.clone(), other.ledger_signer.clone()].map(|sealer| {
+        let signers =
+            [t.service.ledger_signer.clone(), other.ledger_signer.clone()].map(|ledger_signer| {
                 tokio::spawn(async move {
                     for _ in 0..200 {
-                        sealer.seal().await.unwrap();
+                        ledger_signer.append_and_sign().await.unwrap();
                         tokio::task::yield_now().await;
                     }
                 })
@@ -139,10 +139,10 @@ async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
         while let Some(done) = writers.join_next().await {
             done?;
         }
-        for sealer in sealers {
-            sealer.await?;
+        for ledger_signer in signers {
+            ledger_signer.await?;
         }
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let mut ids: Vec<String> = sound(t)
             .await?
             .into_iter()
@@ -159,19 +159,19 @@ async fn sixty_four_writers_and_two_sealers_make_one_ledger_without_gaps() {
 }
 
 #[tokio::test]
-async fn a_sealer_killed_fifty_times_leaves_a_sound_ledger() {
+async fn a_signer_killed_fifty_times_leaves_a_sound_ledger() {
     run(async |t| {
         let mut db = t.database.connect().await?;
         for round in 0..50_u32 {
             let records: Vec<Record> = (0..7).map(record).collect();
             ledger::pend(&mut db, &records, t.clock.now()).await?;
-            let sealer = t.service.ledger_signer.clone();
-            let sealing = tokio::spawn(async move { sealer.seal().await });
+            let ledger_signer = t.service.ledger_signer.clone();
+            let signing = tokio::spawn(async move { ledger_signer.append_and_sign().await });
             for _ in 0..round * 3 {
                 tokio::task::yield_now().await;
             }
             match round % 2 {
-                0 => sealing.abort(),
+                0 => signing.abort(),
                 _ => {
                     db.execute(
                         "select pg_terminate_backend(pid) from pg_stat_activity
@@ -180,10 +180,10 @@ async fn a_sealer_killed_fifty_times_leaves_a_sound_ledger() {
                     .await?;
                 }
             }
-            let _ = sealing.await;
+            let _ = signing.await;
         }
         db.close().await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         assert_eq!(sound(t).await?.len(), 350);
         Ok(())
     })
@@ -195,7 +195,7 @@ async fn the_service_may_not_change_the_ledger_and_nor_may_the_owner() {
     run(async |t| {
         let mut owner = t.database.connect().await?;
         ledger::pend(&mut owner, &[record(1)], t.clock.now()).await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let role: String = sqlx::query_scalar("select current_user::text")
             .fetch_one(t.pool())
             .await?;
@@ -239,7 +239,7 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         let photo = aoi.sends_image(vec![7; 3000]).await?;
         t.run_jobs().await?;
         aoi.unsends(&texts[7]).await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let name = t.database.get_database().unwrap().to_owned();
         let backup = backup(t, &name).await?;
         let objects = t.bucket.path().join("objects");
@@ -251,13 +251,13 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         for text in &texts[..5] {
             aoi.unsends(text).await?;
         }
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         aoi.unsends(&photo).await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
         t.clock.advance(MINUTE);
         t.run_jobs().await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let before = sound(t).await?.len();
 
         // Restores the database and the objects from the backup; the keyring stays as it is now.
@@ -286,7 +286,7 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         }
         // Messages that shared a key with the unsent ones cannot be decrypted from this backup: see docs/backups.md.
         assert_eq!(t.traces("MARK-RESTORE-5").await?, [""; 0]);
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         assert!(sound(t).await?.len() > before, "the same ledger goes on");
         let again = t.replica().await?;
         assert_eq!(again.replayed, 0);
@@ -339,7 +339,7 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
             let text = aoi.sends_text(&format!("text {n}")).await?;
             aoi.unsends(&text).await?;
         }
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let mut owner = t.database.connect().await?;
         owner
             .execute(
@@ -352,7 +352,7 @@ async fn a_ledger_that_contradicts_its_copy_keeps_the_service_from_starting() {
         let refused = t.replica().await.err().unwrap().to_string();
         assert!(refused.contains("contradicts"), "{refused}");
         assert!(
-            t.service.ledger_signer.seal().await.is_ok(),
+            t.service.ledger_signer.append_and_sign().await.is_ok(),
             "it knows what it has sealed"
         );
         Ok(())
@@ -407,7 +407,7 @@ async fn what_is_exported_is_checked_elsewhere_and_what_is_altered_is_named() {
         }
         // The checkpoint has to be signed at the machine's time, because the command uses the machine's clock.
         t.clock.advance((Clock::system().now() - t.clock.now()).to_std()?);
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         assert!(verified(t, None).await?.starts_with("sound: 8 of 8"));
         let home = tempfile::TempDir::new()?;
         let (out, no_period) = (home.path().join("export"), app::erasures::Period::default());

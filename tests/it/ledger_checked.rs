@@ -18,7 +18,7 @@ async fn unsends(t: &T, count: usize) -> anyhow::Result<()> {
         let text = aoi.sends_text(&format!("text {n}")).await?;
         aoi.unsends(&text).await?;
     }
-    t.service.ledger_signer.seal().await?;
+    t.service.ledger_signer.append_and_sign().await?;
     Ok(())
 }
 
@@ -37,7 +37,7 @@ async fn forced(t: &T, change: &'static str) -> anyhow::Result<()> {
 async fn a_ledger_that_grows_while_it_is_checked_is_not_called_tampered() {
     run(async |t| {
         unsends(t, 1).await?;
-        let sealer = t.service.ledger_signer.clone();
+        let ledger_signer = t.service.ledger_signer.clone();
         let pool = t.pool().clone();
         let growing = tokio::spawn(async move {
             loop {
@@ -45,7 +45,7 @@ async fn a_ledger_that_grows_while_it_is_checked_is_not_called_tampered() {
                     .execute(&pool)
                     .await
                     .unwrap();
-                sealer.seal().await.unwrap();
+                ledger_signer.append_and_sign().await.unwrap();
             }
         });
         let mut says = vec![];
@@ -89,10 +89,7 @@ async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
         let exported = app::erasures::export(&storage, &out, Period::default(), None, &|_| ());
         for said in [verified(t, None).await.map(drop), exported.await] {
             let said = format!("{:#}", said.unwrap_err());
-            for words in [
-                "not the one that this ledger was signed with",
-                "SECRET_KEY_FILE",
-            ] {
+            for words in ["is not the key that signed this ledger", "SECRET_KEY_FILE"] {
                 assert!(said.contains(words), "{said}");
             }
             for blame in ["forged", "TAMPERED", "broken", "damaged", "differ"] {
@@ -173,7 +170,7 @@ async fn whatever_the_owner_does_to_the_ledger_in_the_database_is_found() {
     run(async |t| {
         unsends(t, 4).await?;
         settle(t).await?;
-        t.service.ledger_signer.seal().await?;
+        t.service.ledger_signer.append_and_sign().await?;
         let mut owner = t.database.connect().await?;
         let script = async |owner: &mut sqlx::PgConnection, change: String| {
             let script = format!(

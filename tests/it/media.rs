@@ -166,7 +166,7 @@ async fn people_and_groups_have_their_pictures_and_a_new_one_replaces_the_old() 
         let aoi = t.shop.user("Aoi");
         let crew = t.shop.group("Crew", &[&aoi]);
         let [face, later, crowd] = [1, 2, 3].map(|seed| drawing::photo(seed, 200, 200));
-        aoi.wears(face.clone());
+        aoi.sets_picture(face.clone());
         crew.pictured(crowd.clone());
         crew.member(&aoi).sends_text("hello").await?;
         t.run_jobs().await?;
@@ -186,7 +186,7 @@ async fn people_and_groups_have_their_pictures_and_a_new_one_replaces_the_old() 
         let page = mia.reads(&format!("/conversations/{group}")).await?;
         assert!(page.contains(&hers) && page.contains(&its));
 
-        aoi.wears(later.clone());
+        aoi.sets_picture(later.clone());
         t.clock.advance(Duration::from_secs(8 * 86_400));
         crew.member(&aoi).sends_text("a new picture").await?;
         t.run_jobs().await?;

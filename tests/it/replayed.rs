@@ -6,7 +6,7 @@ use line_chat_archive::{
     erasure::order::Outcome,
     fake_line::drawing,
     ledger::{Kind, Record},
-    records::subjects::Wish,
+    records::subjects::RequestKind,
 };
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The erasure id and the kind of every record in the ledger, in ledger order.
 async fn told(t: &T) -> anyhow::Result<Vec<(Uuid, Kind)>> {
-    t.service.ledger_signer.seal().await?;
+    t.service.ledger_signer.append_and_sign().await?;
     let records: Vec<Vec<u8>> = sqlx::query_scalar("select record from ledger order by seq")
         .fetch_all(t.pool())
         .await?;
@@ -43,7 +43,7 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
             if cause == "retention" {
                 rule(t, by, "any", 30, false).await?;
             }
-            t.service.ledger_signer.seal().await?;
+            t.service.ledger_signer.append_and_sign().await?;
             let name = t.database.get_database().unwrap().to_owned();
             let backup = backup(t, &name).await?;
             let objects = t.bucket.path().join("objects");
@@ -61,7 +61,7 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
                         assert_eq!(order(t, by, event).await?, Some(Outcome::Erased));
                     }
                 }
-                _ => drop(wish(t, by, aoi.id(), Wish::Erasure).await?),
+                _ => drop(wish(t, by, aoi.id(), RequestKind::Erasure).await?),
             }
             for _ in 0..2 {
                 settle(t).await?;

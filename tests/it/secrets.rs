@@ -9,7 +9,7 @@ use line_chat_archive::{
     app::keys,
     config::StorageConfig,
     embedded::Scratch,
-    records::{keys as rows, operators},
+    records::{self, operators},
     seal::Keyring,
 };
 use sqlx::{Connection, PgConnection};
@@ -60,11 +60,11 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     let outcomes = tokio::join!(one.open(), other.open());
     let (first, second) = match outcomes {
         (Ok(()), Err(error)) => {
-            assert!(error.to_string().contains("belongs to another secret key"));
+            assert!(error.to_string().contains("with another secret key"));
             (&mut one, &mut other)
         }
         (Err(error), Ok(())) => {
-            assert!(error.to_string().contains("belongs to another secret key"));
+            assert!(error.to_string().contains("with another secret key"));
             (&mut other, &mut one)
         }
         outcomes => panic!("{outcomes:?}"),
@@ -79,12 +79,12 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
 /// Creates keys, and assigns one of them to a conversation.
 async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<Utc>) -> Uuid {
     let ids = keyring.new_ids();
-    rows::announce(db, &ids, now, now + Duration::minutes(1))
+    records::keys::announce(db, &ids, now, now + Duration::minutes(1))
         .await
         .unwrap();
     keyring.make(&ids).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    let taken = rows::key_for(&mut tx, keyring, Uuid::now_v7(), 1, now).await;
+    let taken = records::keys::key_for(&mut tx, keyring, Uuid::now_v7(), 1, now).await;
     tx.commit().await.unwrap();
     taken.unwrap().key.id()
 }
@@ -117,7 +117,7 @@ async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since
             fs::rename(&aside, &path).unwrap();
         }
         let refused = process.open().await.unwrap_err();
-        assert!(refused.to_string().contains("not the one of this database"));
+        assert!(refused.to_string().contains("not belong to this database"));
     }
 }
 

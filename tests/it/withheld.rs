@@ -38,7 +38,7 @@ const IN_SIGHT: &str =
 
 /// The kind and the erasure id of every record in the ledger, in ledger order.
 async fn told(t: &T) -> anyhow::Result<Vec<(String, Uuid)>> {
-    t.service.ledger_signer.seal().await?;
+    t.service.ledger_signer.append_and_sign().await?;
     let records: Vec<Vec<u8>> = sqlx::query_scalar("select record from ledger order by seq")
         .fetch_all(t.pool())
         .await?;
@@ -173,7 +173,7 @@ async fn a_restored_database_shows_nothing_that_was_withheld_since() {
             let scene = scene(t).await?;
             let aoi = &scene.aoi;
             let conversation = chat(t, aoi.chat().unwrap().id()).await?;
-            t.service.ledger_signer.seal().await?;
+            t.service.ledger_signer.append_and_sign().await?;
             if hold_in_backup {
                 hold(t, by, conversation, true).await?;
             }
@@ -186,7 +186,7 @@ async fn a_restored_database_shows_nothing_that_was_withheld_since() {
             }
             aoi.unsends(&scene.text).await?;
             assert_eq!(t.count("select count(*) from withheld").await?, 1);
-            t.service.ledger_signer.seal().await?;
+            t.service.ledger_signer.append_and_sign().await?;
             let restored = t.serve_on(&backup).await?;
             assert_eq!(restored.replayed, 1);
             std::mem::replace(&mut t.service, restored).stop().await;

@@ -80,7 +80,7 @@ impl Scene {
         let person = world.shop.user(&self.name());
         person.sets_status(&self.name());
         // The archive scales a picture down, which removes bytes after its end, so a mark there would be pointless.
-        person.wears(self.photo.clone());
+        person.sets_picture(self.photo.clone());
         // LINE tells the status message only in a one-on-one chat, so the person writes there once.
         let hello = self.mark(true);
         self.sent.push(person.sends_text(&hello).make());

@@ -23,7 +23,7 @@ use line_chat_archive::{
     media::Reach,
     objects::Objects,
     records::channels,
-    seal::{Cipher, Directory, Keyring, SecretKey},
+    seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey},
 };
 use sqlx::ConnectOptions;
 use tempfile::TempDir;
@@ -74,7 +74,7 @@ impl World {
         let mut db = database.connect().await?;
         MIGRATOR.run(&mut db).await?;
         let secret = SecretKey::load_or_make(&data_dir.join("secret.key"))?;
-        let key_store = Directory::open(&data_dir.join("keyring"))?;
+        let key_store = DirectoryKeyStore::open(&data_dir.join("keyring"))?;
         let keyring = Keyring::new(&secret, Arc::new(key_store), cipher);
         let signer = keys::signer(&secret);
         let (secret, token) = (shop.secret().into(), shop.access_token().into());

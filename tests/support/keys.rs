@@ -2,12 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use line_chat_archive::seal::{Cipher, Directory, Keyring, SealContext, SecretKey, key_of, stream};
+use line_chat_archive::seal::{
+    Cipher, DirectoryKeyStore, Keyring, SealContext, SecretKey, key_of, stream,
+};
 
 /// A keyring in `dir` with its secret key; another keyring in the same directory decrypts what this one encrypts.
 pub fn keyring(dir: &Path) -> Keyring {
     let secret = secret(dir);
-    let key_store = Directory::open(&dir.join("keyring")).expect("a directory");
+    let key_store = DirectoryKeyStore::open(&dir.join("keyring")).expect("a directory");
     Keyring::new(&secret, Arc::new(key_store), Cipher::Sealed)
 }
 

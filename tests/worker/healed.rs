@@ -43,7 +43,9 @@ const TROUBLES: [Trouble; 14] = [
         line.trouble(Call::Content).times(TIMES).cut_after(70_000);
     }),
     ("more announced than comes", |line| {
-        line.trouble(Call::Content).times(TIMES).promising(200_001);
+        line.trouble(Call::Content)
+            .times(TIMES)
+            .with_content_length(200_001);
     }),
 ];
 

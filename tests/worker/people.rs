@@ -96,7 +96,7 @@ impl Archive {
 async fn a_profile_is_asked_for_once_however_many_messages_wait_for_it() {
     let t = Archive::new().await;
     let aoi = t.shop.user("葵");
-    aoi.wears(photo(1, 800, 400));
+    aoi.sets_picture(photo(1, 800, 400));
     let contact = t.meets(&aoi).await;
     let conversation = t.converses("user", aoi.id(), Some(contact)).await;
     let mut pages = sqlx::postgres::PgListener::connect_with(&t.pool)
@@ -140,7 +140,7 @@ async fn another_picture_takes_the_place_of_the_first_and_no_picture_takes_it_aw
         "the same picture is not fetched again"
     );
 
-    aoi.wears(photo(1, 100, 50));
+    aoi.sets_picture(photo(1, 100, 50));
     t.asks("profile", Some(contact), None).await;
     t.work().await;
     assert_eq!(t.picture(contact).await.dimensions(), (100, 50));
@@ -161,7 +161,7 @@ async fn another_picture_takes_the_place_of_the_first_and_no_picture_takes_it_aw
 async fn a_picture_that_is_taken_down_while_it_is_fetched_is_not_kept() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
-    aoi.wears(photo(1, 400, 400));
+    aoi.sets_picture(photo(1, 400, 400));
     let contact = t.meets(&aoi).await;
     t.asks("profile", Some(contact), None).await;
     let gate = t.line.trouble(Call::Picture).held_after(10);
@@ -200,7 +200,7 @@ async fn a_picture_that_changes_while_it_is_fetched_is_fetched_anew() {
         async move { worker.run_until_idle().await }
     });
     gate.reached().await;
-    aoi.wears(photo(1, 100, 50));
+    aoi.sets_picture(photo(1, 100, 50));
     t.asks("profile", Some(contact), None).await;
     let other = t.another_worker(Reach::Anywhere).await;
     other.run_until_idle().await.unwrap();
@@ -337,7 +337,7 @@ async fn trouble_is_tried_again_and_then_left_to_the_next_message() {
 async fn a_picture_that_the_bucket_has_lost_is_fetched_again() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
-    aoi.wears(photo(1, 800, 400));
+    aoi.sets_picture(photo(1, 800, 400));
     let contact = t.meets(&aoi).await;
     t.asks("profile", Some(contact), None).await;
     for seed in 2..4 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use line_chat_archive::{
     fake_line::{Call, drawing::photo},
-    media::{Mended, Reach},
+    media::{Reach, Reconciled},
     objects::{ObjectKey, Objects},
     worker::Worker,
 };
@@ -24,8 +24,11 @@ async fn write(objects: &Objects, bytes: &'static [u8]) {
 }
 
 async fn compare(t: &Archive) -> (usize, usize) {
-    let Mended { strangers, missing } = t.worker.compare().await.unwrap();
-    (strangers, missing)
+    let Reconciled {
+        unknown_objects,
+        missing,
+    } = t.worker.compare().await.unwrap();
+    (unknown_objects, missing)
 }
 
 async fn with_a_photo() -> (Archive, uuid::Uuid) {
@@ -142,7 +145,7 @@ async fn another_archives_bucket_is_not_emptied() {
     let (t, _) = with_a_photo().await;
     let other = Archive::new().await;
     let stranger = worker_on(&other, &t.objects);
-    assert_eq!(stranger.compare().await.unwrap(), Mended::default());
+    assert_eq!(stranger.compare().await.unwrap(), Reconciled::default());
     other.clock.advance(2 * MINUTE);
     stranger.run_until_idle().await.unwrap();
     t.holds_only(2).await;
@@ -153,7 +156,7 @@ async fn a_bucket_that_is_not_there_makes_nothing_wait() {
     let (t, id) = with_a_photo().await;
     let empty = Archive::new().await;
     let astray = worker_on(&t, &empty.objects);
-    assert_eq!(astray.compare().await.unwrap(), Mended::default());
+    assert_eq!(astray.compare().await.unwrap(), Reconciled::default());
     assert_eq!(t.states(id).await, "kept, kept");
     t.holds_only(2).await;
 }

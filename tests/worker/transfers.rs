@@ -28,7 +28,7 @@ fn breaks(length: usize) -> Vec<usize> {
 #[tokio::test]
 async fn a_transfer_that_breaks_off_ten_times_goes_on_where_line_gives_the_rest() {
     let t = Archive::new().await;
-    t.line.gives_parts();
+    t.line.honours_range();
     let sent = bytes(3_000_000);
     let video = t.shop.user("Aoi").sends_file("a", sent.clone()).make();
     let id = t.receives(&video).await;
@@ -68,7 +68,7 @@ async fn where_line_gives_no_parts_it_is_begun_again_and_leaves_none_behind() {
 #[tokio::test]
 async fn a_transfer_that_brings_nothing_more_is_not_asked_on() {
     let t = Archive::new().await;
-    t.line.gives_parts();
+    t.line.honours_range();
     let file = t.shop.user("Aoi").sends_file("a", bytes(300_000)).make();
     let id = t.receives(&file).await;
     t.line.trouble(Call::Content).cut_after(200_000);

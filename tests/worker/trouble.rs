@@ -137,7 +137,7 @@ async fn a_cut_answer_is_no_content_whatever_way_it_was_cut() {
     // After each answer that breaks off, the worker requests the rest from LINE.
     t.line.trouble(Call::Content).cut_after(200_000);
     t.line.trouble(Call::Content).answers(500);
-    t.line.trouble(Call::Content).promising(300_001);
+    t.line.trouble(Call::Content).with_content_length(300_001);
     t.line.trouble(Call::Content).answers(500);
     t.line.trouble(Call::Content).hangs_up();
     for reason in ["truncated", "truncated", "trouble"] {
@@ -158,7 +158,7 @@ async fn what_is_too_large_is_refused_by_its_announcement() {
     let id = t
         .receives(&t.shop.user("Aoi").sends_file("a", &b"a"[..]).make())
         .await;
-    t.line.trouble(Call::Content).promising(3 << 30);
+    t.line.trouble(Call::Content).with_content_length(3 << 30);
     t.work().await;
     assert_eq!(t.states(id).await, "failed too_large, none");
     assert_eq!(t.jobs().await, 0);

@@ -1,6 +1,6 @@
 //! The bucket of the tests: its own prefix in a bucket of a real S3 server, usually a versioned one.
 
-use line_chat_archive::objects::{Access, Objects};
+use line_chat_archive::objects::{Objects, S3Settings};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -87,15 +87,15 @@ pub(crate) async fn opened(words: &str) -> Objects {
         .unwrap()
 }
 
-pub(crate) fn access(proxy: &Proxy) -> Access {
+pub(crate) fn access(proxy: &Proxy) -> S3Settings {
     access_by(&proxy.url)
 }
 
-fn access_by(endpoint: &str) -> Access {
-    Access {
+fn access_by(endpoint: &str) -> S3Settings {
+    S3Settings {
         endpoint: Some(Url::parse(endpoint).unwrap()),
         access_key_id: Some(KEY.to_owned().into()),
         secret_access_key: Some(SECRET.to_owned().into()),
-        ..Access::default()
+        ..S3Settings::default()
     }
 }

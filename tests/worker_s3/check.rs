@@ -1,6 +1,6 @@
 //! The check at the start refuses a bucket that cannot be used, or that keeps deleted objects, and says what to change.
 
-use line_chat_archive::objects::{Access, Error, ObjectKey, Objects};
+use line_chat_archive::objects::{Error, ObjectKey, Objects, S3Settings};
 use url::Url;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     client::Client,
 };
 
-async fn opened(url: &str, access: &Access) -> Result<Objects, Error> {
+async fn opened(url: &str, access: &S3Settings) -> Result<Objects, Error> {
     Objects::open_with(&Url::parse(url).unwrap(), access).await
 }
 
@@ -36,7 +36,7 @@ async fn an_address_or_an_access_that_cannot_be_is_refused() {
         let refused = opened(url, &sound).await;
         assert!(matches!(refused, Err(Error::Address)), "{url}: {refused:?}");
     }
-    let lacking = |change: fn(&mut Access)| {
+    let lacking = |change: fn(&mut S3Settings)| {
         let mut access = sound.clone();
         change(&mut access);
         access
@@ -75,7 +75,7 @@ async fn a_wrong_secret_and_a_bucket_that_is_none_are_told_apart() {
     let mut stranger = access(&t.proxy);
     stranger.access_key_id = Some("AKIDNOBODY".to_owned().into());
     let refused = opened(&url, &stranger).await.unwrap().check().await;
-    assert!(matches!(refused, Err(Error::Stranger)), "{refused:?}");
+    assert!(matches!(refused, Err(Error::BadCredentials)), "{refused:?}");
 
     let nowhere = opened("s3://no-such-bucket/x", &access(&t.proxy))
         .await

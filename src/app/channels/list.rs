@@ -45,16 +45,16 @@ pub async fn list(storage: &StorageConfig, say: &dyn Fn(&str)) -> anyhow::Result
 
 fn row(channel: &Channel) -> [String; 8] {
     let (state, is_removed) = match channel.removed_at {
-        Some(at) => (format!("removed {}", minute(at)), true),
+        Some(at) => (format!("removed {}", format_to_minute(at)), true),
         None => ("active".to_owned(), false),
     };
     let unless_removed = |words: String| if is_removed { "-".to_owned() } else { words };
     let token = match (channel.has_token, channel.token_refused_at) {
         (false, _) => "none".to_owned(),
-        (true, Some(at)) => format!("refused by LINE {}", minute(at)),
+        (true, Some(at)) => format!("refused by LINE {}", format_to_minute(at)),
         (true, None) => "set".to_owned(),
     };
-    let largest = channel
+    let max_file_mib = channel
         .largest_file
         .map_or(i64::MAX, |bytes| bytes >> 20)
         .min(i64::from(LARGEST_MIB));
@@ -63,20 +63,20 @@ fn row(channel: &Channel) -> [String; 8] {
         state,
         unless_removed(channel.secrets.to_string()),
         unless_removed(token),
-        unless_removed(format!("{largest} MiB")),
+        unless_removed(format!("{max_file_mib} MiB")),
         channel
             .rules
             .clone()
             .unwrap_or_else(|| "no limit".to_owned()),
         channel
             .last_webhook_at
-            .map_or_else(|| "never".to_owned(), minute),
+            .map_or_else(|| "never".to_owned(), format_to_minute),
         channel.name.clone(),
     ];
     row.map(|cell| one_line(&cell))
 }
 
-fn minute(at: DateTime<Utc>) -> String {
+fn format_to_minute(at: DateTime<Utc>) -> String {
     at.format("%F %H:%M UTC").to_string()
 }
 
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_of_whatever_name_is_one_line() {
+    fn control_characters_in_a_name_are_escaped() {
         let row = row(&channel("คุณ\n\u{1b}[2Jother\tname"));
         assert_eq!(row[7], "คุณ\\n\\u{1b}[2Jother\\tname");
         assert_eq!(table(HEADER, &[row])[1].lines().count(), 1);
     }
 
     #[test]
-    fn limits_are_shown_and_a_removed_channel_has_none_of_its_secrets() {
+    fn a_removed_channel_shows_no_secrets_token_or_file_limit() {
         let mut shop = channel("Shop");
         assert_eq!(row(&shop)[4..6], ["200 MiB", "any 365 days, text 30 days"]);
         shop.removed_at = DateTime::from_timestamp(1_795_000_000, 0);

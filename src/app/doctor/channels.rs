@@ -6,12 +6,12 @@ use url::Url;
 use super::{Finding, Level};
 use crate::{
     config::Serve,
-    line::client::{Answer, Break, LineApi, Trouble},
+    line::client::{Answer, Break, LineApi, Trouble, WebhookEndpoint},
     records::{channels::Channel, jobs},
     seal::Keyring,
 };
 
-pub(super) async fn look(
+pub(super) async fn check(
     db: &mut PgConnection,
     keyring: &Keyring,
     channel: &Channel,
@@ -19,19 +19,7 @@ pub(super) async fn look(
     serve: &Serve,
 ) -> sqlx::Result<Vec<Finding>> {
     let slug = &channel.slug;
-    let mut findings = vec![match channel.secrets {
-        0 => Finding::new(
-            Level::Bad,
-            format!("{slug}: no channel secret"),
-            format!("its webhooks are refused; line-chat-archive channel rotate-secret {slug}"),
-        ),
-        1 => Finding::ok(format!("{slug}: has a channel secret")),
-        n => Finding::new(
-            Level::Warning,
-            format!("{slug}: {n} channel secrets are valid"),
-            format!("when the change is done: channel rotate-secret {slug} --finish"),
-        ),
-    }];
+    let mut findings = vec![secrets(channel)];
     match jobs::token(db, keyring, channel.id).await {
         Err(sqlx::Error::Decode(_)) => findings.push(Finding::new(
             Level::Bad,
@@ -46,36 +34,68 @@ pub(super) async fn look(
         )),
         Ok(Some(token)) => {
             findings.push(accepted(slug, line.bot_info(&token).await));
-            let expected = webhook_url(serve, slug);
-            findings.push(match line.webhook_endpoint(&token).await {
-                Answer::Got(webhook) if !webhook.active => Finding::new(
-                    Level::Bad,
-                    format!("{slug}: LINE sends no webhooks"),
-                    "turn on Use webhook in LINE's console, tab Messaging API",
-                ),
-                Answer::Got(webhook) if is_same(&webhook.endpoint, &expected) => {
-                    Finding::ok(format!("{slug}: LINE sends webhooks here"))
-                }
-                // Another finding warns already that PUBLIC_URL is not set.
-                Answer::Got(_) if serve.public_url.is_none() => Finding::ok(format!(
-                    "{slug}: LINE sends webhooks; whether here was not compared"
-                )),
-                Answer::Got(_) => Finding::new(
-                    Level::Bad,
-                    format!("{slug}: LINE sends webhooks elsewhere"),
-                    format!("its Webhook URL in LINE's console has to be {expected}"),
-                ),
-                Answer::NotFound => Finding::new(
-                    Level::Bad,
-                    format!("{slug}: LINE knows no Webhook URL"),
-                    format!("set it in LINE's console, tab Messaging API: PUBLIC_URL and /webhook/{slug}"),
-                ),
-                Answer::Refused(401) => return Ok(findings),
-                other => unanswered(slug, "the webhook URL", &other),
-            });
+            match webhooks(slug, serve, line.webhook_endpoint(&token).await) {
+                Some(finding) => findings.push(finding),
+                None => return Ok(findings),
+            }
         }
     }
-    findings.push(match channel.last_webhook_at {
+    findings.push(last_webhook(channel));
+    Ok(findings)
+}
+
+fn secrets(channel: &Channel) -> Finding {
+    let slug = &channel.slug;
+    match channel.secrets {
+        0 => Finding::new(
+            Level::Bad,
+            format!("{slug}: no channel secret"),
+            format!("its webhooks are refused; line-chat-archive channel rotate-secret {slug}"),
+        ),
+        1 => Finding::ok(format!("{slug}: has a channel secret")),
+        n => Finding::new(
+            Level::Warning,
+            format!("{slug}: {n} channel secrets are valid"),
+            format!("when the change is done: channel rotate-secret {slug} --finish"),
+        ),
+    }
+}
+
+/// Whether LINE sends the channel's webhooks to this service; `None` if LINE refuses the access token, which
+/// [`accepted`] reports.
+fn webhooks(slug: &str, serve: &Serve, answer: Answer<WebhookEndpoint>) -> Option<Finding> {
+    let expected = webhook_url(serve, slug);
+    Some(match answer {
+        Answer::Got(webhook) if !webhook.active => Finding::new(
+            Level::Bad,
+            format!("{slug}: LINE sends no webhooks"),
+            "turn on Use webhook in LINE's console, tab Messaging API",
+        ),
+        Answer::Got(webhook) if is_same(&webhook.endpoint, &expected) => {
+            Finding::ok(format!("{slug}: LINE sends webhooks here"))
+        }
+        // Another finding warns already that PUBLIC_URL is not set.
+        Answer::Got(_) if serve.public_url.is_none() => Finding::ok(format!(
+            "{slug}: LINE sends webhooks; whether here was not compared"
+        )),
+        Answer::Got(_) => Finding::new(
+            Level::Bad,
+            format!("{slug}: LINE sends webhooks elsewhere"),
+            format!("its Webhook URL in LINE's console has to be {expected}"),
+        ),
+        Answer::NotFound => Finding::new(
+            Level::Bad,
+            format!("{slug}: LINE knows no Webhook URL"),
+            format!("set it in LINE's console, tab Messaging API: PUBLIC_URL and /webhook/{slug}"),
+        ),
+        Answer::Refused(401) => return None,
+        other => unanswered(slug, "the webhook URL", &other),
+    })
+}
+
+fn last_webhook(channel: &Channel) -> Finding {
+    let slug = &channel.slug;
+    match channel.last_webhook_at {
         Some(at) => Finding::ok(format!(
             "{slug}: last webhook at {}",
             at.format("%F %T UTC")
@@ -85,8 +105,7 @@ pub(super) async fn look(
             format!("{slug}: no webhook has come yet"),
             "press Verify beside the Webhook URL, and write to the account",
         ),
-    });
-    Ok(findings)
+    }
 }
 
 fn accepted(slug: &str, answer: Answer<()>) -> Finding {
@@ -104,7 +123,7 @@ fn accepted(slug: &str, answer: Answer<()>) -> Finding {
 fn unanswered<T>(slug: &str, what: &str, answer: &Answer<T>) -> Finding {
     Finding::new(
         Level::Warning,
-        format!("{slug}: LINE says nothing of {what}"),
+        format!("{slug}: LINE did not report {what}"),
         why(answer),
     )
 }

@@ -6,7 +6,11 @@ use sqlx::{
 };
 
 use super::{Finding, Level};
-use crate::{MIGRATOR, app::database_url, records::doctor};
+use crate::{
+    MIGRATOR,
+    app::database_url,
+    records::doctor::{self, Setting},
+};
 
 /// The oldest version that the service is tested with.
 const OLDEST: u32 = 15;
@@ -139,72 +143,34 @@ pub(super) fn transport(options: &PgConnectOptions) -> Finding {
     }
 }
 
-pub(super) async fn look(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
-    let mut findings = vec![];
+pub(super) async fn check(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
+    let mut findings = settings(db).await?;
+    findings.push(replication_slots(db).await?);
+    findings.extend(statistics(db).await?);
+    findings.push(word_indexes(db).await?);
+    findings.extend(ledger_rights(db).await?);
+    Ok(findings)
+}
+
+async fn settings(db: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
     let names: Vec<_> = ["server_version_num", "min_wal_size"]
         .into_iter()
         .chain(RULES.iter().map(|rule| rule.name))
         .collect();
-    for setting in doctor::settings(db, &names).await? {
-        let value = &*setting.value;
-        findings.push(match &*setting.name {
-            "server_version_num" => version(value.parse().unwrap_or_default()),
-            "min_wal_size" => {
-                let what = format!("min_wal_size = {value}MB");
-                match value.parse::<u32>() {
-                    Ok(size) if size <= MIN_WAL_SIZE => Finding::ok(what),
-                    _ => Finding::new(Level::Warning, what, format!("{KEPT}; set it to 32MB")),
-                }
-            }
-            name => match RULES.iter().find(|rule| rule.name == name) {
-                Some(rule) => judge(rule, value),
-                None => continue,
-            },
-        });
+    let settings = doctor::settings(db, &names).await?;
+    Ok(settings.iter().filter_map(setting).collect())
+}
+
+fn setting(setting: &Setting) -> Option<Finding> {
+    let value = &*setting.value;
+    match &*setting.name {
+        "server_version_num" => Some(version(value.parse().unwrap_or_default())),
+        "min_wal_size" => Some(min_wal_size(value)),
+        name => {
+            let rule = RULES.iter().find(|rule| rule.name == name)?;
+            Some(judge(rule, value))
+        }
     }
-    let slots = doctor::idle_slots(db).await?;
-    findings.push(match slots {
-        0 => Finding::ok("no replication slot is idle"),
-        _ => Finding::new(
-            Level::Bad,
-            format!("{slots} replication slots are idle"),
-            "each keeps the write-ahead log, and what was deleted in it, for ever; drop them",
-        ),
-    });
-    let (sampled, kept) = doctor::statistics(db).await?;
-    findings.push(Finding::none(
-        &sampled,
-        "no statistics are taken of content",
-        Level::Bad,
-        "statistics are taken of content",
-        "they keep whole values after an unsend; alter table … alter column … set statistics 0",
-    ));
-    findings.push(Finding::none(
-        &kept,
-        "no statistics hold content",
-        Level::Bad,
-        "statistics hold content",
-        "set statistics 0 for the column, and delete its rows of pg_statistic",
-    ));
-    findings.push(Finding::none(
-        &doctor::word_indexes(db).await?,
-        "no GIN index holds words",
-        Level::Bad,
-        "GIN indexes hold words",
-        "such an index never forgets a word; drop it",
-    ));
-    let ledger = doctor::ledger(db).await?;
-    if !ledger.is_empty() {
-        let open = ledger.into_iter().filter(|(_, open)| *open);
-        findings.push(Finding::none(
-            &open.map(|(table, _)| table).collect::<Vec<_>>(),
-            "the role of the service cannot rewrite the ledger",
-            Level::Warning,
-            "the role of the service may change the ledger",
-            "a change would be seen by whoever verifies it; a role of its own for the service would not have the right",
-        ));
-    }
-    Ok(findings)
 }
 
 fn version(number: u32) -> Finding {
@@ -214,6 +180,14 @@ fn version(number: u32) -> Finding {
     } else {
         let advice = format!("the service is tested with {OLDEST} and newer");
         Finding::new(Level::Warning, what, advice)
+    }
+}
+
+fn min_wal_size(value: &str) -> Finding {
+    let what = format!("min_wal_size = {value}MB");
+    match value.parse::<u32>() {
+        Ok(size) if size <= MIN_WAL_SIZE => Finding::ok(what),
+        _ => Finding::new(Level::Warning, what, format!("{KEPT}; set it to 32MB")),
     }
 }
 
@@ -228,6 +202,63 @@ fn judge(rule: &Rule, value: &str) -> Finding {
             Finding::new(rule.level, what, advice)
         }
     }
+}
+
+async fn replication_slots(db: &mut PgConnection) -> sqlx::Result<Finding> {
+    let idle = doctor::idle_slots(db).await?;
+    Ok(match idle {
+        0 => Finding::ok("no replication slot is idle"),
+        _ => Finding::new(
+            Level::Bad,
+            format!("{idle} replication slots are idle"),
+            "each keeps the write-ahead log, and what was deleted in it, for ever; drop them",
+        ),
+    })
+}
+
+async fn statistics(db: &mut PgConnection) -> sqlx::Result<[Finding; 2]> {
+    let (sampled, kept) = doctor::statistics(db).await?;
+    let sampled = Finding::if_any(
+        &sampled,
+        "no statistics are taken of content",
+        Level::Bad,
+        "statistics are taken of content",
+        "they keep whole values after an unsend; alter table … alter column … set statistics 0",
+    );
+    let kept = Finding::if_any(
+        &kept,
+        "no statistics hold content",
+        Level::Bad,
+        "statistics hold content",
+        "set statistics 0 for the column, and delete its rows of pg_statistic",
+    );
+    Ok([sampled, kept])
+}
+
+async fn word_indexes(db: &mut PgConnection) -> sqlx::Result<Finding> {
+    Ok(Finding::if_any(
+        &doctor::word_indexes(db).await?,
+        "no GIN index holds words",
+        Level::Bad,
+        "GIN indexes hold words",
+        "such an index never forgets a word; drop it",
+    ))
+}
+
+/// Checks whether the service could rewrite the ledger; `None` if the database has no ledger yet.
+async fn ledger_rights(db: &mut PgConnection) -> sqlx::Result<Option<Finding>> {
+    let ledger = doctor::ledger(db).await?;
+    if ledger.is_empty() {
+        return Ok(None);
+    }
+    let open = ledger.into_iter().filter(|(_, open)| *open);
+    Ok(Some(Finding::if_any(
+        &open.map(|(table, _)| table).collect::<Vec<_>>(),
+        "the role of the service cannot rewrite the ledger",
+        Level::Warning,
+        "the role of the service may change the ledger",
+        "a change would be seen by whoever verifies it; a role of its own for the service would not have the right",
+    )))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const OTHERS: u32 = 0o077;
 /// socket.
 const OTHERS_BUT_PASSING: u32 = 0o067;
 
-pub(super) fn look(storage: &StorageConfig) -> Vec<Finding> {
+pub(super) fn check(storage: &StorageConfig) -> Vec<Finding> {
     let objects = match &storage.objects_url {
         Some(url) => url.to_file_path().ok(),
         None => Some(storage.data_dir.join("objects")),
@@ -127,7 +127,7 @@ fn closed(what: &str, path: &Path, others: u32) -> Finding {
 }
 
 fn unseen(what: &str) -> Finding {
-    let advice = "its directory is missing, or not to be entered by this user";
+    let advice = "its directory is missing, or this user may not enter it";
     Finding::new(
         Level::Warning,
         format!("{what} cannot be looked at"),

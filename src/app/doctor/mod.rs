@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Serve, StorageConfig},
     line::client::LineApi,
-    records::channels as rows,
+    records,
 };
 
 /// Severity of a finding.
@@ -55,17 +55,17 @@ impl Finding {
         }
     }
 
-    /// A finding that names each of `names` as `wrong`, or the finding `well` if `names` is empty.
-    fn none(names: &[String], well: &str, level: Level, wrong: &str, advice: &str) -> Self {
+    /// A finding with `problem` and all of `names`, or the finding `ok_text` if `names` is empty.
+    fn if_any(names: &[String], ok_text: &str, level: Level, problem: &str, advice: &str) -> Self {
         match names {
-            [] => Self::ok(well),
-            names => Self::new(level, format!("{wrong}: {}", names.join(", ")), advice),
+            [] => Self::ok(ok_text),
+            names => Self::new(level, format!("{problem}: {}", names.join(", ")), advice),
         }
     }
 }
 
-/// Runs all checks and prints a line for each. The exit code is 0 if no finding is bad, else 1. With `strict` warnings
-/// count as bad, so also a failure to reach LINE.
+/// Runs all checks and prints a line for each. The exit code is 0 if no finding is bad, else 1. With `strict`, the exit
+/// code is 1 for warnings too. A failure to reach LINE is a warning.
 ///
 /// # Errors
 /// The database cannot be reached or read.
@@ -76,7 +76,7 @@ pub async fn doctor(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
     let findings = with(storage, Purpose::Look, async |database| {
-        look(storage, serve, database).await
+        check(storage, serve, database).await
     })
     .await?;
     let count = |level| {
@@ -103,7 +103,7 @@ pub async fn doctor(
     }
     let (bad, warnings) = (count(Level::Bad), count(Level::Warning));
     say(&format!(
-        "{} looked at: {bad} bad, {warnings} warnings",
+        "{} checks: {bad} bad, {warnings} warnings",
         findings.len()
     ));
     let fails = bad > 0 || strict && warnings > 0;
@@ -114,27 +114,35 @@ pub async fn doctor(
 ///
 /// # Errors
 /// As [`doctor`].
-pub async fn look(
+pub async fn check(
     storage: &StorageConfig,
     serve: &Serve,
     database: &Database,
 ) -> anyhow::Result<Vec<Finding>> {
     let mut db = database.connect().await?;
-    let (schema, current) = database::schema(&mut db).await?;
-    let mut findings = vec![schema];
+    let (schema_finding, is_current) = database::schema(&mut db).await?;
+    let mut findings = vec![schema_finding];
     findings.push(database::transport(&database.options));
-    findings.extend(database::look(&mut db).await?);
+    findings.extend(database::check(&mut db).await?);
     findings.push(match bucket(storage).await {
-        Err(error) => Finding::new(Level::Bad, "the bucket cannot be opened", error.to_string()),
+        Err(error) => Finding::new(
+            Level::Bad,
+            "the object store cannot be opened",
+            error.to_string(),
+        ),
         Ok(objects) => match objects.check().await {
-            Ok(()) => Finding::ok("the bucket writes, reads and deletes"),
-            Err(error) => Finding::new(Level::Bad, "the bucket fails its probe", error.to_string()),
+            Ok(()) => Finding::ok("the object store writes, reads and deletes"),
+            Err(error) => Finding::new(
+                Level::Bad,
+                "the object store failed the test (write, read, delete)",
+                error.to_string(),
+            ),
         },
     });
-    findings.extend(machine::look(storage));
+    findings.extend(machine::check(storage));
     findings.push(public_url(serve));
-    if current {
-        findings.extend(sealed(storage, serve, &mut db).await?);
+    if is_current {
+        findings.extend(keyring_checks(storage, serve, &mut db).await?);
     }
     Ok(findings)
 }
@@ -146,18 +154,18 @@ fn public_url(serve: &Serve) -> Finding {
         Some(url) => Finding::new(
             Level::Bad,
             format!("PUBLIC_URL is {url}"),
-            "LINE sends webhooks to https addresses alone",
+            "LINE sends webhooks only to https URLs",
         ),
         None => Finding::new(
             Level::Warning,
             "PUBLIC_URL is not set",
-            "give this command the same PUBLIC_URL as `serve`, so that it is compared with what LINE has",
+            "give this command the same PUBLIC_URL as `serve`, so that it can be compared with the webhook URL that is set at LINE",
         ),
     }
 }
 
 /// Checks that need the keyring: of the keyring itself, and of each channel.
-async fn sealed(
+async fn keyring_checks(
     storage: &StorageConfig,
     serve: &Serve,
     db: &mut PgConnection,
@@ -175,16 +183,20 @@ async fn sealed(
     };
     let mut findings = vec![match keyring.check().await {
         Ok(()) => Finding::ok("the keyring makes, finds and destroys keys"),
-        Err(error) => Finding::new(Level::Bad, "the keyring fails its probe", error.to_string()),
+        Err(error) => Finding::new(
+            Level::Bad,
+            "the keyring failed the test (make, find, destroy)",
+            error.to_string(),
+        ),
     }];
     let line = LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?;
-    let channels = rows::list(db).await?;
+    let channels = records::channels::list(db).await?;
     if channels.is_empty() {
         let advice = "add one: line-chat-archive channel add <slug>";
         findings.push(Finding::new(Level::Warning, "there is no channel", advice));
     }
     for channel in &channels {
-        findings.extend(channels::look(db, &keyring, channel, &line, serve).await?);
+        findings.extend(channels::check(db, &keyring, channel, &line, serve).await?);
     }
     Ok(findings)
 }

@@ -122,7 +122,7 @@ async fn the_server_takes_nobodys_word_for_who_they_are() {
     let socket = home.data_dir().join("postgres/.s.PGSQL.5432");
     let connects = |name: &str| {
         let account = Account::named(name).unwrap();
-        account.act(|| UnixStream::connect(&socket).map(drop))
+        account.run_as_account(|| UnixStream::connect(&socket).map(drop))
     };
     connects("nobody").unwrap();
     for stranger in ["daemon", "bin"] {
@@ -138,7 +138,7 @@ async fn the_server_takes_nobodys_word_for_who_they_are() {
     let as_account = |name: &'static str, options: PgConnectOptions| {
         let account = Account::named(name).unwrap();
         std::thread::spawn(move || {
-            account.act(|| {
+            account.run_as_account(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
@@ -247,9 +247,9 @@ async fn an_archive_of_before_is_given_to_the_services_account_and_its_running_s
     let base = home.data_dir().join("postgres");
     let uid = fs::metadata(&base).unwrap().uid();
     let owner = Owner::existing(&base, uid, &[]).unwrap();
-    let made_by = fs::read_to_string(base.join("data/PG_VERSION")).unwrap();
-    let made_by = made_by.trim().parse().ok();
-    let binaries = Binaries::for_data(&base.join("data"), made_by, &owner, &|_| {})
+    let data_major = fs::read_to_string(base.join("data/PG_VERSION")).unwrap();
+    let data_major = data_major.trim().parse().ok();
+    let binaries = Binaries::for_data(&base.join("data"), data_major, &owner, &|_| {})
         .await
         .unwrap();
     let mut start = owner.command("/bin/sh");
@@ -275,7 +275,7 @@ async fn an_archive_of_before_is_given_to_the_services_account_and_its_running_s
     is_taken_over(&embedded).await;
     let socket = base.join(".s.PGSQL.5432");
     service
-        .act(|| UnixStream::connect(&socket).map(drop))
+        .run_as_account(|| UnixStream::connect(&socket).map(drop))
         .unwrap();
     for name in ["", "keyring", "keyring/00", "keyring/00/key", "secret.key"] {
         let found = fs::symlink_metadata(home.data_dir().join(name)).unwrap();

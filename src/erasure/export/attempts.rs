@@ -8,16 +8,18 @@ use super::Exports;
 use crate::{
     objects::{self, ObjectKey},
     records::{
-        exports::{self, ATTEMPTS, Due, Failure},
-        failure, objects as rows,
+        self,
+        export_failure::Failure,
+        exports::{self, Due, MAX_ATTEMPTS},
+        failure,
     },
     seal,
 };
 
 /// Back-off after the first attempt; it doubles with each attempt. It is long because each attempt writes the whole
 /// export.
-const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
-/// How many other objects are looked up when an object is not found.
+const FIRST_BACKOFF: TimeDelta = TimeDelta::minutes(1);
+/// How many other objects are looked up in the bucket when an object is not found.
 const SAMPLE: i64 = 20;
 
 /// Why one attempt failed. The texts hold no content.
@@ -39,24 +41,24 @@ pub enum Error {
     #[error("{}", Failure::Unreadable)]
     Unreadable,
     /// Files were not found, and most other objects are not in the bucket either.
-    #[error("{}", Failure::Misplaced)]
-    Misplaced,
+    #[error("{}", Failure::WrongBucket)]
+    WrongBucket,
     /// The attempt panicked, which is a bug.
     #[error("the export panicked")]
     Panic,
     /// The export is no longer wanted, for example because something in it was erased while it was made.
-    #[error("the export is not wanted any more")]
+    #[error("the export was withdrawn")]
     Withdrawn,
 }
 
 impl Error {
     /// True if a file is missing or damaged.
-    pub(super) fn is_of_file(&self) -> bool {
+    pub(super) fn is_file_error(&self) -> bool {
         match self {
             Self::Objects(error) => {
                 matches!(error, objects::Error::NotFound | objects::Error::Corrupt)
             }
-            Self::Keyring(error) => error.is_final(),
+            Self::Keyring(error) => error.is_permanent(),
             _ => false,
         }
     }
@@ -69,7 +71,7 @@ impl From<&Error> for Failure {
             Error::Objects(_) => Self::Objects,
             Error::Keyring(_) => Self::Keyring,
             Error::Unreadable => Self::Unreadable,
-            Error::Misplaced => Self::Misplaced,
+            Error::WrongBucket => Self::WrongBucket,
             Error::Zip | Error::Panic | Error::Withdrawn => Self::Other,
         }
     }
@@ -89,18 +91,22 @@ impl From<io::Error> for Error {
 
 impl Exports {
     /// Schedules the next attempt of an export that failed, with an exponential back-off, or gives it up after
-    /// [`ATTEMPTS`].
+    /// [`MAX_ATTEMPTS`].
     ///
     /// # Errors
     /// The database cannot be reached: then no other export can be made either.
-    pub(super) async fn put_off(&self, due: &Due, error: &Error) -> sqlx::Result<()> {
+    pub(super) async fn schedule_retry_or_give_up(
+        &self,
+        due: &Due,
+        error: &Error,
+    ) -> sqlx::Result<()> {
         let id = due.task.id;
-        let attempts = due.attempts + i32::from(self.is_own(error).await);
-        let pause =
-            FIRST_PAUSE * 2_i32.saturating_pow(attempts.clamp(1, ATTEMPTS).unsigned_abs() - 1);
-        let again = (attempts < ATTEMPTS).then(|| self.clock.now() + pause);
+        let attempts = due.attempts + i32::from(self.counts_as_attempt(error).await);
+        let back_off = FIRST_BACKOFF
+            * 2_i32.saturating_pow(attempts.clamp(1, MAX_ATTEMPTS).unsigned_abs() - 1);
+        let again = (attempts < MAX_ATTEMPTS).then(|| self.clock.now() + back_off);
         let mut conn = self.pool.acquire().await?;
-        exports::failed(&mut conn, id, attempts, Failure::from(error), again).await?;
+        exports::record_failure(&mut conn, id, attempts, Failure::from(error), again).await?;
         let reason = match error {
             Error::Database(error) => failure::reason(error),
             other => other.to_string().into(),
@@ -110,7 +116,7 @@ impl Exports {
                 tracing::warn!(request = %id, attempts, %again, %reason, "an export failed and is tried again");
             }
             None => {
-                self.unread().remove(&id);
+                self.last_unreadable().remove(&id);
                 tracing::error!(request = %id, attempts, %reason, "an export failed too often and is given up");
             }
         }
@@ -119,7 +125,7 @@ impl Exports {
 
     /// True if the failure counts as an attempt of this export. False if the database, the bucket or the keyring cannot
     /// be reached at the moment: then every other use of it would have failed as well.
-    async fn is_own(&self, error: &Error) -> bool {
+    async fn counts_as_attempt(&self, error: &Error) -> bool {
         match error {
             Error::Database(error) => !failure::is_away(error),
             Error::Objects(_) => self.objects.check().await.is_ok(),
@@ -128,11 +134,12 @@ impl Exports {
         }
     }
 
-    /// True if most objects of this archive are in the bucket, judged by a sample without `aside`. If not, the disk is
-    /// not mounted or this is another bucket, and an object that is not found there does not count as missing.
-    pub(super) async fn is_right_bucket(&self, aside: &[String]) -> Result<bool, Error> {
+    /// Checks a sample of 20 objects without those in `excluded`: true if more than half of them are in the bucket. If
+    /// not, the disk is not mounted or this is another bucket, and an object that is not found there does not count as
+    /// missing. An empty sample counts as the wrong bucket, because an empty mount looks the same.
+    pub(super) async fn is_right_bucket(&self, excluded: &[String]) -> Result<bool, Error> {
         let mut conn = self.pool.acquire().await?;
-        let others: Vec<ObjectKey> = rows::sample(&mut conn, aside, SAMPLE).await?;
+        let others: Vec<ObjectKey> = records::objects::sample(&mut conn, excluded, SAMPLE).await?;
         drop(conn);
         let mut found = 0;
         for key in &others {

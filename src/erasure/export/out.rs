@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions, write::StreamW
 use super::{Error, Exports, LEASE, RENEW_INTERVAL};
 use crate::{
     objects::{ObjectKey, Writer},
-    records::objects as rows,
+    records,
     seal::stream::Sealer,
 };
 
@@ -46,7 +46,7 @@ impl Out<'_> {
         let now = self.exports.clock.now();
         if now >= self.renewed + RENEW_INTERVAL {
             let mut conn = self.exports.pool.acquire().await?;
-            if !rows::renew(&mut conn, self.key, now + LEASE).await? {
+            if !records::objects::renew(&mut conn, self.key, now + LEASE).await? {
                 return Err(Error::Withdrawn);
             }
             self.renewed = now;

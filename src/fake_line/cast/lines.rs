@@ -2,40 +2,40 @@
 
 /// The language that a person writes in.
 #[derive(Clone, Copy)]
-pub(super) enum Tongue {
+pub(super) enum Language {
     Japanese,
     Thai,
     Chinese,
     English,
 }
 
-impl Tongue {
+impl Language {
     pub(super) fn lines(self) -> &'static [&'static str] {
         match self {
-            Tongue::Japanese => &JAPANESE,
-            Tongue::Thai => &THAI,
-            Tongue::Chinese => &CHINESE,
-            Tongue::English => &ENGLISH,
+            Language::Japanese => &JAPANESE,
+            Language::Thai => &THAI,
+            Language::Chinese => &CHINESE,
+            Language::English => &ENGLISH,
         }
     }
 
     /// The suffix that an edit appends to a text.
     pub(super) fn correction(self) -> &'static str {
         match self {
-            Tongue::Japanese => "（訂正しました）",
-            Tongue::Thai => " (แก้คำผิดค่ะ)",
-            Tongue::Chinese => "（更正）",
-            Tongue::English => " (typo fixed)",
+            Language::Japanese => "（訂正しました）",
+            Language::Thai => " (แก้คำผิดค่ะ)",
+            Language::Chinese => "（更正）",
+            Language::English => " (typo fixed)",
         }
     }
 
     /// The text that is sent after a photo.
     pub(super) fn with_photo(self) -> &'static str {
         match self {
-            Tongue::Japanese => "こんな感じです📷",
-            Tongue::Thai => "แบบนี้ค่ะ 📷",
-            Tongue::Chinese => "像這樣📷",
-            Tongue::English => "Like this 📷",
+            Language::Japanese => "こんな感じです📷",
+            Language::Thai => "แบบนี้ค่ะ 📷",
+            Language::Chinese => "像這樣📷",
+            Language::English => "Like this 📷",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The people and chats of the demo.
 
-use super::lines::Tongue;
+use super::lines::Language;
 use crate::fake_line::{
     Channel, Chat, User,
     drawing::{self, Scene},
@@ -73,8 +73,8 @@ impl Cast {
     }
 
     /// Everybody who is still present after the history, once for each chat they write in.
-    pub(super) fn speakers(&self) -> Vec<(User, Tongue)> {
-        use Tongue::{Chinese, English, Japanese, Thai};
+    pub(super) fn speakers(&self) -> Vec<(User, Language)> {
+        use Language::{Chinese, English, Japanese, Thai};
         vec![
             (self.aoi.clone(), Japanese),
             (self.sakura.clone(), Japanese),

@@ -20,24 +20,25 @@ pub(super) struct Stage {
     line: FakeLine,
     dice: StdRng,
     /// When the demo started, and the time that the history has reached (`None` in the present).
-    curtain: DateTime<Utc>,
+    started_at: DateTime<Utc>,
     past: Option<DateTime<Utc>>,
 }
 
 impl Stage {
     pub(super) fn new(line: FakeLine) -> Self {
-        let curtain = DateTime::from_timestamp_millis(line.world().time.next()).unwrap_or_default();
+        let started_at =
+            DateTime::from_timestamp_millis(line.world().time.next()).unwrap_or_default();
         Stage {
             line,
             dice: StdRng::seed_from_u64(20),
-            curtain,
+            started_at,
             past: None,
         }
     }
 
     /// Sets the time to `hours` hours before the start of the demo.
     pub(super) fn hours_ago(&mut self, hours: f64) {
-        self.go_to(self.curtain - TimeDelta::seconds((hours * 3_600.0) as i64));
+        self.go_to(self.started_at - TimeDelta::seconds((hours * 3_600.0) as i64));
     }
 
     /// Ends the history: the platform's time is the real time again.
@@ -47,7 +48,7 @@ impl Stage {
     }
 
     /// A random number below `sides`.
-    pub(super) fn throw(&mut self, sides: usize) -> usize {
+    pub(super) fn random_below(&mut self, sides: usize) -> usize {
         self.dice.random_range(0..sides)
     }
 
@@ -60,7 +61,8 @@ impl Stage {
     /// A generated photo in one of four camera formats. Drawing it takes a while, so it runs on a blocking thread.
     pub(super) async fn photo(&mut self, scene: Scene) -> Bytes {
         let seed = self.dice.random();
-        let (width, height) = [(1200, 900), (900, 1200), (1200, 675), (1080, 1080)][self.throw(4)];
+        let (width, height) =
+            [(1200, 900), (900, 1200), (1200, 675), (1080, 1080)][self.random_below(4)];
         let drawn = tokio::task::spawn_blocking(move || drawing::scene(scene, seed, width, height));
         drawn.await.unwrap_or_default()
     }

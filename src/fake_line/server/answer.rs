@@ -11,12 +11,12 @@ use crate::fake_line::{
     drawing,
     faults::FaultKind,
     json::object,
-    line::Platform,
+    platform::Platform,
     world::{Picture, World},
 };
 
 /// An answer, before the fault injection and the conversion to an actix response.
-pub(in crate::fake_line) struct Answer {
+pub(super) struct Answer {
     status: u16,
     content_type: String,
     headers: Vec<(&'static str, String)>,
@@ -24,7 +24,7 @@ pub(in crate::fake_line) struct Answer {
 }
 
 impl Answer {
-    pub(in crate::fake_line) fn json(status: u16, json: &str) -> Self {
+    pub(super) fn json(status: u16, json: &str) -> Self {
         let body = Bytes::copy_from_slice(json.as_bytes());
         Answer {
             status,
@@ -34,7 +34,7 @@ impl Answer {
         }
     }
 
-    pub(in crate::fake_line) fn bytes(content_type: &str, body: Bytes) -> Self {
+    pub(super) fn bytes(content_type: &str, body: Bytes) -> Self {
         Answer {
             status: 200,
             content_type: content_type.to_owned(),
@@ -60,11 +60,11 @@ impl Answer {
         self
     }
 
-    pub(in crate::fake_line) fn error(status: u16, message: &str) -> Self {
+    pub(super) fn error(status: u16, message: &str) -> Self {
         Self::json(status, &object([("message", message.into())]).to_string())
     }
 
-    pub(in crate::fake_line) fn not_found() -> Self {
+    pub(super) fn not_found() -> Self {
         Self::of_status(404)
     }
 

@@ -1,8 +1,10 @@
 //! The platform's HTTP server: one port for LINE's two API hosts, the picture host and the hosts that are not LINE's.
 
 mod answer;
+mod content;
+mod profiles;
 mod routes;
-pub(super) mod sending;
+mod sending;
 mod webhook_endpoint;
 
 use std::{
@@ -21,12 +23,12 @@ use actix_web::{
     web,
 };
 
-pub(super) use answer::Answer;
-pub use routes::Call;
+use answer::Answer;
 
 use super::{
+    call::Call,
     faults::{self, FaultKind},
-    line::Platform,
+    platform::Platform,
 };
 use routes::{Request, route};
 
@@ -157,7 +159,7 @@ async fn answer(
     match call {
         Call::Content => {
             let content = world.content(channel, id);
-            match header("range").filter(|_| world.gives_parts) {
+            match header("range").filter(|_| world.honours_range) {
                 Some(range) => content.part(range),
                 None => content,
             }

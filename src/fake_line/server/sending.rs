@@ -6,26 +6,9 @@ use uuid::Uuid;
 use super::Answer;
 use crate::fake_line::{
     json::{Json, object},
+    states::{Accepted, BotMessage},
     world::World,
 };
-
-/// A message that a bot sent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BotMessage {
-    /// The message id that the platform gave it.
-    pub message_id: String,
-    /// The recipient of a push; `None` for a reply.
-    pub to: Option<String>,
-    /// The message object, as the bot sent it.
-    pub message: Value,
-}
-
-/// A push that was accepted, kept to answer a retry with the same retry key.
-#[derive(Clone)]
-pub(in crate::fake_line) struct Accepted {
-    request_id: String,
-    sent_messages: Json,
-}
 
 impl World {
     /// `POST /v2/bot/message/reply`: a reply token can be used once, and a retry key is an error.
@@ -103,12 +86,12 @@ impl World {
                 entry.set("quoteToken", self.ids.token(150));
             }
             sent.push(entry);
-            let said = BotMessage {
+            let sent_message = BotMessage {
                 message_id,
                 to: to.map(str::to_owned),
                 message: message.clone(),
             };
-            self.channels[channel].said.push(said);
+            self.channels[channel].sent_messages.push(sent_message);
         }
         object([("sentMessages", Json::List(sent))])
     }

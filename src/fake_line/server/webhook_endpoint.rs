@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::Answer;
-use crate::fake_line::{json::object, line::Platform, sign::sign, world::World};
+use crate::fake_line::{json::object, platform::Platform, sign::sign, world::World};
 
 impl World {
     /// `GET /v2/bot/channel/webhook/endpoint`

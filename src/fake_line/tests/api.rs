@@ -155,7 +155,7 @@ async fn a_retry_key_is_good_once_and_a_reply_token_too() -> Outcome {
         second.json::<Value>().await?["sentMessages"],
         first["sentMessages"]
     );
-    assert_eq!(shop.said().len(), 1);
+    assert_eq!(shop.sent_messages().len(), 1);
 
     let token = aoi.sends_text("hi").make().reply_token().to_owned();
     let reply = json!({"replyToken": token, "messages": [{"type": "text", "text": "hello"}]});
@@ -192,7 +192,9 @@ async fn trouble_comes_as_described_and_then_ends() -> Outcome {
     line.trouble(Call::Content).of(id).times(2).answers(429);
     line.trouble(Call::Content).of(id).hangs_up();
     line.trouble(Call::Content).of(id).cut_after(1_000);
-    line.trouble(Call::Content).of(id).promising(100_001);
+    line.trouble(Call::Content)
+        .of(id)
+        .with_content_length(100_001);
     let gate = line.trouble(Call::Content).of(id).held_after(1_000);
 
     for _ in 0..2 {

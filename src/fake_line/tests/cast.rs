@@ -31,8 +31,8 @@ async fn the_play_tells_days_of_history_and_goes_on_until_it_is_stopped() -> Out
 
     let (mut kinds, mut times, mut redelivered) = (HashSet::new(), Vec::new(), Vec::new());
     while times.len() < 140 {
-        let heard = told.recv().await.ok_or("the play ended by itself")?;
-        let body: Value = serde_json::from_slice(&heard.body)?;
+        let received = told.recv().await.ok_or("the play ended by itself")?;
+        let body: Value = serde_json::from_slice(&received.body)?;
         let event = &body["events"][0];
         if event["deliveryContext"]["isRedelivery"] == true {
             redelivered.push(event["type"].clone());

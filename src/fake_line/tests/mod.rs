@@ -27,7 +27,7 @@ struct Told {
 
 /// Starts a webhook endpoint; returns its URL and the requests that it receives. `judge` chooses the status.
 fn hook(judge: Judge) -> io::Result<(String, UnboundedReceiver<Told>)> {
-    async fn hear(
+    async fn receive(
         request: HttpRequest,
         body: web::Bytes,
         ear: web::Data<(UnboundedSender<Told>, Judge)>,
@@ -51,7 +51,7 @@ fn hook(judge: Judge) -> io::Result<(String, UnboundedReceiver<Told>)> {
     let app = move || {
         App::new()
             .app_data(ear.clone())
-            .default_service(web::to(hear))
+            .default_service(web::to(receive))
     };
     std::thread::spawn(move || {
         let server = HttpServer::new(app)

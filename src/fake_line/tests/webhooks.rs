@@ -18,14 +18,17 @@ async fn a_delivery_is_signed_over_its_bytes_and_an_error_if_not_acknowledged() 
     shop.webhook_to(&url);
 
     let sent = aoi.sends_text("hi 🤨").await?;
-    let heard = told.recv().await.ok_or("nothing was told")?;
-    assert_eq!(heard.signature, Some(sign(&shop.secret(), &heard.body)));
-    assert_eq!(heard.user_agent.as_deref(), Some("LineBotWebhook/2.0"));
+    let received = told.recv().await.ok_or("nothing was told")?;
     assert_eq!(
-        heard.content_type.as_deref(),
+        received.signature,
+        Some(sign(&shop.secret(), &received.body))
+    );
+    assert_eq!(received.user_agent.as_deref(), Some("LineBotWebhook/2.0"));
+    assert_eq!(
+        received.content_type.as_deref(),
         Some("application/json; charset=utf-8")
     );
-    let body: Value = serde_json::from_slice(&heard.body)?;
+    let body: Value = serde_json::from_slice(&received.body)?;
     assert_eq!(body["destination"], shop.bot_user_id());
     assert_eq!(body["events"], json!([sent.value()]));
     assert_eq!(

@@ -25,11 +25,11 @@ pub fn open(
         return tampered("it is signed with another key than the trusted one");
     }
     let Ok(verifier) = Verifier::from_vkey(key) else {
-        return tampered("the public key is none");
+        return tampered("not a valid Ed25519 public key");
     };
     match verifier.open(note) {
         Ok(checkpoint) => Ok((checkpoint, verifier)),
-        Err(Error::Note) => tampered("the checkpoint is not of the form it should have"),
+        Err(Error::Note) => tampered("the checkpoint is malformed"),
         Err(_) => tampered("the checkpoint is not signed with the public key"),
     }
 }
@@ -74,7 +74,7 @@ fn checked(
             };
             let proof = text::to_hashes(&consistency.proof);
             if !proof.is_some_and(|proof| grew(&earlier, &checkpoint, &proof)) {
-                return tampered("the ledger is not the earlier one with more at its end");
+                return tampered("the ledger does not extend the earlier checkpoint");
             }
             Some(earlier)
         }
@@ -136,7 +136,7 @@ fn each_is_its_leaf(parts: &Parts) -> Result<(), Verdict> {
         .count();
     let what = match (same < records.len(), same < leaves.len()) {
         (false, false) => return Ok(()),
-        (true, true) => "a record is not what was signed",
+        (true, true) => "a record does not match its signed leaf",
         (true, false) => "there are more records than leaves",
         (false, true) => "records are missing at the end",
     };
@@ -175,7 +175,7 @@ fn still_holds(
     if before == kept.root {
         Ok(())
     } else {
-        tampered("the ledger is another one than when the kept checkpoint was signed")
+        tampered("the ledger's history differs from the kept checkpoint")
     }
 }
 

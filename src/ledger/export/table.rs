@@ -33,7 +33,7 @@ pub fn of(first: u64, records: &[Vec<u8>]) -> Option<Vec<u8>> {
         let record = serde_json::to_value(Record::parse(bytes)?).ok()?;
         let cells = COLUMNS.iter().map(|column| match &record[column] {
             Value::Null => String::new(),
-            Value::String(text) => harmless(text),
+            Value::String(text) => escape_formula(text),
             other => other.to_string(),
         });
         table
@@ -47,7 +47,7 @@ pub fn of(first: u64, records: &[Vec<u8>]) -> Option<Vec<u8>> {
 /// injection). Characters that a spreadsheet trims, or does not show, do not count as the beginning. A `;`, a tab or a
 /// line break counts as the beginning of another cell, because it is one in a spreadsheet whose separator is not the
 /// comma, quoted or not.
-pub fn harmless(text: &str) -> String {
+pub fn escape_formula(text: &str) -> String {
     const BREAKS: [char; 3] = ['\t', '\r', '\n'];
     let mut cell = String::with_capacity(text.len() + 1);
     if text.starts_with(BREAKS) || begins_like_a_formula(text) {
@@ -105,15 +105,19 @@ mod tests {
                 " \u{feff} ",
             ] {
                 let text = format!("{before}{sign}1+1");
-                assert_eq!(harmless(&text), format!("'{text}"), "{before:?} {sign}");
+                assert_eq!(
+                    escape_formula(&text),
+                    format!("'{text}"),
+                    "{before:?} {sign}"
+                );
             }
         }
         for text in ["\t", "\tx", "\rx", "\nx"] {
-            assert_eq!(harmless(text), format!("'{text}"));
+            assert_eq!(escape_formula(text), format!("'{text}"));
         }
-        assert_eq!(harmless("a;=1"), "a;'=1");
-        assert_eq!(harmless("a\n＝1\tb"), "a\n'＝1\tb");
-        assert_eq!(harmless("\t=1"), "'\t=1");
+        assert_eq!(escape_formula("a;=1"), "a;'=1");
+        assert_eq!(escape_formula("a\n＝1\tb"), "a\n'＝1\tb");
+        assert_eq!(escape_formula("\t=1"), "'\t=1");
     }
 
     #[test]
@@ -132,7 +136,7 @@ mod tests {
             "U12-3",
             "2026-10-20T09:00:00Z",
         ] {
-            assert_eq!(harmless(text), text);
+            assert_eq!(escape_formula(text), text);
         }
     }
 }

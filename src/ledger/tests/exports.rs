@@ -161,14 +161,14 @@ fn a_table_holds_no_formula() {
         .records()
         .map(|row| row.unwrap()[9].to_owned())
         .collect();
-    let harmless: Vec<String> = formulas
+    let escape_formula: Vec<String> = formulas
         .iter()
         .map(|text| match *text {
             "a=1" => String::from("a=1"),
             text => format!("'{text}"),
         })
         .collect();
-    assert_eq!(cells, harmless);
+    assert_eq!(cells, escape_formula);
 }
 
 #[test]

@@ -19,12 +19,12 @@ pub use answer::{Answer, Break, Trouble};
 pub use content::Content;
 pub use document::Document;
 
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Read timeout: the longest silence before and within an answer. The whole transfer has no limit: a video may take
 /// long.
-const SILENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for the whole of an answer that is a small document.
-const DOCUMENT: Duration = Duration::from_secs(15);
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(15);
 const DOCUMENT_SIZE: usize = 64 * 1024;
 
 /// Why no client could be made: the machine has no usable TLS root certificates, or a URL cannot have a path.
@@ -34,7 +34,7 @@ pub enum Error {
     #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
     Tls,
     /// A URL is not `http` or `https`.
-    #[error("LINE's API is at an http or https address")]
+    #[error("the URL of LINE's API must begin with http:// or https://")]
     Address,
 }
 
@@ -82,8 +82,8 @@ impl LineApi {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder()
             .user_agent(concat!("line-chat-archive/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
             .redirect(Policy::none())
             .build()
             .map_err(|_| Error::Tls)?;
@@ -135,19 +135,24 @@ impl LineApi {
             status: String,
         }
         let path = ["message", message, "content", "transcoding"];
-        self.get("transcoding", &self.data, &path, Some(DOCUMENT), token)
-            .await
-            .read(async |response| {
-                let json = small(response).await?;
-                let status: Status =
-                    serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)?;
-                Ok(match &*status.status {
-                    "succeeded" => Transcoding::Succeeded,
-                    "failed" => Transcoding::Failed,
-                    _ => Transcoding::Processing,
-                })
+        self.get(
+            "transcoding",
+            &self.data,
+            &path,
+            Some(DOCUMENT_TIMEOUT),
+            token,
+        )
+        .await
+        .read(async |response| {
+            let json = small(response).await?;
+            let status: Status = serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)?;
+            Ok(match &*status.status {
+                "succeeded" => Transcoding::Succeeded,
+                "failed" => Transcoding::Failed,
+                _ => Transcoding::Processing,
             })
-            .await
+        })
+        .await
     }
 
     /// The profile of a user who is a friend of the account, or was seen with consent.
@@ -185,22 +190,34 @@ impl LineApi {
 
     /// Checks that LINE accepts the token, by a request for the account's own profile.
     pub async fn bot_info(&self, token: &SecretString) -> Answer<()> {
-        self.get("bot info", &self.api, &["info"], Some(DOCUMENT), token)
-            .await
-            .read(async |_| Ok(()))
-            .await
+        self.get(
+            "bot info",
+            &self.api,
+            &["info"],
+            Some(DOCUMENT_TIMEOUT),
+            token,
+        )
+        .await
+        .read(async |_| Ok(()))
+        .await
     }
 
     /// Where LINE sends the channel's webhooks; 404 ([`Answer::NotFound`]) if no webhook endpoint is set.
     pub async fn webhook_endpoint(&self, token: &SecretString) -> Answer<WebhookEndpoint> {
         let path = ["channel", "webhook", "endpoint"];
-        self.get("webhook endpoint", &self.api, &path, Some(DOCUMENT), token)
-            .await
-            .read(async |response| {
-                let json = small(response).await?;
-                serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)
-            })
-            .await
+        self.get(
+            "webhook endpoint",
+            &self.api,
+            &path,
+            Some(DOCUMENT_TIMEOUT),
+            token,
+        )
+        .await
+        .read(async |response| {
+            let json = small(response).await?;
+            serde_json::from_slice(&json).map_err(|_| Trouble::Unreadable)
+        })
+        .await
     }
 
     async fn document(
@@ -209,7 +226,7 @@ impl LineApi {
         path: &[&str],
         token: &SecretString,
     ) -> Answer<Document> {
-        self.get(what, &self.api, path, Some(DOCUMENT), token)
+        self.get(what, &self.api, path, Some(DOCUMENT_TIMEOUT), token)
             .await
             .read(async |response| Document::new(small(response).await?).ok_or(Trouble::Unreadable))
             .await

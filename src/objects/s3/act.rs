@@ -60,7 +60,7 @@ pub(super) const SKEWED: &str = "RequestTimeTooSkewed";
 fn in_words(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::RateLimited => "it asks for fewer requests",
-        ErrorKind::Unsupported => "it does not know how",
+        ErrorKind::Unsupported => "the service does not support this operation",
         _ => "it failed, or could not be reached: check AWS_ENDPOINT, AWS_REGION and the network",
     }
 }

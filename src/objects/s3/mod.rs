@@ -17,7 +17,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Access, Body, Encryption, Error, Keys, ObjectKey, Shard};
+use super::{Body, Encryption, Error, Keys, ObjectKey, S3Settings, Shard};
 use act::Act;
 use requests::Requests;
 pub(super) use writer::Writer;
@@ -53,7 +53,7 @@ impl fmt::Debug for S3 {
 }
 
 /// The parts of an S3 address and its settings, with their forms checked.
-struct Settings<'a> {
+struct CheckedSettings<'a> {
     bucket: &'a str,
     prefix: &'a str,
     id: &'a str,
@@ -63,8 +63,8 @@ struct Settings<'a> {
     region: String,
 }
 
-impl<'a> Settings<'a> {
-    fn read(url: &'a Url, access: &'a Access) -> Result<Self, Error> {
+impl<'a> CheckedSettings<'a> {
+    fn read(url: &'a Url, settings: &'a S3Settings) -> Result<Self, Error> {
         let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
         let bucket = bucket.ok_or(Error::Address)?;
         let plain = url.username().is_empty()
@@ -79,10 +79,10 @@ impl<'a> Settings<'a> {
             return Err(Error::Address);
         }
         let needed = "s3:// needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-        let id = shown(access.access_key_id.as_ref()).ok_or(Error::Access(needed))?;
-        let secret = shown(access.secret_access_key.as_ref()).ok_or(Error::Access(needed))?;
-        let token = shown(access.session_token.as_ref()).unwrap_or_default();
-        let (endpoint, region) = endpoint(access)?;
+        let id = shown(settings.access_key_id.as_ref()).ok_or(Error::Access(needed))?;
+        let secret = shown(settings.secret_access_key.as_ref()).ok_or(Error::Access(needed))?;
+        let token = shown(settings.session_token.as_ref()).unwrap_or_default();
+        let (endpoint, region) = endpoint(settings)?;
         Ok(Self {
             bucket,
             prefix,
@@ -96,13 +96,13 @@ impl<'a> Settings<'a> {
 }
 
 impl S3 {
-    /// Checks the forms of the URL and of the access settings. Has no side effects and uses no network.
-    pub(super) fn check_form(url: &Url, access: &Access) -> Result<(), Error> {
-        Settings::read(url, access).map(drop)
+    /// Checks the forms of the URL and of the settings. Has no side effects and uses no network.
+    pub(super) fn check_form(url: &Url, settings: &S3Settings) -> Result<(), Error> {
+        CheckedSettings::read(url, settings).map(drop)
     }
 
-    pub(super) fn open(url: &Url, access: &Access) -> Result<Self, Error> {
-        let Settings {
+    pub(super) fn open(url: &Url, settings: &S3Settings) -> Result<Self, Error> {
+        let CheckedSettings {
             bucket,
             prefix,
             id,
@@ -110,7 +110,7 @@ impl S3 {
             token,
             endpoint,
             region,
-        } = Settings::read(url, access)?;
+        } = CheckedSettings::read(url, settings)?;
         let builder = opendal::services::S3::default()
             .bucket(bucket)
             .root(prefix)
@@ -121,7 +121,7 @@ impl S3 {
             .session_token(token)
             .disable_config_load()
             .disable_ec2_metadata();
-        let builder = match &access.encryption {
+        let builder = match &settings.encryption {
             Encryption::Bucket => builder,
             Encryption::S3 => builder.server_side_encryption_with_s3_key(),
             Encryption::Kms(key) => {
@@ -149,7 +149,7 @@ impl S3 {
                     .with_jitter()
                     .with_min_delay(Duration::from_millis(100))
                     .with_max_times(TRIES - 1)
-                    .with_notify(tell),
+                    .with_notify(log_retry),
             );
         let root = match prefix {
             "" => String::new(),
@@ -319,13 +319,13 @@ fn names(
 }
 
 /// URL and region of the service.
-fn endpoint(access: &Access) -> Result<(Url, String), Error> {
-    let region = access.region.as_deref().map(str::trim);
+fn endpoint(settings: &S3Settings) -> Result<(Url, String), Error> {
+    let region = settings.region.as_deref().map(str::trim);
     let region = region.filter(|region| !region.is_empty());
-    match (&access.endpoint, region) {
-        (Some(endpoint), _) if !matches!(endpoint.scheme(), "http" | "https") => Err(
-            Error::Access("AWS_ENDPOINT is no address of the form https://host"),
-        ),
+    match (&settings.endpoint, region) {
+        (Some(endpoint), _) if !matches!(endpoint.scheme(), "http" | "https") => {
+            Err(Error::Access("AWS_ENDPOINT is not a URL like https://host"))
+        }
         (Some(endpoint), region) => {
             Ok((endpoint.clone(), region.unwrap_or("us-east-1").to_owned()))
         }
@@ -335,8 +335,8 @@ fn endpoint(access: &Access) -> Result<(Url, String), Error> {
         (None, Some(region)) => {
             let china = if region.starts_with("cn-") { ".cn" } else { "" };
             let endpoint = format!("https://s3.{region}.amazonaws.com{china}");
-            let endpoint =
-                Url::parse(&endpoint).map_err(|_| Error::Access("AWS_REGION is no region"))?;
+            let endpoint = Url::parse(&endpoint)
+                .map_err(|_| Error::Access("AWS_REGION is not a valid region"))?;
             Ok((endpoint, region.to_owned()))
         }
     }
@@ -354,6 +354,6 @@ fn cut(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, Error>> {
 }
 
 /// Logs a retry with the kind of its error: the error's own text contains S3's response.
-fn tell(event: RetryEvent<'_>) {
-    tracing::debug!(operation = %event.op, reason = %event.err.kind(), attempt = event.attempt, "S3 is asked again");
+fn log_retry(event: RetryEvent<'_>) {
+    tracing::debug!(operation = %event.op, reason = %event.err.kind(), attempt = event.attempt, "retrying an S3 request");
 }

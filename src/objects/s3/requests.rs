@@ -167,7 +167,7 @@ impl Requests {
                 Ok(lock.rule.and_then(|rule| rule.default_retention).is_some())
             }
             Answer::Not(status, code) => match meaning(Act::Lock, status, &code) {
-                error @ (Error::NoBucket | Error::Stranger) => Err(error),
+                error @ (Error::NoBucket | Error::BadCredentials) => Err(error),
                 error if may_pass(status) => Err(error),
                 _ => Ok(false),
             },
@@ -216,7 +216,7 @@ impl Requests {
             .map_err(|_| Error::Address)?;
         let (mut head, ()) = request.into_parts();
         let signed = self.signer.sign(&mut head, None).await;
-        signed.map_err(|_| Error::Stranger)?;
+        signed.map_err(|_| Error::BadCredentials)?;
         let request = http::Request::from_parts(head, Vec::new());
         let mut request = reqwest::Request::try_from(request).map_err(|_| Error::Address)?;
         *request.timeout_mut() = Some(REQUEST);
@@ -263,7 +263,7 @@ fn meaning(act: Act, status: StatusCode, code: &str) -> Error {
         | "SignatureDoesNotMatch"
         | "InvalidToken"
         | "ExpiredToken"
-        | "AuthorizationHeaderMalformed" => Error::Stranger,
+        | "AuthorizationHeaderMalformed" => Error::BadCredentials,
         SKEWED => Error::Clock,
         _ if status == StatusCode::FORBIDDEN => act.refused(),
         _ if status == StatusCode::NOT_FOUND => Error::NotFound,

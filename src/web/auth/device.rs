@@ -77,10 +77,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::seal::{Cipher, Directory, Keyring, SecretKey};
+    use crate::seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey};
 
     fn keyring(dir: &tempfile::TempDir) -> Keyring {
-        let shelf = Directory::open(dir.path()).expect("a directory");
+        let shelf = DirectoryKeyStore::open(dir.path()).expect("a directory");
         Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed)
     }
 

@@ -16,7 +16,8 @@ use crate::records::{
 };
 use crate::web::{
     Error, Shared, Token, detached,
-    http::{cookies, form::Form as Fields},
+    http::{cookies, form::FormBody},
+    page,
     preferences::Preferences,
     see_other,
 };
@@ -74,9 +75,7 @@ pub(in crate::web) async fn page(
         login: String::new(),
         failed: false,
     };
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .body(page.render()?))
+    page::html(&page)
 }
 
 /// `POST /login`: begins a new session, and never reuses one that the browser sent. An unknown login gets the same
@@ -85,7 +84,7 @@ pub(in crate::web) async fn sign_in(
     request: HttpRequest,
     shared: web::Data<Shared>,
     preferences: Preferences,
-    Fields(form): Fields<Form>,
+    FormBody(form): FormBody<Form>,
 ) -> Result<HttpResponse, Error> {
     if form.login.len() > MAX_TYPED || form.password.len() > super::password::MAX_BYTES {
         return Err(Error::Unreadable);
@@ -170,9 +169,9 @@ async fn verify(
         return Err(Error::TooMany(1));
     };
     match (verdict, operator) {
-        (Verdict::Right(anew), Some(operator)) => {
+        (Verdict::Right(new_hash), Some(operator)) => {
             shared.throttle.succeeded(&name, asker, queue, now);
-            if let Some(phc) = anew {
+            if let Some(phc) = new_hash {
                 let mut conn = shared.pool.acquire().await?;
                 operators::rehash(&mut conn, &shared.keyring, &operator, &phc).await?;
             }
@@ -204,7 +203,7 @@ async fn begin(
     }
     shared.note(Event::SignedIn, Some(operator.id), from.address);
     let known = from.asker(Some(operator)).device;
-    signed_in(shared, inside(next), &token, who, known).map(Some)
+    signed_in(shared, local_path_or_default(next), &token, who, known).map(Some)
 }
 
 /// The response to a new session: a redirect to `to`, with the session's cookie, then the device's. `known` is the id
@@ -241,9 +240,7 @@ fn failed(preferences: Preferences, login: String, next: String) -> Result<HttpR
         login: login.trim().replace(char::is_control, "\u{fffd}"),
         failed: true,
     };
-    Ok(HttpResponse::Unauthorized()
-        .content_type("text/html; charset=utf-8")
-        .body(page.render()?))
+    page::html_in(HttpResponse::Unauthorized(), &page)
 }
 
 /// `POST /logout`: ends the session, so that no copy of its cookie is valid.
@@ -274,7 +271,7 @@ pub(in crate::web) async fn sign_out(
 }
 
 /// The address to go to after sign-in: `next` if it is a path of this service, else the list of conversations.
-fn inside(next: &str) -> &str {
+fn local_path_or_default(next: &str) -> &str {
     let ours = next.starts_with('/')
         && !next.starts_with("//")
         && next
@@ -285,11 +282,14 @@ fn inside(next: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::inside;
+    use super::local_path_or_default;
 
     #[test]
     fn sign_in_leads_nowhere_else() {
-        assert_eq!(inside("/erasures?before=1"), "/erasures?before=1");
+        assert_eq!(
+            local_path_or_default("/erasures?before=1"),
+            "/erasures?before=1"
+        );
         for outside in [
             "",
             "//evil.test",
@@ -298,7 +298,11 @@ mod tests {
             "/x\r\nset-cookie: a=b",
             "/\t/evil.test",
         ] {
-            assert_eq!(inside(outside), "/conversations", "{outside:?}");
+            assert_eq!(
+                local_path_or_default(outside),
+                "/conversations",
+                "{outside:?}"
+            );
         }
     }
 }

@@ -118,7 +118,7 @@ pub(in crate::web) fn verify_in(
     }
     let stored = stored.and_then(Stored::read);
     let exists = stored.is_some();
-    let against = stored.unwrap_or_else(Stored::nobodys);
+    let against = stored.unwrap_or_else(Stored::dummy);
     let normal = nfc(password);
     let as_typed = (normal != password).then_some(password);
     // Both are always computed, so that the time taken does not tell which form matched.
@@ -169,7 +169,7 @@ impl Stored {
     }
 
     /// A dummy for a login that does not exist: to verify it takes as long as with a hash of today's parameters.
-    fn nobodys() -> Self {
+    fn dummy() -> Self {
         // Both constants have a valid length, so neither is refused.
         let (salt, hash) = (Salt::new(&[0; 16]), Output::new(&[0; 32]));
         match (salt, hash) {

@@ -20,15 +20,14 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::Data,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::web::{Error, Shared, error};
+use crate::web::{Error, Shared, error, log_window::Window};
 use crate::{clock::Clock, live::Live};
 
-/// Events of one kind that are logged one by one within [`WINDOW`].
+/// Events of one kind that are logged one by one within one minute.
 const BURST: u64 = 10;
-const WINDOW: TimeDelta = TimeDelta::seconds(60);
 /// Interval at which the counts of minutes that are over are logged.
 const SUMMARY: Duration = Duration::from_secs(60);
 
@@ -99,7 +98,7 @@ impl Event {
         }
     }
 
-    /// How many events are logged one by one within [`WINDOW`]. Kinds that need a right password have a limit above
+    /// How many events are logged one by one within one minute. Kinds that need a right password have a limit above
     /// what a person can cause, so that no sign-in disappears in a count.
     fn burst(self) -> u64 {
         match self {
@@ -123,44 +122,6 @@ impl Event {
 /// Logs events with a rate limit for each kind; one for the whole server.
 #[derive(Default)]
 pub struct SecurityLog(Mutex<[Window; KINDS.len()]>);
-
-/// The number of events of one kind since `began`.
-#[derive(Clone, Copy, Default)]
-pub(in crate::web) struct Window {
-    began: Option<DateTime<Utc>>,
-    count: u64,
-}
-
-impl Window {
-    pub(in crate::web) const NEW: Self = Self {
-        began: None,
-        count: 0,
-    };
-
-    /// Counts one event. Returns whether it is logged (it is among the first `burst` of its minute), and how many
-    /// events were not logged in the minute before, if that has just been closed.
-    pub(in crate::web) fn count(&mut self, now: DateTime<Utc>, burst: u64) -> (bool, Option<u64>) {
-        let more = self.close(now, burst);
-        self.began.get_or_insert(now);
-        self.count += 1;
-        (self.count <= burst, more)
-    }
-
-    fn is_over(&self, now: DateTime<Utc>) -> bool {
-        self.began
-            .is_none_or(|began| now - began >= WINDOW || now < began)
-    }
-
-    /// If the minute is over, begins another and returns how many events were not logged; `None` if there are none.
-    pub(in crate::web) fn close(&mut self, now: DateTime<Utc>, burst: u64) -> Option<u64> {
-        let is_over = self.is_over(now);
-        let more = self.count.saturating_sub(burst);
-        if is_over {
-            *self = Self::default();
-        }
-        (is_over && more > 0).then_some(more)
-    }
-}
 
 impl SecurityLog {
     /// Logs an event, or only counts it if there were many of its kind within the minute. `operator`: the account,
@@ -280,6 +241,8 @@ fn note(request: &HttpRequest, event: Event) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]

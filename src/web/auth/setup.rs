@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::{gate::Queue, login::signed_in, password, security_log::Event};
 use crate::records::{
@@ -16,7 +17,7 @@ use crate::records::{
     sessions,
 };
 use crate::web::{
-    Error, Shared, Token, detached, http::form::Form as Fields, preferences::Preferences,
+    Error, Shared, Token, detached, http::form::FormBody, page, preferences::Preferences,
 };
 
 /// How long the link is valid.
@@ -49,10 +50,8 @@ struct Page {
 }
 
 impl Page {
-    fn response(&self, mut builder: actix_web::HttpResponseBuilder) -> Result<HttpResponse, Error> {
-        Ok(builder
-            .content_type("text/html; charset=utf-8")
-            .body(self.render()?))
+    fn response(&self, builder: actix_web::HttpResponseBuilder) -> Result<HttpResponse, Error> {
+        page::html_in(builder, self)
     }
 }
 
@@ -85,7 +84,7 @@ pub(in crate::web) async fn page(
         let mut conn = shared.pool.acquire().await?;
         let now = shared.clock.now();
         let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
-        believed(&shared, found, from)?;
+        require_genuine_link(&shared, found, from)?;
         let page = Page {
             theme: preferences.theme,
             token,
@@ -106,7 +105,11 @@ fn hash(shared: &Shared, token: &str) -> Result<[u8; 32], Error> {
 }
 
 /// Fails unless there is such a link and this program wrote its row; logs a forged row.
-fn believed(shared: &Shared, found: Found<()>, from: Option<IpAddr>) -> Result<(), Error> {
+fn require_genuine_link(
+    shared: &Shared,
+    found: Found<()>,
+    from: Option<IpAddr>,
+) -> Result<(), Error> {
     if found == Found::Forged {
         shared.note(Event::ForgedRow, None, from);
     }
@@ -135,7 +138,7 @@ pub(in crate::web) async fn make(
     request: HttpRequest,
     shared: web::Data<Shared>,
     preferences: Preferences,
-    Fields(form): Fields<Form>,
+    FormBody(form): FormBody<Form>,
 ) -> Result<HttpResponse, Error> {
     let Form {
         token,
@@ -150,49 +153,87 @@ pub(in crate::web) async fn make(
         let mut conn = shared.pool.acquire().await?;
         // The link is checked before the password is hashed, so that a stranger cannot cause that work.
         let found = sessions::setup_link_lives(&mut conn, &shared.keyring, &hash, now).await?;
-        believed(&shared, found, from)?;
+        require_genuine_link(&shared, found, from)?;
+        let account = match Account::check(&shared, &login, password, &again).await? {
+            Ok(account) => account,
+            Err(fault) => return refused(preferences, token, &login, fault),
+        };
+        let link = Link { hash, from, now };
+        let Some((id, session)) = add_admin(&mut conn, &shared, &link, &account).await? else {
+            let fault = format!("the login {} is taken", account.login.as_str());
+            return refused(preferences, token, &login, fault);
+        };
+        shared.note(Event::SetupUsed, Some(id), from);
+        let who = (id, operators::FIRST_VERSION);
+        signed_in(&shared, "/conversations", &session, who, None)
+    })
+    .await
+}
+
+/// A login and a password that may be used.
+struct Account {
+    login: Login,
+    password_hash: String,
+}
+
+impl Account {
+    /// Checks what was typed, and hashes the password. The inner error is the reason for the form.
+    async fn check(
+        shared: &Shared,
+        login: &str,
+        password: String,
+        again: &str,
+    ) -> Result<Result<Self, String>, Error> {
         if password != again {
-            return refused(
-                preferences,
-                token,
-                &login,
-                "the two passwords differ".to_owned(),
-            );
+            return Ok(Err("the two passwords differ".to_owned()));
         }
         let phc = shared.gate.hash(Queue::Known, password).await;
         let phc = phc
             .ok_or(Error::TooMany(1))?
             .map_err(|fault| fault.to_string());
-        let made = Login::new(&login).map_err(|fault| fault.to_string());
-        let (phc, made) = match phc.and_then(|phc| Ok((phc, made?))) {
-            Ok(right) => right,
-            Err(fault) => return refused(preferences, token, &login, fault),
-        };
-        let mut tx = conn.begin().await?;
-        let found = sessions::use_setup_link(&mut tx, &shared.keyring, &hash, now).await?;
-        believed(&shared, found, from)?;
-        let new = NewOperator {
-            login: made.as_str(),
-            password_hash: &phc,
-            role: "admin",
-            channels: None,
-        };
-        let added = operators::add(&mut tx, &shared.keyring, &new, now).await?;
-        let Some(id) = added else {
-            // The transaction is not committed, so the link stays valid.
-            let fault = format!("the login {} is taken", made.as_str());
-            return refused(preferences, token, &login, fault);
-        };
-        let (token, who) = (
-            Token::random(shared.keyring.attestation()),
-            (id, operators::FIRST_VERSION),
-        );
-        if !sessions::begin(&mut tx, &shared.keyring, &token.hash(), who, now).await? {
-            return Err(Error::Internal("a new operator"));
-        }
-        tx.commit().await?;
-        shared.note(Event::SetupUsed, Some(id), from);
-        signed_in(&shared, "/conversations", &token, who, None)
-    })
-    .await
+        let login = Login::new(login).map_err(|fault| fault.to_string());
+        Ok(phc.and_then(|password_hash| {
+            Ok(Self {
+                login: login?,
+                password_hash,
+            })
+        }))
+    }
+}
+
+/// A setup link that is being used: its hash, the client's address, the time of the request.
+struct Link {
+    hash: [u8; 32],
+    from: Option<IpAddr>,
+    now: DateTime<Utc>,
+}
+
+/// Uses the link up, adds the administrator and begins their session. `None`: the login is taken.
+async fn add_admin(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    link: &Link,
+    account: &Account,
+) -> Result<Option<(Uuid, Token)>, Error> {
+    let (keyring, now) = (&shared.keyring, link.now);
+    let mut tx = conn.begin().await?;
+    let found = sessions::use_setup_link(&mut tx, keyring, &link.hash, now).await?;
+    require_genuine_link(shared, found, link.from)?;
+    let new = NewOperator {
+        login: account.login.as_str(),
+        password_hash: &account.password_hash,
+        role: "admin",
+        channels: None,
+    };
+    let Some(id) = operators::add(&mut tx, keyring, &new, now).await? else {
+        // The transaction is not committed, so the link stays valid.
+        return Ok(None);
+    };
+    let token = Token::random(keyring.attestation());
+    let who = (id, operators::FIRST_VERSION);
+    if !sessions::begin(&mut tx, keyring, &token.hash(), who, now).await? {
+        return Err(Error::Internal("a new operator"));
+    }
+    tx.commit().await?;
+    Ok(Some((id, token)))
 }

@@ -222,7 +222,7 @@ impl State {
         });
         match asker.device.is_some() || is_own {
             true => Queue::Known,
-            false => Queue::Strangers(Some(wide(address))),
+            false => Queue::Strangers(Some(queue_network(address))),
         }
     }
 
@@ -307,7 +307,7 @@ fn home(address: IpAddr) -> IpAddr {
 }
 
 /// The network that shares places in the queue of strangers: /16, or /48 of IPv6.
-fn wide(address: IpAddr) -> IpAddr {
+fn queue_network(address: IpAddr) -> IpAddr {
     network(address, if address.is_ipv4() { 16 } else { 48 })
 }
 

@@ -4,6 +4,7 @@
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::records::conversations;
 use crate::web::{
-    Error, Shared, auth::session::Viewer, detached, http::headers, layout::Layout,
+    Error, Shared, auth::session::Viewer, detached, http::headers, layout::Layout, page,
     preferences::Preferences, when::Now,
 };
 
@@ -106,44 +107,14 @@ async fn page(
         let mut layout = Layout::new(&viewer, &preferences, "conversations");
         // Taken before the first query, so that the live stream reports every change from here on.
         layout.live = shared.live.mark().to_string();
-        let now = Now {
-            at: shared.clock.now(),
-            zone: preferences.zone,
-        };
+        let now = page::now(&shared, preferences);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut tx = shared.snapshot().await?;
         let current = open.as_ref().map(|(id, _)| *id);
         let list = list::load(&mut tx, keyring, allowed, &state, current, now).await?;
         let open = match open {
+            Some(open) => Some(load_open(&mut tx, &shared, &viewer, &state, open, now).await?),
             None => None,
-            Some((id, before)) => {
-                let key = format!("{id} {}", before.as_deref().unwrap_or_default());
-                let before = match before {
-                    Some(text) => Some(cursor::read(&text).ok_or(Error::NotFound)?),
-                    None => None,
-                };
-                let conversation = conversations::find(&mut tx, keyring, allowed, id)
-                    .await?
-                    .ok_or(Error::NotFound)?;
-                Some(Open {
-                    id,
-                    key,
-                    media: state.media(id, "photos", None),
-                    thread: thread::load(
-                        &mut tx,
-                        keyring,
-                        &conversation,
-                        &state,
-                        before,
-                        now,
-                        shared.stickers,
-                    )
-                    .await?,
-                    person: person::load(&mut tx, keyring, &conversation, now).await?,
-                    several: conversation.kind != "user",
-                    governs: viewer.sees_erasures(),
-                })
-            }
         };
         tx.commit().await?;
         let page = Page {
@@ -152,15 +123,47 @@ async fn page(
             back: state.list(),
             open,
         };
-        let mut response = HttpResponse::Ok();
-        if shared.stickers {
-            // Also without an open conversation: the script opens a conversation within the list's page, and the policy
-            // of that page then applies.
-            response.insert_header(headers::with_stickers());
-        }
-        Ok(response
-            .content_type("text/html; charset=utf-8")
-            .body(page.render()?))
+        respond(&page, shared.stickers)
     })
     .await
+}
+
+/// Reads the open conversation: its id, and the cursor of its page as text. Fails with [`Error::NotFound`] if it is not
+/// in scope, or if the cursor cannot be read.
+async fn load_open(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    viewer: &Viewer,
+    state: &ListState,
+    (id, before): (Uuid, Option<String>),
+    now: Now,
+) -> Result<Open, Error> {
+    let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
+    let stickers = shared.stickers;
+    let key = format!("{id} {}", before.as_deref().unwrap_or_default());
+    let before = match before {
+        Some(text) => Some(cursor::read(&text).ok_or(Error::NotFound)?),
+        None => None,
+    };
+    let conversation = conversations::find(conn, keyring, allowed, id).await?;
+    let conversation = conversation.ok_or(Error::NotFound)?;
+    Ok(Open {
+        id,
+        key,
+        media: state.media(id, "photos", None),
+        thread: thread::load(conn, keyring, &conversation, state, before, now, stickers).await?,
+        person: person::load(conn, keyring, &conversation, now).await?,
+        several: conversation.kind != "user",
+        governs: viewer.sees_erasures(),
+    })
+}
+
+fn respond(page: &Page, stickers: bool) -> Result<HttpResponse, Error> {
+    let mut response = HttpResponse::Ok();
+    if stickers {
+        // Also without an open conversation: the script opens a conversation within the list's page, and the policy of
+        // that page then applies.
+        response.insert_header(headers::with_stickers());
+    }
+    page::html_in(response, page)
 }

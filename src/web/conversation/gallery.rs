@@ -22,6 +22,7 @@ use crate::web::{
     auth::session::Viewer,
     detached,
     layout::Layout,
+    page,
     preferences::Preferences,
     when::{Now, When},
 };
@@ -29,7 +30,7 @@ use crate::{
     line::message::Content,
     records::{
         conversations::{self, Conversation, Cursor},
-        gallery::{self, Looked, Way},
+        gallery::{self, Direction, LinkCandidate},
         timeline,
     },
     seal::Keyring,
@@ -38,7 +39,7 @@ use crate::{
 /// Items of one page.
 const PAGE: usize = 60;
 /// The most messages that are opened to find the links of one page.
-const LOOKED_THROUGH: usize = 500;
+const MAX_SEARCHED_MESSAGES: usize = 500;
 
 /// The tabs: the name in the address, the label, and the kind of message to read (empty: the links in texts).
 const TABS: [(&str, &str, &str); 5] = [
@@ -64,7 +65,7 @@ struct Page {
     items: Vec<Item>,
     newest: Option<String>,
     older: Option<String>,
-    /// True if the search ended after [`LOOKED_THROUGH`] messages, before the page was full: older messages may hold
+    /// True if the search ended after [`MAX_SEARCHED_MESSAGES`] messages, before the page was full: older messages may hold
     /// more links.
     partly: bool,
 }
@@ -128,10 +129,37 @@ pub(in crate::web) async fn page(
 ) -> Result<HttpResponse, Error> {
     let (id, query) = (*id, query.into_inner());
     detached(async move {
-        let state = ListState {
-            channel: query.channel,
-            before: query.list,
-        };
+        let address = PageAddress::read(id, query)?;
+        let mut layout = Layout::new(&viewer, &preferences, "conversations");
+        // Taken before the first query, so that the live stream reports every change from here on.
+        layout.live = shared.live.mark().to_string();
+        let now = page::now(&shared, preferences);
+        let channels = &viewer.session.channels;
+        let mut tx = shared.snapshot().await?;
+        let contents = load(&mut tx, &shared.keyring, channels, &address).await?;
+        tx.commit().await?;
+        let page = contents.page(layout, address, now);
+        page::html(&page)
+    })
+    .await
+}
+
+/// The address of one page of one tab.
+struct PageAddress {
+    /// The conversation.
+    id: Uuid,
+    state: ListState,
+    /// The tab, and the kind of its messages: two of the values in [`TABS`].
+    of: &'static str,
+    kind: &'static str,
+    before: Option<Cursor>,
+    /// [`Page::key`].
+    key: String,
+}
+
+impl PageAddress {
+    /// Fails with [`Error::NotFound`] for an unknown tab, and for a cursor that cannot be read.
+    fn read(id: Uuid, query: Query) -> Result<Self, Error> {
         let wanted = query.of.as_deref().unwrap_or("photos");
         let (of, _, kind) = *TABS
             .iter()
@@ -141,69 +169,98 @@ pub(in crate::web) async fn page(
             Some(text) => Some(cursor::read(text).ok_or(Error::NotFound)?),
             None => None,
         };
-        let mut layout = Layout::new(&viewer, &preferences, "conversations");
-        // Taken before the first query, so that the live stream reports every change from here on.
-        layout.live = shared.live.mark().to_string();
-        let now = Now {
-            at: shared.clock.now(),
-            zone: preferences.zone,
-        };
-        let keyring = &shared.keyring;
-        let mut tx = shared.snapshot().await?;
-        let conversation =
-            conversations::find(&mut tx, keyring, &viewer.session.channels, id).await?;
-        let conversation = conversation.ok_or(Error::NotFound)?;
-        let from = before.unwrap_or(Cursor::NEWEST);
-        let found = match kind {
-            "" => links(&mut tx, keyring, id, from).await?,
-            kind => files(&mut tx, keyring, id, kind, from).await?,
-        };
-        let members = conversations::members(&mut tx, keyring, id).await?;
-        let name = names::conversation(
-            &conversation.kind,
-            &conversation.source_id,
-            conversation.summary.as_deref(),
-            conversation.profile.as_deref(),
-            members.iter().filter_map(|one| one.profile.as_deref()),
-        );
-        let people = people(&mut tx, keyring, &conversation, &found).await?;
-        tx.commit().await?;
-        let items = found.items.into_iter().map(|(id, at, who, what)| Item {
+        Ok(Self {
             id,
+            of,
+            kind,
+            before,
+            key: format!("{id} {of} {}", query.before.as_deref().unwrap_or_default()),
+            state: ListState {
+                channel: query.channel,
+                before: query.list,
+            },
+        })
+    }
+}
+
+/// The rows that a page shows.
+struct Contents {
+    conversation: Conversation,
+    name: Name,
+    found: Found,
+    /// The names of the senders, by the contact's id.
+    people: HashMap<Uuid, Name>,
+}
+
+async fn load(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    channels: &[i32],
+    address: &PageAddress,
+) -> Result<Contents, Error> {
+    let id = address.id;
+    let conversation = conversations::find(conn, keyring, channels, id).await?;
+    let conversation = conversation.ok_or(Error::NotFound)?;
+    let from = address.before.unwrap_or(Cursor::NEWEST);
+    let found = match address.kind {
+        "" => links(conn, keyring, id, from).await?,
+        kind => files(conn, keyring, id, kind, from).await?,
+    };
+    let members = conversations::members(conn, keyring, id).await?;
+    let name = names::conversation(
+        &conversation.kind,
+        &conversation.source_id,
+        conversation.summary.as_deref(),
+        conversation.profile.as_deref(),
+        members.iter().filter_map(|one| one.profile.as_deref()),
+    );
+    Ok(Contents {
+        people: people(conn, keyring, &conversation, &found).await?,
+        conversation,
+        name,
+        found,
+    })
+}
+
+impl Contents {
+    fn page(self, layout: Layout, address: PageAddress, now: Now) -> Page {
+        let (id, of, state) = (address.id, address.of, &address.state);
+        let (conversation, people) = (self.conversation, self.people);
+        let items = self.found.items.into_iter();
+        let items = items.map(|(message, at, who, what)| Item {
+            id: message,
             // The page of the conversation that ends with this message.
-            href: state.message(conversation.id, id, at.at),
+            href: state.message(conversation.id, message, at.at),
             who: who
                 .filter(|_| conversation.kind != "user")
                 .and_then(|who| people.get(&who).cloned()),
             when: now.dated(at.at),
             what,
         });
-        let page = Page {
+        let older = self.found.next;
+        Page {
             layout,
-            name,
+            name: self.name,
             back: state.thread(id, None),
-            tabs: TABS
-                .iter()
-                .map(|(tab, label, _)| Tab {
-                    href: state.media(id, tab, None),
-                    label,
-                    current: *tab == of,
-                })
-                .collect(),
+            tabs: tabs(state, id, of),
             of,
-            key: format!("{id} {of} {}", query.before.as_deref().unwrap_or_default()),
             items: items.collect(),
-            newest: before.map(|_| state.media(id, of, None)),
-            older: found
-                .next
-                .map(|next| state.media(id, of, Some(cursor::text(next)))),
-            partly: found.partly,
-        };
-        Ok(HttpResponse::Ok()
-            .content_type("text/html; charset=utf-8")
-            .body(page.render()?))
-    })
-    .await
+            newest: address.before.map(|_| state.media(id, of, None)),
+            older: older.map(|next| state.media(id, of, Some(cursor::text(next)))),
+            partly: self.found.partly,
+            key: address.key,
+        }
+    }
+}
+
+fn tabs(state: &ListState, id: Uuid, current: &str) -> Vec<Tab> {
+    TABS.iter()
+        .map(|(tab, label, _)| Tab {
+            href: state.media(id, tab, None),
+            label,
+            current: *tab == current,
+        })
+        .collect()
 }
 
 async fn files(
@@ -219,7 +276,7 @@ async fn files(
         keyring,
         conversation,
         kind,
-        (Way::Back, before),
+        (Direction::Older, before),
         limit,
     )
     .await?;
@@ -256,18 +313,18 @@ fn what(item: &gallery::Item) -> What {
     }
 }
 
-/// Searches texts for links until a page is full, but in no more than [`LOOKED_THROUGH`] messages.
+/// Searches texts for links until a page is full, but in no more than [`MAX_SEARCHED_MESSAGES`] messages.
 async fn links(
     conn: &mut PgConnection,
     keyring: &Keyring,
     conversation: Uuid,
     before: Cursor,
 ) -> sqlx::Result<Found> {
-    let limit = LOOKED_THROUGH as i64 + 1;
+    let limit = MAX_SEARCHED_MESSAGES as i64 + 1;
     let mut looked = gallery::texts(conn, keyring, conversation, before, limit).await?;
-    let more = looked.len() > LOOKED_THROUGH;
-    looked.truncate(LOOKED_THROUGH);
-    let at = |one: &Looked| Cursor {
+    let more = looked.len() > MAX_SEARCHED_MESSAGES;
+    looked.truncate(MAX_SEARCHED_MESSAGES);
+    let at = |one: &LinkCandidate| Cursor {
         at: one.occurred_at,
         id: one.id,
     };
@@ -295,7 +352,7 @@ async fn links(
     })
 }
 
-fn linked(one: &Looked) -> Option<What> {
+fn linked(one: &LinkCandidate) -> Option<What> {
     let event = preview::parse(one.content.as_deref())?;
     let Content::Text(spans) = Content::of(&event.body()["message"]) else {
         return None;

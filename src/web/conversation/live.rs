@@ -12,8 +12,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::{
-    sync::{broadcast, mpsc},
-    time::{Instant, interval_at, sleep},
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
+    time::{Instant, Interval, interval_at, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -44,15 +47,15 @@ struct StreamSlot {
     session: [u8; 32],
     /// Cancelled when a newer stream needs the slot. The server notices only at the next heartbeat that a browser has
     /// left a page, so the oldest stream makes room.
-    taken: CancellationToken,
+    evicted: CancellationToken,
 }
 
 impl StreamSlot {
     fn take(shared: web::Data<Shared>, session: [u8; 32]) -> Self {
-        let taken = CancellationToken::new();
+        let evicted = CancellationToken::new();
         let mut open = shared.streams.open();
         let streams = open.entry(session).or_default();
-        streams.push_back(taken.clone());
+        streams.push_back(evicted.clone());
         if streams.len() > MAX_STREAMS
             && let Some(oldest) = streams.pop_front()
         {
@@ -62,7 +65,7 @@ impl StreamSlot {
         Self {
             shared,
             session,
-            taken,
+            evicted,
         }
     }
 }
@@ -71,7 +74,7 @@ impl Drop for StreamSlot {
     fn drop(&mut self) {
         // If no newer stream has cancelled this one, it is still in the list: cancelling it marks it for the removal
         // below.
-        self.taken.cancel();
+        self.evicted.cancel();
         let mut open = self.shared.streams.open();
         if let Some(streams) = open.get_mut(&self.session) {
             streams.retain(|stream| !stream.is_cancelled());
@@ -126,65 +129,109 @@ pub(in crate::web) async fn stream(
 async fn run(
     slot: StreamSlot,
     viewer: Viewer,
-    mut changes: broadcast::Receiver<(Mark, Change)>,
+    changes: broadcast::Receiver<(Mark, Change)>,
     missed: Option<Mark>,
     sender: mpsc::Sender<Bytes>,
 ) {
-    let shared = &slot.shared;
-    let send = async |text: String| sender.send(text.into()).await.is_ok();
-    if !send("retry: 2000\n\n".to_owned()).await {
+    if !greet(&sender, missed).await {
         return;
     }
-    if let Some(mark) = missed
-        && !send(event(mark, &Change::Anything)).await
-    {
-        return;
-    }
-    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-    let mut check = interval_at(Instant::now() + SESSION_CHECK, SESSION_CHECK);
-    loop {
-        let first = tokio::select! {
-            change = changes.recv() => change,
-            _ = heartbeat.tick() => {
-                if !send(":\n\n".to_owned()).await {
-                    return;
-                }
-                continue;
-            }
-            _ = check.tick() => {
-                if !lives(shared.clone(), &viewer).await {
-                    return;
-                }
-                continue;
-            }
-            () = slot.taken.cancelled() => {
-                send("event: yield\ndata:\n\n".to_owned()).await;
-                return;
-            }
-            () = sender.closed() => return,
-            () = shared.live.closed() => return,
-            () = viewer.end.ended() => return,
-        };
+    let mut feed = Feed {
+        heartbeat: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
+        session_check: interval_at(Instant::now() + SESSION_CHECK, SESSION_CHECK),
+        sender,
+        changes,
+        viewer,
+        slot,
+    };
+    while let Some(first) = feed.next().await {
         sleep(GATHER).await;
+        let (mark, change) = feed.gather(first);
+        if !feed.report(mark, change).await {
+            return;
+        }
+    }
+}
+
+/// Sends the beginning of a stream. False if the browser has disconnected.
+async fn greet(sender: &mpsc::Sender<Bytes>, missed: Option<Mark>) -> bool {
+    if !send(sender, "retry: 2000\n\n".to_owned()).await {
+        return false;
+    }
+    match missed {
+        Some(mark) => send(sender, event(mark, &Change::Anything)).await,
+        None => true,
+    }
+}
+
+async fn send(sender: &mpsc::Sender<Bytes>, text: String) -> bool {
+    sender.send(text.into()).await.is_ok()
+}
+
+/// The parts of one stream. The slot is freed last.
+struct Feed {
+    heartbeat: Interval,
+    session_check: Interval,
+    sender: mpsc::Sender<Bytes>,
+    changes: broadcast::Receiver<(Mark, Change)>,
+    viewer: Viewer,
+    slot: StreamSlot,
+}
+
+impl Feed {
+    /// Waits for a change, and meanwhile sends the heartbeat and checks the session. `None`: the stream has to end.
+    async fn next(&mut self) -> Option<Result<(Mark, Change), RecvError>> {
+        loop {
+            tokio::select! {
+                change = self.changes.recv() => return Some(change),
+                _ = self.heartbeat.tick() => {
+                    if !send(&self.sender, ":\n\n".to_owned()).await {
+                        return None;
+                    }
+                }
+                _ = self.session_check.tick() => {
+                    if !session_is_valid(self.slot.shared.clone(), &self.viewer).await {
+                        return None;
+                    }
+                }
+                () = self.slot.evicted.cancelled() => {
+                    send(&self.sender, "event: yield\ndata:\n\n".to_owned()).await;
+                    return None;
+                }
+                () = self.sender.closed() => return None,
+                () = self.slot.shared.live.closed() => return None,
+                () = self.viewer.end.ended() => return None,
+            }
+        }
+    }
+
+    /// Merges the first change with those that have followed it. Returns the mark of the last one.
+    fn gather(&mut self, first: Result<(Mark, Change), RecvError>) -> (Mark, Change) {
         let (mut mark, mut change) = match first {
             Ok(told) => told,
             // The receiver lagged behind by more changes than the channel holds: subscribe anew, and read everything
             // again.
             Err(_) => {
-                let (mark, now) = shared.live.subscribe();
-                changes = now;
+                let (mark, now) = self.slot.shared.live.subscribe();
+                self.changes = now;
                 (mark, Change::Anything)
             }
         };
-        while let Ok((later, next)) = changes.try_recv() {
+        while let Ok((later, next)) = self.changes.try_recv() {
             mark = later;
             change = merge(change, next);
         }
-        let Some(change) = in_sight(shared.clone(), &viewer, change).await else {
-            continue;
-        };
-        if viewer.end.has_ended() || !send(event(mark, &change)).await {
-            return;
+        (mark, change)
+    }
+
+    /// Sends the part of a change within the operator's scope. False: the stream has to end.
+    async fn report(&self, mark: Mark, change: Change) -> bool {
+        let shared = self.slot.shared.clone();
+        match limit_to_scope(shared, &self.viewer, change).await {
+            Some(change) => {
+                !self.viewer.end.has_ended() && send(&self.sender, event(mark, &change)).await
+            }
+            None => true,
         }
     }
 }
@@ -212,7 +259,7 @@ fn event(mark: impl Display, change: &Change) -> String {
     format!("id: {mark}\nevent: changed\ndata: {data}\n\n")
 }
 
-async fn lives(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
+async fn session_is_valid(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
     let token_hash = viewer.token_hash;
     detached(async move {
         let mut conn = shared.pool.acquire().await?;
@@ -227,7 +274,11 @@ async fn lives(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
 
 /// The part of a change within this operator's scope; `None` if there is none. If the database does not answer:
 /// [`Change::Anything`], which names no conversation.
-async fn in_sight(shared: web::Data<Shared>, viewer: &Viewer, change: Change) -> Option<Change> {
+async fn limit_to_scope(
+    shared: web::Data<Shared>,
+    viewer: &Viewer,
+    change: Change,
+) -> Option<Change> {
     let Change::Conversations(ids) = change else {
         return Some(change);
     };

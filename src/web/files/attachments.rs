@@ -15,6 +15,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{file_name, sniff};
@@ -27,12 +28,12 @@ use crate::web::{
 };
 use crate::{
     objects::{self, ObjectKey},
-    records::{conversations, exports, objects as rows, timeline},
-    seal::{self, DataKey, SealContext, key_of, stream as sealed},
+    records::{self, conversations, exports, timeline},
+    seal::{self, DataKey, SealContext, key_of},
 };
 
 /// Bytes that are sent between two checks of the object's row.
-const LOOK: usize = 1024 * 1024;
+const RECHECK_BYTES: usize = 1024 * 1024;
 
 /// A browser that opens the file as a page may run and load nothing in it.
 const SANDBOX: &str = "sandbox; default-src 'none'";
@@ -63,18 +64,18 @@ pub(in crate::web) async fn original(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let sight = Sight::of(&viewer, viewer.sees_erasures());
+    let access = Access::of(&viewer, viewer.sees_erasures());
     let file = find(&shared, viewer, *id).await?;
     let event = preview::parse(file.content.as_deref());
     let name = event
         .as_ref()
         .and_then(|event| event.body()["message"]["fileName"].as_str());
     let key = file.original_key.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, name, sight).await
+    send(&request, shared, key, Portion::Whole, name, access).await
 }
 
 #[derive(Deserialize)]
-pub(in crate::web) struct Fineness {
+pub(in crate::web) struct PreviewQuery {
     /// Pixels to a CSS pixel: 2 asks for the finer preview.
     #[serde(default)]
     x: u8,
@@ -86,18 +87,18 @@ pub(in crate::web) async fn preview(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
-    fineness: web::Query<Fineness>,
+    query: web::Query<PreviewQuery>,
 ) -> Result<HttpResponse, Error> {
-    let sight = Sight::of(&viewer, viewer.sees_erasures());
+    let access = Access::of(&viewer, viewer.sees_erasures());
     let file = find(&shared, viewer, *id).await?;
     let key = file.preview_key.ok_or(Error::NotFound)?;
     let smaller = file.preview_smaller.and_then(|bytes| bytes.try_into().ok());
     let portion = match smaller {
-        Some(bytes) if fineness.x == 2 => Portion::After(bytes),
+        Some(bytes) if query.x == 2 => Portion::After(bytes),
         Some(bytes) => Portion::First(bytes),
         None => Portion::Whole,
     };
-    send(&request, shared, key, portion, None, sight).await
+    send(&request, shared, key, portion, None, access).await
 }
 
 async fn find(
@@ -122,13 +123,12 @@ pub(in crate::web) async fn contact_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
-    let key = detached(async move {
-        let mut conn = data.pool.acquire().await?;
-        Ok(conversations::contact_picture(&mut conn, &viewer.session.channels, *id).await?)
-    });
-    let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, None, sight).await
+    let access = Access::of(&viewer, false);
+    let find = async move |db: &mut PgConnection, channels: &[i32]| {
+        conversations::contact_picture(db, channels, *id).await
+    };
+    let key = object_key(&shared, viewer, find).await?;
+    send(&request, shared, key, Portion::Whole, None, access).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -138,13 +138,12 @@ pub(in crate::web) async fn conversation_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
-    let key = detached(async move {
-        let mut conn = data.pool.acquire().await?;
-        Ok(conversations::picture(&mut conn, &viewer.session.channels, *id).await?)
-    });
-    let key = key.await?.ok_or(Error::NotFound)?;
-    send(&request, shared, key, Portion::Whole, None, sight).await
+    let access = Access::of(&viewer, false);
+    let find = async move |db: &mut PgConnection, channels: &[i32]| {
+        conversations::picture(db, channels, *id).await
+    };
+    let key = object_key(&shared, viewer, find).await?;
+    send(&request, shared, key, Portion::Whole, None, access).await
 }
 
 /// `GET /exports/{id}`: the export for a person.
@@ -155,24 +154,37 @@ pub(in crate::web) async fn export(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
-    let (data, sight) = (shared.clone(), Sight::of(&viewer, false));
-    let key = detached(async move {
-        let mut conn = data.pool.acquire().await?;
-        Ok(exports::find(&mut conn, &viewer.session.channels, *id).await?)
-    });
-    let key = key.await?.ok_or(Error::NotFound)?;
+    let access = Access::of(&viewer, false);
+    let find =
+        async move |db: &mut PgConnection, channels: &[i32]| exports::find(db, channels, *id).await;
+    let key = object_key(&shared, viewer, find).await?;
     let name = Some("export.zip");
-    send(&request, shared, key, Portion::Whole, name, sight).await
+    send(&request, shared, key, Portion::Whole, name, access).await
+}
+
+/// The key of the object that `find` reads from the database, for a viewer of these channels.
+async fn object_key(
+    shared: &web::Data<Shared>,
+    viewer: Viewer,
+    find: impl AsyncFnOnce(&mut PgConnection, &[i32]) -> sqlx::Result<Option<String>> + 'static,
+) -> Result<String, Error> {
+    let shared = shared.clone();
+    detached(async move {
+        let mut conn = shared.pool.acquire().await?;
+        let key = find(&mut conn, &viewer.session.channels).await?;
+        key.ok_or(Error::NotFound)
+    })
+    .await
 }
 
 /// The viewer's rights and session: they decide whether, and for how long, an object is sent.
-struct Sight {
+struct Access {
     /// True: objects of withheld messages are sent too.
     withheld: bool,
     end: Arc<SessionEnd>,
 }
 
-impl Sight {
+impl Access {
     fn of(viewer: &Viewer, withheld: bool) -> Self {
         let end = Arc::clone(&viewer.end);
         Self { withheld, end }
@@ -196,9 +208,9 @@ async fn send(
     key: String,
     portion: Portion,
     name: Option<&str>,
-    sight: Sight,
+    access: Access,
 ) -> Result<HttpResponse, Error> {
-    let object = Object::find(&shared, &key, sight.withheld).await?;
+    let object = Object::find(&shared, &key, access.withheld).await?;
     let within = match portion {
         Portion::Whole => 0..object.size,
         Portion::First(bytes) => 0..bytes.min(object.size),
@@ -212,19 +224,10 @@ async fn send(
     if kind.is_none() && !is_download(request) {
         return Err(Error::NotFound);
     }
-    // The server never sends a validator, so an `If-Range` is about another file and does not match: the whole file has
-    // to be sent (RFC 9110, 13.1.5).
-    let conditional = request.headers().contains_key(header::IF_RANGE);
-    let asked = request.headers().get(header::RANGE);
-    let asked = asked.filter(|_| !conditional);
-    let (status, part) = match range::read(asked.and_then(|value| value.to_str().ok()), size) {
-        Wanted::All => (StatusCode::OK, 0..size),
-        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
-        Wanted::Outside => {
-            return Ok(HttpResponse::RangeNotSatisfiable()
-                .insert_header((header::CONTENT_RANGE, format!("bytes */{size}")))
-                .finish());
-        }
+    let Some((status, part)) = selected(request, size) else {
+        return Ok(HttpResponse::RangeNotSatisfiable()
+            .insert_header((header::CONTENT_RANGE, format!("bytes */{size}")))
+            .finish());
     };
     let mut response = HttpResponse::build(status);
     response
@@ -244,14 +247,26 @@ async fn send(
     }
     if status == StatusCode::PARTIAL_CONTENT {
         let (first, last) = (part.start, part.end - 1);
-        response.insert_header((
-            header::CONTENT_RANGE,
-            format!("bytes {first}-{last}/{size}"),
-        ));
+        let range = format!("bytes {first}-{last}/{size}");
+        response.insert_header((header::CONTENT_RANGE, range));
     }
     let part = start + part.start..start + part.end;
     let body = object.read(&shared, part).await?;
-    Ok(response.streaming(Box::pin(watched(body, shared, key, sight))))
+    Ok(response.streaming(Box::pin(checked_stream(body, shared, key, access))))
+}
+
+/// The status of the response and the bytes that the request asks for; `None` if they are beyond the end.
+fn selected(request: &HttpRequest, size: u64) -> Option<(StatusCode, Range<u64>)> {
+    // The server never sends a validator, so an `If-Range` is about another file and does not match: the whole file has
+    // to be sent (RFC 9110, 13.1.5).
+    let conditional = request.headers().contains_key(header::IF_RANGE);
+    let asked = request.headers().get(header::RANGE);
+    let asked = asked.filter(|_| !conditional);
+    match range::read(asked.and_then(|value| value.to_str().ok()), size) {
+        Wanted::All => Some((StatusCode::OK, 0..size)),
+        Wanted::Part(part) => Some((StatusCode::PARTIAL_CONTENT, part)),
+        Wanted::Unsatisfiable => None,
+    }
 }
 
 /// True if the file is to be downloaded, false if a page loads it to show or play it (`Sec-Fetch-Dest`). A player
@@ -287,17 +302,17 @@ impl Object {
             key,
             text,
             data_key,
-            size: sealed::plain_size(sealed),
+            size: seal::stream::plain_size(sealed),
             sealed,
         })
     }
 
     async fn read(&self, shared: &Shared, part: Range<u64>) -> Result<Body, Error> {
-        let range = sealed::sealed_range(&part, self.sealed);
+        let range = seal::stream::sealed_range(&part, self.sealed);
         let (_, body) = shared.objects.get(self.key, Some(range)).await?;
         let body = body.map_err(Error::from);
         let context = SealContext::Object(&self.text);
-        let plain = sealed::open(&self.data_key, context, part, self.sealed, body);
+        let plain = seal::stream::open(&self.data_key, context, part, self.sealed, body);
         Ok(Box::pin(plain))
     }
 }
@@ -307,8 +322,8 @@ async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option
     detached(async move {
         let mut conn = shared.pool.acquire().await?;
         Ok(match all {
-            true => rows::head(&mut conn, &key).await?,
-            false => rows::head_in_sight(&mut conn, &key).await?,
+            true => records::objects::head(&mut conn, &key).await?,
+            false => records::objects::head_in_sight(&mut conn, &key).await?,
         })
     })
     .await
@@ -316,32 +331,32 @@ async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option
 
 /// Passes the bytes on as long as the object is in use and the session lasts. An erasure takes the objects out of use
 /// in the transaction that deletes the rows.
-fn watched(
+fn checked_stream(
     body: Body,
     shared: web::Data<Shared>,
     key: String,
-    sight: Sight,
+    access: Access,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
-    let start = (body, 0, shared, key, sight);
+    let start = (body, 0, shared, key, access);
     stream::try_unfold(
         start,
-        move |(mut body, mut sent, shared, key, sight)| async move {
+        move |(mut body, mut sent, shared, key, access)| async move {
             let next = tokio::select! {
                 biased;
-                () = sight.end.ended() => return Err(Error::SignedOut),
+                () = access.end.ended() => return Err(Error::SignedOut),
                 next = body.next() => next,
             };
             let Some(bytes) = next.transpose()? else {
                 return Ok(None);
             };
             sent += bytes.len();
-            if sent >= LOOK {
+            if sent >= RECHECK_BYTES {
                 sent = 0;
-                if head(&shared, &key, sight.withheld).await?.is_none() {
+                if head(&shared, &key, access.withheld).await?.is_none() {
                     return Err(Error::NotFound);
                 }
             }
-            Ok(Some((bytes, (body, sent, shared, key, sight))))
+            Ok(Some((bytes, (body, sent, shared, key, access))))
         },
     )
 }

@@ -59,7 +59,7 @@ fn disposition(how: &str, name: &str) -> String {
 /// Names that mean a device to Windows, whatever their ending.
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// The most bytes of a name; file systems allow 255.
-const ROOM: usize = 200;
+const MAX_NAME_BYTES: usize = 200;
 
 /// Removes everything from a name that has a meaning in a path or header, or could mislead a reader. The result is
 /// never empty.
@@ -67,7 +67,7 @@ fn safe(name: &str) -> String {
     let kept: String = name
         .chars()
         .map(|c| if r#"/\:*?"<>|;"#.contains(c) { '_' } else { c })
-        .filter(|c| !c.is_control() && !is_treacherous(*c))
+        .filter(|c| !c.is_control() && !is_misleading(*c))
         .collect();
     // A page shows many spaces as one. In a saved name they could move the text after them, such as the ending, out of
     // sight.
@@ -104,14 +104,14 @@ fn trimmed(name: &str) -> &str {
 }
 
 /// True for characters that change the direction of a name or hide a part of it.
-fn is_treacherous(c: char) -> bool {
+fn is_misleading(c: char) -> bool {
     text::is_hidden(c) || matches!(c, '\u{200c}'..='\u{200f}' | '\u{fffc}')
 }
 
 /// Cuts the middle out of a long name, so that beginning and ending stay. An ending of more than 20 bytes is removed,
 /// and the other dots become underscores: a name with a harmless ending must not become the name of a program.
 fn shorten(name: &str) -> String {
-    if name.len() <= ROOM {
+    if name.len() <= MAX_NAME_BYTES {
         return name.to_owned();
     }
     let ending = name
@@ -119,7 +119,7 @@ fn shorten(name: &str) -> String {
         .map(|at| &name[at..])
         .filter(|ending| ending.len() <= 20)
         .unwrap_or_default();
-    let mut end = ROOM - ending.len();
+    let mut end = MAX_NAME_BYTES - ending.len();
     while !name.is_char_boundary(end) {
         end -= 1;
     }
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn a_long_name_keeps_its_ending() {
         let name = safe(&format!("{}.pdf", "あ".repeat(5000)));
-        assert!(name.len() <= ROOM && name.ends_with("あ.pdf"));
+        assert!(name.len() <= MAX_NAME_BYTES && name.ends_with("あ.pdf"));
         let ending = safe(&format!("a.{}", "b".repeat(5000)));
-        assert_eq!(ending.len(), ROOM);
+        assert_eq!(ending.len(), MAX_NAME_BYTES);
     }
 }

@@ -14,6 +14,7 @@ use crate::web::{
     conversation::names::{ChannelName, Name},
     detached,
     layout::Layout,
+    page,
     preferences::Preferences,
     when::{Now, When, took},
 };
@@ -73,10 +74,7 @@ pub(in crate::web) async fn page(
     detached(async move {
         let mut layout = Layout::new(&viewer, &preferences, "erasures");
         layout.live = shared.live.mark().to_string();
-        let now = Now {
-            at: shared.clock.now(),
-            zone: preferences.zone,
-        };
+        let now = page::now(&shared, preferences);
         let mut conn = shared.pool.acquire().await?;
         let row = find(&mut conn, &shared, &viewer, *id).await?;
         let signed = ledger::newest_checkpoint(&mut conn).await?;
@@ -101,9 +99,7 @@ pub(in crate::web) async fn page(
             records: records.collect(),
             key: shared.ledger_key.clone(),
         };
-        Ok(HttpResponse::Ok()
-            .content_type("text/html; charset=utf-8")
-            .body(page.render()?))
+        page::html(&page)
     })
     .await
 }
@@ -198,16 +194,16 @@ fn steps(row: &Row, now: Now) -> Vec<Step> {
 }
 
 #[derive(Deserialize)]
-pub(in crate::web) struct Which {
+pub(in crate::web) struct ReceiptQuery {
     record: u64,
 }
 
 /// `GET /erasures/{id}/receipt?record=…`
-pub(in crate::web) async fn hand_out(
+pub(in crate::web) async fn receipt(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
-    which: web::Query<Which>,
+    which: web::Query<ReceiptQuery>,
 ) -> Result<HttpResponse, Error> {
     if !viewer.sees_erasures() {
         return Err(Error::Forbidden);

@@ -11,12 +11,11 @@ use super::erasures::ErasureQuery;
 use crate::web::{
     Error, Shared,
     auth::{ends::SessionEnd, session::Viewer},
-    detached,
+    detached, page,
     preferences::Preferences,
-    when::Now,
 };
 use crate::{
-    ledger::export::harmless,
+    ledger::export::escape_formula,
     records::{
         conversations::{self, Cursor},
         erasure_list::{self, Row},
@@ -26,9 +25,9 @@ use crate::{
 /// Rows read at a time.
 const PAGE: i64 = 1000;
 /// Bytes handed to the connection at a time.
-const PART: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// The most rows in one file; an operator can choose a period to get fewer. The ledger's export has no such limit.
-const MOST: usize = 200_000;
+const MAX_ROWS: usize = 200_000;
 
 const COLUMNS: [&str; 12] = [
     "erasure",
@@ -56,10 +55,7 @@ pub(in crate::web) async fn file(
         return Err(Error::Forbidden);
     }
     detached(async move {
-        let now = Now {
-            at: shared.clock.now(),
-            zone: preferences.zone,
-        };
+        let now = page::now(&shared, preferences);
         let mut conn = shared.pool.acquire().await?;
         let channels = conversations::channels(&mut conn, &viewer.session.channels).await?;
         let filter = query.filter(&channels, now)?;
@@ -70,7 +66,7 @@ pub(in crate::web) async fn file(
         loop {
             let rows =
                 erasure_list::page(&mut conn, &shared.keyring, &filter, before, PAGE).await?;
-            let Some(last) = rows.last().filter(|_| count < MOST) else {
+            let Some(last) = rows.last().filter(|_| count < MAX_ROWS) else {
                 break;
             };
             before = Cursor {
@@ -100,7 +96,7 @@ fn parts(bytes: Bytes, end: Arc<SessionEnd>) -> impl Stream<Item = Result<Bytes,
         if end.has_ended() {
             return Err(Error::SignedOut);
         }
-        let part = bytes.split_to(bytes.len().min(PART));
+        let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
         Ok((!part.is_empty()).then_some((part, (bytes, end))))
     })
 }
@@ -112,9 +108,9 @@ fn cells(row: &Row) -> [String; 12] {
     let span = gone.map(|(objects, keys)| objects.max(keys) - row.requested_at);
     [
         row.id.to_string(),
-        harmless(&row.channel),
-        harmless(row.message_id.as_deref().unwrap_or_default()),
-        harmless(&row.cause),
+        escape_formula(&row.channel),
+        escape_formula(row.message_id.as_deref().unwrap_or_default()),
+        escape_formula(&row.cause),
         time(row.requested_at),
         time(row.rows_gone_at),
         when(row.objects_gone_at),
@@ -135,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_sent_whole_and_cut_when_the_session_ends() {
-        let file = Bytes::from(vec![7; PART * 3 + 5]);
+        let file = Bytes::from(vec![7; CHUNK_BYTES * 3 + 5]);
         let ends = Ends::default();
         let whole: Vec<_> = parts(file.clone(), Arc::new(ends.register([1; 32])))
             .map(|part| part.expect("a part"))

@@ -8,7 +8,6 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::retention::{html, now};
 use crate::records::{
     conversations::{self, Conversation},
     holds::{self, NewHold},
@@ -23,15 +22,16 @@ use crate::web::{
         thread::{self, Thread},
     },
     detached,
-    http::{form::Form, typed},
+    http::{form::FormBody, typed},
     layout::Layout,
+    page,
     preferences::Preferences,
     see_other,
     when::When,
 };
 
 /// The most characters of a reason.
-const LONGEST: usize = 200;
+const MAX_REASON_CHARS: usize = 200;
 
 #[derive(Template)]
 #[template(path = "holds.html")]
@@ -90,7 +90,7 @@ pub(in crate::web) async fn page(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {
-        let now = now(&shared, preferences);
+        let now = page::now(&shared, preferences);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut conn = shared.pool.acquire().await?;
         let mut views = vec![];
@@ -117,7 +117,7 @@ pub(in crate::web) async fn page(
                 lifted: by(hold.lifted_by, hold.lifted_at),
             });
         }
-        html(&Page {
+        page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "holds"),
             holds: views,
         })
@@ -153,7 +153,7 @@ pub(in crate::web) async fn withheld(
         // Taken before the first query, so that the live stream reports every change from here on, the end of the hold
         // too.
         layout.live = shared.live.mark().to_string();
-        let now = now(&shared, preferences);
+        let now = page::now(&shared, preferences);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut tx = shared.snapshot().await?;
         let held = holds::of(&mut tx, allowed, *id).await?;
@@ -162,7 +162,7 @@ pub(in crate::web) async fn withheld(
         let place = place.ok_or(Error::NotFound)?;
         let thread = thread::withheld(&mut tx, keyring, (&place, *id), before, now).await?;
         tx.commit().await?;
-        html(&One {
+        page::html(&One {
             layout,
             conversation: (place.id, name(&place)),
             open: Open {
@@ -179,10 +179,10 @@ pub(in crate::web) async fn withheld(
 pub(in crate::web) async fn set(
     shared: web::Data<Shared>,
     viewer: Viewer,
-    Form(new): Form<New>,
+    FormBody(new): FormBody<New>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
-    let reason = typed::line(&new.reason, LONGEST).map_err(|_| Error::Unreadable)?;
+    let reason = typed::line(&new.reason, MAX_REASON_CHARS).map_err(|_| Error::Unreadable)?;
     if !COVERS.contains(&&*new.covers) {
         return Err(Error::Unreadable);
     }

@@ -8,10 +8,9 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::retention::{html, now};
 use crate::web::{
-    Error, Shared, auth::session::Viewer, conversation::list, detached, http::form::Form,
-    layout::Layout, preferences::Preferences, see_other, when::When,
+    Error, Shared, auth::session::Viewer, conversation::list, detached, http::form::FormBody,
+    layout::Layout, page, preferences::Preferences, see_other, when::When,
 };
 use crate::{
     erasure::order::{self, ConversationErasure, Outcome, REASONS},
@@ -71,7 +70,7 @@ pub(in crate::web) async fn page(
         let message = messages::locate(&mut conn, &viewer.session.channels, *id).await?;
         let message = message.ok_or(Error::NotFound)?;
         let held = holds::held(&mut conn, &[message.conversation_id], false).await?;
-        html(&Page {
+        page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "conversations"),
             action: format!("/messages/{id}/erase"),
             back: list::ListState::default().message(
@@ -79,7 +78,7 @@ pub(in crate::web) async fn page(
                 *id,
                 message.occurred_at,
             ),
-            what: What::Message(now(&shared, preferences).dated(message.occurred_at)),
+            what: What::Message(page::now(&shared, preferences).dated(message.occurred_at)),
             held: !held.is_empty(),
             reasons: &REASONS,
         })
@@ -92,7 +91,7 @@ pub(in crate::web) async fn erase(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
-    Form(form): Form<Order>,
+    FormBody(form): FormBody<Order>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     let reason = form.reason()?;
@@ -120,7 +119,7 @@ pub(in crate::web) async fn erase(
 }
 
 /// `GET /conversations/{id}/erase`: the page that describes the erasure before it is ordered.
-pub(in crate::web) async fn whole_page(
+pub(in crate::web) async fn conversation_page(
     shared: web::Data<Shared>,
     viewer: Viewer,
     preferences: Preferences,
@@ -133,7 +132,7 @@ pub(in crate::web) async fn whole_page(
         let conversation = conversations::find(&mut conn, keyring, allowed, *id).await?;
         let conversation = conversation.ok_or(Error::NotFound)?;
         let held = holds::held(&mut conn, &[conversation.id], false).await?;
-        html(&Page {
+        page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "conversations"),
             action: format!("/conversations/{id}/erase"),
             back: format!("/conversations/{id}"),
@@ -146,11 +145,11 @@ pub(in crate::web) async fn whole_page(
 }
 
 /// `POST /conversations/{id}/erase`
-pub(in crate::web) async fn erase_whole(
+pub(in crate::web) async fn erase_conversation(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
-    Form(form): Form<Order>,
+    FormBody(form): FormBody<Order>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     let reason = form.reason()?;

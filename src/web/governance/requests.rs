@@ -6,19 +6,19 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::retention::{html, now};
 use crate::records::{
-    conversations,
-    exports::{self, ATTEMPTS},
-    subjects::{self, Wish},
+    conversations, export_failure,
+    exports::MAX_ATTEMPTS,
+    subjects::{self, RequestKind},
 };
 use crate::web::{
     Error, Shared,
     auth::session::Viewer,
     conversation::names::{self, Name},
     detached,
-    http::form::Form,
+    http::form::FormBody,
     layout::Layout,
+    page,
     preferences::Preferences,
     see_other,
     when::When,
@@ -57,13 +57,13 @@ impl Request {
 
 struct Failed {
     attempts: i32,
-    why: exports::Failure,
+    why: export_failure::Failure,
     /// Time of the next attempt; `None` if there is none.
     again: Option<When>,
 }
 
 #[derive(Deserialize)]
-pub(in crate::web) struct Sure {
+pub(in crate::web) struct Confirmation {
     sure: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::web) async fn page(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {
-        let now = now(&shared, preferences);
+        let now = page::now(&shared, preferences);
         let allowed = &viewer.session.channels;
         let mut conn = shared.pool.acquire().await?;
         let contact = conversations::contact(&mut conn, &shared.keyring, allowed, *id).await?;
@@ -111,7 +111,7 @@ pub(in crate::web) async fn page(
                 })
                 .collect(),
         };
-        html(&page)
+        page::html(&page)
     })
     .await
 }
@@ -122,7 +122,7 @@ pub(in crate::web) async fn export(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    ask(shared, viewer, *id, Wish::Export).await
+    ask(shared, viewer, *id, RequestKind::Export).await
 }
 
 /// `POST /contacts/{id}/erase`
@@ -130,17 +130,17 @@ pub(in crate::web) async fn erase(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: web::Path<Uuid>,
-    Form(form): Form<Sure>,
+    FormBody(form): FormBody<Confirmation>,
 ) -> Result<HttpResponse, Error> {
     form.sure.ok_or(Error::Unreadable)?;
-    ask(shared, viewer, *id, Wish::Erasure).await
+    ask(shared, viewer, *id, RequestKind::Erasure).await
 }
 
 async fn ask(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: Uuid,
-    wish: Wish,
+    wish: RequestKind,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {

@@ -15,8 +15,9 @@ use crate::web::{
     auth::session::Viewer,
     conversation::names::ChannelName,
     detached,
-    http::form::Form,
+    http::form::FormBody,
     layout::Layout,
+    page,
     preferences::Preferences,
     see_other,
     when::{Now, When},
@@ -71,7 +72,7 @@ pub(in crate::web) async fn page(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {
-        let now = now(&shared, preferences);
+        let now = page::now(&shared, preferences);
         let mut conn = shared.pool.acquire().await?;
         let allowed = &viewer.session.channels;
         let mut rules = retention::rules(&mut conn, allowed).await?;
@@ -89,7 +90,7 @@ pub(in crate::web) async fn page(
             channels: channels.collect(),
             kinds: KINDS.iter().map(|kind| (*kind, what(kind))).collect(),
         };
-        html(&page)
+        page::html(&page)
     })
     .await
 }
@@ -103,7 +104,7 @@ pub(in crate::web) async fn preview(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {
-        let now = now(&shared, preferences);
+        let now = page::now(&shared, preferences);
         let mut conn = shared.pool.acquire().await?;
         let allowed = &viewer.session.channels;
         let rules = retention::rules(&mut conn, allowed).await?;
@@ -133,7 +134,7 @@ pub(in crate::web) async fn preview(
             months,
             all,
         };
-        html(&page)
+        page::html(&page)
     })
     .await
 }
@@ -142,7 +143,7 @@ pub(in crate::web) async fn preview(
 pub(in crate::web) async fn add(
     shared: web::Data<Shared>,
     viewer: Viewer,
-    Form(new): Form<New>,
+    FormBody(new): FormBody<New>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     if !viewer.session.channels.contains(&new.channel) {
@@ -199,19 +200,6 @@ async fn switch(
         Ok(see_other("/retention"))
     })
     .await
-}
-
-pub(in crate::web) fn now(shared: &Shared, preferences: Preferences) -> Now {
-    Now {
-        at: shared.clock.now(),
-        zone: preferences.zone,
-    }
-}
-
-pub(in crate::web) fn html(page: &impl Template) -> Result<HttpResponse, Error> {
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .body(page.render()?))
 }
 
 fn view(rule: retention::Rule, now: Now) -> Rule {

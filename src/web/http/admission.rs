@@ -22,7 +22,7 @@ use super::{limits::Limits, refusal::Tally};
 
 /// Evicted connections that may still be open, beyond the limit on connections. If there are more, a new connection is
 /// refused, so that the open files stay within their limit.
-pub(super) const LEAVING: usize = 256;
+pub(super) const MAX_EVICTED_OPEN: usize = 256;
 
 /// How long a head, a body or an unread response may take before its connection is evicted like an idle one.
 const GRACE: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ impl Admission {
             .map(counted_as);
         let (now, mut table) = (self.now(), self.table());
         let open = table.waiting.len() + table.served.len();
-        if open + table.leaving >= self.limits.connections + LEAVING {
+        if open + table.leaving >= self.limits.connections + MAX_EVICTED_OPEN {
             return Err(Full::Process);
         }
         if let Some(address) = address
@@ -347,7 +347,7 @@ impl Seat {
 
 impl Slot {
     /// Notes the activity of the connection from now on.
-    pub(super) fn does(&self, activity: Activity) {
+    pub(super) fn set_activity(&self, activity: Activity) {
         if self.seat.activity() != activity {
             let now = self.admission.now();
             let mut table = self.admission.table();
@@ -356,11 +356,11 @@ impl Slot {
     }
 
     /// Notes that the first head is complete. False if the served connections are at their limit and all busy.
-    pub(super) fn serve(&self) -> bool {
+    pub(super) fn try_serve(&self) -> bool {
         let most = self.admission.limits.served;
         let now = self.admission.now();
         // Its request is about to be parsed.
-        self.does(Activity::Busy);
+        self.set_activity(Activity::Busy);
         self.admission.table().serve(self.id, most, now)
     }
 

@@ -4,12 +4,12 @@
 //! It is stricter than actix: an encoding that the two could understand differently is an error.
 
 /// Maximum bytes of chunk extensions and trailers in one body. LINE and its SDKs send neither.
-const MOST_OVERHEAD: usize = 4096;
+const MAX_OVERHEAD_BYTES: usize = 4096;
 
-/// Maximum number of chunks of less than [`SMALL`] bytes in one body: to decode 90 kB in chunks of one byte took 6 ms.
-/// A client that flushes small pieces, or a proxy that passes them on, stays far below.
-const MOST_SMALL: usize = 1024;
-const SMALL: u64 = 64;
+/// Maximum number of chunks of less than [`SMALL_CHUNK_BYTES`] in one body: to decode 90 kB in chunks of one byte took
+/// 6 ms. A client that flushes small pieces, or a proxy that passes them on, stays far below.
+const MAX_SMALL_CHUNKS: usize = 1024;
+const SMALL_CHUNK_BYTES: u64 = 64;
 
 /// How far a chunked body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Default for Chunked {
 
 impl Chunked {
     /// Advances over `bytes`, up to the end of the body. Returns how many of them belong to the body.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::End {
             if let State::Data { left } = &mut self.state {
@@ -105,13 +105,13 @@ impl Chunked {
             (State::Size { value, digits: 1.. }, b';') => State::Extension { value },
             (State::Extension { value }, b'\r') => State::SizeEnd { value },
             (State::Extension { value }, byte) if byte != b'\n' => {
-                self.spend()?;
+                self.count_overhead_byte()?;
                 State::Extension { value }
             }
             (State::SizeEnd { value: 0 }, b'\n') => State::Trailer,
             (State::SizeEnd { value }, b'\n') => {
-                self.small += usize::from(value < SMALL);
-                if self.small > MOST_SMALL {
+                self.small += usize::from(value < SMALL_CHUNK_BYTES);
+                if self.small > MAX_SMALL_CHUNKS {
                     return Err(Malformed);
                 }
                 State::Data { left: value }
@@ -124,7 +124,7 @@ impl Chunked {
             (State::Trailer, b'\r') => State::LastLf,
             (State::InTrailer, b'\r') => State::TrailerLf,
             (State::Trailer | State::InTrailer, byte) if byte != b'\n' => {
-                self.spend()?;
+                self.count_overhead_byte()?;
                 State::InTrailer
             }
             (State::TrailerLf, b'\n') => State::Trailer,
@@ -133,9 +133,9 @@ impl Chunked {
         })
     }
 
-    fn spend(&mut self) -> Result<(), Malformed> {
+    fn count_overhead_byte(&mut self) -> Result<(), Malformed> {
         self.overhead += 1;
-        match self.overhead > MOST_OVERHEAD {
+        match self.overhead > MAX_OVERHEAD_BYTES {
             true => Err(Malformed),
             false => Ok(()),
         }
@@ -146,16 +146,16 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// The length of the body in `bytes`, the same if they are taken one by one; `None`: it does not end there.
+    /// The length of the body; `None` if it is incomplete. Asserts that feeding single bytes gives the same result.
     fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let whole = {
             let mut chunked = Chunked::default();
-            let taken = chunked.take(bytes)?;
+            let taken = chunked.advance(bytes)?;
             chunked.is_at_end().then_some(taken)
         };
         let (mut chunked, mut taken) = (Chunked::default(), 0);
         for byte in bytes {
-            taken += chunked.take(&[*byte])?;
+            taken += chunked.advance(&[*byte])?;
         }
         assert_eq!(chunked.is_at_end().then_some(taken), whole);
         Ok(whole)
@@ -181,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_refused() {
-        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(MOST_OVERHEAD + 1));
+    fn invalid_encodings_are_refused() {
+        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(MAX_OVERHEAD_BYTES + 1));
         let trailers = format!("0\r\n{}\r\n\r\n", "t: x\r\n".repeat(1100));
         for bytes in [
             "\r\n0\r\n\r\n",
@@ -218,7 +218,7 @@ mod tests {
             (63, 1025, false),
             (64, 30_000, true),
         ] {
-            let taken = Chunked::default().take(body(size, count).as_bytes());
+            let taken = Chunked::default().advance(body(size, count).as_bytes());
             assert_eq!(taken.is_ok(), fine, "{count} of {size}");
         }
     }

@@ -1,9 +1,9 @@
 //! A connection's socket, which hands actix one request at a time and gives every step a deadline.
 //!
-//! actix-http 3.20 has a deadline for a connection's first head only, reads a chunked body without end after its
-//! request was answered, never gives up a write, and reads pipelined requests while their responses wait unread
-//! (measured: 11.7 MB kept for one connection). Here a head is handed over only when it is complete, nothing after a
-//! request is handed over until that is answered, and nothing is read while a response waits for the client.
+//! actix-http 3.20 has a deadline for a connection's first head only, keeps reading a chunked body without a limit
+//! after it has answered the request, never gives up a write, and reads pipelined requests while their responses wait
+//! unread (measured: 11.7 MB kept for one connection). Here a head is handed over only when it is complete, nothing
+//! after a request is handed over until that is answered, and nothing is read while a response waits for the client.
 
 use std::{
     io,
@@ -29,23 +29,24 @@ use super::{
     refusal::{self, Reason},
 };
 
-/// Bytes read at once while a head is awaited, and of a body.
-const HEAD_READ: usize = 2048;
-const BODY_READ: usize = 16 << 10;
+/// How much is read at once while a head is awaited.
+const HEAD_READ_BYTES: usize = 2048;
+/// How much of a body is read at once.
+const BODY_READ_BYTES: usize = 16 << 10;
 
 /// An incomplete head of more than this many bytes needs a permit to be kept.
-const SHORT_HEAD: usize = 4096;
+const SHORT_HEAD_BYTES: usize = 4096;
 
 pub(super) struct Connection {
     stream: TcpStream,
     exchange: Rc<Exchange>,
     /// Bytes that were read and not yet handed over to actix.
-    held: BytesMut,
-    /// Number of bytes of `held` in which no head ends.
+    buffer: BytesMut,
+    /// Number of bytes of `buffer` that were already searched for the end of a head.
     scanned: usize,
-    /// Number of bytes of `held` up to the end of a complete head; `None`: the head is not complete.
+    /// Number of bytes of `buffer` up to the end of a complete head; `None`: the head is not complete.
     head_left: Option<usize>,
-    long_head: Option<OwnedSemaphorePermit>,
+    long_head_permit: Option<OwnedSemaphorePermit>,
     /// A refusal was sent in place of actix's response: nothing more is written.
     refused: bool,
     /// Fires at the deadline, or earlier; then it is reset to the deadline.
@@ -66,10 +67,10 @@ impl Connection {
         Self {
             stream,
             exchange: Rc::new(exchange),
-            held: BytesMut::new(),
+            buffer: BytesMut::new(),
             scanned: 0,
             head_left: None,
-            long_head: None,
+            long_head_permit: None,
             refused: false,
             timer: Box::pin(sleep_until(deadline)),
             stall: None,
@@ -85,8 +86,8 @@ impl Connection {
     }
 
     /// Notes that the first head is complete. False if the served connections are at their limit and all busy.
-    pub(super) fn serve(&self) -> bool {
-        self.exchange.slot.serve()
+    pub(super) fn try_serve(&self) -> bool {
+        self.exchange.slot.try_serve()
     }
 
     fn limits(&self) -> &Limits {
@@ -124,18 +125,18 @@ impl Connection {
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
-                return Err(self.late());
+                return Err(self.deadline_error());
             }
             self.timer.as_mut().reset(deadline);
         }
         Ok(())
     }
 
-    fn late(&self) -> io::Error {
-        let first = self.exchange.slot.activity() == Activity::Head;
+    fn deadline_error(&self) -> io::Error {
+        let is_before_first_head = self.exchange.slot.activity() == Activity::Head;
         match self.exchange.phase.get() {
             Phase::Head | Phase::Parsing => self.cut(Reason::SlowHead, Some("408 Request Timeout")),
-            Phase::Waiting if first => self.cut(Reason::Silent, None),
+            Phase::Waiting if is_before_first_head => self.cut(Reason::Silent, None),
             Phase::Answering => self.cut(Reason::SlowBody, None),
             Phase::Closing | Phase::Waiting => io::ErrorKind::ConnectionAborted.into(),
         }
@@ -146,26 +147,26 @@ impl Connection {
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.poll_alive(cx)?;
         while !self.find_head()? {
-            if ready!(self.poll_hold(cx, HEAD_READ))? == 0 {
+            if ready!(self.poll_fill(cx, HEAD_READ_BYTES))? == 0 {
                 return Poll::Ready(Ok(false));
             }
         }
         Poll::Ready(Ok(true))
     }
 
-    /// Reads the bytes that have arrived, `most` at most. Zero: the client sends no more.
+    /// Reads the bytes that have arrived, at most `max_bytes`. Zero: the client sends no more.
     ///
-    /// They are read onto the stack, so that a waiting connection keeps only the bytes that have arrived (before, 4 KiB
-    /// were kept for each slow head).
-    fn poll_hold(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        let mut space = [MaybeUninit::uninit(); BODY_READ];
-        let mut read = ReadBuf::uninit(&mut space[..most.min(BODY_READ)]);
+    /// They are read onto the stack, so that a waiting connection keeps only the bytes that have arrived (reading
+    /// straight into the buffer kept 4 KiB for each slow head).
+    fn poll_fill(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); BODY_READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space[..max_bytes.min(BODY_READ_BYTES)]);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
-        self.held.extend_from_slice(read.filled());
+        self.buffer.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Looks for the end of a head in what is held: an empty line, whether lines end in CR LF or LF alone (RFC 9112,
+    /// Looks for the end of a head in `buffer`: an empty line, whether lines end in CR LF or LF alone (RFC 9112,
     /// section 2.2). Empty lines before a head do not count.
     fn find_head(&mut self) -> io::Result<bool> {
         if self.head_left.is_some() {
@@ -175,15 +176,18 @@ impl Connection {
             return Ok(false);
         }
         let from = self.scanned.saturating_sub(2);
-        self.head_left = end_of_head(&self.held[from..]).map(|end| from + end);
-        self.scanned = self.held.len();
+        self.head_left = end_of_head(&self.buffer[from..]).map(|end| from + end);
+        self.scanned = self.buffer.len();
         if self.head_left.unwrap_or(self.scanned) > self.limits().head_bytes {
             let status = "431 Request Header Fields Too Large";
             return Err(self.cut(Reason::LongHead, Some(status)));
         }
-        if self.head_left.is_none() && self.scanned > SHORT_HEAD && self.long_head.is_none() {
-            self.long_head = self.exchange.slot.admission().long_head();
-            if self.long_head.is_none() {
+        if self.head_left.is_none()
+            && self.scanned > SHORT_HEAD_BYTES
+            && self.long_head_permit.is_none()
+        {
+            self.long_head_permit = self.exchange.slot.admission().long_head();
+            if self.long_head_permit.is_none() {
                 return Err(self.cut(Reason::LongHead, Some("503 Service Unavailable")));
             }
         }
@@ -193,29 +197,29 @@ impl Connection {
     /// True if the first byte of a head has arrived; then the head's deadline is set.
     fn head_begins(&mut self) -> bool {
         let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-        let blank = self.held.iter().take_while(blank).count();
-        self.held.advance(blank);
+        let blank = self.buffer.iter().take_while(blank).count();
+        self.buffer.advance(blank);
         self.scanned = 0;
-        if self.held.is_empty() {
+        if self.buffer.is_empty() {
             return false;
         }
         self.exchange.phase.set(Phase::Head);
         // The time of a connection's first head began with its accept.
         if self.exchange.slot.activity() != Activity::Head {
-            self.exchange.slot.does(Activity::Head);
+            self.exchange.slot.set_activity(Activity::Head);
             let deadline = Instant::now() + self.limits().head;
             self.exchange.deadline.set(Some(deadline));
         }
         true
     }
 
-    /// Hands over up to `most` bytes of `held`. Returns how many.
-    fn hand_over(&mut self, buf: &mut ReadBuf<'_>, most: usize) -> usize {
-        let count = self.held.len().min(most).min(buf.remaining());
-        buf.put_slice(&self.held[..count]);
-        self.held.advance(count);
-        if self.held.is_empty() {
-            self.held = BytesMut::new();
+    /// Hands over up to `max_bytes` bytes of `buffer`. Returns how many.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>, max_bytes: usize) -> usize {
+        let count = self.buffer.len().min(max_bytes).min(buf.remaining());
+        buf.put_slice(&self.buffer[..count]);
+        self.buffer.advance(count);
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
         }
         count
     }
@@ -231,8 +235,8 @@ impl Connection {
             self.head_left = (left > 0).then_some(left);
             if left == 0 {
                 self.scanned = 0;
-                self.long_head = None;
-                self.exchange.slot.does(Activity::Busy);
+                self.long_head_permit = None;
+                self.exchange.slot.set_activity(Activity::Busy);
                 self.exchange.phase.set(Phase::Parsing);
             }
         }
@@ -242,28 +246,28 @@ impl Connection {
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let body = self.exchange.body.get();
         if body == BodyLeft::NONE {
-            self.exchange.wait(cx);
+            self.exchange.store_read_waker(cx);
             return Poll::Pending;
         }
-        if self.held.is_empty() {
-            ready!(self.poll_hold(cx, BODY_READ))?;
+        if self.buffer.is_empty() {
+            ready!(self.poll_fill(cx, BODY_READ_BYTES))?;
         }
-        let Ok((count, left)) = body.take(&self.held, buf.remaining()) else {
+        let Ok((count, left)) = body.advance(&self.buffer, buf.remaining()) else {
             return Poll::Ready(Err(self.cut(Reason::Malformed, Some("400 Bad Request"))));
         };
         self.hand_over(buf, count);
         self.exchange.body.set(left);
         if left == BodyLeft::NONE {
             self.exchange.deadline.set(None);
-            self.exchange.slot.does(Activity::Busy);
+            self.exchange.slot.set_activity(Activity::Busy);
         }
         Poll::Ready(Ok(()))
     }
 
     /// Sends a refusal in place of actix, which has refused the request, so that the response has the security headers.
     /// Returns how many bytes of actix's own response count as written.
-    fn answer_malformed(&mut self, own: &[u8]) -> usize {
-        let status = match own.get(9..12) {
+    fn answer_malformed(&mut self, actix_response: &[u8]) -> usize {
+        let status = match actix_response.get(9..12) {
             Some(b"431") => "431 Request Header Fields Too Large",
             _ => "400 Bad Request",
         };
@@ -277,7 +281,7 @@ impl Connection {
         self.exchange.phase.set(Phase::Closing);
         let deadline = Instant::now() + self.limits().linger;
         self.exchange.deadline.set(Some(deadline));
-        own.len()
+        actix_response.len()
     }
 
     fn is_blocked(&self) -> bool {
@@ -305,7 +309,7 @@ impl Connection {
             stall.written = 0;
             stall.timer.as_mut().reset(Instant::now() + within);
         }
-        self.exchange.slot.does(Activity::Stalled);
+        self.exchange.slot.set_activity(Activity::Stalled);
         Ok(())
     }
 
@@ -317,8 +321,8 @@ impl Connection {
                 Phase::Answering | Phase::Parsing => Activity::Busy,
                 _ => Activity::Idle,
             };
-            self.exchange.slot.does(activity);
-            self.exchange.written();
+            self.exchange.slot.set_activity(activity);
+            self.exchange.set_next_deadline();
             self.exchange.wake();
         }
     }
@@ -333,19 +337,19 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         this.poll_alive(cx)?;
         if this.is_blocked() {
-            this.exchange.wait(cx);
+            this.exchange.store_read_waker(cx);
             return Poll::Pending;
         }
         match this.exchange.phase.get() {
             Phase::Waiting | Phase::Head => this.poll_next_head(cx, buf),
             Phase::Parsing => {
-                this.exchange.wait(cx);
+                this.exchange.store_read_waker(cx);
                 Poll::Pending
             }
             Phase::Answering => this.poll_body(cx, buf),
             Phase::Closing => {
-                if this.held.is_empty() {
-                    ready!(this.poll_hold(cx, BODY_READ))?;
+                if this.buffer.is_empty() {
+                    ready!(this.poll_fill(cx, BODY_READ_BYTES))?;
                 }
                 this.hand_over(buf, usize::MAX);
                 Poll::Ready(Ok(()))

@@ -46,7 +46,7 @@ async fn refuse_foreign<B: MessageBody + 'static>(
 
 fn is_ours(request: &HttpRequest) -> bool {
     let shared = request.app_data::<Data<Shared>>();
-    verdict(
+    may_pass(
         text(request, header::HeaderName::from_static("sec-fetch-site")),
         text(request, header::ORIGIN),
         &origins(request, shared),
@@ -98,7 +98,7 @@ fn authority(url: &url::Url) -> String {
 
 /// True if an unsafe request may pass; `own` are the origins of our pages. If the browser sends neither header, a
 /// request with a session's cookie is refused.
-fn verdict(site: Option<&str>, origin: Option<&str>, own: &[String], session: bool) -> bool {
+fn may_pass(site: Option<&str>, origin: Option<&str>, own: &[String], session: bool) -> bool {
     match (site, origin) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => own.iter().any(|own| own == origin),
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_browser_says_the_site_that_decides() {
+    fn sec_fetch_site_takes_precedence_over_origin() {
         for origin in [
             None,
             Some("null"),
@@ -120,12 +120,12 @@ mod tests {
         ] {
             for session in [false, true] {
                 let own = ["http://archive.test".to_owned()];
-                let site = |site| verdict(Some(site), origin, &own, session);
-                assert!(site("same-origin"));
-                assert!(site("none"));
-                assert!(!site("same-site"));
-                assert!(!site("cross-site"));
-                assert!(!site("?"));
+                let passes = |site| may_pass(Some(site), origin, &own, session);
+                assert!(passes("same-origin"));
+                assert!(passes("none"));
+                assert!(!passes("same-site"));
+                assert!(!passes("cross-site"));
+                assert!(!passes("?"));
             }
         }
     }
@@ -134,9 +134,9 @@ mod tests {
     fn an_older_browser_is_judged_by_its_origin() {
         let public = "https://archive.test".parse().expect("a URL");
         let own = own_origins(Some(&public), Some("127.0.0.1:8080"), None);
-        let origin = |origin| verdict(None, Some(origin), &own, true);
-        assert!(origin("http://127.0.0.1:8080"));
-        assert!(origin("https://archive.test"));
+        let passes = |origin| may_pass(None, Some(origin), &own, true);
+        assert!(passes("http://127.0.0.1:8080"));
+        assert!(passes("https://archive.test"));
         for foreign in [
             "null",
             "https://evil.test",
@@ -151,12 +151,12 @@ mod tests {
             "",
             "?",
         ] {
-            assert!(!origin(foreign), "{foreign}");
+            assert!(!passes(foreign), "{foreign}");
         }
     }
 
     #[test]
-    fn the_other_scheme_of_our_own_name_is_foreign() {
+    fn our_host_with_another_scheme_is_cross_origin() {
         let https = "https://archive.test".parse().expect("a URL");
         let http = "http://127.0.0.1:8080".parse().expect("a URL");
         for (public, host, behind_tls, origins) in [
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_passes_only_without_a_session() {
-        assert!(verdict(
+    fn a_request_without_both_headers_passes_only_without_a_session() {
+        assert!(may_pass(
             None,
             None,
             &["http://archive.test".to_owned()],
             false
         ));
-        assert!(!verdict(
+        assert!(!may_pass(
             None,
             None,
             &["http://archive.test".to_owned()],

@@ -1,5 +1,5 @@
 //! The state that a connection's socket and the app share: when a request's head has arrived, how its body ends, when
-//! its response is complete. The socket hands actix no byte beyond the current one of these steps.
+//! its response is complete. The socket gives actix only the bytes of the current step.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,7 +26,7 @@ use super::{
 
 /// Maximum length of a request's path and query, in bytes. To parse a query of 30 kB took 1.7 ms, as long as 18 plain
 /// requests.
-const MOST_TARGET: usize = 8 << 10;
+const MAX_TARGET_BYTES: usize = 8 << 10;
 
 /// The step that a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +56,16 @@ impl BodyLeft {
     /// There is no body, or all of it was read.
     pub(super) const NONE: Self = Self::Bytes(0);
 
-    /// How many bytes of `held`, at most `most`, belong to the body, and how much of the body is left after them.
-    pub(super) fn take(self, held: &[u8], most: usize) -> Result<(usize, Self), Malformed> {
-        let held = &held[..held.len().min(most)];
+    /// How many bytes of `held`, at most `max_bytes`, belong to the body, and how much of the body is left after them.
+    pub(super) fn advance(self, held: &[u8], max_bytes: usize) -> Result<(usize, Self), Malformed> {
+        let held = &held[..held.len().min(max_bytes)];
         match self {
             Self::Bytes(left) => {
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
                 Ok((count, Self::Bytes(left - count as u64)))
             }
             Self::Chunked(mut chunked) => {
-                let count = chunked.take(held)?;
+                let count = chunked.advance(held)?;
                 let left = match chunked.is_at_end() {
                     true => Self::NONE,
                     false => Self::Chunked(chunked),
@@ -83,11 +83,11 @@ pub(super) struct Exchange {
     /// The time by which the client must have completed the current step; `None`: there is no limit.
     pub(super) deadline: Cell<Option<Instant>>,
     /// The connection is closed after this response.
-    last: Cell<bool>,
-    /// Set when actix read a request where none may come: actix and this module disagree on where a body ends, and the
-    /// connection is cut.
+    close_after_response: Cell<bool>,
+    /// Set when actix starts a request in bytes that are no complete head to this module, such as bytes that it counts
+    /// as a body (request smuggling). The connection is cut.
     pub(super) broken: Cell<bool>,
-    reader: RefCell<Option<Waker>>,
+    read_waker: RefCell<Option<Waker>>,
     pub(super) slot: Slot,
 }
 
@@ -98,20 +98,20 @@ impl Exchange {
             phase: Cell::new(Phase::Waiting),
             body: Cell::new(BodyLeft::NONE),
             deadline: Cell::new(Some(deadline)),
-            last: Cell::new(false),
+            close_after_response: Cell::new(false),
             broken: Cell::new(false),
-            reader: RefCell::default(),
+            read_waker: RefCell::default(),
             slot,
         }
     }
 
     /// Keeps the waker of a read that waits for the app.
-    pub(super) fn wait(&self, cx: &Context<'_>) {
-        *self.reader.borrow_mut() = Some(cx.waker().clone());
+    pub(super) fn store_read_waker(&self, cx: &Context<'_>) {
+        *self.read_waker.borrow_mut() = Some(cx.waker().clone());
     }
 
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.reader.borrow_mut().take() {
+        if let Some(waker) = self.read_waker.borrow_mut().take() {
             waker.wake();
         }
     }
@@ -126,17 +126,17 @@ impl Exchange {
         self.body.set(body);
         if body == BodyLeft::NONE {
             self.deadline.set(None);
-            self.slot.does(Activity::Busy);
+            self.slot.set_activity(Activity::Busy);
         } else {
             let within = self.slot.admission().limits().body;
             self.deadline.set(Some(Instant::now() + within));
-            self.slot.does(activity);
+            self.slot.set_activity(activity);
             self.wake();
         }
     }
 
-    /// The client has read what waited for it. If that ended a response, sets the deadline of the next step.
-    pub(super) fn written(&self) {
+    /// A blocked write went on, or a response ended. Sets the deadline of the phase that follows, if there is one.
+    pub(super) fn set_next_deadline(&self) {
         let limits = self.slot.admission().limits();
         let within = match self.phase.get() {
             Phase::Closing => limits.linger,
@@ -148,22 +148,23 @@ impl Exchange {
 
     /// The response is complete, or was given up.
     fn finish(&self) {
-        // The rest of the body may still arrive.
-        if self.body.get() != BodyLeft::NONE || self.last.get() {
+        // After a body that was not read to its end, the connection closes: the rest may still arrive, and must not be
+        // read as the next request.
+        if self.body.get() != BodyLeft::NONE || self.close_after_response.get() {
             self.phase.set(Phase::Closing);
         } else {
             self.phase.set(Phase::Waiting);
         }
-        self.written();
-        self.slot.does(Activity::Idle);
+        self.set_next_deadline();
+        self.slot.set_activity(Activity::Idle);
         self.wake();
     }
 }
 
 /// Finishes the exchange when dropped: with the last byte of the response, or when the client has gone.
-struct Ending(Option<Rc<Exchange>>);
+struct FinishOnDrop(Option<Rc<Exchange>>);
 
-impl Drop for Ending {
+impl Drop for FinishOnDrop {
     fn drop(&mut self) {
         if let Some(exchange) = &self.0 {
             exchange.finish();
@@ -171,13 +172,13 @@ impl Drop for Ending {
     }
 }
 
-/// The body of a response; the exchange ends when it is dropped.
-pub struct Answer<B> {
+/// The body of a response; the exchange is finished when it is dropped.
+pub struct TrackedBody<B> {
     body: Pin<Box<B>>,
-    _ending: Ending,
+    _finish: FinishOnDrop,
 }
 
-impl<B: MessageBody> MessageBody for Answer<B> {
+impl<B: MessageBody> MessageBody for TrackedBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -192,14 +193,14 @@ impl<B: MessageBody> MessageBody for Answer<B> {
     }
 }
 
-/// Wraps an app so that its connections know of each request and response. It has to be the outermost wrap. While the
-/// body of a request whose sender `is_known` arrives, its connection is never evicted.
+/// Wraps an app so that its connections know of each request and response. It has to be the outermost wrap. If
+/// `has_recent_signature` returns true for a request, its connection is not evicted while the body arrives.
 pub fn exchange<S, B>(
-    is_known: fn(&ServiceRequest) -> bool,
+    has_recent_signature: fn(&ServiceRequest) -> bool,
 ) -> impl Transform<
     S,
     ServiceRequest,
-    Response = ServiceResponse<Answer<EitherBody<B>>>,
+    Response = ServiceResponse<TrackedBody<EitherBody<B>>>,
     Error = ActixError,
     InitError = (),
 >
@@ -207,31 +208,31 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
     B: MessageBody + 'static,
 {
-    from_fn(move |request, next| answer_one(request, next, is_known))
+    from_fn(move |request, next| answer_one(request, next, has_recent_signature))
 }
 
 async fn answer_one<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-    is_known: fn(&ServiceRequest) -> bool,
-) -> Result<ServiceResponse<Answer<EitherBody<B>>>, ActixError> {
+    has_recent_signature: fn(&ServiceRequest) -> bool,
+) -> Result<ServiceResponse<TrackedBody<EitherBody<B>>>, ActixError> {
     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
     let body = body_of(&request);
     if let Some(exchange) = &exchange {
         // A sender with a recent valid signature is not cut to make room for strangers.
-        let activity = match is_known(&request) {
+        let activity = match has_recent_signature(&request) {
             true => Activity::Busy,
             false => Activity::Body,
         };
         exchange.begin(body, activity);
     }
-    let knows_chunks = request.version() >= Version::HTTP_11;
-    let ending = Ending(exchange);
+    let supports_chunked = request.version() >= Version::HTTP_11;
+    let finish = FinishOnDrop(exchange);
     let mut answer = match refusal_of(&request) {
         None => next.call(request).await?.map_into_left_body(),
         Some(status) => {
-            if let Some(exchange) = &ending.0 {
-                exchange.last.set(true);
+            if let Some(exchange) = &finish.0 {
+                exchange.close_after_response.set(true);
             }
             let mut refused = HttpResponse::build(status);
             for header in refusal::HEADERS {
@@ -241,18 +242,18 @@ async fn answer_one<B: MessageBody + 'static>(
             request.into_response(refused).map_into_right_body()
         }
     };
-    if !knows_chunks && answer.response().body().size() == BodySize::Stream {
+    if !supports_chunked && answer.response().body().size() == BodySize::Stream {
         // HTTP/1.0 has no chunked encoding: a body of unknown length ends with the connection.
         let head = answer.response_mut().head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
-        if let Some(exchange) = &ending.0 {
-            exchange.last.set(true);
+        if let Some(exchange) = &finish.0 {
+            exchange.close_after_response.set(true);
         }
     }
-    Ok(answer.map_body(|_, body| Answer {
+    Ok(answer.map_body(|_, body| TrackedBody {
         body: Box::pin(body),
-        _ending: ending,
+        _finish: finish,
     }))
 }
 
@@ -260,7 +261,7 @@ async fn answer_one<B: MessageBody + 'static>(
 /// requests.
 fn body_of(request: &ServiceRequest) -> BodyLeft {
     let headers = request.headers();
-    if is_stream(request) {
+    if is_tunnel_or_websocket(request) {
         return BodyLeft::NONE;
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
@@ -275,10 +276,10 @@ fn body_of(request: &ServiceRequest) -> BodyLeft {
 /// The status by which a request is refused before it reaches a route; `None`: it is not refused.
 fn refusal_of(request: &ServiceRequest) -> Option<StatusCode> {
     let target = request.uri().path_and_query();
-    if is_stream(request) {
+    if is_tunnel_or_websocket(request) {
         // actix would read all that follows as a body without an end.
         Some(StatusCode::NOT_IMPLEMENTED)
-    } else if target.is_some_and(|target| target.as_str().len() > MOST_TARGET) {
+    } else if target.is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
         Some(StatusCode::URI_TOO_LONG)
     } else {
         None
@@ -286,7 +287,7 @@ fn refusal_of(request: &ServiceRequest) -> Option<StatusCode> {
 }
 
 /// True for a tunnel or a WebSocket: all later bytes would belong to it. This service has neither.
-fn is_stream(request: &ServiceRequest) -> bool {
+fn is_tunnel_or_websocket(request: &ServiceRequest) -> bool {
     let websocket = b"websocket";
     let mut upgrades = request.headers().get_all(header::UPGRADE);
     request.method() == Method::CONNECT

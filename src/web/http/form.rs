@@ -13,9 +13,9 @@ use crate::web::Error;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// The fields of a form.
-pub(in crate::web) struct Form<T>(pub(in crate::web) T);
+pub(in crate::web) struct FormBody<T>(pub(in crate::web) T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+impl<T: DeserializeOwned + 'static> FromRequest for FormBody<T> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 

@@ -9,8 +9,8 @@ pub(in crate::web) enum Wanted {
     All,
     /// These bytes; never empty.
     Part(Range<u64>),
-    /// No bytes: the range is outside of the file.
-    Outside,
+    /// No bytes: the range is outside of the file (RFC 9110, 15.5.17).
+    Unsatisfiable,
 }
 
 /// Reads the header for a file of `size` bytes (RFC 9110, section 14).
@@ -29,11 +29,11 @@ pub(in crate::web) fn read(header: Option<&str>, size: u64) -> Wanted {
     };
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first > last => Wanted::All,
-        (Some(first), _) if first >= size => Wanted::Outside,
+        (Some(first), _) if first >= size => Wanted::Unsatisfiable,
         (Some(first), Some(last)) => Wanted::Part(first..last.saturating_add(1).min(size)),
         (Some(first), None) if last.is_empty() => Wanted::Part(first..size),
         (None, Some(last)) if first.is_empty() => match last.min(size) {
-            0 => Wanted::Outside,
+            0 => Wanted::Unsatisfiable,
             last => Wanted::Part(size - last..size),
         },
         _ => Wanted::All,
@@ -53,9 +53,9 @@ mod tests {
             ("bytes=-99", Part(0..10)),
             ("bytes=5-99999999999999999999999", Part(5..10)),
             ("bytes=9-9", Part(9..10)),
-            ("bytes=10-", Outside),
-            ("bytes=99999999999999999999999-", Outside),
-            ("bytes=-0", Outside),
+            ("bytes=10-", Unsatisfiable),
+            ("bytes=99999999999999999999999-", Unsatisfiable),
+            ("bytes=-0", Unsatisfiable),
             ("bytes=5-4", All),
             ("bytes=0-0,-1", All),
             ("bytes=", All),
@@ -67,6 +67,6 @@ mod tests {
             assert_eq!(read(Some(header), 10), wanted, "{header}");
         }
         assert_eq!(read(None, 10), All);
-        assert_eq!(read(Some("bytes=0-"), 0), Outside);
+        assert_eq!(read(Some("bytes=0-"), 0), Unsatisfiable);
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 
 use super::client::Proxies;
 use super::{
-    admission::{Admission, Full, LEAVING},
+    admission::{Admission, Full, MAX_EVICTED_OPEN},
     connection::Connection,
     exchange::Exchange,
     limits::Limits,
@@ -33,7 +33,7 @@ use super::{
 const STOP_SECONDS: u64 = 5;
 
 /// Serves `app` on `listener`, on `threads` threads. Connections of `proxies` are not counted by address. The app has
-/// to be wrapped in [`exchange`](super::exchange), outermost.
+/// to be wrapped in [`exchange`](super::exchange()), outermost.
 ///
 /// # Errors
 /// The I/O error if the listener cannot be used.
@@ -58,44 +58,77 @@ where
     tokio::spawn(keep_logging(Arc::downgrade(&admission)));
     let builder = Server::build()
         .workers(threads)
-        // `Admission` limits the connections of all threads together. This limit is for connections that no thread has
-        // looked at yet: they wait in the kernel. When the server accepted them while its threads were busy, they took
-        // all open files (20,000 within 2 s).
-        .max_concurrent_connections((limits.connections + LEAVING).div_ceil(threads.max(1)))
+        .max_concurrent_connections(connections_per_thread(&limits, threads))
         .shutdown_timeout(STOP_SECONDS)
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let builder = builder.listen("http", listener, move || {
-        let (admission, stop) = (admission.clone(), stopping.clone());
-        let signal = stopping.clone();
-        let app = app()
-            .into_factory()
-            .map_err(|error| error.into().error_response());
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let signal = signal.clone();
-                async move { signal.notified().await }
-            })
-            .keep_alive(limits.idle)
-            // Connections have deadlines of their own.
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(limits.linger)
-            .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.exchange());
-            })
-            .h1(map_config(app, |_| AppConfig::default()));
+        let (admission, signal) = (admission.clone(), stopping.clone());
+        let stopped = move || {
+            let signal = signal.clone();
+            async move { signal.notified().await }
+        };
+        let http = http_service(app().into_factory(), limits, stopped.clone());
         fn_service(move |stream: TcpStream| {
-            let (admission, stop) = (admission.clone(), stop.clone());
-            async move {
-                tokio::select! {
-                    admitted = admit(stream, &admission) => admitted,
-                    () = async { stop.notified().await } => Err(gone()),
-                }
-            }
+            admit_unless_stopped(stream, admission.clone(), stopped())
         })
         .and_then(http)
     })?;
     Ok(builder.run())
+}
+
+/// `Admission` limits the connections of all threads together. This limit is for connections that no thread has looked
+/// at yet: they wait in the kernel. When the server accepted them while its threads were busy, they took all open files
+/// (20,000 within 2 s).
+fn connections_per_thread(limits: &Limits, threads: usize) -> usize {
+    (limits.connections + MAX_EVICTED_OPEN).div_ceil(threads.max(1))
+}
+
+/// actix's service for the requests of admitted connections. The future that `stopped` returns resolves when the server
+/// stops.
+fn http_service<S, B, F, Stopped>(
+    app: S,
+    limits: Limits,
+    stopped: F,
+) -> impl ServiceFactory<
+    (Connection, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+>
+where
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>>,
+    B: MessageBody + 'static,
+    F: Fn() -> Stopped + 'static,
+    Stopped: Future<Output = ()> + 'static,
+{
+    let app = app.map_err(|error| error.into().error_response());
+    HttpService::build()
+        .graceful_shutdown_signal(stopped)
+        .keep_alive(limits.idle)
+        // Connections have deadlines of their own.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(limits.linger)
+        .on_connect_ext(|connection: &Connection, data| {
+            data.insert(connection.exchange());
+        })
+        .h1(map_config(app, |_| AppConfig::default()))
+}
+
+/// Like [`admit`], but gives up when the server stops: `stopped` resolves then.
+async fn admit_unless_stopped(
+    stream: TcpStream,
+    admission: Arc<Admission>,
+    stopped: impl Future<Output = ()>,
+) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
+    tokio::select! {
+        admitted = admit(stream, &admission) => admitted,
+        () = stopped => Err(gone()),
+    }
 }
 
 /// Admits a connection, and returns it once the head of its first request is complete: until then it costs a few
@@ -119,7 +152,7 @@ async fn admit(
     if !poll_fn(|cx| connection.poll_head(cx)).await? {
         return Err(gone());
     }
-    match connection.serve() {
+    match connection.try_serve() {
         true => Ok((connection, peer)),
         false => Err(refuse(connection.stream(), Reason::Full)),
     }

@@ -74,7 +74,7 @@ impl Unread {
         match self {
             Unread::TooLarge => HttpResponse::PayloadTooLarge().body("body too large"),
             Unread::TooSlow => HttpResponse::RequestTimeout().body("body too slow"),
-            Unread::Busy => super::not_stored("too much is being received, try again"),
+            Unread::Busy => super::not_stored("too many large bodies at once, try again"),
             Unread::Broken => HttpResponse::BadRequest().body("broken body"),
         }
     }

@@ -63,7 +63,7 @@ impl ChannelRegistry {
             .is_some()
         {
             if self.refresh(&pool).await.is_err() {
-                tracing::warn!("channels could not be read; they stay as known");
+                tracing::warn!("could not read the channels; the last known channels stay in use");
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     ingest::{Delivery, IncomingEvent, Ingest, Refused},
     line::{envelope::Envelope, signature},
+    records::channels::ChannelSecrets,
 };
 
 /// LINE counts a delivery as failed after 2 s; the rest of that time is for the transport of the response.
@@ -78,7 +79,7 @@ pub async fn receive(
     webhook: web::Data<Webhook>,
 ) -> HttpResponse {
     let begun = Instant::now();
-    let Some(door) = webhook.channels.find(&channel) else {
+    let Some(channel) = webhook.channels.find(&channel) else {
         return HttpResponse::NotFound().body("unknown channel");
     };
     let address = webhook.proxies.client_of(&request);
@@ -87,52 +88,71 @@ pub async fn receive(
         Ok(body) => body,
         Err(error) => return error.answer(),
     };
-    let signed = the_one_signature(&request).is_some_and(|signature| {
-        let is_by =
-            |secret: &_| signature::verify(ExposeSecret::expose_secret(secret), &body, signature);
-        door.secrets.iter().any(is_by)
-    });
-    if !signed {
-        let now = webhook.clock.now();
-        if let Some(count) = webhook.unsigned.refuse(door.channel_id, now) {
-            tracing::warn!(
-                channel = door.slug,
-                count,
-                "webhooks to this channel without a valid signature were refused. If LINE sent them, LINE signs with another \
-                 channel secret: compare it in LINE's console, tab Basic settings, and add it with `channel rotate-secret {}`. \
-                 `doctor` says whether LINE reaches this channel. Strangers can send such webhooks too",
-                door.slug
-            );
-        }
-        return HttpResponse::Unauthorized().body("missing or wrong signature");
+    if !is_signed(&request, &body, &channel) {
+        return refuse_unsigned(&webhook, &channel);
     }
     if let Some(address) = address {
         webhook.senders.signed(address, webhook.clock.now());
     }
-    let Some(envelope) = Envelope::parse(&body) else {
+    let Some(delivery) = read_delivery(&webhook, &channel, &body) else {
         tracing::warn!(
-            channel = door.slug,
+            channel = channel.slug,
             "a signed webhook was not an envelope of events"
         );
         return HttpResponse::BadRequest().body("not an envelope of events");
     };
+    store(&webhook, delivery, begun).await
+}
+
+/// True if the body is signed with one of the channel's secrets.
+fn is_signed(request: &HttpRequest, body: &[u8], channel: &ChannelSecrets) -> bool {
+    the_one_signature(request).is_some_and(|signature| {
+        let is_by =
+            |secret: &_| signature::verify(ExposeSecret::expose_secret(secret), body, signature);
+        channel.secrets.iter().any(is_by)
+    })
+}
+
+/// Counts the webhook, and logs the count now and then.
+fn refuse_unsigned(webhook: &Webhook, channel: &ChannelSecrets) -> HttpResponse {
     let now = webhook.clock.now();
-    let delivery = Delivery {
-        channel_id: door.channel_id,
+    if let Some(count) = webhook.unsigned.refuse(channel.channel_id, now) {
+        tracing::warn!(
+            channel = channel.slug,
+            count,
+            "webhooks to this channel without a valid signature were refused. If LINE sent them, LINE signs with another \
+             channel secret: compare it in LINE's console, tab Basic settings, and add it with `channel rotate-secret {}`. \
+             `doctor` says whether LINE reaches this channel. Strangers can send such webhooks too",
+            channel.slug
+        );
+    }
+    HttpResponse::Unauthorized().body("missing or wrong signature")
+}
+
+/// Parses the events of a body. `None` if it is not an envelope of events.
+fn read_delivery(webhook: &Webhook, channel: &ChannelSecrets, body: &[u8]) -> Option<Delivery> {
+    let envelope = Envelope::parse(body)?;
+    let now = webhook.clock.now();
+    Some(Delivery {
+        channel_id: channel.channel_id,
         events: envelope
             .events
             .iter()
             .map(|raw| IncomingEvent::read(raw.get(), now))
             .collect(),
         bytes: body.len(),
-    };
+    })
+}
+
+/// Hands the delivery to the committer, and answers LINE in time: `begun` is the time of the request.
+async fn store(webhook: &Webhook, delivery: Delivery, begun: Instant) -> HttpResponse {
     // The committer's task writes to the database, and no client can drop that task. This handler only waits for its
     // answer. If the wait ends early (timeout, or a closed connection), the committer skips a delivery that is still
     // in its queue.
     let stored = webhook.ingest.store(delivery);
     match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
         Ok(Ok(())) => HttpResponse::Ok().finish(),
-        Ok(Err(Refused::Busy)) => not_stored("too much is waiting, try again"),
+        Ok(Err(Refused::Busy)) => not_stored("queue full, try again"),
         _ => not_stored("not stored, try again"),
     }
 }

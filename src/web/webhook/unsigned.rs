@@ -16,8 +16,8 @@ const LOG_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 pub struct UnsignedCounter(Mutex<HashMap<i32, Refusals>>);
 
 struct Refusals {
-    untold: u64,
-    told_at: DateTime<Utc>,
+    unlogged: u64,
+    logged_at: DateTime<Utc>,
 }
 
 impl UnsignedCounter {
@@ -26,15 +26,15 @@ impl UnsignedCounter {
     pub(super) fn refuse(&self, channel_id: i32, now: DateTime<Utc>) -> Option<u64> {
         let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let refusals = channels.entry(channel_id).or_insert(Refusals {
-            untold: 0,
-            told_at: DateTime::<Utc>::MIN_UTC,
+            unlogged: 0,
+            logged_at: DateTime::<Utc>::MIN_UTC,
         });
-        refusals.untold += 1;
-        if now.signed_duration_since(refusals.told_at) < LOG_INTERVAL {
+        refusals.unlogged += 1;
+        if now.signed_duration_since(refusals.logged_at) < LOG_INTERVAL {
             return None;
         }
-        refusals.told_at = now;
-        Some(std::mem::take(&mut refusals.untold))
+        refusals.logged_at = now;
+        Some(std::mem::take(&mut refusals.unlogged))
     }
 }
 

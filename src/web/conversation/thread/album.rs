@@ -14,7 +14,7 @@ use crate::{
     line::message::{Content, ImageSet},
     records::{
         conversations::Cursor,
-        gallery::{self, Way},
+        gallery::{self, Direction},
     },
     seal::Keyring,
     web::conversation::preview,
@@ -23,7 +23,7 @@ use crate::{
 /// Pictures of one set are sent within this time.
 const SPAN: TimeDelta = TimeDelta::hours(1);
 /// The most pictures beyond an edge of a page that are searched for those of a set.
-const LOOKED_THROUGH: i64 = 100;
+const MAX_SEARCHED_MESSAGES: i64 = 100;
 /// The most missing pictures that get empty slots; if more are missing, none does. LINE's app sends twenty pictures at
 /// once.
 const MOST_MISSING: u64 = 20;
@@ -38,7 +38,7 @@ pub(in crate::web) struct Album {
     total: u64,
     /// True if a message sent near the set was unsent or erased, or may have been. The archive cannot tell any more
     /// whether it belonged to the set.
-    doubtful: bool,
+    maybe_erased: bool,
 }
 
 /// A picture of an album, with the id of its message.
@@ -63,7 +63,7 @@ impl Album {
         let mut album = Self {
             photos: vec![],
             total: set.and_then(|set| set.total).unwrap_or_default(),
-            doubtful: false,
+            maybe_erased: false,
         };
         album.put(message, media, set, false);
         album
@@ -106,7 +106,7 @@ impl Album {
         let mut slots = vec![];
         let say = |place: u64| {
             let total = self.total;
-            Slot::Missing(match self.doubtful {
+            Slot::Missing(match self.maybe_erased {
                 false => format!("Photo {place} of {total} has not arrived"),
                 true => format!("Photo {place} of {total} is not here: not arrived, or taken back"),
             })
@@ -170,7 +170,7 @@ pub(super) struct Albums {
 
 impl Albums {
     /// Notes a message that was unsent or erased; `at` is when it was sent.
-    pub(super) fn note_gone(&mut self, at: DateTime<Utc>) {
+    pub(super) fn note_erased(&mut self, at: DateTime<Utc>) {
         self.gone.push(at);
     }
 
@@ -215,27 +215,27 @@ impl Albums {
             // A message beyond an edge may have been unsent or erased as well.
             let cut = older.is_some_and(|edge| *sent - edge.at < RUN)
                 || newer.is_some_and(|edge| edge - sent < RUN);
-            album.doubtful = cut || self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
+            album.maybe_erased = cut || self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
             if album.photos.len() as u64 >= album.total {
                 continue;
             }
             near.extend(
                 older
                     .filter(|edge| *sent - edge.at < SPAN)
-                    .map(|edge| (Way::Back, edge)),
+                    .map(|edge| (Direction::Older, edge)),
             );
             near.extend(newer.filter(|edge| *edge - sent < SPAN).map(|edge| {
                 let edge = Cursor {
                     at: edge,
                     id: Uuid::nil(),
                 };
-                (Way::On, edge)
+                (Direction::Newer, edge)
             }));
         }
-        near.sort_unstable_by_key(|(way, edge)| (*way == Way::On, edge.at, edge.id));
+        near.sort_unstable_by_key(|(way, edge)| (*way == Direction::Newer, edge.at, edge.id));
         near.dedup();
         for edge in near {
-            let limit = LOOKED_THROUGH;
+            let limit = MAX_SEARCHED_MESSAGES;
             let items = gallery::files(conn, keyring, conversation, "image", edge, limit).await?;
             for item in items {
                 let Some(event) = preview::parse(item.content.as_deref()) else {

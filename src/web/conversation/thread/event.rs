@@ -78,9 +78,22 @@ pub(in crate::web) enum System {
 
 /// The body of an event. An event of an unknown type becomes a tile with its raw fields.
 pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> Body {
-    let who = context.name(contact);
-    let kind = event.kind();
-    let part = &event.body()[kind];
+    let who = || context.name(contact);
+    let system = presence_line(event, who, context)
+        .or_else(|| action_line(event, who))
+        .or_else(|| account_line(event, context));
+    match system {
+        Some(system) => Body::System(system),
+        None => raw::event(event),
+    }
+}
+
+/// Lines on following the account, and on joining and leaving a chat.
+fn presence_line(
+    event: &Event,
+    who: impl Fn() -> Option<Name>,
+    context: &Context,
+) -> Option<System> {
     let group = matches!(event.source(), Source::Group(_));
     let members = || {
         event
@@ -89,16 +102,25 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
             .map(|user_id| context.name_by_user_id(user_id))
             .collect()
     };
-    let system = match kind {
+    Some(match event.kind() {
         "follow" => System::Followed {
-            who,
-            again: part["isUnblocked"] == true,
+            who: who(),
+            again: event.body()["follow"]["isUnblocked"] == true,
         },
-        "unfollow" => System::Blocked { who },
+        "unfollow" => System::Blocked { who: who() },
         "join" => System::AccountJoined { group },
         "leave" => System::AccountLeft { group },
         "memberJoined" => System::MembersJoined(members()),
         "memberLeft" => System::MembersLeft(members()),
+        _ => return None,
+    })
+}
+
+/// Lines on other actions of a person.
+fn action_line(event: &Event, who: impl Fn() -> Option<Name>) -> Option<System> {
+    let who = who();
+    let part = &event.body()[event.kind()];
+    Some(match event.kind() {
         "postback" => System::Postback {
             who,
             data: shown(&part["data"]),
@@ -119,13 +141,26 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
                 who,
                 ok: result == "ok",
             },
-            _ => return raw::event(event),
+            _ => return None,
         },
         "membership" => System::Membership {
             who,
             what: shown(&part["type"]),
             id: shown(&part["membershipId"]),
         },
+        "things" => System::Things {
+            who,
+            what: shown(&part["type"]),
+            device: shown(&part["deviceId"]),
+        },
+        _ => return None,
+    })
+}
+
+/// Lines on the account itself and on what it sent.
+fn account_line(event: &Event, context: &Context) -> Option<System> {
+    let part = &event.body()[event.kind()];
+    Some(match event.kind() {
         "module" => System::Module {
             what: shown(&part["type"]),
             bot: shown(&part["botId"]),
@@ -142,14 +177,8 @@ pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> B
         "delivery" => System::Delivered {
             data: shown(&part["data"]),
         },
-        "things" => System::Things {
-            who,
-            what: shown(&part["type"]),
-            device: shown(&part["deviceId"]),
-        },
-        _ => return raw::event(event),
-    };
-    Body::System(system)
+        _ => return None,
+    })
 }
 
 /// A field as text. A value that is not a string is written as JSON; null gives no text.

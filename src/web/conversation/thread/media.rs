@@ -152,7 +152,7 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
     let reason = attachment.original_reason.as_deref().unwrap_or_default();
     match attachment.original_state.as_deref() {
         Some("kept") => ("kept", "".into()),
-        Some("gone") => ("gone", "It was no longer there to be fetched".into()),
+        Some("gone") => ("gone", "No longer available on the server".into()),
         Some("failed") => {
             let words = match reason {
                 "too_large" => "Too large, not kept",
@@ -160,9 +160,9 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
                 "unprepared" => "LINE could not prepare it",
                 "address" => "Not fetched: not a public https address",
                 "off" => "Not fetched: files that are not on LINE are switched off here",
-                "forbidden" | "rejected" => "The server refused to hand it out",
-                "trouble" | "truncated" => "The server failed again and again",
-                "crashed" => "Given up: this archive itself failed on it again and again",
+                "forbidden" | "rejected" => "The server denied access to it",
+                "trouble" | "truncated" => "The server failed repeatedly",
+                "crashed" => "Given up: the archive failed repeatedly while processing it",
                 _ => "Could not be fetched",
             };
             ("failed", words.into())

@@ -10,7 +10,7 @@ mod raw;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use uuid::Uuid;
 
 pub(in crate::web) use album::{Album, Slot};
@@ -164,30 +164,78 @@ struct Row {
 
 /// Makes entries of rows, and finds the days, runs and albums.
 fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
-    let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
-    let mut albums = Albums::default();
-    let mut day = None;
-    let mut run: Option<(Option<Uuid>, DateTime<Utc>)> = None;
-    let mut gone_at = None;
+    let mut composer = Composer {
+        context,
+        entries: Vec::with_capacity(rows.len()),
+        albums: Albums::default(),
+        day: None,
+        run: None,
+        gone_at: None,
+    };
     for row in rows {
-        if let Some(set) = album::set_of(&row) {
-            let next = entries.len();
-            if albums.join(&row, &set, next, &mut entries) {
-                continue;
-            }
-        }
-        if matches!(row.entry.what.as_str(), "unsent" | "erased") {
-            albums.note_gone(row.entry.occurred_at);
+        composer.add(row);
+    }
+    (composer.entries, composer.albums)
+}
+
+/// The entries so far, and what the next one depends on.
+struct Composer<'a> {
+    context: &'a Context,
+    entries: Vec<Entry>,
+    albums: Albums,
+    /// The day of the last entry.
+    day: Option<NaiveDate>,
+    /// Sender and time of the last entry, if a person sent it.
+    run: Option<(Option<Uuid>, DateTime<Utc>)>,
+    /// The latest time at which a message of the last entry was unsent or erased.
+    gone_at: Option<DateTime<Utc>>,
+}
+
+impl Composer<'_> {
+    fn add(&mut self, row: Row) {
+        if self.join_album(&row) {
+            return;
         }
         let occurred_at = row.entry.occurred_at;
+        if matches!(row.entry.what.as_str(), "unsent" | "erased") {
+            self.albums.note_erased(occurred_at);
+        }
+        let body = body(&row, self.context);
+        let new_day = self.turn_to_day_of(occurred_at);
+        if new_day.is_none() && self.join_erased(&row, &body) {
+            return;
+        }
+        self.gone_at = row.entry.gone_at;
         let contact = row.entry.contact_id;
-        let body = body(&row, context);
-        let today = Some(context.now.date(occurred_at));
-        let new_day = today.filter(|_| day != today);
-        day = today;
-        // A retention rule erases thousands of messages in a row: they become one line, not pages of lines.
-        if let Body::Erased { by, .. } = &body
-            && new_day.is_none()
+        let goes_on = new_day.is_none()
+            && self
+                .run
+                .is_some_and(|(who, at)| who == contact && occurred_at - at < RUN);
+        self.run = body.is_said().then_some((contact, occurred_at));
+        let begins_run = body.is_said() && !goes_on;
+        let entry = entry(row, body, new_day, begins_run, self.context);
+        self.entries.push(entry);
+    }
+
+    /// Adds a picture to the album of its set. False if that has no entry yet, or if the row is no picture of a set.
+    fn join_album(&mut self, row: &Row) -> bool {
+        let next = self.entries.len();
+        album::set_of(row).is_some_and(|set| self.albums.join(row, &set, next, &mut self.entries))
+    }
+
+    /// Returns the day of the next row, if the last entry is of another day.
+    fn turn_to_day_of(&mut self, occurred_at: DateTime<Utc>) -> Option<NaiveDate> {
+        let today = Some(self.context.now.date(occurred_at));
+        let new_day = today.filter(|_| self.day != today);
+        self.day = today;
+        new_day
+    }
+
+    /// Adds an erased message to the last entry if that is of messages that were erased for the same cause. A retention
+    /// rule erases thousands of messages in a row: they become one line, not pages of lines.
+    fn join_erased(&mut self, row: &Row, body: &Body) -> bool {
+        let now = self.context.now;
+        if let Body::Erased { by, .. } = body
             && let Some(Entry {
                 body:
                     Body::Erased {
@@ -196,39 +244,45 @@ fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
                         at,
                     },
                 ..
-            }) = entries.last_mut()
+            }) = self.entries.last_mut()
             && before == by
         {
             *count += 1;
-            if row.entry.gone_at > gone_at {
-                gone_at = row.entry.gone_at;
-                *at = gone_at.map(|at| context.now.dated(at));
+            if row.entry.gone_at > self.gone_at {
+                self.gone_at = row.entry.gone_at;
+                *at = self.gone_at.map(|at| now.dated(at));
             }
-            continue;
+            return true;
         }
-        gone_at = row.entry.gone_at;
-        let goes_on = new_day.is_none()
-            && run.is_some_and(|(who, at)| who == contact && occurred_at - at < RUN);
-        run = body.is_said().then_some((contact, occurred_at));
-        let sender = contact.and_then(|id| context.senders.get(&id));
-        let earlier = row.earlier.iter().map(|(at, event)| Edit {
-            when: context.now.dated(*at),
-            body: message::body(event, &row.entry, sender, context.stickers),
-        });
-        entries.push(Entry {
-            id: row.entry.id,
-            day: new_day.map(|day| context.now.day(day)),
-            when: context.now.hour(occurred_at),
-            sender: sender.filter(|_| body.is_said() && !goes_on).cloned(),
-            edits: earlier.collect(),
-            quote: row
-                .entry
-                .quoted_message_id
-                .map(|id| context.quotes.get(&id).cloned().unwrap_or(Quote::Unknown)),
-            body,
-        });
+        false
     }
-    (entries, albums)
+}
+
+/// The entry of a row. `day`: it is the first one of this day. `begins_run`: it is shown with its sender.
+fn entry(
+    row: Row,
+    body: Body,
+    day: Option<NaiveDate>,
+    begins_run: bool,
+    context: &Context,
+) -> Entry {
+    let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
+    let earlier = row.earlier.iter().map(|(at, event)| Edit {
+        when: context.now.dated(*at),
+        body: message::body(event, &row.entry, sender, context.stickers),
+    });
+    Entry {
+        id: row.entry.id,
+        day: day.map(|day| context.now.day(day)),
+        when: context.now.hour(row.entry.occurred_at),
+        sender: sender.filter(|_| begins_run).cloned(),
+        edits: earlier.collect(),
+        quote: row
+            .entry
+            .quoted_message_id
+            .map(|id| context.quotes.get(&id).cloned().unwrap_or(Quote::Unknown)),
+        body,
+    }
 }
 
 fn body(row: &Row, context: &Context) -> Body {

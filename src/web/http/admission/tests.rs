@@ -33,7 +33,7 @@ fn the_connection_that_did_nothing_for_longest_makes_room_and_a_busy_one_never()
     ];
     let slots: Vec<_> = (0..6).map(|n| admission.admit(peer(n)).unwrap()).collect();
     for (slot, (activity, since)) in slots.iter().zip(doing) {
-        assert!(slot.serve());
+        assert!(slot.try_serve());
         admission.table().note(slot.id, &slot.seat, activity, since);
     }
     let mut table = admission.table();
@@ -56,7 +56,7 @@ fn seated(
     since: u64,
 ) -> Slot {
     let slot = admission.admit(peer).unwrap();
-    assert!(slot.serve());
+    assert!(slot.try_serve());
     admission.table().note(slot.id, &slot.seat, activity, since);
     slot
 }
@@ -140,13 +140,13 @@ fn busy_connections_leave_no_room_until_one_is_closed() {
     let admission = admission(4, 99);
     let busy: Vec<_> = (0..3).map(|n| admission.admit(peer(n)).unwrap()).collect();
     for slot in &busy {
-        assert!(slot.serve());
-        slot.does(Activity::Busy);
+        assert!(slot.try_serve());
+        slot.set_activity(Activity::Busy);
     }
     let one_more = admission.admit(peer(8)).unwrap();
-    assert!(!one_more.serve(), "all are busy");
+    assert!(!one_more.try_serve(), "all are busy");
     drop(busy);
-    assert!(one_more.serve());
+    assert!(one_more.try_serve());
     assert_eq!(admission.open(), 1);
 }
 
@@ -154,8 +154,8 @@ fn busy_connections_leave_no_room_until_one_is_closed() {
 fn a_head_that_is_late_makes_room_first_and_one_that_may_be_on_its_way_last() {
     let admission = admission(4, 99);
     let served = admission.admit(peer(1)).unwrap();
-    assert!(served.serve());
-    served.does(Activity::Idle);
+    assert!(served.try_serve());
+    served.set_activity(Activity::Idle);
     let waiting: Vec<_> = (0..3).map(|_| admission.admit(peer(2)).unwrap()).collect();
     let mut table = admission.table();
     assert!(table.make_room(3000));
@@ -173,7 +173,8 @@ fn an_address_takes_slots_from_itself_only() {
     let own: Vec<_> = (0..3).map(|_| admission.admit(peer(9)).unwrap()).collect();
     assert_eq!(own.iter().filter(|slot| evicted(slot)).count(), 1);
     assert!(!evicted(&other));
-    own.iter().for_each(|slot| slot.does(Activity::Busy));
+    own.iter()
+        .for_each(|slot| slot.set_activity(Activity::Busy));
     assert_eq!(admission.admit(peer(9)).err(), Some(Full::Address));
     drop(own);
     assert!(admission.admit(peer(9)).is_ok());
@@ -184,7 +185,7 @@ fn ipv6_is_counted_by_its_64_and_proxies_are_not_counted() {
     let admission = admission(99, 1);
     let of = |text: &str| admission.admit(Some(text.parse().unwrap()));
     let first = of("2001:db8:1:2::1").unwrap();
-    first.does(Activity::Busy);
+    first.set_activity(Activity::Busy);
     assert!(of("2001:db8:1:2:ffff::9").is_err());
     assert!(of("2001:db8:1:3::1").is_ok());
     let proxied: Vec<_> = (0..5).map(|_| of("127.0.0.1")).collect();
@@ -202,8 +203,8 @@ fn connections_that_have_not_closed_yet_keep_no_other_from_being_served() {
     let admission = Arc::new(Admission::new(limits, Proxies::default()));
     let served = |last| {
         let slot = admission.admit(peer(last)).unwrap();
-        assert!(slot.serve());
-        slot.does(Activity::Body);
+        assert!(slot.try_serve());
+        slot.set_activity(Activity::Body);
         slot
     };
     let slots: Vec<_> = (0..1000).map(|_| served(1)).collect();
@@ -219,7 +220,7 @@ fn connections_that_have_not_closed_yet_keep_no_other_from_being_served() {
 #[test]
 fn connections_that_linger_on_their_way_out_are_bounded() {
     let admission = admission(1, 9999);
-    let slots: Vec<_> = (0..=LEAVING)
+    let slots: Vec<_> = (0..=MAX_EVICTED_OPEN)
         .map(|_| admission.admit(peer(1)).unwrap())
         .collect();
     assert_eq!(admission.admit(peer(1)).err(), Some(Full::Process));

@@ -16,7 +16,7 @@ use tokio::{
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Awaits `work`. Until it is done, `say` gets the line of `progress` every five seconds.
-pub(super) async fn patiently<T>(
+pub(super) async fn with_progress<T>(
     say: &(dyn Fn(&str) + Sync),
     progress: impl Fn() -> String,
     work: impl Future<Output = T>,
@@ -34,7 +34,7 @@ pub(super) async fn patiently<T>(
 /// Runs a program to its end. Every five seconds `say` gets its newest line of output, with `name` in front.
 ///
 /// Returns its exit status and the last lines of its output.
-pub(super) async fn run_told(
+pub(super) async fn run_with_progress(
     say: &(dyn Fn(&str) + Sync),
     name: &str,
     command: &mut Command,
@@ -55,7 +55,7 @@ pub(super) async fn run_told(
         let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         format!("  {name}: {}", lines.last().map_or("…", String::as_str))
     };
-    let status = patiently(say, newest, work).await?;
+    let status = with_progress(say, newest, work).await?;
     let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((status, last(&lines.join("\n"))))
 }

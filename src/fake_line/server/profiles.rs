@@ -1,10 +1,9 @@
 //! The API calls that answer with profiles of people, chats and bots.
 
-use super::{
-    chats::{ChatKind, ChatState},
+use super::Answer;
+use crate::fake_line::{
     json::{Json, object},
-    people::PersonState,
-    server::Answer,
+    states::{ChatKind, ChatState, PersonState},
     world::World,
 };
 

@@ -23,7 +23,7 @@ const MAX_LINKS: usize = 40;
 /// # Errors
 /// A link in the path belongs to another account than root, or is in a directory of one; others may exchange entries of
 /// one of root's directories; or two accounts besides root own directories in the path.
-pub(super) fn walked(path: &Path) -> io::Result<(PathBuf, u32)> {
+pub(super) fn resolve_trusted(path: &Path) -> io::Result<(PathBuf, u32)> {
     let mut left: VecDeque<OsString> = parts(&absolute(path)?);
     let (mut at, mut owner, mut links) = (PathBuf::from("/"), 0, 0);
     while let Some(part) = left.pop_front() {
@@ -100,7 +100,7 @@ pub fn new_file<T: Send>(
     let (path, is_roots) = for_new_file(path, account)?;
     match is_roots {
         true => Ok(make(&path, Some((account.uid(), account.gid())))),
-        false => account.act(|| Ok(make(&path, None))),
+        false => account.run_as_account(|| Ok(make(&path, None))),
     }
 }
 
@@ -110,7 +110,7 @@ fn for_new_file(path: &Path, account: &Account) -> io::Result<(PathBuf, bool)> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("this names no file"));
     };
-    let way = walked(&parent.join("."))?;
+    let way = resolve_trusted(&parent.join("."))?;
     let owner = fs::symlink_metadata(&way.0).map_or(way.1, |found| found.uid());
     match [way.1, owner]
         .iter()
@@ -183,20 +183,23 @@ mod tests {
         std::os::unix::fs::lchown(dir.join("theirs"), Some(65534), None).unwrap();
 
         assert_eq!(
-            walked(&etc.join("new/er")).unwrap(),
+            resolve_trusted(&etc.join("new/er")).unwrap(),
             (etc.join("new/er"), 0)
         );
-        assert_eq!(walked(&dir.join("ours/x")).unwrap(), (etc.join("x"), 0));
-        let (path, owner) = walked(&home.join("mine")).unwrap();
+        assert_eq!(
+            resolve_trusted(&dir.join("ours/x")).unwrap(),
+            (etc.join("x"), 0)
+        );
+        let (path, owner) = resolve_trusted(&home.join("mine")).unwrap();
         assert_eq!((path, owner), (home.join("mine"), 65534));
         for refused in [home.join("data"), home.join("data/x"), dir.join("theirs")] {
-            let said = walked(&refused).unwrap_err().to_string();
+            let said = resolve_trusted(&refused).unwrap_err().to_string();
             assert!(said.contains("is a link"), "{refused:?}: {said}");
         }
         fs::set_permissions(&etc, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(walked(&etc.join("x")).is_err());
+        assert!(resolve_trusted(&etc.join("x")).is_err());
         fs::set_permissions(&etc, fs::Permissions::from_mode(0o1777)).unwrap();
-        assert!(walked(&etc.join("x")).is_ok());
+        assert!(resolve_trusted(&etc.join("x")).is_ok());
 
         // A link at the name of a new file itself is not followed, links in its directory are.
         let [nobody, daemon] = [65534, 1].map(|uid| account(uid).unwrap());

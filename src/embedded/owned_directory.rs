@@ -20,13 +20,13 @@ const LONGEST: u64 = 64 * 1024;
 
 /// An open directory, and the account that owns it. Names are relative to the directory.
 #[derive(Clone, Debug)]
-pub(super) struct Files {
+pub(super) struct OwnedDirectory {
     handle: Arc<OwnedFd>,
     path: PathBuf,
     owner: Owner,
 }
 
-impl Files {
+impl OwnedDirectory {
     pub(super) fn new(handle: OwnedFd, path: PathBuf, owner: Owner) -> Self {
         Self {
             handle: Arc::new(handle),
@@ -43,18 +43,18 @@ impl Files {
         &self.owner
     }
 
-    fn act<T: Send>(
+    fn run_as_owner<T: Send>(
         &self,
         name: &str,
         work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send,
     ) -> Result<T, EmbeddedError> {
-        let done = self.owner.act(|| work(&self.handle));
+        let done = self.owner.run_as_account(|| work(&self.handle));
         done.map_err(EmbeddedError::file(self.path.join(name)))
     }
 
     /// The last 64 KiB of a file, as text; `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, EmbeddedError> {
-        let read = self.act(name, |dir| tail(open_regular(dir, name)?));
+        let read = self.run_as_owner(name, |dir| tail(open_regular(dir, name)?));
         match read {
             Ok(text) => Ok(Some(text)),
             Err(EmbeddedError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -66,13 +66,13 @@ impl Files {
 
     /// Opens an existing file for reading.
     pub(super) fn open(&self, name: &str) -> Result<File, EmbeddedError> {
-        self.act(name, |dir| open_regular(dir, name))
+        self.run_as_owner(name, |dir| open_regular(dir, name))
     }
 
     /// Replaces a file, or makes it. It renames a new file to `name`, so it never writes to the old file or through a
     /// link.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), EmbeddedError> {
-        self.act(name, |dir| {
+        self.run_as_owner(name, |dir| {
             let new = format!("{name}.new");
             absent_is_fine(unlinkat(dir, &*new, AtFlags::empty()))?;
             let flags =
@@ -86,7 +86,7 @@ impl Files {
 
     /// Makes a directory for this account alone; an existing one stays.
     pub(super) fn make_dir(&self, name: &str) -> Result<(), EmbeddedError> {
-        self.act(name, |dir| {
+        self.run_as_owner(name, |dir| {
             match mkdirat(dir, name, Mode::RWXU) {
                 Err(error) if error != rustix::io::Errno::EXIST => return Err(error.into()),
                 _ => {}
@@ -97,7 +97,7 @@ impl Files {
 
     /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: &str) -> Result<(), EmbeddedError> {
-        self.act(name, |dir| {
+        self.run_as_owner(name, |dir| {
             absent_is_fine(unlinkat(dir, name, AtFlags::empty()))
         })
     }
@@ -106,7 +106,7 @@ impl Files {
     pub(super) fn remove_all(&self, name: &str) -> Result<(), EmbeddedError> {
         let path = held(&self.handle).unwrap_or_else(|| self.path.clone());
         let path = path.join(name);
-        self.act(name, |dir| {
+        self.run_as_owner(name, |dir| {
             match unlinkat(dir, name, AtFlags::empty()) {
                 Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
                 Err(_) => {}
@@ -117,7 +117,7 @@ impl Files {
 
     /// Renames, and syncs the directory, so that the new name survives a crash.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), EmbeddedError> {
-        self.act(to, |dir| {
+        self.run_as_owner(to, |dir| {
             renameat(dir, from, dir, to)?;
             Ok(fsync(dir)?)
         })
@@ -125,7 +125,7 @@ impl Files {
 
     /// Lets every account connect to an existing socket; the directory's mode decides which accounts can reach it.
     pub(super) fn open_socket(&self, name: &str) -> Result<(), EmbeddedError> {
-        self.act(name, |dir| {
+        self.run_as_owner(name, |dir| {
             let all = Mode::from_raw_mode(0o777);
             absent_is_fine(rustix::fs::chmodat(dir, name, all, AtFlags::empty()))
         })
@@ -134,10 +134,10 @@ impl Files {
     /// Opens a directory for a program to work in. A link is followed.
     pub(super) fn work_dir(&self, name: &str) -> Result<WorkDir, EmbeddedError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = self.act(name, |dir| Ok(openat(dir, name, flags, Mode::empty())?))?;
+        let handle = self.run_as_owner(name, |dir| Ok(openat(dir, name, flags, Mode::empty())?))?;
         let path = self.path.join(name);
         Ok(match held(&handle) {
-            Some(cwd) if self.owner.drops() => WorkDir {
+            Some(cwd) if self.owner.switches_account() => WorkDir {
                 cwd,
                 name: "/proc/self/cwd".into(),
                 _handle: handle,
@@ -150,9 +150,9 @@ impl Files {
         })
     }
 
-    /// Whether the directory `name` is inside this one, and not a link to another place.
-    pub(super) fn holds(&self, name: &str) -> Result<bool, EmbeddedError> {
-        self.act(name, |dir| {
+    /// Whether the directory `name` is inside this one: it is not a link to another place.
+    pub(super) fn is_subdirectory(&self, name: &str) -> Result<bool, EmbeddedError> {
+        self.run_as_owner(name, |dir| {
             let above = statat(dir, format!("{name}/.."), AtFlags::empty())?;
             Ok(id(&above) == id(&fstat(dir)?))
         })
@@ -160,14 +160,14 @@ impl Files {
 
     /// Whether the directory `name` is the working directory of the process `pid`.
     pub(super) fn is_cwd_of(&self, pid: u32, name: &str) -> Result<bool, EmbeddedError> {
-        let ours = self.act(name, |dir| Ok(statat(dir, name, AtFlags::empty())?))?;
+        let ours = self.run_as_owner(name, |dir| Ok(statat(dir, name, AtFlags::empty())?))?;
         let its = rustix::fs::stat(format!("/proc/{pid}/cwd"));
         Ok(its.is_ok_and(|its| id(&its) == id(&ours)))
     }
 
     /// The end of the newest file in a directory, by the time of its last change.
     pub(super) fn newest_in(&self, name: &str) -> Option<String> {
-        let found = self.act(name, |dir| {
+        let found = self.run_as_owner(name, |dir| {
             let logs = open_dir(dir, name)?;
             let mut newest = None;
             for entry in rustix::fs::Dir::read_from(&logs)? {

@@ -58,9 +58,7 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
     }
     let url = Url::parse(text).map_err(|error| format!("{error}: {example}"))?;
     if !["http", "https"].contains(&url.scheme()) {
-        return Err(format!(
-            "LINE sends webhooks to https addresses alone: {example}"
-        ));
+        return Err(format!("LINE sends webhooks only to https URLs: {example}"));
     }
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     if !is_bare || !url.username().is_empty() || url.password().is_some() {
@@ -108,7 +106,7 @@ mod tests {
         for (odd, words) in [
             ("archive.example.com", "https:// in front"),
             ("archive.example.com:443", "https:// in front"),
-            ("ftp://archive.example.com", "https addresses alone"),
+            ("ftp://archive.example.com", "only to https URLs"),
             ("https://example.com/archive", "a whole host"),
             ("https://example.com/?a=b", "a whole host"),
             ("https://example.com/#a", "a whole host"),

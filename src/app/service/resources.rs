@@ -1,0 +1,119 @@
+//! The database, the object store, the keyring and the clock of a service, and the parts that are made of them.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::task::JoinHandle;
+
+use crate::{
+    app::database,
+    clock::Clock,
+    erasure::{copies::Copies, keys::Keys, ledger_signer::LedgerSigner, restore},
+    ingest::Ingest,
+    ledger::{Signer, Verifier},
+    line::client::LineApi,
+    media::Reach,
+    objects::Objects,
+    seal::Keyring,
+    web::webhook::ChannelRegistry,
+    worker::Worker,
+};
+
+/// What nearly every part of a service needs; each part gets clones.
+pub(super) struct Resources {
+    pub(super) pool: PgPool,
+    pub(super) clock: Clock,
+    pub(super) keyring: Keyring,
+    pub(super) objects: Objects,
+    /// For parts that have connections of their own.
+    database: PgConnectOptions,
+}
+
+/// The ledger, after the erasures that a restored database lacked were repeated.
+pub(super) struct Ledger {
+    /// Public key of its signatures.
+    pub(super) key: String,
+    pub(super) signer: LedgerSigner,
+    /// Number of repeated erasures.
+    pub(super) replayed: usize,
+}
+
+impl Resources {
+    /// Checks the object store, and switches to the role that cannot change the ledger.
+    pub(super) async fn open(
+        database: PgConnectOptions,
+        objects: Objects,
+        keyring: Keyring,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        objects
+            .check()
+            .await
+            .context("objects cannot be written, read and deleted")?;
+        let database = database::restricted(database)
+            .await
+            .context("the database cannot be reached")?;
+        Ok(Self {
+            pool: database::pool(database.clone()),
+            clock,
+            keyring,
+            objects,
+            database,
+        })
+    }
+
+    /// Repeats the erasures that a restored database lacks. `copies` are places in addition to the object store.
+    pub(super) async fn open_ledger(
+        &self,
+        signer: Signer,
+        mut copies: Vec<Objects>,
+    ) -> anyhow::Result<Ledger> {
+        let key = signer.vkey();
+        let verifier = Verifier::from_vkey(&key)?;
+        copies.insert(0, self.objects.clone());
+        let copies = Copies::new(copies, verifier);
+        let replayed = restore::replay(&self.pool, &self.clock, &copies).await?;
+        let (pool, clock) = (self.pool.clone(), self.clock.clone());
+        Ok(Ledger {
+            key,
+            signer: LedgerSigner::new(pool, clock, Arc::new(signer), copies),
+            replayed,
+        })
+    }
+
+    /// Checks the keyring, and makes spare keys.
+    pub(super) async fn supply_keys(&self) -> anyhow::Result<Keys> {
+        self.keyring
+            .check()
+            .await
+            .context("keys cannot be made, read and destroyed")?;
+        let (pool, clock) = (self.pool.clone(), self.clock.clone());
+        let keys = Keys::new(pool, clock, self.keyring.clone());
+        keys.supply().await.context("no keys can be made ahead")?;
+        Ok(keys)
+    }
+
+    pub(super) async fn load_channels(&self) -> anyhow::Result<ChannelRegistry> {
+        ChannelRegistry::load(&self.pool, self.keyring.clone())
+            .await
+            .context("channels cannot be read")
+    }
+
+    pub(super) fn make_worker(&self, line: LineApi, reach: Reach) -> anyhow::Result<Worker> {
+        Ok(Worker::new(
+            self.pool.clone(),
+            self.clock.clone(),
+            self.keyring.clone(),
+            self.objects.clone(),
+            line,
+            reach,
+        )?)
+    }
+
+    /// Starts the committer, which wakes `worker` after each batch.
+    pub(super) fn start_committer(&self, worker: &Worker) -> (Ingest, JoinHandle<()>) {
+        let (clock, keyring) = (self.clock.clone(), self.keyring.clone());
+        Ingest::start(self.database.clone(), clock, keyring, worker.wake())
+    }
+}
