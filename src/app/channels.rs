@@ -155,7 +155,7 @@ pub async fn rotate_secret(
     .await
 }
 
-/// What changes in a channel's credentials.
+/// The changes to a channel's credentials.
 struct Rotation<'a> {
     slug: &'a str,
     secret: Option<SecretString>,

@@ -99,7 +99,7 @@ async fn begin(
     Ok(service)
 }
 
-/// What the start reads from the database, for the lines that it prints.
+/// Values that the start reads from the database for the lines that it prints.
 struct Known {
     channels: Vec<channels::Channel>,
     any_admin: bool,

@@ -140,7 +140,7 @@ impl Media {
     }
 }
 
-/// What a [`FetchError`] means for the file.
+/// The consequence of a [`FetchError`] for the file.
 enum Consequence {
     /// The file gets this state, for this reason.
     Mark(State, Option<Reason>),

@@ -1,4 +1,4 @@
-//! What every page needs: its time and its response.
+//! The parts that every page shares: its time and its response.
 
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use askama::Template;

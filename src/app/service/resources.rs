@@ -20,7 +20,7 @@ use crate::{
     worker::Worker,
 };
 
-/// What nearly every part of a service needs; each part gets clones.
+/// Resources that nearly every part of a service needs; each part gets clones.
 pub(super) struct Resources {
     pub(super) pool: PgPool,
     pub(super) clock: Clock,
