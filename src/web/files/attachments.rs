@@ -123,12 +123,10 @@ pub(in crate::web) async fn contact_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let access = Access::of(&viewer, false);
     let find = async move |db: &mut PgConnection, channels: &[i32]| {
         conversations::contact_picture(db, channels, *id).await
     };
-    let key = object_key(&shared, viewer, find).await?;
-    send(&request, shared, key, Portion::Whole, None, access).await
+    send_found(&request, shared, viewer, None, find).await
 }
 
 /// `GET /conversations/{id}/picture`
@@ -138,12 +136,10 @@ pub(in crate::web) async fn conversation_picture(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let access = Access::of(&viewer, false);
     let find = async move |db: &mut PgConnection, channels: &[i32]| {
         conversations::picture(db, channels, *id).await
     };
-    let key = object_key(&shared, viewer, find).await?;
-    send(&request, shared, key, Portion::Whole, None, access).await
+    send_found(&request, shared, viewer, None, find).await
 }
 
 /// `GET /exports/{id}`: the export for a person.
@@ -154,27 +150,27 @@ pub(in crate::web) async fn export(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
-    let access = Access::of(&viewer, false);
     let find =
         async move |db: &mut PgConnection, channels: &[i32]| exports::find(db, channels, *id).await;
-    let key = object_key(&shared, viewer, find).await?;
-    let name = Some("export.zip");
-    send(&request, shared, key, Portion::Whole, name, access).await
+    send_found(&request, shared, viewer, Some("export.zip"), find).await
 }
 
-/// The key of the object that `find` reads from the database, for a viewer of these channels.
-async fn object_key(
-    shared: &web::Data<Shared>,
+/// Sends the object whose key `find` reads from the database, for the viewer's channels.
+async fn send_found(
+    request: &HttpRequest,
+    shared: web::Data<Shared>,
     viewer: Viewer,
+    name: Option<&str>,
     find: impl AsyncFnOnce(&mut PgConnection, &[i32]) -> sqlx::Result<Option<String>> + 'static,
-) -> Result<String, Error> {
-    let shared = shared.clone();
-    detached(async move {
-        let mut conn = shared.pool.acquire().await?;
+) -> Result<HttpResponse, Error> {
+    let access = Access::of(&viewer, false);
+    let database = shared.clone();
+    let key = detached(async move {
+        let mut conn = database.pool.acquire().await?;
         let key = find(&mut conn, &viewer.session.channels).await?;
         key.ok_or(Error::NotFound)
-    })
-    .await
+    });
+    send(request, shared, key.await?, Portion::Whole, name, access).await
 }
 
 /// The viewer's rights and session: they decide whether, and for how long, an object is sent.
