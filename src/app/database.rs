@@ -37,7 +37,7 @@ pub struct Database {
 /// Whether a command makes, migrates or only reads the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Makes the archive if there is none, and migrates it to the schema of this version: for `serve` only.
+    /// Makes a missing archive, and migrates it to the schema of this version: for `serve` only.
     Make,
     /// Migrates the archive to the schema of this version.
     Change,

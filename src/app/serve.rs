@@ -204,7 +204,7 @@ fn say_missing(missing: &[String], say: &dyn Fn(&str)) {
     }
 }
 
-/// Makes the first channel from `LINE_CHANNEL_SECRET` if there is none. Returns a message for each given secret or
+/// Makes the first channel from `LINE_CHANNEL_SECRET` in an archive without channels. Returns a message for each given secret or
 /// token that is not used.
 async fn first_channel(
     db: &mut PgConnection,

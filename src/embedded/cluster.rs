@@ -50,7 +50,7 @@ pub(super) enum Durability {
 }
 
 impl Cluster {
-    /// Opens the cluster in `base`, and makes it if there is none yet. Does not start it.
+    /// Opens the cluster in `base`, or makes a missing one. Does not start it.
     pub(super) async fn open(
         base: OwnedDirectory,
         service: Option<&Account>,

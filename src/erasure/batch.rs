@@ -1,8 +1,8 @@
 //! Erases a batch of messages and events for another cause than an unsend: inserts the tombstones of the messages, then
 //! erases. The caller's transaction has entered ([`holds::enter`]) before.
 //!
-//! A hold stops an operator's order as a whole, before anything is selected. Retention rules and subject requests go on without
-//! what is held ([`Selection::skip_held`]).
+//! A hold stops an operator's order as a whole, before anything is selected. Retention rules and subject requests leave
+//! out held conversations and go on ([`Selection::skip_held`]).
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -36,7 +36,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Selection<'_> {
-    /// The conversations of what is selected, each once.
+    /// The conversations of the selection, each once.
     pub(super) fn conversations(&self) -> Vec<Uuid> {
         let mut conversations: Vec<Uuid> =
             self.found.iter().map(|one| one.conversation_id).collect();
@@ -44,7 +44,7 @@ impl Selection<'_> {
         conversations
     }
 
-    /// Leaves out what is in conversations whose holds cover the cause. Returns the conversations that are held.
+    /// Leaves out the messages and events of conversations whose holds cover the cause. Returns the conversations that are held.
     pub(super) async fn skip_held(&mut self, db: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
         let subject = matches!(self.cause, Cause::Subject(_));
         let held = holds::held(db, &self.conversations(), subject).await?;
@@ -53,7 +53,7 @@ impl Selection<'_> {
         Ok(held)
     }
 
-    /// Erases what is selected. Returns how many messages and events were erased for the first time.
+    /// Erases the selection. Returns how many messages and events were erased for the first time.
     pub(super) async fn erase(
         &self,
         db: &mut PgConnection,

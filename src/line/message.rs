@@ -36,7 +36,7 @@ pub enum Content<'a> {
         id: &'a str,
         /// LINE's keywords for the sticker, 15 at most; LINE samples them anew for each event.
         keywords: Vec<&'a str>,
-        /// Text that the sender wrote on the sticker; empty if there is none.
+        /// Text that the sender wrote on the sticker; empty without text.
         text: &'a str,
     },
     /// A message of an unknown type.

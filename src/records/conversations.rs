@@ -256,7 +256,7 @@ pub async fn members(
     Ok(members)
 }
 
-/// Those of the conversations that are in scope.
+/// Returns the conversations that are in scope.
 pub async fn among(
     conn: &mut PgConnection,
     channels: &[i32],

@@ -55,7 +55,7 @@ pub async fn enter(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Those of the conversations that are held; `subject`: only by holds that stop a person's request, too.
+/// Returns the conversations that are held. With `subject`, counts only holds that stop a subject request too.
 pub async fn held(
     conn: &mut PgConnection,
     conversations: &[Uuid],

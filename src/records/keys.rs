@@ -186,7 +186,7 @@ pub async fn claim(
     .await
 }
 
-/// Those of the keys under which documents may be sealed; they stay open until the transaction ends.
+/// Returns the open keys, under which documents may be sealed. They stay open until the transaction ends.
 pub async fn open(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar("select unnest(keys_open($1))")
         .bind(ids)

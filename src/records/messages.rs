@@ -154,7 +154,7 @@ pub async fn insert_tombstones(
     Ok(())
 }
 
-/// Those of the messages (our ids) whose original has been stored; an edit may come before it.
+/// Returns the messages (our ids) whose original is stored. An edit can arrive before the original.
 pub async fn with_original(db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("select message_id from revision where message_id = any($1) and not edited")
         .bind(ids)

@@ -202,7 +202,7 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
     ledger::append_pending(conn, &gone, &[Kind::Purged], now).await
 }
 
-/// Those of `keys` that have no row.
+/// Returns the keys that have no row.
 pub async fn unknown(conn: &mut PgConnection, keys: &[ObjectKey]) -> Result<Vec<ObjectKey>> {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     let unknown: Vec<String> = sqlx::query_scalar(

@@ -116,7 +116,7 @@ pub async fn rewrap(
     Ok(())
 }
 
-/// Those of the keys under which something is sealed, whether its row is locked or not.
+/// Returns the keys that still seal a row, locked or not.
 pub async fn in_use(conn: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select id from unnest($1::uuid[], $2::bytea[]) as k (id, bytes)

@@ -198,7 +198,7 @@ pub async fn find(
     })
 }
 
-/// Those of the sessions that have not ended, idle ones included: a long download sends no requests.
+/// Returns the sessions that have not ended. Idle sessions are included, because a long download sends no requests.
 pub async fn alive(
     conn: &mut PgConnection,
     keyring: &Keyring,

@@ -33,7 +33,7 @@ pub struct Entry {
     pub attachment: Attachment,
 }
 
-/// The file of a message, as pages show it. All fields are `None` if there is none.
+/// The file of a message, as pages show it. All fields are `None` if the message has no file.
 #[derive(sqlx::FromRow)]
 pub struct Attachment {
     /// Our own id.
@@ -183,7 +183,7 @@ pub struct Quoted {
     pub profile: Option<Vec<u8>>,
 }
 
-/// Those of the quoted messages that are in this conversation, or that were unsent or erased.
+/// Returns the quoted messages that are in this conversation, or that were unsent or erased.
 pub async fn quoted(
     conn: &mut PgConnection,
     keyring: &Keyring,

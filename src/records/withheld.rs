@@ -16,7 +16,7 @@ pub struct Kept {
     pub hold: Option<Uuid>,
 }
 
-/// Those of the messages whose unsend is covered by a hold. The caller's transaction has entered
+/// Returns the messages whose unsend is covered by a hold. The caller's transaction has entered
 /// ([`super::holds::enter`]) and holds their locks.
 pub async fn covered(conn: &mut PgConnection, messages: &[Uuid]) -> Result<Vec<Kept>> {
     sqlx::query_as(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The time for which events are counted together.
-pub(in crate::web) const WINDOW: TimeDelta = TimeDelta::seconds(60);
+const WINDOW: TimeDelta = TimeDelta::seconds(60);
 
 /// The number of events of one kind since `began`.
 #[derive(Clone, Copy, Default)]

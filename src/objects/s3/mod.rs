@@ -24,7 +24,7 @@ pub(super) use writer::Writer;
 
 /// Part size of an upload in bytes, the smallest that S3 allows. A writer holds up to two parts in memory.
 const PART: usize = 5 * 1024 * 1024;
-/// Bytes that a reader requests at a time. Of an object that is purged, no more than this is still read.
+/// Bytes that a reader requests at a time. A reader gets at most this much more of an object after its purge.
 const STEP: usize = 2 * 1024 * 1024;
 /// Largest piece of a [`Body`], in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
