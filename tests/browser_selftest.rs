@@ -1,5 +1,6 @@
 //! Tests of the browser driver itself: it clicks through a page, and it reports the faults of a page.
 
+#[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;
 
 use std::{net::TcpListener, time::Duration};

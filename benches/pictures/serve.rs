@@ -2,17 +2,12 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use line_chat_archive::{
     MIGRATOR,
-    app::{
-        keys,
-        service::{Parts, Service, bind},
-    },
+    app::service::{Parts, Service, bind},
     clock::Clock,
-    line::client::LineApi,
     media::Reach,
-    objects::Objects,
     records::channels,
     seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey},
 };
@@ -53,22 +48,12 @@ pub fn serve() -> Result<()> {
             .await?;
         }
         drop(db);
-        let objects = Url::from_directory_path(home.join("objects"));
-        let objects = objects.ok().context("a path that is no URL")?;
         let line = Url::parse(&std::env::var("LINE")?)?;
+        let parts = Parts::in_directory(home, &secret, keyring, database, line, clock).await?;
         let mut service = Service::start(Parts {
-            database,
-            keyring,
-            signer: keys::signer(&secret),
-            copies: vec![],
-            objects: Objects::open(&objects).await?,
-            line: LineApi::new(line.clone(), line)?,
             reach: Reach::Nowhere,
-            clock,
             listener: bind(listen)?,
-            public_url: None,
-            proxies: Default::default(),
-            stickers: false,
+            ..parts
         })
         .await?;
         service.work();

@@ -3,17 +3,12 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use line_chat_archive::{
     MIGRATOR,
-    app::{
-        keys,
-        service::{Parts, Service, bind},
-    },
+    app::service::{Parts, Service, bind},
     clock::Clock,
-    line::client::LineApi,
     media::Reach,
-    objects::Objects,
     records::channels,
     seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey},
 };
@@ -48,23 +43,13 @@ pub fn serve(cipher: Cipher) -> Result<()> {
         )
         .await?;
         drop(db);
-        let objects = Url::from_directory_path(directory.join("objects"))
-            .ok()
-            .context("a path that is no URL")?;
         let nowhere = Url::parse("http://127.0.0.1:9")?;
+        let parts =
+            Parts::in_directory(directory, &secret, keyring, database, nowhere, clock).await?;
         let mut service = Service::start(Parts {
-            database,
-            keyring,
-            signer: keys::signer(&secret),
-            copies: vec![],
-            objects: Objects::open(&objects).await?,
-            line: LineApi::new(nowhere.clone(), nowhere)?,
             reach: Reach::Guarded,
-            clock,
             listener: bind(listen)?,
-            public_url: None,
-            proxies: Default::default(),
-            stickers: false,
+            ..parts
         })
         .await?;
         service.work();

@@ -10,14 +10,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    keys,
     service::{Parts, Service, bind},
     signals::shutdown_signal,
 };
@@ -27,9 +25,6 @@ use crate::{
     config::StorageConfig,
     embedded::Scratch,
     fake_line::{Channel, FakeLine, cast},
-    line::client::LineApi,
-    media::Reach,
-    objects::Objects,
     records::{
         channels,
         operators::{self, NewOperator},
@@ -162,25 +157,16 @@ async fn start_service(
     clock: Clock,
     listener: TcpListener,
 ) -> anyhow::Result<Service> {
-    let objects = Url::from_directory_path(files.directory.path().join("objects"))
-        .ok()
-        .context("a path that is no URL")?;
-    let line_url = Url::parse(line.url())?;
-    Service::start(Parts {
+    let parts = Parts::in_directory(
+        files.directory.path(),
+        &files.secret,
+        files.keyring.clone(),
         database,
-        keyring: files.keyring.clone(),
-        signer: keys::signer(&files.secret),
-        copies: vec![],
-        objects: Objects::open(&objects).await?,
-        line: LineApi::new(line_url.clone(), line_url)?,
-        reach: Reach::Anywhere,
+        Url::parse(line.url())?,
         clock,
-        listener,
-        public_url: None,
-        proxies: Default::default(),
-        stickers: false,
-    })
-    .await
+    )
+    .await?;
+    Service::start(Parts { listener, ..parts }).await
 }
 
 /// Lets the fake users act until a signal comes.

@@ -1,5 +1,6 @@
 //! The running service: one HTTP server, one committer, one worker, one live listener.
 
+mod parts;
 mod resources;
 
 use std::{
@@ -14,22 +15,18 @@ use actix_web::{
     web as actix,
 };
 use anyhow::Context;
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use self::parts::Parts;
 use self::resources::Resources;
 use crate::{
     clock::Clock,
     erasure::{keys::Keys, ledger_signer::LedgerSigner},
     ingest::Ingest,
-    ledger::Signer,
-    line::client::LineApi,
     live::Live,
-    media::Reach,
-    objects::Objects,
-    seal::Keyring,
     web::{
         self, Shared, http,
         webhook::{
@@ -54,34 +51,6 @@ const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
 /// Backlog of the listener: connections that the kernel completes before they are accepted. The kernel may allow fewer
 /// (`somaxconn`).
 const BACKLOG: i32 = 4096;
-
-/// The parts that a service is made of.
-pub struct Parts {
-    /// Options for the database, which has to be migrated.
-    pub database: PgConnectOptions,
-    /// The keyring.
-    pub keyring: Keyring,
-    /// The object store.
-    pub objects: Objects,
-    /// Signs the ledger.
-    pub signer: Signer,
-    /// Places for copies of the ledger, in addition to the copy in `objects`.
-    pub copies: Vec<Objects>,
-    /// Client of LINE's API.
-    pub line: LineApi,
-    /// Which addresses outside of LINE's API content may be fetched from.
-    pub reach: Reach,
-    /// Source of the time.
-    pub clock: Clock,
-    /// The bound socket. The caller binds it, because a port below 1024 needs root.
-    pub listener: TcpListener,
-    /// Address under which people reach the service; `None`: the address of `listener`.
-    pub public_url: Option<Url>,
-    /// Proxies whose `X-Forwarded-For` header is trusted.
-    pub proxies: web::Proxies,
-    /// True if pages show pictures of stickers, which browsers fetch from LINE's host for stickers.
-    pub stickers: bool,
-}
 
 /// Binds the service's only listener. Port 0 picks a free one.
 ///

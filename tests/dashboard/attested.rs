@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 use sqlx::Executor;
 use uuid::Uuid;
 
-use crate::site::{PASSWORD, Site, Visitor};
+use crate::{
+    site::Site,
+    support::{visitor::Visitor, world::PASSWORD},
+};
 
 async fn writes(site: &Site, sql: &'static str) {
     site.db().await.execute(sql).await.unwrap();

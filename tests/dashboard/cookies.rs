@@ -5,7 +5,10 @@ use reqwest::{
     header::{COOKIE, HeaderValue},
 };
 
-use crate::site::{PASSWORD, Site, Visitor, set_cookie};
+use crate::{
+    site::{Site, set_cookie},
+    support::{visitor::Visitor, world::PASSWORD},
+};
 
 /// The status of a page that is requested with these cookies.
 async fn status(visitor: &Visitor, cookies: &[u8]) -> u16 {
@@ -20,7 +23,7 @@ async fn status(visitor: &Visitor, cookies: &[u8]) -> u16 {
 /// decoded percent escapes or dropped white space to get such a name, every host of the domain could set it.
 #[tokio::test]
 async fn only_the_very_name_is_the_sessions_cookie() {
-    let site = Site::seen_at(Some("https://archive.test/")).await;
+    let site = Site::seen_at("https://archive.test/").await;
     site.operator("keiko", "operator", None).await;
     let own = site.visitor("keiko").await.cookie.unwrap();
     let token = own.strip_prefix("__Host-session=").unwrap();
@@ -88,7 +91,7 @@ async fn a_cookie_that_cannot_be_read_takes_no_other_away() {
 
 #[tokio::test]
 async fn only_the_very_name_makes_a_device_known() {
-    let site = Site::seen_at(Some("https://archive.test/")).await;
+    let site = Site::seen_at("https://archive.test/").await;
     site.operator("keiko", "operator", None).await;
     let first = site.stranger().sign_in("keiko", PASSWORD).await;
     let device = set_cookie(&first, "__Host-device").unwrap();

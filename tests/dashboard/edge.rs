@@ -7,7 +7,7 @@ use line_chat_archive::fake_line::drawing;
 use reqwest::{Method, header};
 use uuid::Uuid;
 
-use crate::site::{Site, Visitor};
+use crate::{site::Site, support::visitor::Visitor};
 
 /// A route, and the fields of its query or form with a valid value each. `{…}` in the path stands for an id in
 /// [`world`].

@@ -6,7 +6,7 @@ use line_chat_archive::fake_line::drawing;
 use reqwest::{Method, Response, header};
 use uuid::Uuid;
 
-use crate::site::{Site, Visitor};
+use crate::{site::Site, support::visitor::Visitor};
 
 async fn attachment(site: &Site, message_id: &str) -> Uuid {
     sqlx::query_scalar("select a.id from attachment a join message m on m.id = a.message_id where m.message_id = $1")

@@ -58,7 +58,7 @@ async fn nothing_is_changed_for_another_site() {
 }
 
 fn site_request(
-    keiko: &crate::site::Visitor,
+    keiko: &crate::support::visitor::Visitor,
     method: &Method,
     path: &str,
     site: Option<&str>,
@@ -262,7 +262,7 @@ async fn the_other_scheme_of_the_same_host_is_another_site() {
         let answered = status(&site, host, &origin, proto).await;
         assert_eq!(answered, expected, "{host} {origin} {proto:?}");
     }
-    let site = Site::seen_at(Some("https://archive.test")).await;
+    let site = Site::seen_at("https://archive.test").await;
     for (origin, expected) in [
         ("https://archive.test", 303),
         ("http://archive.test", 403),

@@ -7,8 +7,8 @@ use reqwest::Response;
 use uuid::Uuid;
 
 use crate::{
-    site::{PASSWORD, Site, Visitor, between},
-    support::browser::Browser,
+    site::{Site, between},
+    support::{browser::Browser, visitor::Visitor, world::PASSWORD},
 };
 
 pub const SOON: Duration = Duration::from_secs(10);

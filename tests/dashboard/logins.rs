@@ -9,7 +9,7 @@ use line_chat_archive::{
 };
 use sqlx::Executor;
 
-use crate::site::{PASSWORD, Site};
+use crate::{site::Site, support::world::PASSWORD};
 
 #[tokio::test]
 async fn a_login_is_the_same_in_every_spelling_when_added_and_when_typed() {

@@ -21,9 +21,6 @@ mod files;
 mod gallery;
 mod governing;
 mod headers;
-#[path = "../support/keys.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
-mod keys;
 mod live;
 mod logins;
 mod pages;

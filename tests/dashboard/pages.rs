@@ -4,7 +4,10 @@ use line_chat_archive::fake_line::{Event, sampler};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::site::{Site, Visitor, between};
+use crate::{
+    site::{Site, between},
+    support::visitor::Visitor,
+};
 
 const PAYLOAD: &str =
     "\"'><img src=x onerror=alert(1)><script>alert(1)</script>\u{202e}{{7*7}}&lt;";

@@ -3,7 +3,10 @@
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::site::{Site, Visitor, between, listed};
+use crate::{
+    site::{Site, between, listed},
+    support::visitor::Visitor,
+};
 
 /// The status and the page, without the id that differs in each answer.
 async fn answer(visitor: &Visitor, path: &str) -> (StatusCode, String) {

@@ -10,7 +10,10 @@ use line_chat_archive::{records::operators, telemetry};
 use reqwest::{Method, Response, header};
 use sqlx::Executor;
 
-use crate::site::{PASSWORD, Site, Visitor, set_cookie};
+use crate::{
+    site::{Site, set_cookie},
+    support::{visitor::Visitor, world::PASSWORD},
+};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use crate::{
     live::{listen, settled},
-    site::{PASSWORD, Site, Visitor},
+    site::Site,
+    support::{visitor::Visitor, world::PASSWORD},
 };
 
 /// The limit within which open streams and downloads end. The promise is a second; the rest is for a busy machine.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use line_chat_archive::web;
 use reqwest::StatusCode;
 
-use crate::site::{PASSWORD, Site, Visitor, between};
+use crate::{
+    site::{Site, between},
+    support::{visitor::Visitor, world::PASSWORD},
+};
 
 /// The page of a setup link that does not work, without the id that differs in each answer.
 async fn dead(visitor: &Visitor, token: &str) -> String {

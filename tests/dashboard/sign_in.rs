@@ -8,7 +8,10 @@ use line_chat_archive::{
 };
 use reqwest::{Method, StatusCode, header};
 
-use crate::site::{PASSWORD, Site, cookie_of};
+use crate::{
+    site::Site,
+    support::{visitor::cookie_of, world::PASSWORD},
+};
 
 #[tokio::test]
 async fn a_session_begins_with_the_right_password_and_ends_on_the_server() {
@@ -342,7 +345,7 @@ async fn the_setup_link_ends_after_a_day_and_with_the_next_one() {
 
 #[tokio::test]
 async fn behind_https_the_cookie_is_bound_to_it() {
-    let site = Site::seen_at(Some("https://archive.test/")).await;
+    let site = Site::seen_at("https://archive.test/").await;
     site.operator("keiko", "operator", None).await;
     let answer = site.stranger().sign_in("keiko", PASSWORD).await;
     let set = answer.headers()[header::SET_COOKIE].to_str().unwrap();

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Method, Response, header};
 use tokio::time::{Instant, sleep_until};
 
-use crate::site::{PASSWORD, Site, Visitor, set_cookie};
+use crate::{
+    site::{Site, set_cookie},
+    support::{visitor::Visitor, world::PASSWORD},
+};
 
 /// Signs in from an address, as if through a proxy on this machine.
 async fn sign_in(visitor: &Visitor, from: &str, login: &str, password: &str) -> Response {
@@ -174,7 +177,7 @@ async fn a_network_is_known_until_the_password_is_reset() {
 
 #[tokio::test]
 async fn behind_https_the_device_cookie_is_bound_to_it() {
-    let site = Site::seen_at(Some("https://archive.test/")).await;
+    let site = Site::seen_at("https://archive.test/").await;
     site.operator("keiko", "operator", None).await;
     let answer = site.stranger().sign_in("keiko", PASSWORD).await;
     let cookies: Vec<_> = answer

@@ -79,15 +79,16 @@ async fn strangers_are_answered_uncompressed() {
     let mika = site.admin().await;
     let mut invented = site.stranger();
     invented.cookie = Some(format!("session={}", "A".repeat(86)));
-    let encoding = async |visitor: &crate::site::Visitor, method: Method, path: &str| {
-        let request = visitor
-            .request(method, path)
-            .header("sec-fetch-site", "same-origin")
-            .header(header::ACCEPT_ENCODING, "gzip, deflate");
-        let answer = request.send().await.unwrap();
-        let encoding = answer.headers().get(header::CONTENT_ENCODING);
-        encoding.map(|value| value.to_str().unwrap().to_owned())
-    };
+    let encoding =
+        async |visitor: &crate::support::visitor::Visitor, method: Method, path: &str| {
+            let request = visitor
+                .request(method, path)
+                .header("sec-fetch-site", "same-origin")
+                .header(header::ACCEPT_ENCODING, "gzip, deflate");
+            let answer = request.send().await.unwrap();
+            let encoding = answer.headers().get(header::CONTENT_ENCODING);
+            encoding.map(|value| value.to_str().unwrap().to_owned())
+        };
     for stranger in [&site.stranger(), &invented] {
         for path in ["/static/app.css", "/nowhere", "/healthz", "/conversations"] {
             let said = encoding(stranger, Method::GET, path).await;

@@ -10,8 +10,8 @@ use line_chat_archive::{
 use crate::{
     edge::{ROUTES, world},
     live::{SOON, window},
-    site::{Site, Visitor},
-    support::browser::Browser,
+    site::Site,
+    support::{browser::Browser, visitor::Visitor},
 };
 
 /// The faulty touch targets of a page at 390 px: `[kind, what, width, height]`. WCAG 2.5.8 requires 24 × 24 px and

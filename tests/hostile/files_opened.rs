@@ -40,7 +40,7 @@ const ROOM: u64 = 340 * 1024 * 1024;
 async fn nothing_in_a_file_acts_wherever_it_is_opened() {
     let world = World::new().await.expect("a world");
     opened(&world).await.expect("the test");
-    world.service.stop().await;
+    world.stop().await;
 }
 
 async fn opened(world: &World) -> anyhow::Result<()> {
@@ -59,13 +59,13 @@ async fn opened(world: &World) -> anyhow::Result<()> {
         )
         .await?;
     }
-    let visitor = world.visitor().await?;
+    let visitor = world.visitor("mia").await;
     let mut saved = 0;
     let mut at = browser.eval("location.href").await?;
     for (id, message) in world.attachments().await? {
         let name = &kept[&message];
         let path = format!("/attachments/{id}");
-        let answer = visitor.gets(&path).await?;
+        let answer = visitor.get(&path).await;
         let of = |name: &str| {
             let value = answer.headers().get(name);
             value.map_or("", |value| value.to_str().unwrap_or_default())

@@ -13,14 +13,11 @@ mod canary;
 mod downloads;
 mod files;
 mod files_opened;
-#[path = "../support/keys.rs"]
-#[expect(dead_code, reason = "nothing is opened here but by the service")]
-mod keys;
 mod memory;
 mod names;
 mod names_saved;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of the browser is used here")]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;
 mod world;
 

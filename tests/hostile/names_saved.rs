@@ -20,7 +20,7 @@ const PER_PERSON: usize = 50;
 async fn a_name_is_text_on_the_page_a_word_in_the_header_and_harmless_on_the_disk() {
     let world = World::new().await.expect("a world");
     saved(&world).await.expect("the test");
-    world.service.stop().await;
+    world.stop().await;
 }
 
 async fn saved(world: &World) -> anyhow::Result<()> {
@@ -45,10 +45,10 @@ async fn saved(world: &World) -> anyhow::Result<()> {
     let attachments = world.attachments().await?;
     ensure!(attachments.len() == names.len(), "{}", attachments.len());
 
-    let visitor = world.visitor().await?;
+    let visitor = world.visitor("mia").await;
     for (id, message) in &attachments {
         let name = &of[message];
-        let answer = visitor.gets(&format!("/attachments/{id}")).await?;
+        let answer = visitor.get(&format!("/attachments/{id}")).await;
         let header = answer.headers().get_all("content-disposition");
         let header: Vec<_> = header.iter().collect();
         ensure!(header.len() == 1, "{name:?}: {header:?}");
@@ -123,7 +123,7 @@ async fn saved(world: &World) -> anyhow::Result<()> {
             .goto(&format!("{}/attachments/{id}", world.site()))
             .await
             .with_context(|| format!("{name:?}"))?;
-        let answer = visitor.gets(&format!("/attachments/{id}")).await?;
+        let answer = visitor.get(&format!("/attachments/{id}")).await;
         let header = answer.headers().get("content-disposition");
         let names = parse(header.context("a header")?.to_str()?);
         // Chromium does not save a name that begins like a home directory.

@@ -12,7 +12,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{harness::T, support::browser::Browser, visitor::PASSWORD};
+use crate::{
+    harness::T,
+    support::{browser::Browser, world::PASSWORD},
+};
 
 /// The promised limit: an open page shows new events within two seconds.
 const SOON: Duration = Duration::from_secs(2);
@@ -41,7 +44,7 @@ impl Desk {
     /// A browser in which an operator who sees all channels is signed in.
     async fn signed_in(t: &T) -> anyhow::Result<Self> {
         let desk = Self::new(t).await?;
-        t.operator("mia").await?;
+        t.operator("mia", "compliance", None).await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
         desk.browser.wait_for("#list", PAGE_TIMEOUT).await?;

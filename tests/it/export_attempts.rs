@@ -16,7 +16,7 @@ use crate::{
     causes::{export, operator, settle, wish},
     exports::original,
     harness::{T, run},
-    visitor::Visitor,
+    support::visitor::Visitor,
 };
 
 /// The export's state, its attempts, and the reason why the last one failed.
@@ -43,9 +43,8 @@ async fn request(t: &T, user_id: &str) -> anyhow::Result<Request> {
 /// The page with the requests of a person.
 async fn page(t: &T, visitor: &Visitor, user_id: &str) -> anyhow::Result<String> {
     let contact = contact(t, user_id).await?;
-    visitor
-        .reads(&format!("/contacts/{contact}/requests"))
-        .await
+    let path = format!("/contacts/{contact}/requests");
+    Ok(visitor.page(&path).await)
 }
 
 /// Runs `statement` from now on whenever an export of the first request begins.
@@ -96,8 +95,8 @@ async fn an_export_that_the_database_refuses_is_given_up_and_blocks_neither_othe
         let by = operator(t).await?;
         let [aoi, ken] = two_exports(t, by).await?;
         wish(t, by, &aoi, RequestKind::Erasure).await?;
-        t.operator("rei").await?;
-        let rei = t.visitor("rei").await?;
+        t.operator("rei", "compliance", None).await?;
+        let rei = t.visitor("rei").await;
         at_the_first(t, "raise exception 'no'").await?;
         t.run_jobs().await?;
         assert_eq!(shown(t, &ken).await?, ("ready".to_owned(), 0, None));
@@ -121,7 +120,7 @@ async fn an_export_that_the_database_refuses_is_given_up_and_blocks_neither_othe
         let pauses = all_attempts(t, &aoi).await?;
         assert_eq!(pauses, (0..11).map(|n| 1 << n).collect::<Vec<i64>>());
         assert_eq!(shown(t, &aoi).await?, refused("failed", 12));
-        let rei = t.visitor("rei").await?;
+        let rei = t.visitor("rei").await;
         let said = page(t, &rei, &aoi).await?;
         assert!(
             said.contains("given up after 12 attempts: the database failed"),
@@ -211,7 +210,7 @@ async fn a_file_that_is_away_for_a_moment_is_in_the_export() {
         let bytes = drawing::photo(7, 640, 480);
         let photo = aoi.sends_image(bytes.clone()).await?;
         t.run_jobs().await?;
-        let (file, away) = (original(t).await?, t.bucket.path().join("away"));
+        let (file, away) = (original(t).await?, t.home.path().join("away"));
         std::fs::rename(&file, &away)?;
         wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.run_jobs().await?;
@@ -240,7 +239,7 @@ async fn a_bucket_that_is_away_makes_no_file_missing() {
             aoi.sends_image(drawing::photo(picture, 640, 480)).await?;
         }
         t.run_jobs().await?;
-        let [objects, away] = ["objects", "away"].map(|name| t.bucket.path().join(name));
+        let [objects, away] = ["objects", "away"].map(|name| t.home.path().join(name));
         std::fs::rename(&objects, &away)?;
         std::fs::create_dir(&objects)?;
         wish(t, by, aoi.id(), RequestKind::Export).await?;

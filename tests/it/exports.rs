@@ -52,7 +52,7 @@ pub async fn original(t: &T) -> anyhow::Result<std::path::PathBuf> {
     let key: String = sqlx::query_scalar("select original_key from attachment")
         .fetch_one(t.pool())
         .await?;
-    Ok(t.bucket.path().join("objects").join(key))
+    Ok(t.home.path().join("objects").join(key))
 }
 
 /// If an export waited for a file that cannot be read any more, it would never be made, and the erasure that was

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{T, run},
-    keys,
+    support::keys,
 };
 
 /// After this time every key in use is old enough to be closed.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{T, run},
-    keys,
+    support::keys,
 };
 
 const MINUTE: Duration = Duration::from_secs(61);
@@ -56,7 +56,7 @@ pub async fn sound(t: &T) -> anyhow::Result<Vec<Record>> {
         assert_eq!(leaf_hash(record).as_slice(), leaf);
         leaves.push(leaf_hash(record));
     }
-    let signer = app::keys::signer(&keys::secret(t.bucket.path()));
+    let signer = app::keys::signer(&keys::secret(t.home.path()));
     let verifier = Verifier::from_vkey(&signer.vkey())?;
     let mut signed = 0;
     for checkpoint in ledger::checkpoints(&mut db).await? {
@@ -242,8 +242,8 @@ async fn a_restored_database_replays_the_erasures_it_has_missed_before_it_opens_
         t.service.ledger_signer.append_and_sign().await?;
         let name = t.database.get_database().unwrap().to_owned();
         let backup = backup(t, &name).await?;
-        let objects = t.bucket.path().join("objects");
-        let aside = t.bucket.path().join("aside");
+        let objects = t.home.path().join("objects");
+        let aside = t.home.path().join("aside");
         copy(&objects, &aside)?;
 
         // The service's connection was cut; this call lets it notice that.
@@ -367,7 +367,7 @@ pub fn storage(t: &T) -> line_chat_archive::config::StorageConfig {
         #[command(flatten)]
         storage: line_chat_archive::config::StorageConfig,
     }
-    let bucket = t.bucket.path();
+    let bucket = t.home.path();
     let objects = url::Url::from_directory_path(bucket.join("objects")).unwrap();
     let mut database = url::Url::parse("postgres://localhost").unwrap();
     database.set_path(t.database.get_database().unwrap());

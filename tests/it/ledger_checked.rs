@@ -85,7 +85,7 @@ async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
         let kept = ours.with_extension("kept");
         std::fs::rename(&ours, &kept)?;
         line_chat_archive::seal::SecretKey::make(&ours, None)?;
-        let out = t.bucket.path().join("export");
+        let out = t.home.path().join("export");
         let exported = app::erasures::export(&storage, &out, Period::default(), None, &|_| ());
         for said in [verified(t, None).await.map(drop), exported.await] {
             let said = format!("{:#}", said.unwrap_err());

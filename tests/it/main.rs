@@ -17,8 +17,6 @@ mod events;
 mod export_attempts;
 mod exports;
 mod harness;
-#[path = "../support/keys.rs"]
-mod keys;
 mod keys_destroyed;
 mod ledger;
 mod ledger_checked;
@@ -28,9 +26,9 @@ mod outside;
 mod replayed;
 mod secrets;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
 mod support;
 mod trace;
 mod traces;
 mod unsend;
-mod visitor;
 mod withheld;

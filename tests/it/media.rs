@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use line_chat_archive::fake_line::{Call, Event, Media, drawing};
-use reqwest::header;
+use reqwest::{Method, header};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::harness::{T, run};
-use crate::keys::{sealed_size, written_of};
+use crate::support::keys::{sealed_size, written_of};
 
 /// Longer than any lease.
 const PAST_THE_LEASE: Duration = Duration::from_secs(120);
@@ -97,11 +97,11 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
         ];
         let events: Vec<Event> = sent.iter().map(|(event, _)| event.clone()).collect();
         t.deliver(&events).await?;
-        t.operator("mia").await?;
-        let mia = t.visitor("mia").await?;
+        t.operator("mia", "compliance", None).await?;
+        let mia = t.visitor("mia").await;
         for event in &events {
             assert_eq!(
-                mia.status(&address(t, event).await?).await?,
+                mia.status(&address(t, event).await?).await,
                 404,
                 "not fetched yet"
             );
@@ -116,7 +116,7 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
         );
         // The worker may ask again, be answered `processing`, and ask once more.
         for _ in 0..2 {
-            assert_eq!(mia.status(&address(t, clip).await?).await?, 404);
+            assert_eq!(mia.status(&address(t, clip).await?).await, 404);
             t.clock.advance(PAST_THE_LEASE);
             t.run_jobs().await?;
         }
@@ -124,12 +124,12 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
 
         for (event, bytes) in &sent {
             let path = address(t, event).await?;
-            let answer = mia.gets(&path).await?;
+            let answer = mia.get(&path).await;
             assert_eq!(answer.status(), 200, "{path}");
             assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
             assert!(answer.bytes().await? == bytes, "{path}");
             let part = mia
-                .asks(&path)?
+                .request(Method::GET, &path)
                 .header(header::RANGE, "bytes=5-8")
                 .send()
                 .await?;
@@ -138,7 +138,7 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
                 (206, bytes.slice(5..9))
             );
         }
-        let file = mia.gets(&address(t, &events[3]).await?).await?;
+        let file = mia.get(&address(t, &events[3]).await?).await;
         assert_eq!(
             file.headers()[header::CONTENT_DISPOSITION]
                 .to_str()?
@@ -147,8 +147,8 @@ async fn files_of_every_kind_are_served_as_they_were_sent() {
             Some("UTF-8''%E8%A6%8B%E7%A9%8D%E6%9B%B8%20final.pdf")
         );
         let preview = mia
-            .gets(&format!("{}/preview", address(t, &events[4]).await?))
-            .await?;
+            .get(&format!("{}/preview", address(t, &events[4]).await?))
+            .await;
         let preview = image::load_from_memory(&preview.bytes().await?)?;
         assert_eq!(
             (preview.width(), preview.height()),
@@ -170,8 +170,8 @@ async fn people_and_groups_have_their_pictures_and_a_new_one_replaces_the_old() 
         crew.pictured(crowd.clone());
         crew.member(&aoi).sends_text("hello").await?;
         t.run_jobs().await?;
-        t.operator("mia").await?;
-        let mia = t.visitor("mia").await?;
+        t.operator("mia", "compliance", None).await?;
+        let mia = t.visitor("mia").await;
         let (contact, group): (Uuid, Uuid) =
             sqlx::query_as("select contact.id, conversation.id from contact, conversation")
                 .fetch_one(t.pool())
@@ -180,19 +180,19 @@ async fn people_and_groups_have_their_pictures_and_a_new_one_replaces_the_old() 
             format!("/contacts/{contact}/picture"),
             format!("/conversations/{group}/picture"),
         );
-        assert!(alike(&mia.gets(&hers).await?.bytes().await?, &face)?);
+        assert!(alike(&mia.get(&hers).await.bytes().await?, &face)?);
         assert!(!alike(&face, &later)?, "two pictures");
-        assert!(alike(&mia.gets(&its).await?.bytes().await?, &crowd)?);
-        let page = mia.reads(&format!("/conversations/{group}")).await?;
+        assert!(alike(&mia.get(&its).await.bytes().await?, &crowd)?);
+        let page = mia.page(&format!("/conversations/{group}")).await;
         assert!(page.contains(&hers) && page.contains(&its));
 
         aoi.sets_picture(later.clone());
         t.clock.advance(Duration::from_secs(8 * 86_400));
         crew.member(&aoi).sends_text("a new picture").await?;
         t.run_jobs().await?;
-        assert_eq!(mia.status(&hers).await?, 401, "a session ends");
-        let mia = t.visitor("mia").await?;
-        assert!(alike(&mia.gets(&hers).await?.bytes().await?, &later)?);
+        assert_eq!(mia.status(&hers).await, 401, "a session ends");
+        let mia = t.visitor("mia").await;
+        assert!(alike(&mia.get(&hers).await.bytes().await?, &later)?);
         t.clock.advance(PAST_THE_LEASE);
         t.run_jobs().await?;
         bucket_is_what_rows_say(t, 2).await
@@ -295,8 +295,8 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
-        t.operator("mia").await?;
-        let mia = t.visitor("mia").await?;
+        t.operator("mia", "compliance", None).await?;
+        let mia = t.visitor("mia").await;
         for percent in [10, 50, 99] {
             let mark = format!("MARK-{percent}-PERCENT");
             let clip = [mark.as_bytes(), &vec![b'x'; 200_000 - mark.len()]].concat();
@@ -309,12 +309,12 @@ async fn an_unsend_does_not_wait_for_the_download_and_the_download_leaves_nothin
             until(async || Ok(t.objects()?.iter().any(|file| file.len() == written))).await?;
             let file = address(t, &video).await?;
             let preview = format!("{file}/preview");
-            until(async || Ok(mia.status(&preview).await? == 200)).await?;
+            until(async || Ok(mia.status(&preview).await == 200)).await?;
 
             // The unsend is acknowledged while the download is held, and the pages do not wait for it either.
             aoi.unsends(&video).await?;
             assert_eq!(
-                [mia.status(&file).await?, mia.status(&preview).await?],
+                [mia.status(&file).await, mia.status(&preview).await],
                 [404, 404]
             );
             gate.open();

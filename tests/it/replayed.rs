@@ -46,8 +46,8 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
             t.service.ledger_signer.append_and_sign().await?;
             let name = t.database.get_database().unwrap().to_owned();
             let backup = backup(t, &name).await?;
-            let objects = t.bucket.path().join("objects");
-            let aside = t.bucket.path().join("aside");
+            let objects = t.home.path().join("objects");
+            let aside = t.home.path().join("aside");
             copy(&objects, &aside)?;
             // The service's connections were cut; these two calls let it notice that.
             let _ = aoi.sends_text("another").await;

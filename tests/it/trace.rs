@@ -38,7 +38,7 @@ async fn forget(t: &T) -> anyhow::Result<()> {
 }
 
 async fn bucket(t: &T) -> anyhow::Result<Objects> {
-    let url = Url::from_directory_path(t.bucket.path().join("objects")).unwrap();
+    let url = Url::from_directory_path(t.home.path().join("objects")).unwrap();
     Ok(Objects::open(&url).await?)
 }
 

@@ -67,7 +67,7 @@ async fn play(world: &World) -> anyhow::Result<Scene> {
 fn search(world: &World, residue: &Residue) -> Report {
     let begun = std::time::Instant::now();
     let report = residue
-        .search(&[&world.data_dir(), &log()])
+        .search(&[world.data_dir(), log().as_path()])
         .expect("a search");
     let (bytes, took) = (report.bytes >> 20, begun.elapsed());
     eprintln!("{bytes} MB in {took:?}, {} finds", report.found.len());

@@ -12,4 +12,7 @@ mod marks;
 #[path = "../support/residue.rs"]
 mod residue;
 mod scene;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod support;
 mod world;

@@ -8,9 +8,14 @@ use line_chat_archive::seal::{
 
 /// A keyring in `dir` with its secret key; another keyring in the same directory decrypts what this one encrypts.
 pub fn keyring(dir: &Path) -> Keyring {
+    keyring_of(dir, Cipher::Sealed)
+}
+
+/// The same with another cipher.
+pub fn keyring_of(dir: &Path, cipher: Cipher) -> Keyring {
     let secret = secret(dir);
     let key_store = DirectoryKeyStore::open(&dir.join("keyring")).expect("a directory");
-    Keyring::new(&secret, Arc::new(key_store), Cipher::Sealed)
+    Keyring::new(&secret, Arc::new(key_store), cipher)
 }
 
 /// The secret key in `dir`, created if absent.

@@ -2,4 +2,7 @@
 //! `#[expect(dead_code, reason = "…")]` where it declares this module.
 
 pub mod browser;
+pub mod keys;
 mod provision;
+pub mod visitor;
+pub mod world;

@@ -1,101 +1,84 @@
-//! An archive without a webhook endpoint: a function writes the rows that the committer writes for a message.
+//! The world with a bucket that can break. Messages come through the webhook, and unsends through the erasure.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use line_chat_archive::{
-    MIGRATOR,
     clock::Clock,
-    embedded::Scratch,
-    erasure::keys::Keys,
-    fake_line::{Channel, Event, FakeLine},
+    erasure::{self, keys::Keys},
+    fake_line::Event,
     line::client::LineApi,
     media::Reach,
     objects::{ObjectKey, Objects, Shard},
     records::{
         channels,
+        erasures::{self, Cause, NewErasure},
+        holds,
         media::{self, Attachment},
     },
-    seal::{Keyring, SealContext},
+    seal::{Cipher, Keyring, SealContext},
     worker::Worker,
 };
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgPoolOptions};
-use tokio::sync::OnceCell;
+use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
     bucket::Bucket,
-    keys::{keyring, opened, opened_object, written_of},
+    support::{
+        keys::{keyring, opened, opened_object, written_of},
+        world::{self, World},
+    },
 };
 
-static TEMPLATE: OnceCell<()> = OnceCell::const_new();
-
 pub(crate) struct Archive {
-    pub(crate) line: FakeLine,
-    pub(crate) shop: Channel,
+    world: World,
+    /// Connections as the owner of the database; the worker has its own, with fewer privileges.
     pub(crate) pool: PgPool,
-    pub(crate) clock: Clock,
     pub(crate) bucket: Bucket,
-    pub(crate) keyring: Keyring,
     pub(crate) objects: Objects,
     pub(crate) worker: Worker,
-    /// The directory of the keyring.
-    dir: tempfile::TempDir,
     pub(crate) channel_id: i32,
+}
+
+impl Deref for Archive {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
 }
 
 impl Archive {
     pub(crate) async fn new() -> Self {
-        let scratch = Scratch::shared().await.unwrap();
-        TEMPLATE
-            .get_or_init(async || {
-                let options = scratch.create_database("worker").await.unwrap();
-                let pool = PgPool::connect_with(options).await.unwrap();
-                MIGRATOR.run(&pool).await.unwrap();
-                pool.close().await;
-            })
-            .await;
-        let options = scratch.create_database_from("worker").await.unwrap();
-        let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
-        let line = FakeLine::start().unwrap();
-        let shop = line.channel("Shop");
-        let clock = Clock::manual("2026-10-20T09:00:00Z".parse().unwrap());
+        let (home, database) = (TempDir::new().unwrap(), world::database().await.unwrap());
         let bucket = Bucket::new().await;
         let objects = bucket.objects.clone();
-        let dir = tempfile::tempdir().unwrap();
-        let keyring = keyring(dir.path());
-        let channel_id = sqlx::query_scalar(
-            "insert into channel (slug, name) values ('shop', 'Shop') returning id",
-        )
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-        supply(&pool, &clock, &keyring).await;
-        let url = Url::parse(line.url()).unwrap();
-        let hosts = [url.clone(), url];
-        let worker = worker(&pool, &clock, &keyring, &objects, hosts, Reach::Anywhere);
-        let archive = Self {
-            keyring,
-            line,
-            shop,
+        let pool = PgPoolOptions::new().connect_lazy_with(database.clone());
+        let world = World::with(home, database, Cipher::Sealed, |parts| {
+            parts.objects = objects.clone();
+        });
+        let world = world.await.unwrap();
+        let channel_id = sqlx::query_scalar("select id from channel")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        Self {
+            worker: world.service.worker.clone(),
+            world,
             pool,
-            clock,
             bucket,
             objects,
-            worker,
-            dir,
             channel_id,
-        };
-        archive.has_token(archive.shop.access_token()).await;
-        archive
+        }
     }
 
     /// The directory of the keyring.
     pub(crate) fn keyring_dir(&self) -> &std::path::Path {
-        self.dir.path()
+        self.home.path()
     }
 
     /// Gives the channel an access token.
@@ -115,7 +98,7 @@ impl Archive {
         let options = (*self.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
         let hosts = [self.line.url(), data].map(|url| Url::parse(url).unwrap());
-        let keyring = crate::keys::keyring(self.dir.path());
+        let keyring = keyring(self.home.path());
         supply(&pool, &self.clock, &keyring).await;
         worker(&pool, &self.clock, &keyring, &self.objects, hosts, reach)
     }
@@ -132,120 +115,63 @@ impl Archive {
         }
     }
 
-    /// Writes the rows that the committer writes for a message with a file. Returns the attachment's id.
+    /// Receives a message with a file, without the jobs that fetch its sender's profile. Returns the attachment's id.
     pub(crate) async fn receives(&self, event: &Event) -> Uuid {
-        let json = event.value();
-        let kind = json["message"]["type"].as_str().unwrap().to_owned();
-        let provider = json["message"]["contentProvider"]["type"]
-            .as_str()
-            .unwrap_or("line");
-        let (message, attachment, conversation) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
-        let now = self.clock.now();
-        let key = self.keyring.take(conversation, 1).unwrap().key;
-        let content = key.seal(SealContext::Message(message), event.json().as_bytes());
-        let previewed = kind == "image" || kind == "video";
-        let mut tx = self.pool.begin().await.unwrap();
-        sqlx::query(
-            "insert into message (id, channel_id, message_id, conversation_id, kind, occurred_at)
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(message)
-        .bind(self.channel_id)
-        .bind(event.message_id())
-        .bind(conversation)
-        .bind(&kind)
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
-            "insert into revision (message_id, webhook_event_id, occurred_at, edited, content)
-             values ($1, $2, $3, false, $4)",
-        )
-        .bind(message)
-        .bind(event.webhook_event_id())
-        .bind(now)
-        .bind(content.unwrap())
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
-            "insert into attachment (id, message_id, channel_id, kind, provider, preview_state)
-             values ($1, $2, $3, $4, $5, case when $6 then 'waiting' else 'none' end)",
-        )
-        .bind(attachment)
-        .bind(message)
-        .bind(self.channel_id)
-        .bind(&kind)
-        .bind(provider)
-        .bind(previewed)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        for (job, wanted) in [("original", true), ("preview", previewed)] {
-            sqlx::query(
-                "insert into job (kind, channel_id, attachment_id, run_at, asks_line, large, flow)
-                 select $1, $2, $3, $4, $6 = 'line', $1 = 'original' and $7 in ('video', 'file'), hashtext($8)
-                 where $5",
-            )
-            .bind(job)
-            .bind(self.channel_id)
-            .bind(attachment)
-            .bind(now)
-            .bind(wanted)
-            .bind(provider)
-            .bind(&kind)
-            .bind(json["source"]["userId"].as_str())
-            .execute(&mut *tx)
+        self.deliver(std::slice::from_ref(event)).await.unwrap();
+        sqlx::query("delete from job where attachment_id is null")
+            .execute(&self.pool)
             .await
             .unwrap();
-        }
-        tx.commit().await.unwrap();
-        attachment
+        let query = "select a.id from attachment a join message m on m.id = a.message_id where m.message_id = $1";
+        sqlx::query_scalar(query)
+            .bind(event.message_id())
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Locks the attachment, as an unsend does that has begun.
     pub(crate) async fn holding(&self, attachment: Uuid) -> Transaction<'static, Postgres> {
         let mut tx = self.pool.begin().await.unwrap();
-        sqlx::query("select from attachment where id = $1 for update")
+        holds::enter(&mut tx).await.unwrap();
+        let message: Uuid = sqlx::query_scalar("select message_id from attachment where id = $1")
             .bind(attachment)
-            .execute(&mut *tx)
+            .fetch_one(&mut *tx)
             .await
             .unwrap();
+        erasures::lock(&mut tx, &[message]).await.unwrap();
         tx
     }
 
-    /// Writes the rows that an unsend writes; returns the id of its erasure.
+    /// Unsends the message of the attachment in this transaction; returns the id of its erasure.
     pub(crate) async fn unsent(
         &self,
         mut tx: Transaction<'static, Postgres>,
         attachment: Uuid,
     ) -> Uuid {
-        let erasure = Uuid::now_v7();
+        let (target, message_id, conversation): (Uuid, String, Uuid) = sqlx::query_as(
+            "select m.id, m.message_id, m.conversation_id
+             from message m join attachment a on a.message_id = m.id where a.id = $1",
+        )
+        .bind(attachment)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
         let now = self.clock.now();
-        sqlx::query(
-            "with found as (
-                 update object set state = 'purge', erasure_id = $1, next_attempt_at = $3
-                 where attachment_id = $2 returning key)
-             insert into erasure (id, channel_id, message_id, cause, requested_at, objects_found)
-             select $1, m.channel_id, m.message_id, 'unsend', $3, (select count(*) from found)
-             from message m join attachment a on a.message_id = m.id where a.id = $2",
-        )
-        .bind(erasure)
-        .bind(attachment)
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
-            "delete from message where id = (select message_id from attachment where id = $1)",
-        )
-        .bind(attachment)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+        let erasure = NewErasure {
+            webhook_event_id: Some("unsend"),
+            ..NewErasure::of(
+                self.channel_id,
+                conversation,
+                target,
+                Some(&message_id),
+                now,
+            )
+        };
+        let erased = erasure::erase(&mut tx, &[erasure], Cause::Unsend, now).await;
+        assert_eq!(erased.unwrap(), 1);
         tx.commit().await.unwrap();
-        erasure
+        erasure.id
     }
 
     pub(crate) async fn unsends(&self, attachment: Uuid) -> Uuid {

@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, postgres::PgPoolOptions};
 use crate::{
     archive::{Archive, worker},
     bucket,
-    keys::keyring,
+    support::keys::keyring,
 };
 
 const HALF: usize = 3_500_000;

@@ -14,13 +14,13 @@ mod crash;
 mod external;
 mod files;
 mod healed;
-#[path = "../support/keys.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
-mod keys;
 mod killed;
 mod logged;
 mod people;
 mod reconcile;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod support;
 mod transfers;
 mod trouble;
 mod unsend;

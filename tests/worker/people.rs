@@ -228,7 +228,7 @@ async fn that_line_knows_nothing_is_kept_and_a_name_known_before_stays() {
         )
         .await;
     assert!(
-        requested_at.starts_with("2026-10-20 09:00:00"),
+        requested_at.starts_with("2026-11-20 09:00:00"),
         "{requested_at}"
     );
 
@@ -339,10 +339,10 @@ async fn a_picture_that_the_bucket_has_lost_is_fetched_again() {
     let aoi = t.shop.user("Aoi");
     aoi.sets_picture(photo(1, 800, 400));
     let contact = t.meets(&aoi).await;
-    t.asks("profile", Some(contact), None).await;
     for seed in 2..4 {
         t.receives(&aoi.sends_file("a", vec![seed; 9]).make()).await;
     }
+    t.asks("profile", Some(contact), None).await;
     t.work().await;
     let picture = "select coalesce(picture_key, '') from contact where id = $1";
     let key = ObjectKey::parse(&t.text(picture, contact).await).unwrap();

@@ -188,7 +188,7 @@ async fn the_worker_compares_at_its_start_and_every_six_hours() {
 
     write(&t.objects, b"second").await;
     t.clock.advance(360 * MINUTE);
-    let later = "select count(*) from object where created_at = '2026-10-20T15:00:00Z'";
+    let later = "select count(*) from object where created_at = '2026-11-20T15:00:00Z'";
     until(async || t.count(later).await == 1).await;
     stop.cancel();
     running.await.unwrap();

@@ -17,11 +17,11 @@ mod proxy;
 mod store_trouble;
 mod uploads;
 
-#[path = "../support/keys.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
-mod keys;
 #[path = "../support/seaweed.rs"]
 mod seaweed;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "a part of what several test binaries share")]
+mod support;
 
 #[path = "../dashboard/albums.rs"]
 mod albums;

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::{Desk, PAGE_TIMEOUT};
-use crate::{harness::run, support::browser::Browser, visitor::PASSWORD};
+use crate::{
+    harness::run,
+    support::{browser::Browser, world::PASSWORD},
+};
 
 #[tokio::test]
 async fn an_operator_signs_in_reads_and_signs_out_for_good() {
@@ -11,7 +14,7 @@ async fn an_operator_signs_in_reads_and_signs_out_for_good() {
         t.shop.user("Aoi").sends_text("good morning").await?;
         t.shop.user("Ben").sends_text("good night").await?;
         t.run_jobs().await?;
-        t.operator("mia").await?;
+        t.operator("mia", "compliance", None).await?;
         let desk = Desk::new(t).await?;
         let browser = &desk.browser;
 
@@ -63,7 +66,7 @@ async fn without_scripts_everything_can_be_read() {
         aoi.sends_image(line_chat_archive::fake_line::drawing::photo(1, 400, 300))
             .await?;
         t.run_jobs().await?;
-        t.operator("mia").await?;
+        t.operator("mia", "compliance", None).await?;
         let desk = Desk::new(t).await?;
         let browser = &desk.browser;
         let off = json!({ "value": true });
@@ -96,7 +99,7 @@ async fn without_scripts_everything_can_be_read() {
 #[tokio::test]
 async fn an_operator_signs_in_over_plain_http_at_a_name_of_the_network() {
     run(async |t| {
-        t.operator("mia").await?;
+        t.operator("mia", "compliance", None).await?;
         let desk = Desk {
             browser: Browser::with(&["--host-resolver-rules=MAP archive.test 127.0.0.1"]).await?,
             site: format!("http://archive.test:{}", t.service.address.port()),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Desk, PAGE_TIMEOUT, hostile};
 use crate::{
     harness::{T, run},
-    visitor::PASSWORD,
+    support::world::PASSWORD,
 };
 
 /// A page to open.
@@ -43,7 +43,7 @@ const TABS: [(&str, &str); 5] = [
 async fn no_page_breaks_whatever_people_write() {
     run(async |t| {
         let desk = Desk::new(t).await?;
-        t.operator("mia").await?;
+        t.operator("mia", "compliance", None).await?;
         desk.walks(&page("/login", Some(("sign-in", 0)))).await?;
         desk.goes_to("/login").await?;
         desk.signs_in("mia", PASSWORD).await?;
