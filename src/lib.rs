@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod embedded;
 pub mod erasure;
+pub mod exports;
 pub mod fake_line;
 pub mod ingest;
 pub mod ledger;

@@ -8,17 +8,20 @@
     reason = "a test that cannot go on has failed, and one that took long says how long"
 )]
 
+#[path = "support/process.rs"]
+#[expect(dead_code, reason = "the tests of privileges use the rest")]
+mod process;
+
 use std::{
     env, fs,
     io::Write,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use line_chat_archive::fake_line::FakeLine;
+use process::{Home, Running};
 use reqwest::{Client, header, redirect::Policy};
 
 const PASSWORD: &str = "a long enough password";
@@ -26,35 +29,14 @@ const PASSWORD: &str = "a long enough password";
 /// The limit of the service's memory in bytes, whatever it fetches.
 const MOST: u64 = 200 << 20;
 
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // SIGTERM: the service stops the database that it has started.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
-impl Service {
-    /// The peak of its memory in bytes, if the system reports it.
-    fn memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib << 10)
-    }
-}
-
-fn program(data: &Path) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_line-chat-archive"));
-    program
-        .env_clear()
-        .envs(env::vars().filter(|(name, _)| name == "PATH" || name == "HOME" || name == "TMPDIR"))
-        .env("DATA_DIR", data);
-    program
+/// The peak of a process's memory in bytes, if the system reports it.
+fn memory(process: &Running) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 fn objects(data: &Path) -> u64 {
@@ -92,33 +74,20 @@ async fn a_very_large_video_is_kept_sought_and_erased_in_little_memory() {
 
     let line = FakeLine::start().unwrap();
     let shop = line.channel("Shop");
-    let home = tempfile::tempdir().unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    let data = home.path().join("data");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let url = format!("http://127.0.0.1:{port}");
-    let service = program(&data)
-        .arg("serve")
-        .env("LISTEN", format!("127.0.0.1:{port}"))
+    let home = Home::new();
+    let data = home.data();
+    let mut program = home.program();
+    program
+        .args(["serve", "--listen", "127.0.0.1:0"])
         .env("LINE_API_URL", line.url())
         .env("LINE_DATA_API_URL", line.url())
         .env("LINE_CHANNEL_SECRET", shop.secret())
-        .env("LINE_CHANNEL_ACCESS_TOKEN", shop.access_token())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let service = Service(service);
+        .env("LINE_CHANNEL_ACCESS_TOKEN", shop.access_token());
+    let mut service = Running::start(program);
+    let url = service.says("Dashboard: ").trim_end_matches('/').to_owned();
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
-    soon("it starts", async || {
-        let answer = client.get(format!("{url}/readyz")).send().await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await;
-    let mut adding = program(&data)
+    let mut adding = home.program();
+    let mut adding = adding
         .args(["operator", "add", "mika", "--role", "admin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -199,8 +168,9 @@ async fn a_very_large_video_is_kept_sought_and_erased_in_little_memory() {
     })
     .await;
     println!("gone after {:?}", begun.elapsed());
-    if let Some(memory) = service.memory() {
+    if let Some(memory) = memory(&service) {
         println!("{} MiB at most", memory >> 20);
         assert!(memory < MOST, "{} MiB", memory >> 20);
     }
+    assert!(service.stop());
 }

@@ -12,7 +12,6 @@ use crate::{
     records::{
         attested::Found,
         channels::{self, ChannelSecrets},
-        jobs,
     },
     seal::Keyring,
     web::typed,
@@ -361,7 +360,7 @@ pub(super) async fn who_has(
         }
         Given::Token(token) => {
             for channel in channels::list(db).await? {
-                let found = jobs::token(db, keyring, channel.id).await;
+                let found = channels::token(db, keyring, channel.id).await;
                 // A token that cannot be opened counts as another one.
                 let found = found.ok().flatten();
                 if found.is_some_and(|found| found.expose_secret() == token.expose_secret()) {

@@ -18,6 +18,7 @@ use crate::{
     records::{
         keys::{self, Closed},
         rewraps::{self, TABLES, Table},
+        wrapping,
     },
     seal::{self, HEAD, Keyring, WrappingKey, key_of},
 };
@@ -230,7 +231,7 @@ impl Keys {
                 *items.entry(*subject).or_default() += 1;
                 found.push((survivor, key, subject));
             }
-            let new = keys::obtain(&mut tx, &self.keyring, &items, KEY_TIMEOUT, now).await?;
+            let new = wrapping::obtain(&mut tx, &self.keyring, &items, KEY_TIMEOUT, now).await?;
             let new = new.ok_or(Error::NoSpare)?;
             let (mut rows, mut heads) = (vec![], vec![]);
             for (survivor, key, subject) in found {
@@ -246,7 +247,7 @@ impl Keys {
             }
             rewraps::rewrap(&mut tx, table, &rows, &heads).await?;
             tx.commit().await?;
-            keys::settle(&self.keyring, &new);
+            wrapping::settle(&self.keyring, &new);
         }
     }
 }

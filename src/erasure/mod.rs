@@ -63,7 +63,7 @@
 
 mod batch;
 pub mod copies;
-pub mod export;
+pub mod holds;
 pub mod keys;
 pub mod ledger_signer;
 pub mod order;

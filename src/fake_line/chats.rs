@@ -6,7 +6,6 @@ use super::{
     handles::{Channel, Chat, User},
     json::{Json, object},
     states::{ChatKind, ChatState},
-    world::Picture,
 };
 
 impl Chat {
@@ -59,11 +58,7 @@ impl Chat {
 
     /// Sets a group's picture to these bytes.
     pub fn pictured(&self, bytes: impl Into<Bytes>) {
-        let token = self
-            .channel
-            .line
-            .world()
-            .add_picture(Picture::Given(bytes.into()));
+        let token = self.channel.line.world().add_picture(bytes.into());
         self.with(|chat| {
             if let ChatKind::Group { picture, .. } = &mut chat.kind {
                 *picture = Some(token);

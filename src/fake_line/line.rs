@@ -16,7 +16,7 @@ use super::{
     server::Server,
     states::ChannelState,
     trouble::Trouble,
-    world::{Picture, World},
+    world::World,
 };
 
 impl FakeLine {
@@ -92,7 +92,7 @@ impl FakeLine {
         format!(
             "{}/external/{}",
             self.url(),
-            self.world().add_picture(Picture::Given(bytes.into()))
+            self.world().add_picture(bytes.into())
         )
     }
 

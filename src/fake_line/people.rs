@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::{
     handles::{Channel, Chat, User},
     json::{Json, object},
+    pictures,
     states::PersonState,
-    world::{Picture, World},
+    world::World,
 };
 
 impl User {
@@ -18,7 +19,7 @@ impl User {
         let seed = id.bytes().fold(0_u64, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(byte.into())
         });
-        let picture = world.add_picture(Picture::Avatar(seed));
+        let picture = world.add_picture(pictures::avatar(seed));
         let person = PersonState {
             name: name.to_owned(),
             status: None,
@@ -95,11 +96,7 @@ impl User {
 
     /// Sets another profile picture, which gets a new URL.
     pub fn sets_picture(&self, picture: impl Into<Bytes>) {
-        let token = self
-            .channel
-            .line
-            .world()
-            .add_picture(Picture::Given(picture.into()));
+        let token = self.channel.line.world().add_picture(picture.into());
         self.with(|person| person.picture = Some(token));
     }
 

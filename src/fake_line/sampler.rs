@@ -29,7 +29,7 @@ fn messages(channel: &Channel) -> Vec<Event> {
     let group = channel.group("週末 🏕 crew", &[&aoi, &ken]);
     let room = channel.room(&[&aoi, &ken]);
     let (in_group, in_room) = (group.member(&aoi), room.member(&ken));
-    let picture = super::drawing::photo(1, 64, 48);
+    let picture = super::pictures::photo(1, 64, 48);
     let text = in_group
         .sends_text("🤨 @Ken と @Shop と @All(moon)ไทย\n\"/\\")
         .mentioning("@Ken", &ken);

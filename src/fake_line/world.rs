@@ -22,7 +22,7 @@ pub(super) struct World {
     pub(super) chats: HashMap<String, ChatState>,
     pub(super) messages: HashMap<String, MessageState>,
     /// Pictures by the token in their URL: profile and group pictures, and the files on hosts that are not LINE's.
-    pub(super) pictures: HashMap<String, Picture>,
+    pub(super) pictures: HashMap<String, Bytes>,
     /// Unused reply tokens, each with the channel that it was given to.
     pub(super) reply_tokens: HashMap<String, usize>,
     /// Accepted push requests by channel and retry key.
@@ -32,13 +32,6 @@ pub(super) struct World {
     pub(super) unexpected: Vec<String>,
     /// Whether the content API honours `Range`.
     pub(super) honours_range: bool,
-}
-
-/// A picture: its bytes, or a seed from which each request draws it.
-#[derive(Clone)]
-pub(super) enum Picture {
-    Given(Bytes),
-    Avatar(u64),
 }
 
 impl World {
@@ -61,7 +54,7 @@ impl World {
     }
 
     /// Adds `picture` under a new token, so that a changed picture has a new URL, as on LINE.
-    pub(super) fn add_picture(&mut self, picture: Picture) -> String {
+    pub(super) fn add_picture(&mut self, picture: Bytes) -> String {
         let token = self.ids.token(24);
         self.pictures.insert(token.clone(), picture);
         token

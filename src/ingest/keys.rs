@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::item::Error;
 use crate::{
-    records::keys,
+    records::wrapping,
     seal::{Keyring, Taken, WrappingKey},
 };
 
@@ -28,7 +28,7 @@ impl Keys {
         items: &HashMap<Uuid, u32>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
-        let taken = keys::obtain(db, keyring, items, KEY_TIMEOUT, now).await?;
+        let taken = wrapping::obtain(db, keyring, items, KEY_TIMEOUT, now).await?;
         Ok(Self {
             taken: taken.ok_or(Error::NoKey)?,
         })
@@ -42,6 +42,6 @@ impl Keys {
 
     /// Tells the keyring that the batch is committed, and with it the conversation of each key.
     pub fn settle(&self, keyring: &Keyring) {
-        keys::settle(keyring, &self.taken);
+        wrapping::settle(keyring, &self.taken);
     }
 }

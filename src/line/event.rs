@@ -59,7 +59,7 @@ impl Event {
     }
 
     /// The whole event as JSON. It has message content: never log it.
-    pub fn body(&self) -> &Value {
+    pub(super) fn body(&self) -> &Value {
         &self.body
     }
 

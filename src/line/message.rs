@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::event::Event;
+
 /// The content of one message, by LINE's message type. Never log it.
 pub enum Content<'a> {
     /// A text, split at its LINE emojis and mentions.
@@ -70,9 +72,25 @@ pub enum Span<'a> {
     },
 }
 
+impl Event {
+    /// The content of a `message` or `messageEdited` event; [`Content::Other`] for other events.
+    pub fn content(&self) -> Content<'_> {
+        Content::of(&self.body()["message"])
+    }
+
+    /// The text of the message without its marks; empty if it has none.
+    pub fn text(&self) -> &str {
+        self.body()["message"]["text"].as_str().unwrap_or_default()
+    }
+
+    /// LINE's message type, as it was sent; `None` if there is none.
+    pub fn message_type(&self) -> Option<&str> {
+        self.body()["message"]["type"].as_str()
+    }
+}
+
 impl<'a> Content<'a> {
-    /// Reads the message object of an event.
-    pub fn of(message: &'a Value) -> Self {
+    fn of(message: &'a Value) -> Self {
         let text = |key: &str| message[key].as_str().unwrap_or_default();
         match text("type") {
             "text" => Self::Text(spans(message)),

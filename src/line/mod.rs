@@ -5,4 +5,6 @@ pub mod client;
 pub mod envelope;
 pub mod event;
 pub mod message;
+pub mod other_event;
+pub mod raw_fields;
 pub mod signature;

@@ -12,7 +12,7 @@ use crate::{
     records::{
         jobs::{self, Job, Kind, Verdict},
         media::{self, Part, Reason, State},
-        missing, objects,
+        missing, notify, objects,
     },
 };
 
@@ -215,7 +215,7 @@ async fn renew_or_finish(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Verdict>> {
     if state == State::Waiting {
-        let ours = jobs::renew(conn, job, now + super::LEASE).await?;
+        let ours = jobs::renew(conn, job, now + objects::LEASE).await?;
         return Ok(ours.then_some(Verdict::Again));
     }
     if !jobs::finish(conn, job).await? {
@@ -224,7 +224,7 @@ async fn renew_or_finish(
     if part == Part::Original {
         media::hurry_preview(conn, id, now).await?;
     }
-    media::notify(conn, id).await?;
+    notify::attachment_changed(conn, id).await?;
     Ok(Some(Verdict::Settled))
 }
 

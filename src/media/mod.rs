@@ -16,7 +16,7 @@ mod reconcile;
 mod thumbnail;
 mod upload;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -34,10 +34,6 @@ pub use original::LARGEST_MIB;
 pub use purge::BATCH_OBJECTS;
 pub use reconcile::Reconciled;
 pub use thumbnail::{Previews, previews};
-
-/// How long a job is claimed for. Fetches renew it while they run; it is longer than any silence that they wait
-/// through.
-pub const LEASE: Duration = Duration::from_secs(60);
 
 /// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     line::client::{Answer, Content, Transcoding, Trouble},
     records::{
-        jobs::{self, Job, Verdict},
+        channels,
+        jobs::{Job, Verdict},
         media::{self, Attachment, Part, Reason, State},
     },
 };
@@ -130,7 +131,7 @@ impl Media {
 
     pub(super) async fn token(&self, job: &Job) -> Result<SecretString, FetchError> {
         let mut conn = self.pool.acquire().await?;
-        jobs::token(&mut conn, &self.keyring, job.channel_id)
+        channels::token(&mut conn, &self.keyring, job.channel_id)
             .await?
             .ok_or(FetchError::Stopped)
     }

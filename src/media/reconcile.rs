@@ -6,13 +6,13 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{Error, LEASE, Media};
+use super::{Error, Media};
 use crate::{
     objects::{ObjectKey, Shard},
     records::{
         media::{self, Part},
         missing::{self, User},
-        objects, people,
+        notify, objects, people,
     },
 };
 
@@ -116,7 +116,7 @@ impl Media {
         let unknown_objects: Vec<_> = unknown_objects.into_iter().collect();
         for keys in unknown_objects.chunks(BATCH_KEYS) {
             let mut conn = self.pool.acquire().await?;
-            objects::adopt(&mut conn, keys, now, now + LEASE).await?;
+            objects::adopt(&mut conn, keys, now, now + objects::LEASE).await?;
         }
         if !unknown_objects.is_empty() {
             tracing::warn!(
@@ -143,7 +143,7 @@ impl Media {
             let mut tx = self.pool.begin().await?;
             if missing::found(&mut tx, id, key, self.clock.now()).await? {
                 tracing::warn!(object = %key, attachment = %id, "an object that was missing is there again");
-                media::notify(&mut tx, id).await?;
+                notify::attachment_changed(&mut tx, id).await?;
                 tx.commit().await?;
             }
         }
@@ -175,7 +175,7 @@ impl Media {
                     return Ok(false);
                 }
                 tracing::warn!(object = %key, attachment = %id, ?part, "an object is missing, and is fetched again");
-                media::notify(&mut tx, id).await?;
+                notify::attachment_changed(&mut tx, id).await?;
                 if part == Part::Original {
                     tx.commit().await?;
                     return Ok(true);

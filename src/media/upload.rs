@@ -10,21 +10,18 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::attach::{Kept, attach};
-use super::{LEASE, Media, fetch_error::FetchError, thumbnail::Previews};
+use super::{Media, fetch_error::FetchError, thumbnail::Previews};
 use crate::{
     objects::{ObjectKey, Writer},
     records::{
         jobs::{self, Job},
-        keys,
         media::{self, Part, State},
-        objects,
+        objects::{self, LEASE, RENEW_INTERVAL},
         people::Subject,
+        wrapping,
     },
     seal::{SealContext, stream::Sealer},
 };
-
-/// Age at which a lease is renewed.
-const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long an upload continues without a renewal of its lease. The rest of the lease is for the final transaction.
 const RENEW_GRACE: Duration = Duration::from_secs(30);
@@ -95,7 +92,7 @@ impl<'a> Upload<'a> {
             }
             UploadTarget::Picture(subject, _) => subject.id(),
         };
-        let taken = keys::key_for(&mut tx, &media.keyring, subject, 1, now).await?;
+        let taken = wrapping::key_for(&mut tx, &media.keyring, subject, 1, now).await?;
         let (data_key, head) = taken.key.new_data_key()?;
         let attachment = attachment.map(|(id, _)| id);
         objects::begin(&mut tx, key, attachment, &head, now, now + LEASE).await?;

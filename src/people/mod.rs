@@ -12,9 +12,11 @@ use crate::{
     clock::Clock,
     line::client::{Answer, Document, LineApi},
     records::{
+        channels,
         jobs::{self, Job, Verdict},
-        keys, objects,
+        objects,
         people::{self, Person, StoredDocument, Subject},
+        wrapping,
     },
     seal::{self, Keyring},
 };
@@ -65,7 +67,7 @@ impl People {
         let Some(person) = people::person(&mut conn, contact, job.conversation_id).await? else {
             return Ok(Verdict::Settled);
         };
-        let Some(token) = jobs::token(&mut conn, &self.keyring, job.channel_id).await? else {
+        let Some(token) = channels::token(&mut conn, &self.keyring, job.channel_id).await? else {
             return Ok(Verdict::PutBack);
         };
         drop(conn);
@@ -88,7 +90,7 @@ impl People {
             jobs::finish(&mut conn, job).await?;
             return Ok(Verdict::Settled);
         };
-        let Some(token) = jobs::token(&mut conn, &self.keyring, job.channel_id).await? else {
+        let Some(token) = channels::token(&mut conn, &self.keyring, job.channel_id).await? else {
             return Ok(Verdict::PutBack);
         };
         drop(conn);
@@ -169,7 +171,7 @@ impl People {
         let sealed = match &document {
             Some(document) => {
                 let id = subject.id();
-                let key = keys::key_for(&mut tx, &self.keyring, id, 1, now).await?;
+                let key = wrapping::key_for(&mut tx, &self.keyring, id, 1, now).await?;
                 let key = taken.insert(key);
                 Some(key.key.seal(subject.seal_context(), document.as_bytes())?)
             }

@@ -200,6 +200,55 @@ pub async fn set_token(
     Ok(())
 }
 
+/// The channel access token; `None`: the channel has none. A token that cannot be opened, because it was sealed with
+/// another secret key, is an error: jobs that need it are tried again with back-off.
+pub async fn token(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    channel_id: i32,
+) -> sqlx::Result<Option<SecretString>> {
+    let bytes: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar("select access_token from channel where id = $1")
+            .bind(channel_id)
+            .fetch_optional(db)
+            .await?;
+    let Some(sealed) = bytes.flatten() else {
+        return Ok(None);
+    };
+    let context = SealContext::AccessToken(channel_id);
+    let opened = keyring.secrets().open(context, &sealed);
+    let opened = opened.map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(String::from_utf8(opened).ok().map(SecretString::from))
+}
+
+/// Records that LINE refused the channel's token at `now`.
+pub async fn refuse_token(
+    db: &mut PgConnection,
+    channel_id: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update channel set token_refused_at = $2 where id = $1")
+        .bind(channel_id)
+        .bind(now)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Pauses the channel: no request for it is sent before `until`. Never shortens a pause.
+pub async fn pause(
+    db: &mut PgConnection,
+    channel_id: i32,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update channel set paused_until = greatest(paused_until, $2) where id = $1")
+        .bind(channel_id)
+        .bind(until)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Sets the largest original that the channel keeps, in bytes; `None`: the archive's own limit.
 pub async fn limit(db: &mut PgConnection, id: i32, bytes: Option<i64>) -> sqlx::Result<()> {
     sqlx::query("update channel set largest_file = $2 where id = $1")

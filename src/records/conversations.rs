@@ -8,6 +8,20 @@ use uuid::Uuid;
 use super::sealed;
 use crate::seal::{Keyring, SealContext};
 
+/// Kind of an entry of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A message.
+    Message,
+    /// Another event.
+    Event,
+    /// The tombstone of a message that was unsent.
+    Unsent,
+    /// The tombstone of a message that was erased for another cause.
+    Erased,
+}
+
 /// A position in a list ordered by time, newest first (keyset pagination): the entries after it are older.
 #[derive(sqlx::FromRow, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
@@ -63,8 +77,8 @@ pub struct Row {
     member_ids: Vec<Uuid>,
     /// Profiles of up to four members, for a group or room without a summary.
     pub member_profiles: Vec<Option<Vec<u8>>>,
-    /// Kind of the newest entry: `message`, `event`, `unsent` or `erased`; `None`: the conversation never had one.
-    pub last_what: Option<String>,
+    /// Kind of the newest entry; `None`: the conversation never had one.
+    pub last_entry_kind: Option<EntryKind>,
     /// Type of that message or event; of an erased message the cause.
     pub last_kind: Option<String>,
     last_id: Option<Uuid>,
@@ -97,8 +111,8 @@ pub async fn page(
         select page.id, page.channel_id, page.kind, source_id, last_at, summary,
             coalesce(page.picture_key, person.picture_key) as picture_key, page.contact_id, person.profile,
             coalesce(few.ids, '{}') as member_ids, coalesce(few.profiles, '{}') as member_profiles,
-            last.what as last_what, last.id as last_id, last.contact_id as last_contact_id, last.kind as last_kind, last.occurred_at as last_occurred_at,
-            case last.what when 'event' then last.content when 'message' then (
+            last.entry_kind as last_entry_kind, last.id as last_id, last.contact_id as last_contact_id, last.kind as last_kind, last.occurred_at as last_occurred_at,
+            case last.entry_kind when 'event' then last.content when 'message' then (
                 select content from revision where message_id = last.id
                 order by edited desc, occurred_at desc, webhook_event_id desc limit 1
             ) end as last_content,
@@ -113,7 +127,7 @@ pub async fn page(
             ) four
         ) few on summary is null and page.kind in ('group', 'room')
         left join lateral (
-            (select 'message' as what, id, occurred_at, kind, contact_id, null::bytea as content
+            (select 'message' as entry_kind, id, occurred_at, kind, contact_id, null::bytea as content
              from message where conversation_id = page.id order by occurred_at desc, id desc limit 1)
             union all
             (select 'event', id, occurred_at, kind, contact_id, content
@@ -150,8 +164,8 @@ fn sealed_fields(row: &mut Row) -> Vec<(SealContext<'_>, &mut Option<Vec<u8>>)> 
     fields.extend(members.map(|(id, profile)| (SealContext::Profile(*id), profile)));
     let sender = row.last_contact_id.map(SealContext::Profile);
     fields.extend(sender.map(|context| (context, &mut row.last_profile)));
-    let last = match row.last_what.as_deref() {
-        Some("event") => row.last_id.map(SealContext::Event),
+    let last = match row.last_entry_kind {
+        Some(EntryKind::Event) => row.last_id.map(SealContext::Event),
         _ => row.last_id.map(SealContext::Message),
     };
     fields.extend(last.map(|context| (context, &mut row.last_content)));

@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::{ledger, locks};
-use crate::ledger::{Kind, Record};
+use super::locks;
 
 /// A hold, in force or lifted.
 #[derive(FromRow, Clone, Debug)]
@@ -45,8 +44,9 @@ pub struct NewHold<'a> {
     pub by: Uuid,
 }
 
-/// Called before something is erased that a hold may stop: until the transaction ends, no hold is set. [`set`] waits
-/// for all transactions that have entered, so that nothing is erased after a hold is set.
+/// Called before something is erased that a hold may stop: until the transaction ends, no hold is set. Who
+/// sets one calls [`keep_out`] first, which waits for all transactions that have entered, so that nothing is erased after
+/// a hold is set.
 pub async fn enter(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock_shared($1)")
         .bind(locks::HOLDS)
@@ -71,18 +71,23 @@ pub async fn held(
     .await
 }
 
-/// Sets a hold, in a transaction. `false`: the conversation is not in scope.
-pub async fn set(
+/// Waits for the transactions that have entered ([`enter`]), and keeps others from entering until the transaction ends.
+pub async fn keep_out(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(locks::HOLDS)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Inserts a hold with our id `id`. `false`: the conversation is not in scope.
+pub async fn insert(
     conn: &mut PgConnection,
     channels: &[i32],
+    id: Uuid,
     hold: &NewHold<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    sqlx::query("select pg_advisory_xact_lock($1)")
-        .bind(locks::HOLDS)
-        .execute(&mut *conn)
-        .await?;
-    let id = Uuid::now_v7();
     let done = sqlx::query(
         "insert into hold (id, conversation_id, reason, covers_subject, covers_unsend, set_by, set_at)
          select $1, id, $4, $5, $8, $6, $7 from conversation where id = $2 and channel_id = any($3)",
@@ -95,67 +100,53 @@ pub async fn set(
     .bind(hold.by)
     .bind(now)
     .bind(hold.covers_unsend)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    tell(conn, Kind::HoldSet, id, hold.by, now).await?;
-    Ok(true)
+    Ok(done.rows_affected() > 0)
 }
 
-/// Adds to the ledger that a hold began or ended, and by which operator; not the reason, which is free text.
-async fn tell(
-    conn: &mut PgConnection,
-    kind: Kind,
-    id: Uuid,
-    by: Uuid,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let (slug, conversation): (String, Uuid) = sqlx::query_as(
-        "select slug, c.id from hold h join conversation c on c.id = h.conversation_id
+/// A held conversation and its channel.
+#[derive(FromRow, Clone, Debug)]
+pub struct Held {
+    /// The channel.
+    pub channel_id: i32,
+    /// Its slug.
+    pub slug: String,
+    /// The conversation.
+    pub conversation_id: Uuid,
+}
+
+/// What a hold, in force or lifted, is about.
+pub async fn held_by(conn: &mut PgConnection, id: Uuid) -> Result<Held> {
+    sqlx::query_as(
+        "select channel.id as channel_id, slug, c.id as conversation_id
+         from hold h join conversation c on c.id = h.conversation_id
          join channel on channel.id = c.channel_id where h.id = $1",
     )
     .bind(id)
-    .fetch_one(&mut *conn)
-    .await?;
-    let record = Record {
-        trigger: Some(by.to_string()),
-        ..ledger::record(kind, id, Some(slug), Some(conversation), now)
-    };
-    ledger::pend(conn, &[record], now).await
+    .fetch_one(conn)
+    .await
 }
 
-/// Lifts a hold, in a transaction, and lets the rules of its channel examine everything again. `None`: no such hold is
-/// in force and in scope.
-pub async fn lift(
+/// Ends a hold. `false`: no such hold is in force and in scope.
+pub async fn end(
     conn: &mut PgConnection,
     channels: &[i32],
     id: Uuid,
     by: Uuid,
     now: DateTime<Utc>,
-) -> Result<Option<Uuid>> {
-    let lifted = sqlx::query_scalar(
-        "with lifted as (
-             update hold h set lifted_by = $3, lifted_at = $4 from conversation c
-             where h.id = $1 and h.lifted_at is null and c.id = h.conversation_id and c.channel_id = any($2)
-             returning c.id, c.channel_id
-         ), anew as (
-             update retention_rule r set done_before = null, round = round + 1
-             from lifted where r.channel_id = lifted.channel_id and r.switched_off_at is null
-         )
-         select id from lifted",
+) -> Result<bool> {
+    let done = sqlx::query(
+        "update hold h set lifted_by = $3, lifted_at = $4 from conversation c
+         where h.id = $1 and h.lifted_at is null and c.id = h.conversation_id and c.channel_id = any($2)",
     )
     .bind(id)
     .bind(channels)
     .bind(by)
     .bind(now)
-    .fetch_optional(&mut *conn)
+    .execute(conn)
     .await?;
-    if lifted.is_some() {
-        tell(conn, Kind::HoldLifted, id, by, now).await?;
-    }
-    Ok(lifted)
+    Ok(done.rows_affected() > 0)
 }
 
 /// The conversation of a hold in scope, lifted or not.

@@ -1,11 +1,8 @@
 //! Jobs: work that follows a commit. A process claims a job by a short lease, and only the holder of the lease ends it.
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
-
-use crate::seal::{Keyring, SealContext};
 
 /// Kind of data that a job fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -308,50 +305,5 @@ pub async fn put_back(conn: &mut PgConnection, job: &Job) -> Result<()> {
     .bind(job.lease)
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// The channel access token; `None`: the channel has none. A token that cannot be opened, because it was sealed with
-/// another secret key, is an error: jobs that need it are tried again with back-off.
-pub async fn token(
-    conn: &mut PgConnection,
-    keyring: &Keyring,
-    channel_id: i32,
-) -> Result<Option<SecretString>> {
-    let bytes: Option<Option<Vec<u8>>> =
-        sqlx::query_scalar("select access_token from channel where id = $1")
-            .bind(channel_id)
-            .fetch_optional(conn)
-            .await?;
-    let Some(sealed) = bytes.flatten() else {
-        return Ok(None);
-    };
-    let context = SealContext::AccessToken(channel_id);
-    let opened = keyring.secrets().open(context, &sealed);
-    let opened = opened.map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(String::from_utf8(opened).ok().map(SecretString::from))
-}
-
-/// Records that LINE refused the channel's token at `now`.
-pub async fn refuse_token(
-    conn: &mut PgConnection,
-    channel_id: i32,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query("update channel set token_refused_at = $2 where id = $1")
-        .bind(channel_id)
-        .bind(now)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Pauses the channel: no request for it is sent before `until`. Never shortens a pause.
-pub async fn pause(conn: &mut PgConnection, channel_id: i32, until: DateTime<Utc>) -> Result<()> {
-    sqlx::query("update channel set paused_until = greatest(paused_until, $2) where id = $1")
-        .bind(channel_id)
-        .bind(until)
-        .execute(conn)
-        .await?;
     Ok(())
 }

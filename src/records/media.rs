@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use super::sealed;
+use super::{notify, sealed};
 use crate::{
+    live,
     objects::ObjectKey,
     seal::{Keyring, SealContext},
 };
@@ -326,10 +327,11 @@ pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result
         "with come as (
              update attachment set percent = $2 where id = $1 and original_state = 'waiting' returning message_id
          )
-         select pg_notify('archive', m.conversation_id::text) from come join message m on m.id = come.message_id",
+         select pg_notify($3, m.conversation_id::text) from come join message m on m.id = come.message_id",
     )
     .bind(id)
     .bind(percent)
+    .bind(live::CHANNEL)
     .execute(conn)
     .await?;
     Ok(())
@@ -368,7 +370,7 @@ pub async fn retry_fetch(
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() > 0 {
-        notify(conn, id).await?;
+        notify::attachment_changed(conn, id).await?;
     }
     Ok(done.rows_affected() > 0)
 }
@@ -382,18 +384,6 @@ pub async fn hurry_preview(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>
     )
     .bind(id)
     .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Tells open pages, once the transaction commits, that the conversation of this attachment looks different.
-pub async fn notify(conn: &mut PgConnection, id: Uuid) -> Result<()> {
-    sqlx::query(
-        "select pg_notify('archive', m.conversation_id::text)
-         from attachment a join message m on m.id = a.message_id where a.id = $1",
-    )
-    .bind(id)
     .execute(conn)
     .await?;
     Ok(())

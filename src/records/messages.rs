@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::notify;
+use crate::live;
 
 /// A LINE message id that occurs in a batch, perhaps with its unsend.
 pub struct Mention<'a> {
@@ -288,7 +289,7 @@ pub async fn write_new(
              from (select * from unnest($11::uuid[], $12::timestamptz[]) as t (id, at) order by id) t
              where c.id = t.id and c.last_at < t.at
          ), told as (
-             select pg_notify('archive', $15)
+             select pg_notify($17, $15)
          )
          select (select count(*) from met), ids from opened, told",
     )
@@ -308,6 +309,7 @@ pub async fn write_new(
     .bind(now)
     .bind(notify::payload(conversations))
     .bind(keys)
+    .bind(live::CHANNEL)
     .fetch_one(db)
     .await?;
     Ok(match usize::try_from(met) {

@@ -36,3 +36,4 @@ pub mod subjects;
 pub mod timeline;
 pub mod trace;
 pub mod withheld;
+pub mod wrapping;

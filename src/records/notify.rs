@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::live;
+
 /// Moves conversations up the list and tells open pages and workers, by their ids, that something changed. No
 /// conversation may occur twice.
 pub async fn touch(
@@ -16,11 +18,12 @@ pub async fn touch(
              from (select * from unnest($1::uuid[], $2::timestamptz[]) as t (id, at) order by id) t
              where c.id = t.id and c.last_at < t.at
          )
-         select pg_notify('archive', $3)",
+         select pg_notify($4, $3)",
     )
     .bind(conversations.iter().map(|c| c.0).collect::<Vec<_>>())
     .bind(conversations.iter().map(|c| c.1).collect::<Vec<_>>())
     .bind(payload(conversations))
+    .bind(live::CHANNEL)
     .execute(db)
     .await?;
     Ok(())
@@ -33,10 +36,24 @@ pub async fn conversations_changed(
 ) -> sqlx::Result<()> {
     let at = DateTime::UNIX_EPOCH;
     let ids: Vec<_> = conversations.iter().map(|id| (*id, at)).collect();
-    sqlx::query("select pg_notify('archive', $1)")
+    sqlx::query("select pg_notify($2, $1)")
         .bind(payload(&ids))
+        .bind(live::CHANNEL)
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// Tells open pages, once the transaction commits, that the conversation of this attachment looks different.
+pub async fn attachment_changed(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "select pg_notify($2, m.conversation_id::text)
+         from attachment a join message m on m.id = a.message_id where a.id = $1",
+    )
+    .bind(id)
+    .bind(live::CHANNEL)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

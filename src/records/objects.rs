@@ -1,11 +1,19 @@
 //! The rows of all objects that may exist in the bucket, from before their first byte until they are confirmed gone.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
 use super::ledger;
-use crate::{ledger::Kind, objects::ObjectKey};
+use crate::{ledger::Kind, live, objects::ObjectKey};
+
+/// Lease of the writer of an object, and of the job that it works on; longer than any silence that a writer waits
+/// through. An object whose lease was not renewed for this long is purged, and its job is claimed again.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// Age at which a writer renews its lease.
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An object that has to be purged.
 #[derive(Clone, Copy, Debug)]
@@ -191,11 +199,12 @@ pub async fn forget(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>)
              where id = $1 and objects_gone_at is null
              and not exists (select from object where erasure_id = $1)
              returning id, channel_id, message_id)
-         select gone.id, pg_notify('archive', coalesce(ref.conversation_id::text, '*'))::text
+         select gone.id, pg_notify($3, coalesce(ref.conversation_id::text, '*'))::text
          from gone left join message_ref ref using (channel_id, message_id)",
     )
     .bind(erasure)
     .bind(now)
+    .bind(live::CHANNEL)
     .fetch_optional(&mut *conn)
     .await?;
     let gone: Vec<Uuid> = gone.into_iter().map(|(id, _)| id).collect();

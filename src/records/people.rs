@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::sealed;
 use crate::{
+    live,
     objects::ObjectKey,
     seal::{Keyring, SealContext},
 };
@@ -233,13 +234,17 @@ pub async fn ask_for_picture(
 pub async fn notify(conn: &mut PgConnection, subject: Subject) -> Result<()> {
     let (sql, id) = match subject {
         Subject::Contact(id) => (
-            "select pg_notify('archive', id::text) from (
+            "select pg_notify($2, id::text) from (
                  select id from conversation where contact_id = $1
                  union select conversation_id from member where contact_id = $1) shown",
             id,
         ),
-        Subject::Group(id) => ("select pg_notify('archive', $1::text)", id),
+        Subject::Group(id) => ("select pg_notify($2, $1::text)", id),
     };
-    sqlx::query(sql).bind(id).execute(conn).await?;
+    sqlx::query(sql)
+        .bind(id)
+        .bind(live::CHANNEL)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -108,23 +108,32 @@ pub async fn add(
     Ok(done.rows_affected() == 1)
 }
 
-/// Switches a rule on or off. `false`: no rule in scope can be switched so. All rules of the channel examine everything
-/// again, because the most specific rule wins.
+/// How a rule is switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It erases from now on.
+    On,
+    /// It never erases again.
+    Off,
+}
+
+/// Switches a rule. `false`: no rule in scope can be switched so. All rules of the channel examine everything again,
+/// because the most specific rule wins.
 pub async fn switch(
     conn: &mut PgConnection,
     channels: &[i32],
     id: Uuid,
-    on: bool,
+    to: Switch,
     by: Uuid,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let sql = match on {
-        true => {
+    let sql = match to {
+        Switch::On => {
             "update retention_rule set switched_on_by = $3, switched_on_at = $4
              where id = $1 and channel_id = any($2) and switched_on_at is null and switched_off_at is null
              returning channel_id"
         }
-        false => {
+        Switch::Off => {
             "update retention_rule set switched_off_by = $3, switched_off_at = $4
              where id = $1 and channel_id = any($2) and switched_off_at is null returning channel_id"
         }
@@ -136,14 +145,23 @@ pub async fn switch(
         .bind(now)
         .fetch_optional(&mut *conn)
         .await?;
+    let Some(channel) = channel else {
+        return Ok(false);
+    };
+    examine_again(conn, channel).await?;
+    Ok(true)
+}
+
+/// Lets the rules of a channel that are not switched off examine everything again.
+pub async fn examine_again(conn: &mut PgConnection, channel_id: i32) -> Result<()> {
     sqlx::query(
         "update retention_rule set done_before = null, round = round + 1
          where channel_id = $1 and switched_off_at is null",
     )
-    .bind(channel)
+    .bind(channel_id)
     .execute(conn)
     .await?;
-    Ok(channel.is_some())
+    Ok(())
 }
 
 /// The rules of the channels in scope, at most 500; those that are switched off come last in their channel.

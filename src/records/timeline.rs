@@ -4,14 +4,18 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{conversations::Cursor, sealed};
+use super::{
+    conversations::{Cursor, EntryKind},
+    media::{Reason, State},
+    sealed,
+};
 use crate::seal::{Keyring, SealContext};
 
 /// An entry of a conversation. The content field holds what people wrote.
 #[derive(sqlx::FromRow)]
 pub struct Entry {
-    /// `message`, `event`, `unsent` or `erased`.
-    pub what: String,
+    /// Kind of the entry.
+    pub entry_kind: EntryKind,
     /// Our own id.
     pub id: Uuid,
     /// LINE's timestamp.
@@ -38,10 +42,10 @@ pub struct Entry {
 pub struct Attachment {
     /// Our own id.
     pub attachment_id: Option<Uuid>,
-    /// `waiting`, `kept`, `gone` or `failed`.
-    pub original_state: Option<String>,
+    /// State of the original.
+    pub original_state: Option<State>,
     /// Why the original is in this state, where known.
-    pub original_reason: Option<String>,
+    pub original_reason: Option<Reason>,
     /// Hundredths of the original that have arrived; `None`: not known, or not being fetched.
     pub percent: Option<i16>,
     /// Declared media type of the original.
@@ -83,7 +87,7 @@ pub async fn page(
 ) -> sqlx::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = sqlx::query_as(
         "with entry as (
-            (select 'message' as what, id, occurred_at, kind, contact_id, edited_at, quoted_message_id,
+            (select 'message' as entry_kind, id, occurred_at, kind, contact_id, edited_at, quoted_message_id,
                 null::timestamptz as gone_at, null::bytea as content
              from message where conversation_id = $1 and (occurred_at, id) < ($2, $3)
              order by occurred_at desc, id desc limit $4)
@@ -103,7 +107,7 @@ pub async fn page(
         select entry.*, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
             preview_width, preview_height, preview_smaller, placeholder, preview_key,
             o.sealed_key as preview_head
-        from entry left join attachment a on what = 'message' and a.message_id = entry.id
+        from entry left join attachment a on entry_kind = 'message' and a.message_id = entry.id
         left join object o on o.key = preview_key and o.state = 'kept'
         order by occurred_at desc, entry.id desc",
     )

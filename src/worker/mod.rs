@@ -20,17 +20,20 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     erasure::{
-        export::Exports,
         keys::{self, Keys},
         retention::{BATCH_PAUSE, Retention},
         subject::Subjects,
         withheld::Withheld,
     },
+    exports::Exports,
     line::client::LineApi,
-    media::{self, BATCH_OBJECTS, LEASE, Media, Reach, Reconciled},
+    media::{self, BATCH_OBJECTS, Media, Reach, Reconciled},
     objects::Objects,
     people::{self, People},
-    records::jobs::{self, Job, Kind, Order, Queue, Verdict},
+    records::{
+        jobs::{self, Job, Kind, Order, Queue, Verdict},
+        objects::LEASE,
+    },
     seal::Keyring,
 };
 use slots::Slots;

@@ -7,7 +7,7 @@ use crate::{
     erasure::keys,
     media, people,
     records::{
-        self, failure,
+        self, channels, failure,
         jobs::{self, Job, Kind, Verdict},
     },
 };
@@ -62,12 +62,12 @@ impl Worker {
                 );
                 // Lock order: the job before the channel, as in the committer.
                 jobs::put_back(&mut tx, job).await?;
-                jobs::refuse_token(&mut tx, job.channel_id, now).await?;
+                channels::refuse_token(&mut tx, job.channel_id, now).await?;
             }
             Ok(Verdict::Paused(pause)) => {
                 let pause = pause.clamp(SHORTEST_PAUSE, LONGEST);
                 jobs::put_back(&mut tx, job).await?;
-                jobs::pause(&mut tx, job.channel_id, now + pause).await?;
+                channels::pause(&mut tx, job.channel_id, now + pause).await?;
             }
             Err(error) => {
                 tracing::warn!(job = job.id, kind = ?job.kind, reason = %reason(&error), "a job failed");

@@ -5,7 +5,7 @@ use std::fs;
 use line_chat_archive::embedded::Scratch;
 use sqlx::{ConnectOptions, Connection};
 
-use crate::{archive, world::Home};
+use crate::{archive, process::Home};
 
 /// Every command that needs an archive.
 const COMMANDS: &[&[&str]] = &[
@@ -29,7 +29,7 @@ const COMMANDS: &[&[&str]] = &[
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-fn run(home: &Home, command: &[&str], url: Option<&str>) -> crate::world::Ended {
+fn run(home: &Home, command: &[&str], url: Option<&str>) -> crate::process::Ended {
     let mut program = home.program();
     program
         .args(command)
@@ -43,7 +43,7 @@ fn run(home: &Home, command: &[&str], url: Option<&str>) -> crate::world::Ended 
     let password = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
     fs::write(password.path(), "a long enough password\n").unwrap();
     program.stdin(password.reopen().unwrap());
-    crate::world::ended(program)
+    crate::process::ended(program)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use crate::{
     channels::{ONE, TWO},
-    world::{Home, LONGEST, ended},
+    process::{Home, LONGEST, ended},
 };
 
 /// Waits until two other connections wait for a lock in this database.
@@ -49,7 +49,7 @@ async fn of_two_channels_that_are_given_one_secret_at_once_one_gets_it() {
         program
     };
     assert!(ended(program(&["keys", "new", key.to_str().unwrap()], ONE)).success);
-    let made = crate::world::served(program(&["serve", "--listen", "127.0.0.1:0"], ONE));
+    let made = crate::process::served(program(&["serve", "--listen", "127.0.0.1:0"], ONE));
     assert!(made.success, "{}", made.said);
 
     let mut db = options.connect().await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     archive,
-    world::{Ended, Home, Running, ended},
+    process::{Ended, Home, Running, ended},
 };
 
 pub const ONE: &str = "0123456789abcdef0123456789abcdef";

@@ -13,7 +13,7 @@ use line_chat_archive::fake_line::FakeLine;
 
 use crate::{
     channels::post,
-    world::{Ended, Home, LONGEST, Running, ended},
+    process::{Ended, Home, LONGEST, Running, ended},
 };
 
 /// The name of each document, and its command lines in order.

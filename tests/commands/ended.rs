@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::{
     archive,
-    world::{Home, LONGEST, Running, signal},
+    process::{Home, LONGEST, Running, signal},
 };
 
 #[test]
@@ -42,7 +42,7 @@ fn a_start_that_fails_late_stops_postgresql() {
         serve
             .args(["serve", "--listen", "127.0.0.1:0"])
             .envs(settings.iter().copied());
-        let ended = crate::world::ended(serve);
+        let ended = crate::process::ended(serve);
         assert!(!ended.success, "{settings:?}: {}", ended.said);
         assert!(ended.said.contains(words), "{settings:?}: {}", ended.said);
         assert!(!ended.said.contains("Dashboard"), "{settings:?}");
@@ -110,7 +110,7 @@ fn nothing_of_a_demo_stays_whatever_ends_it() {
         let home = Home::new();
         let temporary = home.dir.path().join("tmp");
         fs::create_dir(&temporary).unwrap();
-        crate::world::mode(&temporary, 0o1777);
+        crate::process::mode(&temporary, 0o1777);
         let mut demo = home.program();
         demo.args(["demo", "--listen", "127.0.0.1:0"])
             .env("TMPDIR", &temporary);

@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use crate::{
     archive,
-    world::{Home, LONGEST, snapshot},
+    process::{Home, LONGEST, snapshot},
 };
 
 /// The exit code and the output of a command.
@@ -25,7 +25,7 @@ fn an_id_that_the_archive_never_met_is_no_proof_of_an_erasure() {
     let mut add = home.program();
     add.args(["channel", "add", "shop"])
         .env("LINE_CHANNEL_SECRET", "0123456789abcdef0123456789abcdef");
-    assert!(crate::world::ended(add).success);
+    assert!(crate::process::ended(add).success);
 
     let (met, said) = code(&home, &["erasures", "trace", "shop", "468789577898262530"]);
     assert_eq!(met, 3, "{said}");
@@ -65,7 +65,7 @@ fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
             .args(["erasures", "export", "--out"])
             .args(args)
             .current_dir(home.dir.path());
-        crate::world::ended(program)
+        crate::process::ended(program)
     };
     // The ledger is signed within seconds.
     let begun = Instant::now();
@@ -125,7 +125,7 @@ fn a_ledger_is_not_blamed_for_another_secret_key() {
         if command[1] == "verify" {
             assert_eq!(status.code(), Some(2));
         }
-        let ended = crate::world::ended(program);
+        let ended = crate::process::ended(program);
         assert!(!ended.success, "{command:?}: {}", ended.said);
         for words in [
             other.to_str().unwrap(),

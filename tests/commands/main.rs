@@ -9,15 +9,15 @@ mod documented;
 mod ended;
 mod erasures;
 mod operators;
+#[path = "../support/process.rs"]
+#[expect(dead_code, reason = "the tests of privileges use the rest")]
+mod process;
 mod script;
 mod settings;
 mod surroundings;
 mod unwritable;
-#[path = "../privileges/world.rs"]
-#[expect(dead_code, reason = "the tests of privileges use the rest")]
-mod world;
 
-use world::{Home, Running};
+use process::{Home, Running};
 
 /// Starts a service on a new archive; returns it and the address of its dashboard.
 fn archive(home: &Home) -> (Running, String) {

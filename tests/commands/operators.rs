@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     archive,
-    world::{Ended, Home, LONGEST, Running},
+    process::{Ended, Home, LONGEST, Running},
 };
 
 /// Runs a command that reads a password.
@@ -20,7 +20,7 @@ fn with_password(home: &Home, args: &[&str]) -> Ended {
     program
         .args(args)
         .stdin(Stdio::from(password.reopen().unwrap()));
-    crate::world::ended(program)
+    crate::process::ended(program)
 }
 
 /// Runs a command at a terminal, and types `typed` there.
@@ -37,7 +37,7 @@ fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
     for (name, value) in program.get_envs() {
         terminal.envs(value.map(|value| (name, value)));
     }
-    crate::world::ended(terminal)
+    crate::process::ended(terminal)
 }
 
 /// The status of a page that is requested without a session.
@@ -47,7 +47,7 @@ fn status(url: &str) -> u16 {
         .unwrap()
         .split_once('/')
         .unwrap();
-    let answer = crate::world::get(address, &format!("/{path}"));
+    let answer = crate::process::get(address, &format!("/{path}"));
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
@@ -56,7 +56,7 @@ fn the_link_lives_until_there_is_an_administrator() {
     let home = Home::new();
     let mut serve = home.program();
     serve.args(["serve", "--listen", "127.0.0.1:0"]);
-    let mut serve = crate::world::Running::start(serve);
+    let mut serve = crate::process::Running::start(serve);
     let link = serve.says("once, within a day: ");
     assert_eq!(status(&link), 200);
 

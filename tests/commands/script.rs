@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::world::{Ended, Home, account, ended, is_root, mode};
+use crate::process::{Ended, Home, account, ended, is_root, mode};
 
 /// A copy of the script with the sources that it reads, and programs that do nothing.
 struct Script {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{Ended, Home, served};
+use crate::process::{Ended, Home, served};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -116,7 +116,7 @@ fn a_channel_secret_in_capitals_signs_as_the_one_in_small_letters() {
     let mut add = home.program();
     add.args(["channel", "add", "shop"])
         .env("LINE_CHANNEL_SECRET", SECRET);
-    let added = crate::world::ended(add);
+    let added = crate::process::ended(add);
     assert!(!added.success, "it is the same secret");
     assert!(added.said.contains("channel default"), "{}", added.said);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     archive,
-    world::{Ended, Home, LONGEST, Running, ended, is_root, mode, served, snapshot},
+    process::{Ended, Home, LONGEST, Running, ended, is_root, mode, served, snapshot},
 };
 
 fn serve(home: &Home, data: &Path) -> Command {

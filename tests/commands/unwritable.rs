@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::{
     archive,
-    world::{Home, Running, get, signal},
+    process::{Home, Running, get, signal},
 };
 
 fn full() -> Stdio {
@@ -85,7 +85,7 @@ fn a_command_says_why_it_failed_whatever_rust_log_is() {
         remove
             .args(["channel", "remove", "nope"])
             .env("RUST_LOG", filter);
-        let ended = crate::world::ended(remove);
+        let ended = crate::process::ended(remove);
         assert!(
             !ended.success && ended.said.contains("nope"),
             "{filter}: {}",

@@ -1,13 +1,13 @@
 //! Photos that were sent together are shown together: in any order of arrival, with missing ones, across page borders.
 
 use bytes::Bytes;
-use line_chat_archive::fake_line::{Event, drawing};
+use line_chat_archive::fake_line::{Event, pictures};
 use uuid::Uuid;
 
 use crate::site::{Site, between, listed};
 
 fn pictures(count: u64) -> Vec<Bytes> {
-    (0..count).map(|n| drawing::photo(n, 40, 30)).collect()
+    (0..count).map(|n| pictures::photo(n, 40, 30)).collect()
 }
 
 /// The album of a page, position by position: the id of a file, or the text in place of a missing one.
@@ -110,7 +110,7 @@ async fn an_album_is_whole_however_much_was_sent_after_the_page_ends() {
     assert!(site.shop.deliver(&set).await.acknowledged());
     site.run_jobs().await;
     let many: Vec<Event> = (0..120)
-        .map(|n| aoi.sends_image(drawing::photo(n, 40, 30)).make())
+        .map(|n| aoi.sends_image(pictures::photo(n, 40, 30)).make())
         .collect();
     assert!(site.shop.deliver(&many).await.acknowledged());
     let admin = site.admin().await;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::{Method, header};
 use uuid::Uuid;
 
@@ -207,7 +207,7 @@ fn every_route_is_in_the_list() {
 pub async fn world() -> (Site, Visitor) {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
-    aoi.sends_image(drawing::photo(1, 60, 40)).await.unwrap();
+    aoi.sends_image(pictures::photo(1, 60, 40)).await.unwrap();
     let regretted = aoi.sends_text("oh").await.unwrap();
     aoi.unsends(&regretted).await.unwrap();
     let admin = site.admin().await;

@@ -1,6 +1,6 @@
 //! Files that are missing: the page says why, with a button if something can be done.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ async fn of_a_video_that_is_not_there_its_picture_is_shown() {
         .await
         .unwrap();
     let video = site.shop.user("Aoi").sends_video(vec![7; 5000], 61_000);
-    let picture = drawing::photo(1, 640, 360);
+    let picture = pictures::photo(1, 640, 360);
     video.previewed_by(picture).await.unwrap();
     site.run_jobs().await;
     let admin = site.admin().await;

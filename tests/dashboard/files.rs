@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::{Method, Response, header};
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ fn text<'a>(answer: &'a Response, name: &str) -> &'a str {
 #[tokio::test]
 async fn a_photo_is_shown_and_nothing_in_it_can_act() {
     let site = Site::new().await;
-    let photo = drawing::photo(1, 640, 480);
+    let photo = pictures::photo(1, 640, 480);
     let sent = site
         .shop
         .user("Aoi")
@@ -86,7 +86,7 @@ async fn a_photo_is_shown_and_nothing_in_it_can_act() {
 #[tokio::test]
 async fn a_part_of_another_file_is_answered_with_the_whole_one() {
     let site = Site::new().await;
-    let photo = drawing::photo(1, 64, 48);
+    let photo = pictures::photo(1, 64, 48);
     let sent = site.shop.user("Aoi").sends_image(photo.clone());
     let sent = sent.await.unwrap();
     site.run_jobs().await;
@@ -207,7 +207,7 @@ async fn what_is_shown_keeps_its_name_and_is_saved_as_what_it_is() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
     let admin = site.admin().await;
-    let photo = drawing::photo(1, 64, 48);
+    let photo = pictures::photo(1, 64, 48);
     for (name, saved) in [
         ("signed.jpeg", "signed.jpeg"),
         ("signed.html", "signed.html.jpg"),

@@ -1,6 +1,6 @@
 //! The gallery of a conversation: files and links are found, in order, and not after an unsend.
 
-use line_chat_archive::fake_line::{Event, drawing};
+use line_chat_archive::fake_line::{Event, pictures};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ async fn each_kind_has_its_place_and_leads_to_its_message() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
     aoi.sends_text("nothing to see here").await.unwrap();
-    let photo = aoi.sends_image(drawing::photo(1, 64, 48)).await.unwrap();
+    let photo = aoi.sends_image(pictures::photo(1, 64, 48)).await.unwrap();
     let video = aoi
         .sends_video(&b"\0\0\0\x18ftypmp42"[..], 61_000)
         .await

@@ -1,6 +1,6 @@
 //! Rules, holds, requests and orders: only compliance staff and administrators can make them, under their own name.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -175,7 +175,7 @@ async fn a_hold_is_set_beside_the_person_and_stops_an_order_in_words() {
 async fn a_person_gets_a_copy_and_is_forgotten() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi Tanaka");
-    aoi.sends_image(drawing::photo(1, 64, 48)).await.unwrap();
+    aoi.sends_image(pictures::photo(1, 64, 48)).await.unwrap();
     site.run_jobs().await;
     let admin = site.admin().await;
     let contact: Uuid = site.one("select id from contact").await;
@@ -336,7 +336,7 @@ async fn what_a_hold_withholds_is_on_its_page_and_nowhere_else() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
     let text = aoi.sends_text("WITHHELD").await.unwrap();
-    let photo = aoi.sends_image(drawing::photo(3, 640, 480)).await.unwrap();
+    let photo = aoi.sends_image(pictures::photo(3, 640, 480)).await.unwrap();
     site.run_jobs().await;
     let admin = site.admin().await;
     site.operator("mika", "operator", Some(&["shop"])).await;
@@ -405,7 +405,7 @@ async fn all_of_a_conversation_is_erased_by_order_unless_it_is_held() {
     let site = Site::new().await;
     let (aoi, ken) = (site.shop.user("Aoi"), site.shop.user("Ken"));
     aoi.follows().await.unwrap();
-    aoi.sends_image(drawing::photo(3, 64, 48)).await.unwrap();
+    aoi.sends_image(pictures::photo(3, 64, 48)).await.unwrap();
     let mut texts = vec![];
     for n in 0..205 {
         texts.push(aoi.sends_text(&format!("GONE-{n}")).await.unwrap());

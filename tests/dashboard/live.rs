@@ -124,7 +124,7 @@ async fn an_open_page_follows_and_forgets() {
     let aoi = site.shop.user("Aoi");
     let first = aoi.sends_text("first words").await.unwrap();
     let photo = aoi
-        .sends_image(line_chat_archive::fake_line::drawing::photo(1, 320, 240))
+        .sends_image(line_chat_archive::fake_line::pictures::photo(1, 320, 240))
         .await
         .unwrap();
     site.run_jobs().await;

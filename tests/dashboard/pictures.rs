@@ -3,7 +3,7 @@
 use std::{io::Cursor, time::Duration};
 
 use image::{ImageFormat, Rgb, RgbImage};
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::{Method, header};
 use serde_json::json;
 use uuid::Uuid;
@@ -85,12 +85,12 @@ async fn nothing_moves_when_the_pictures_of_a_page_come() {
         aoi.sends_text(&format!("photo {n}")).await.unwrap();
         aoi.sends_image(halves(width, height)).await.unwrap();
     }
-    let poster = drawing::photo(3, 640, 360);
+    let poster = pictures::photo(3, 640, 360);
     aoi.sends_video(vec![0; 2000], 1_000)
         .previewed_by(poster)
         .await
         .unwrap();
-    for photo in aoi.sends_image_set((0..3).map(|n| drawing::photo(n, 300, 400)).collect()) {
+    for photo in aoi.sends_image_set((0..3).map(|n| pictures::photo(n, 300, 400)).collect()) {
         photo.await.unwrap();
     }
     site.run_jobs().await;
@@ -168,7 +168,7 @@ async fn the_colours_outlive_another_messages_key_and_go_with_their_own() {
 async fn a_small_picture_is_served_as_it_is_whatever_is_asked_for() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
-    aoi.sends_image(drawing::photo(1, 64, 48)).await.unwrap();
+    aoi.sends_image(pictures::photo(1, 64, 48)).await.unwrap();
     site.run_jobs().await;
     let admin = site.admin().await;
     let file: Uuid = site.one("select id from attachment").await;

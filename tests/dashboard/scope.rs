@@ -26,7 +26,7 @@ async fn another_channels_things_are_answered_as_missing_ones() {
     let desk = site.channel("desk").await;
     for channel in [&site.shop, &desk] {
         let aoi = channel.user("Aoi");
-        aoi.sends_image(line_chat_archive::fake_line::drawing::photo(1, 64, 48))
+        aoi.sends_image(line_chat_archive::fake_line::pictures::photo(1, 64, 48))
             .await
             .unwrap();
         let unsent = aoi.sends_text("gone").await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use line_chat_archive::{
-    fake_line::{drawing, sampler},
+    fake_line::{pictures, sampler},
     web,
 };
 
@@ -61,7 +61,7 @@ async fn phone() -> (Site, Visitor, Browser) {
         .await
         .unwrap();
     aoi.sends_text("yes").quoting(&first).await.unwrap();
-    for photo in aoi.sends_image_set((0..5).map(|n| drawing::photo(n, 300, 200)).collect()) {
+    for photo in aoi.sends_image_set((0..5).map(|n| pictures::photo(n, 300, 200)).collect()) {
         photo.await.unwrap();
     }
     aoi.sends_file("plan.pdf", &b"%PDF-1.7"[..]).await.unwrap();

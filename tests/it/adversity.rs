@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use line_chat_archive::{fake_line::Event, records::jobs};
+use line_chat_archive::{
+    fake_line::Event,
+    records::{channels, jobs},
+};
 
 use crate::harness::run;
 
@@ -111,7 +114,7 @@ async fn a_refused_token_does_not_deadlock_an_unsend() {
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
         let photo = aoi
-            .sends_image(line_chat_archive::fake_line::drawing::photo(7, 80, 60))
+            .sends_image(line_chat_archive::fake_line::pictures::photo(7, 80, 60))
             .await?;
         t.clock.advance(Duration::from_secs(120));
         let now = t.clock.now();
@@ -132,7 +135,7 @@ async fn a_refused_token_does_not_deadlock_an_unsend() {
         tx.commit().await?;
         let begun = Instant::now();
         let mut tx = t.pool().begin().await?;
-        jobs::refuse_token(&mut tx, channel, now).await?;
+        channels::refuse_token(&mut tx, channel, now).await?;
         let unsend = aoi.unsends(&photo).make();
         let (answer, worker) = tokio::join!(t.shop.deliver(std::slice::from_ref(&unsend)), async {
             tokio::time::sleep(Duration::from_millis(300)).await;

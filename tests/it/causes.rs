@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    erasure::order::{self, Outcome},
-    fake_line::{Event, drawing},
+    erasure::{
+        self,
+        order::{self, Outcome},
+    },
+    fake_line::{Event, pictures},
     records::{
-        holds::{self, NewHold},
+        holds::NewHold,
         messages,
         operators::{self, NewOperator},
-        retention::{self, Month},
+        retention::{self, Month, Switch},
         subjects::{self, RequestKind},
         trace::State,
     },
@@ -50,7 +53,7 @@ pub async fn rule(t: &T, by: Uuid, kind: &str, days: i32, draft: bool) -> anyhow
     .fetch_one(t.pool())
     .await?;
     if !draft {
-        assert!(retention::switch(&mut conn, &[1], id, true, by, now).await?);
+        assert!(retention::switch(&mut conn, &[1], id, Switch::On, by, now).await?);
     }
     Ok(id)
 }
@@ -91,7 +94,7 @@ pub async fn hold(
         covers_unsend: false,
         by,
     };
-    assert!(holds::set(&mut tx, &[1], &new, t.clock.now()).await?);
+    assert!(erasure::holds::set(&mut tx, &[1], &new, t.clock.now()).await?);
     tx.commit().await?;
     Ok(
         sqlx::query_scalar("select id from hold where lifted_at is null")
@@ -102,7 +105,7 @@ pub async fn hold(
 
 pub async fn lift(t: &T, by: Uuid, hold: Uuid) -> anyhow::Result<()> {
     let mut tx = t.pool().begin().await?;
-    let lifted = holds::lift(&mut tx, &[1], hold, by, t.clock.now()).await?;
+    let lifted = erasure::holds::lift(&mut tx, &[1], hold, by, t.clock.now()).await?;
     assert!(lifted.is_some());
     Ok(tx.commit().await?)
 }
@@ -153,7 +156,7 @@ async fn what_is_erased_for_any_cause_leaves_no_trace_and_does_not_come_back() {
             let by = operator(t).await?;
             let aoi = t.shop.user("Aoi");
             aoi.shows_no_picture();
-            let photo = [&drawing::photo(7, 800, 600)[..], b"MARK-PHOTO"].concat();
+            let photo = [&pictures::photo(7, 800, 600)[..], b"MARK-PHOTO"].concat();
             let photo = aoi.sends_image(photo).await?;
             let crew = t.shop.group("Crew", &[&aoi]);
             let there = crew.member(&aoi);
@@ -212,7 +215,7 @@ async fn the_most_specific_rule_wins_and_does_what_its_preview_said() {
         aoi.shows_no_picture();
         let ken = t.shop.user("Ken");
         ken.shows_no_picture();
-        aoi.sends_image(drawing::photo(1, 64, 48)).await?;
+        aoi.sends_image(pictures::photo(1, 64, 48)).await?;
         for n in 0..5 {
             let many: Vec<Event> = (0..90)
                 .map(|i| aoi.sends_text(&format!("old {n} {i}")).make())
@@ -244,7 +247,7 @@ async fn the_most_specific_rule_wins_and_does_what_its_preview_said() {
             [(450, 1, 0, 1)]
         );
         let mut conn = t.pool().acquire().await?;
-        retention::switch(&mut conn, &[1], any, true, by, t.clock.now()).await?;
+        retention::switch(&mut conn, &[1], any, Switch::On, by, t.clock.now()).await?;
         settle(t).await?;
         let kinds: Vec<(String, i64)> =
             sqlx::query_as("select kind, count(*) from message group by kind order by kind")
@@ -452,7 +455,7 @@ async fn an_export_holds_everything_of_a_person_and_nothing_of_anybody_else() {
         ken.shows_no_picture();
         let crew = t.shop.group("Crew", &[&aoi, &ken]);
         let (here, there) = (crew.member(&aoi), crew.member(&ken));
-        let jpeg = drawing::photo(7, 640, 480);
+        let jpeg = pictures::photo(7, 640, 480);
         let photo = aoi.sends_image(jpeg.clone()).await?;
         aoi.postback("MARK-POSTBACK").await?;
         let text = here.sends_text("MARK-FIRST").await?;

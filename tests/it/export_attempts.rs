@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    fake_line::drawing,
+    fake_line::pictures,
     records::{
         export_failure::Failure,
         subjects::{self, Request, RequestKind},
@@ -207,7 +207,7 @@ async fn a_file_that_is_away_for_a_moment_is_in_the_export() {
         let by = operator(t).await?;
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
-        let bytes = drawing::photo(7, 640, 480);
+        let bytes = pictures::photo(7, 640, 480);
         let photo = aoi.sends_image(bytes.clone()).await?;
         t.run_jobs().await?;
         let (file, away) = (original(t).await?, t.home.path().join("away"));
@@ -236,7 +236,7 @@ async fn a_bucket_that_is_away_makes_no_file_missing() {
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
         for picture in 1..4 {
-            aoi.sends_image(drawing::photo(picture, 640, 480)).await?;
+            aoi.sends_image(pictures::photo(picture, 640, 480)).await?;
         }
         t.run_jobs().await?;
         let [objects, away] = ["objects", "away"].map(|name| t.home.path().join(name));

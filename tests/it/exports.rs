@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    fake_line::{Event, drawing},
+    fake_line::{Event, pictures},
     records::subjects::RequestKind,
 };
 
@@ -20,7 +20,7 @@ async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
         let (aoi, ken) = (t.shop.user("Aoi"), t.shop.user("Ken"));
         aoi.shows_no_picture();
         ken.shows_no_picture();
-        aoi.sends_image(drawing::photo(7, 640, 480)).await?;
+        aoi.sends_image(pictures::photo(7, 640, 480)).await?;
         ken.sends_text("hello").await?;
         t.run_jobs().await?;
         let file = original(t).await?;
@@ -64,7 +64,7 @@ async fn a_file_that_cannot_be_read_any_more_is_named_in_the_export_and_keeps_no
         let by = operator(t).await?;
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
-        let photo = aoi.sends_image(drawing::photo(7, 640, 480)).await?;
+        let photo = aoi.sends_image(pictures::photo(7, 640, 480)).await?;
         t.run_jobs().await?;
         let file = original(t).await?;
         let bytes = std::fs::read(&file)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use line_chat_archive::{
     erasure::order::Outcome,
-    fake_line::drawing,
+    fake_line::pictures,
     ledger::{Kind, Record},
     records::subjects::RequestKind,
 };
@@ -35,7 +35,7 @@ async fn what_was_erased_for_any_cause_since_the_backup_is_erased_again() {
             let by = operator(t).await?;
             let aoi = t.shop.user("MARK-NAME");
             let text = aoi.sends_text("MARK-TEXT").await?;
-            let photo = aoi.sends_image(drawing::photo(7, 800, 600)).await?;
+            let photo = aoi.sends_image(pictures::photo(7, 800, 600)).await?;
             let follow = aoi.follows().await?;
             let crew = t.shop.group("Crew", &[&aoi]);
             let there = crew.member(&aoi).sends_text("MARK-TEXT in a group").await?;

@@ -84,7 +84,7 @@ async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<U
         .unwrap();
     keyring.make(&ids).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    let taken = records::keys::key_for(&mut tx, keyring, Uuid::now_v7(), 1, now).await;
+    let taken = records::wrapping::key_for(&mut tx, keyring, Uuid::now_v7(), 1, now).await;
     tx.commit().await.unwrap();
     taken.unwrap().key.id()
 }

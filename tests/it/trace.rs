@@ -7,7 +7,7 @@ use line_chat_archive::{
         self,
         trace::{Found, Line, look},
     },
-    fake_line::drawing,
+    fake_line::pictures,
     objects::{ObjectKey, Objects},
     records::trace::State,
 };
@@ -57,7 +57,7 @@ async fn of_a_living_photo_its_rows_and_objects_are_found() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
-        let photo = aoi.sends_image(drawing::photo(7, 80, 60)).await?;
+        let photo = aoi.sends_image(pictures::photo(7, 80, 60)).await?;
         aoi.sends_text("another").await?;
         t.run_jobs().await?;
         let (state, lines) = trace(t, photo.message_id()).await?;
@@ -83,7 +83,7 @@ async fn of_an_unsent_photo_only_the_record_stays_and_the_id_in_an_answer() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.shows_no_picture();
-        let photo = aoi.sends_image(drawing::photo(7, 80, 60)).await?;
+        let photo = aoi.sends_image(pictures::photo(7, 80, 60)).await?;
         aoi.sends_text("how nice")
             .quoting_id(photo.message_id())
             .await?;

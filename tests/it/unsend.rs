@@ -1,7 +1,7 @@
 //! After an unsend nothing of the message is found, in whatever order the events came.
 
 use line_chat_archive::{
-    fake_line::{Event, drawing},
+    fake_line::{Event, pictures},
     records::objects,
 };
 
@@ -9,7 +9,7 @@ use crate::harness::{T, run, start};
 
 /// A photo with a mark that a search for traces finds: a JPEG can be followed by any bytes.
 fn marked_photo(mark: &str) -> Vec<u8> {
-    [&drawing::photo(7, 800, 600)[..], mark.as_bytes()].concat()
+    [&pictures::photo(7, 800, 600)[..], mark.as_bytes()].concat()
 }
 
 async fn tombstones(t: &T) -> anyhow::Result<i64> {
@@ -389,7 +389,7 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 async fn what_was_unsent_is_purged_before_what_went_for_another_cause() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
-        let photo = aoi.sends_image(drawing::photo(1, 64, 64)).await?;
+        let photo = aoi.sends_image(pictures::photo(1, 64, 64)).await?;
         t.run_jobs().await?;
         let own = "select original_key from attachment union all select preview_key from attachment order by 1";
         let own: Vec<String> = sqlx::query_scalar(own).fetch_all(t.pool()).await?;

@@ -1,12 +1,10 @@
 //! Unsends under a hold that covers them: hidden from everything but the hold, erased when it ends, never back.
 
 use line_chat_archive::{
-    fake_line::{Sent, User, drawing},
+    erasure,
+    fake_line::{Sent, User, pictures},
     ledger::Record,
-    records::{
-        holds::{self, NewHold},
-        trace::State,
-    },
+    records::{holds::NewHold, trace::State},
 };
 use uuid::Uuid;
 
@@ -26,7 +24,7 @@ async fn hold(t: &T, by: Uuid, conversation: Uuid, covers_unsend: bool) -> anyho
         covers_unsend,
         by,
     };
-    assert!(holds::set(&mut tx, &[1], &new, t.clock.now()).await?);
+    assert!(erasure::holds::set(&mut tx, &[1], &new, t.clock.now()).await?);
     tx.commit().await?;
     let newest = "select id from hold order by id desc limit 1";
     Ok(sqlx::query_scalar(newest).fetch_one(t.pool()).await?)
@@ -62,7 +60,7 @@ async fn scene(t: &T) -> anyhow::Result<Scene> {
     // LINE sends events for edits in groups only.
     let crew = t.shop.group("Crew", &[&aoi]);
     let aoi = crew.member(&aoi);
-    let photo = [&drawing::photo(7, 800, 600)[..], b"MARK-PHOTO"].concat();
+    let photo = [&pictures::photo(7, 800, 600)[..], b"MARK-PHOTO"].concat();
     let photo = aoi.sends_image(photo).await?;
     let text = aoi.sends_text("MARK-TEXT").await?;
     let edit = aoi.edits(&text, "MARK-EDIT").await?;

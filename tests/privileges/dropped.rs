@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::world::{Home, Running, account, ended, get, is_root, mode, served, signal};
+use crate::process::{Home, Running, account, ended, get, is_root, mode, served, signal};
 
 /// The ids and capabilities of all threads of a process, from their status files, without duplicates.
 fn identities(pid: u32) -> BTreeSet<String> {

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use crate::world::{Home, Running, account, is_root, mode};
+use crate::process::{Home, Running, account, is_root, mode};
 
 #[test]
 fn keys_new_makes_a_key_for_the_services_account_alone_and_touches_no_other() {

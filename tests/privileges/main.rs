@@ -6,5 +6,6 @@
 mod dropped;
 mod keys;
 mod planted;
+#[path = "../support/process.rs"]
+mod process;
 mod refused;
-mod world;

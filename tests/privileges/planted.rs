@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Ended, Home, account, is_root, snapshot};
+use crate::process::{Ended, Home, account, is_root, snapshot};
 
 /// A command that meets a planted file ends within this time, whether it succeeds or fails.
 const SECONDS: Duration = Duration::from_secs(15);

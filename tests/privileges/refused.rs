@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use crate::world::{Home, account, is_root, mode};
+use crate::process::{Home, account, is_root, mode};
 
 #[test]
 fn run_as_names_an_account_that_exists_and_owns_the_directory() {

@@ -1,6 +1,6 @@
 //! Messages of every kind, with a mark in every field that a person fills in, and in every file.
 
-use line_chat_archive::fake_line::{Chat, Event, User, drawing};
+use line_chat_archive::fake_line::{Chat, Event, User, pictures};
 use serde_json::json;
 
 use crate::{marks::mark, world::World};
@@ -30,7 +30,7 @@ pub struct Scene {
 impl Scene {
     pub fn new(world: &World) -> Self {
         let mut scene = Self {
-            photo: drawing::photo(1, 64, 48).to_vec(),
+            photo: pictures::photo(1, 64, 48).to_vec(),
             ..Self::default()
         };
         let people: Vec<User> = (0..10).map(|_| scene.person(world)).collect();

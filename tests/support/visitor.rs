@@ -30,14 +30,18 @@ impl Visitor {
 
     /// A request for a path, with the cookie, and with the `Accept` header of a browser that opens a page.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let mut request = self
-            .client
-            .request(method, format!("http://{}{path}", self.address))
-            .header(header::ACCEPT, "text/html");
-        if let Some(cookie) = &self.cookie {
-            request = request.header(header::COOKIE, cookie);
+        self.bare_request(method, path)
+            .header(header::ACCEPT, "text/html")
+    }
+
+    /// A request for a path, with the cookie, as for a picture in a page.
+    pub fn bare_request(&self, method: Method, path: &str) -> RequestBuilder {
+        let address = format!("http://{}{path}", self.address);
+        let request = self.client.request(method, address);
+        match &self.cookie {
+            Some(cookie) => request.header(header::COOKIE, cookie),
+            None => request,
         }
-        request
     }
 
     pub async fn get(&self, path: &str) -> Response {

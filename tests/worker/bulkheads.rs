@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use line_chat_archive::fake_line::{Call, Media, User, drawing::photo};
+use line_chat_archive::fake_line::{Call, Media, User, pictures::photo};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Mutex,

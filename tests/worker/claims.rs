@@ -2,8 +2,10 @@
 
 use line_chat_archive::{
     fake_line::Call,
-    media::LEASE,
-    records::jobs::{self, Job, Order, Queue},
+    records::{
+        jobs::{self, Job, Order, Queue},
+        objects::LEASE,
+    },
 };
 use sqlx::{ConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;

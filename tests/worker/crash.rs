@@ -5,8 +5,10 @@ use std::{env, panic, process::Command, time::Duration};
 use line_chat_archive::{
     config::LogFormat,
     fake_line::Call,
-    media::LEASE,
-    records::jobs::{self, Order, Queue},
+    records::{
+        jobs::{self, Order, Queue},
+        objects::LEASE,
+    },
     telemetry,
 };
 

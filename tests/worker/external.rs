@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    fake_line::{Call, Media, drawing::photo},
+    fake_line::{Call, Media, pictures::photo},
     media::Reach,
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    fake_line::{Call, drawing::photo},
+    fake_line::{Call, pictures::photo},
     records::media::State,
 };
 use sqlx::postgres::PgListener;
@@ -298,7 +298,7 @@ async fn lines_preview_stands_in_until_the_original_is_there() {
     let gone = t
         .shop
         .user("Ren")
-        .sends_image(line_chat_archive::fake_line::drawing::photo(6, 1600, 1200))
+        .sends_image(line_chat_archive::fake_line::pictures::photo(6, 1600, 1200))
         .make();
     let id = t.receives(&gone).await;
     t.line

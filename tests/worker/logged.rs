@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use line_chat_archive::fake_line::{Media, drawing::photo};
+use line_chat_archive::fake_line::{Media, pictures::photo};
 use rustls::{
     ServerConfig, ServerConnection, Stream,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},

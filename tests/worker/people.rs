@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use image::GenericImageView;
 use line_chat_archive::{
-    fake_line::{Call, User, drawing::photo},
+    fake_line::{Call, User, pictures::photo},
     line::client::Document,
     media::Reach,
     objects::ObjectKey,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use line_chat_archive::{
-    fake_line::{Call, drawing::photo},
+    fake_line::{Call, pictures::photo},
     media::{Reach, Reconciled},
     objects::{ObjectKey, Objects},
     worker::Worker,

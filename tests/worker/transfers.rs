@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    fake_line::{Call, drawing::photo},
+    fake_line::{Call, pictures::photo},
     records::media,
 };
 

@@ -1,6 +1,6 @@
 //! Race R22: no page contains an address of S3. Its addresses lead to this service, and to nothing after an unsend.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 use reqwest::{Client, header};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ fn addresses(page: &str) -> Vec<String> {
 async fn addresses_are_ours_and_lead_nowhere_after_an_unsend() {
     let site = Site::new().await;
     let aoi = site.shop.user("Aoi");
-    let photo = drawing::photo(3, 1200, 900);
+    let photo = pictures::photo(3, 1200, 900);
     let sent = [
         aoi.sends_image(photo.clone()).await.unwrap(),
         aoi.sends_video(vec![7; 300_000], 1_000)

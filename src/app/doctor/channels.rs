@@ -7,7 +7,7 @@ use super::{Finding, Level};
 use crate::{
     config::Serve,
     line::client::{Answer, Break, LineApi, Trouble, WebhookEndpoint},
-    records::{channels::Channel, jobs},
+    records::channels::{self, Channel},
     seal::Keyring,
 };
 
@@ -20,7 +20,7 @@ pub(super) async fn check(
 ) -> sqlx::Result<Vec<Finding>> {
     let slug = &channel.slug;
     let mut findings = vec![secrets(channel)];
-    match jobs::token(db, keyring, channel.id).await {
+    match channels::token(db, keyring, channel.id).await {
         Err(sqlx::Error::Decode(_)) => findings.push(Finding::new(
             Level::Bad,
             format!("{slug}: its access token cannot be opened"),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{people::Cast, stage::Stage};
 use crate::fake_line::{
     Membership,
-    drawing::{self, Scene},
+    pictures::{self, Scene},
 };
 
 /// The product id of LINE's own emojis.
@@ -220,7 +220,7 @@ async fn on_the_way_to_chiang_mai(stage: &mut Stage, cast: &Cast) {
     stage
         .tell(pim.sends_text("มือถือธรรมดาเลยค่ะ 555").quoting(&praise))
         .await;
-    let first = drawing::scene(Scene::Beach, 43, 480, 360);
+    let first = pictures::scene(Scene::Beach, 43, 480, 360);
     stage
         .tell(
             somchai

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{lines::Language, people::Cast, stage::Stage};
-use crate::fake_line::{Event, User, drawing::Scene};
+use crate::fake_line::{Event, User, pictures::SCENES};
 
 /// The number of recent messages that can still be edited, quoted or unsent.
 const MEMORY: usize = 30;
@@ -82,10 +82,7 @@ async fn show(
     language: Language,
     recent: &mut VecDeque<RecentMessage>,
 ) {
-    use Scene::{Bag, Beach, City, Coffee, Flowers, Lake, Parcel, Ramen, Receipt, Sunset};
-    let scene = [
-        Bag, Beach, City, Coffee, Flowers, Lake, Parcel, Ramen, Receipt, Sunset,
-    ][stage.random_below(10)];
+    let scene = SCENES[stage.random_below(SCENES.len())];
     let photo = stage.photo(scene).await;
     let event = stage.tell(speaker.sends_image(photo)).await;
     recent.push_front(RecentMessage {

@@ -3,7 +3,7 @@
 use super::lines::Language;
 use crate::fake_line::{
     Channel, Chat, User,
-    drawing::{self, Scene},
+    pictures::{self, Scene},
 };
 
 /// The people and their chats. `gathered` shows which account each person writes to.
@@ -50,9 +50,9 @@ impl Cast {
         oliver.shows_no_picture();
 
         let market = tokyo.group("週末マルシェ出店チーム", &[&aoi, &ken, &meiling]);
-        market.pictured(drawing::scene(Scene::Flowers, 5, 200, 200));
+        market.pictured(pictures::scene(Scene::Flowers, 5, 200, 200));
         let trip = bangkok.group("ทริปเชียงใหม่ 🐘", &[&nattaporn, &somchai, &pim]);
-        trip.pictured(drawing::scene(Scene::Lake, 8, 200, 200));
+        trip.pictured(pictures::scene(Scene::Lake, 8, 200, 200));
         let shared_order = tokyo.room(&[&sakura, &daming, &emma]);
         Cast {
             aoi,

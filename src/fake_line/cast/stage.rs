@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::fake_line::{
     Draft, Event, FakeLine,
-    drawing::{self, Scene},
+    pictures::{self, Scene},
 };
 
 /// The limit of redeliveries of an event, and the pause before the first one. Each further pause is twice as long.
@@ -58,12 +58,13 @@ impl Stage {
         sleep(pace.mul_f64(share)).await;
     }
 
-    /// A generated photo in one of four camera formats. Drawing it takes a while, so it runs on a blocking thread.
+    /// A photo in one of four camera formats. Scaling it takes a while, so it runs on a blocking thread.
     pub(super) async fn photo(&mut self, scene: Scene) -> Bytes {
         let seed = self.dice.random();
         let (width, height) =
             [(1200, 900), (900, 1200), (1200, 675), (1080, 1080)][self.random_below(4)];
-        let drawn = tokio::task::spawn_blocking(move || drawing::scene(scene, seed, width, height));
+        let drawn =
+            tokio::task::spawn_blocking(move || pictures::scene(scene, seed, width, height));
         drawn.await.unwrap_or_default()
     }
 

@@ -8,11 +8,10 @@ use futures_util::{Stream, StreamExt, future::ready, stream::once};
 
 use crate::fake_line::{
     content::{MessageKind, content_type},
-    drawing,
     faults::FaultKind,
     json::object,
     platform::Platform,
-    world::{Picture, World},
+    world::World,
 };
 
 /// An answer, before the fault injection and the conversion to an actix response.
@@ -142,10 +141,7 @@ impl World {
     /// `GET /pictures/{token}` and `/external/{token}`; both need no access token.
     pub(super) fn picture(&self, token: &str) -> Answer {
         match self.pictures.get(token) {
-            Some(Picture::Given(bytes)) => {
-                Answer::bytes(content_type(MessageKind::File, bytes), bytes.clone())
-            }
-            Some(Picture::Avatar(seed)) => Answer::bytes("image/jpeg", drawing::avatar(*seed)),
+            Some(bytes) => Answer::bytes(content_type(MessageKind::File, bytes), bytes.clone()),
             None => Answer::not_found(),
         }
     }

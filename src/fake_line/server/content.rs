@@ -3,7 +3,7 @@
 use super::Answer;
 use crate::fake_line::{
     content::{Content, MessageKind, MessageState},
-    drawing,
+    pictures,
     world::World,
 };
 
@@ -29,9 +29,9 @@ impl World {
                     Answer::bytes("image/jpeg", preview.clone())
                 }
                 (MessageKind::Image, None) => {
-                    Answer::bytes("image/jpeg", drawing::preview(&content.bytes))
+                    Answer::bytes("image/jpeg", pictures::preview(&content.bytes))
                 }
-                (MessageKind::Video, None) => Answer::bytes("image/jpeg", drawing::preview(b"")),
+                (MessageKind::Video, None) => Answer::bytes("image/jpeg", pictures::preview(b"")),
                 _ => Answer::error(400, "The content can not be previewed"),
             }
         })

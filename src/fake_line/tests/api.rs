@@ -4,12 +4,12 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Outcome, get, post, stage};
-use crate::fake_line::{Call, drawing};
+use crate::fake_line::{Call, pictures};
 
 #[tokio::test]
 async fn an_unsent_message_is_gone_and_an_unknown_one_not_found() -> Outcome {
     let (line, shop, aoi) = stage()?;
-    let photo = aoi.sends_image(drawing::photo(1, 64, 48)).make();
+    let photo = aoi.sends_image(pictures::photo(1, 64, 48)).make();
     let path = format!("/v2/bot/message/{}/content", photo.message_id());
     let answer = get(&shop, &path).await?;
     assert_eq!(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::super::{LEASE, Media, fetch_error::FetchError};
+use super::super::{Media, fetch_error::FetchError};
 use super::UploadTarget;
 use crate::{
     line::client::Document,
@@ -11,7 +11,7 @@ use crate::{
     records::{
         jobs::{self, Job},
         media::{self, Part, State},
-        missing, objects,
+        missing, notify, objects,
         people::{self, Subject},
     },
 };
@@ -36,7 +36,7 @@ pub(super) async fn attach(
     let mut tx = media.pool.begin().await?;
     let (state, before) = lock_target(&mut tx, media, target).await?;
     let ours = match target {
-        UploadTarget::Preview(.., true) => jobs::renew(&mut tx, job, now + LEASE).await?,
+        UploadTarget::Preview(.., true) => jobs::renew(&mut tx, job, now + objects::LEASE).await?,
         _ => jobs::finish(&mut tx, job).await?,
     };
     if state != Some(State::Waiting) || !ours || !objects::keep(&mut tx, kept.key, now).await? {
@@ -102,7 +102,7 @@ async fn give_to_target(
         UploadTarget::Original(id) => {
             media::keep_original(conn, id, key, media_type, kept.size).await?;
             media::hurry_preview(conn, id, now).await?;
-            media::notify(conn, id).await
+            notify::attachment_changed(conn, id).await
         }
         UploadTarget::Preview(id, previews, early) => {
             let preview = media::Preview {
@@ -113,7 +113,7 @@ async fn give_to_target(
                 early,
             };
             media::keep_preview(conn, id, key, preview).await?;
-            media::notify(conn, id).await
+            notify::attachment_changed(conn, id).await
         }
         UploadTarget::Picture(subject, _) => {
             people::set_picture(conn, subject, Some((key, media_type))).await?;

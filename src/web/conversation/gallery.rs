@@ -304,7 +304,7 @@ fn what(item: &gallery::Item) -> What {
         return What::Unreadable;
     };
     let file = &item.attachment;
-    match Content::of(&event.body()["message"]) {
+    match event.content() {
         Content::Image(_) => What::Photo(thread::image(file)),
         Content::Video(duration) => What::Video(thread::playable(file, duration)),
         Content::Audio(duration) => What::Voice(thread::playable(file, duration)),
@@ -354,7 +354,7 @@ async fn links(
 
 fn linked(one: &LinkCandidate) -> Option<What> {
     let event = preview::parse(one.content.as_deref())?;
-    let Content::Text(spans) = Content::of(&event.body()["message"]) else {
+    let Content::Text(spans) = event.content() else {
         return None;
     };
     let pieces = text::message(&spans);

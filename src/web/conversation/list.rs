@@ -14,7 +14,7 @@ use crate::web::{
     when::{Now, When},
 };
 use crate::{
-    records::conversations::{self, Channel, Cursor},
+    records::conversations::{self, Channel, Cursor, EntryKind},
     seal::Keyring,
 };
 
@@ -246,11 +246,11 @@ fn view(
         row.member_profiles.iter().flatten().map(Vec::as_slice),
     );
     let channel = channels.iter().find(|channel| channel.id == row.channel_id);
-    let line = match row.last_what.as_deref() {
-        Some("message") => Line::message(row.last_content.as_deref()),
-        Some("event") => Line::event(row.last_kind.as_deref().unwrap_or_default()),
-        Some("unsent") => Line::unsent(),
-        Some(_) => Line::erased(),
+    let line = match row.last_entry_kind {
+        Some(EntryKind::Message) => Line::message(row.last_content.as_deref()),
+        Some(EntryKind::Event) => Line::event(row.last_kind.as_deref().unwrap_or_default()),
+        Some(EntryKind::Unsent) => Line::unsent(),
+        Some(EntryKind::Erased) => Line::erased(),
         None => Line::nothing(),
     };
     let sender = row
@@ -272,7 +272,10 @@ fn view(
         }),
         sender,
         line,
-        unsent: matches!(row.last_what.as_deref(), Some("unsent" | "erased")),
+        unsent: matches!(
+            row.last_entry_kind,
+            Some(EntryKind::Unsent | EntryKind::Erased)
+        ),
     }
 }
 

@@ -1,7 +1,5 @@
 //! A message or event in one line: for the list, and for quotes.
 
-use serde_json::Value;
-
 use super::text::{self, Piece};
 use crate::line::{event::Event, message::Content};
 
@@ -38,7 +36,7 @@ impl Line {
     /// The line of a message, from its raw webhook event.
     pub(in crate::web) fn message(raw: Option<&[u8]>) -> Self {
         match parse(raw) {
-            Some(event) => message(&event.body()["message"]),
+            Some(event) => message(&event.content()),
             None => Self::word("unknown", "message"),
         }
     }
@@ -73,16 +71,16 @@ pub(in crate::web) fn parse(raw: Option<&[u8]>) -> Option<Event> {
     Event::parse(std::str::from_utf8(raw?).ok()?)
 }
 
-fn message(message: &Value) -> Line {
+fn message(content: &Content) -> Line {
     let named = |icon, pieces: Vec<Piece>, word| match pieces.is_empty() {
         true => Line::word(icon, word),
         false => Line { icon, pieces },
     };
     let short = |text: &str| text::snippet(text::pieces(text));
-    match Content::of(message) {
+    match content {
         Content::Text(spans) => Line {
             icon: "",
-            pieces: text::snippet(text::message(&spans)),
+            pieces: text::snippet(text::message(spans)),
         },
         Content::Image(_) => Line::word("photo", "photo"),
         Content::Video(_) => Line::word("video", "video"),

@@ -27,6 +27,7 @@ use crate::web::{
     http::range::{self, Wanted},
 };
 use crate::{
+    line::{event::Event, message::Content},
     objects::{self, ObjectKey},
     records::{self, conversations, exports, timeline},
     seal::{self, DataKey, SealContext, key_of},
@@ -67,9 +68,10 @@ pub(in crate::web) async fn original(
     let access = Access::of(&viewer, viewer.sees_erasures());
     let file = find(&shared, viewer, *id).await?;
     let event = preview::parse(file.content.as_deref());
-    let name = event
-        .as_ref()
-        .and_then(|event| event.body()["message"]["fileName"].as_str());
+    let name = match event.as_ref().map(Event::content) {
+        Some(Content::File { name, .. }) => Some(name),
+        _ => None,
+    };
     let key = file.original_key.ok_or(Error::NotFound)?;
     send(&request, shared, key, Portion::Whole, name, access).await
 }

@@ -8,11 +8,6 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::records::{
-    conversations::{self, Conversation},
-    holds::{self, NewHold},
-    withheld,
-};
 use crate::web::{
     Error, Shared,
     auth::session::Viewer,
@@ -28,6 +23,14 @@ use crate::web::{
     preferences::Preferences,
     see_other,
     when::When,
+};
+use crate::{
+    erasure,
+    records::{
+        conversations::{self, Conversation},
+        holds::{self, NewHold},
+        withheld,
+    },
 };
 
 /// The most characters of a reason.
@@ -196,7 +199,7 @@ pub(in crate::web) async fn set(
         };
         let mut tx = shared.pool.begin().await?;
         let now = shared.clock.now();
-        if !holds::set(&mut tx, &viewer.session.channels, &hold, now).await? {
+        if !erasure::holds::set(&mut tx, &viewer.session.channels, &hold, now).await? {
             return Err(Error::NotFound);
         }
         tx.commit().await?;
@@ -216,7 +219,7 @@ pub(in crate::web) async fn lift(
         let (now, session) = (shared.clock.now(), &viewer.session);
         let mut tx = shared.pool.begin().await?;
         let by = session.operator_id;
-        let lifted = holds::lift(&mut tx, &session.channels, *id, by, now).await?;
+        let lifted = erasure::holds::lift(&mut tx, &session.channels, *id, by, now).await?;
         lifted.ok_or(Error::NotFound)?;
         tx.commit().await?;
         Ok(see_other("/holds"))

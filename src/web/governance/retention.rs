@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::records::{
     conversations,
-    retention::{self, KINDS, Month},
+    retention::{self, KINDS, Month, Switch},
 };
 use crate::web::{
     Error, Shared,
@@ -170,7 +170,7 @@ pub(in crate::web) async fn on(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    switch(shared, viewer, *id, true).await
+    switch(shared, viewer, *id, Switch::On).await
 }
 
 /// `POST /retention/{id}/off`
@@ -179,21 +179,21 @@ pub(in crate::web) async fn off(
     viewer: Viewer,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    switch(shared, viewer, *id, false).await
+    switch(shared, viewer, *id, Switch::Off).await
 }
 
 async fn switch(
     shared: web::Data<Shared>,
     viewer: Viewer,
     id: Uuid,
-    on: bool,
+    to: Switch,
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
         let mut tx = shared.pool.begin().await?;
         let by = session.operator_id;
-        if !retention::switch(&mut tx, &session.channels, id, on, by, now).await? {
+        if !retention::switch(&mut tx, &session.channels, id, to, by, now).await? {
             return Err(Error::NotFound);
         }
         tx.commit().await?;

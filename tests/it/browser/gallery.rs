@@ -1,6 +1,6 @@
 //! From a conversation to its gallery, and from a file back to its message.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 
 use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
@@ -10,7 +10,7 @@ async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unse
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         let mut photos = vec![];
-        for photo in aoi.sends_image_set((1..4).map(|n| drawing::photo(n, 600, 400)).collect()) {
+        for photo in aoi.sends_image_set((1..4).map(|n| pictures::photo(n, 600, 400)).collect()) {
             photos.push(photo.await?);
         }
         for n in 0..80 {

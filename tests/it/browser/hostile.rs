@@ -1,6 +1,6 @@
 //! Events whose texts try to break a page.
 
-use line_chat_archive::fake_line::{Channel, Event, drawing};
+use line_chat_archive::fake_line::{Channel, Event, pictures};
 use serde_json::json;
 
 use crate::harness::start;
@@ -50,7 +50,7 @@ pub fn events(channel: &Channel) -> Vec<Event> {
         person.sets_status(text);
         person.speaks(text);
         let group = channel.group(text, &[&person]);
-        group.pictured(drawing::avatar(7));
+        group.pictured(pictures::avatar(7));
         let member = group.member(&person);
         let said = member.sends_text(text).make();
         events.extend([

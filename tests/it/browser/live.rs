@@ -1,6 +1,6 @@
 //! Pages that stay open and update themselves.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 
 use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
@@ -27,7 +27,7 @@ async fn what_happens_is_shown_by_itself() {
         desk.soon("document.querySelector('#scroll').textContent.includes('it is here')").await?;
         desk.soon(&format!("{TOP} === 'Aoi: it is here'")).await?;
 
-        let picture = drawing::photo(3, 1200, 800);
+        let picture = pictures::photo(3, 1200, 800);
         aoi.sends_image(picture.clone()).await?;
         desk.soon("document.querySelector('#scroll .lacking.state-waiting')").await?;
         t.run_jobs().await?;

@@ -63,7 +63,7 @@ async fn without_scripts_everything_can_be_read() {
     run(async |t| {
         let aoi = t.shop.user("Aoi");
         aoi.sends_text("good morning").await?;
-        aoi.sends_image(line_chat_archive::fake_line::drawing::photo(1, 400, 300))
+        aoi.sends_image(line_chat_archive::fake_line::pictures::photo(1, 400, 300))
             .await?;
         t.run_jobs().await?;
         t.operator("mia", "compliance", None).await?;

@@ -1,6 +1,6 @@
 //! An unsend, and the open pages that still show the unsent message.
 
-use line_chat_archive::fake_line::drawing;
+use line_chat_archive::fake_line::pictures;
 
 use super::{Desk, PAGE_TIMEOUT};
 use crate::harness::run;
@@ -18,7 +18,7 @@ async fn in_all_open_tabs_it_vanishes_and_nothing_brings_it_back() {
         let crew = t.shop.group("Crew", &[&aoi]);
         let aoi = crew.member(&aoi);
         aoi.sends_text("before").await?;
-        let photo = aoi.sends_image(drawing::photo(1, 900, 600)).await?;
+        let photo = aoi.sends_image(pictures::photo(1, 900, 600)).await?;
         let text = aoi.sends_text(MARK).await?;
         let edit = aoi.edits(&text, &format!("{MARK} edited")).await?;
         aoi.sends_text("an answer").quoting(&edit).await?;

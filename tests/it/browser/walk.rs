@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use line_chat_archive::fake_line::{Call, Event, Media, drawing, sampler};
+use line_chat_archive::fake_line::{Call, Event, Media, pictures, sampler};
 use uuid::Uuid;
 
 use super::{Desk, PAGE_TIMEOUT, hostile};
@@ -105,25 +105,25 @@ async fn everything_happens(t: &T) -> anyhow::Result<Vec<(&'static str, String)>
     ensure!(outside.len() == 3, "{} external files", outside.len());
     t.deliver(&kinds).await?;
     let aoi = t.shop.user("Aoi of the many files");
-    let picture = t.line.elsewhere(drawing::photo(5, 700, 500));
+    let picture = t.line.elsewhere(pictures::photo(5, 700, 500));
     for media in [Media::Image, Media::Video, Media::Audio] {
         aoi.sends_external(media, &picture, Some(&picture)).await?;
     }
     for set in [2, 3, 4, 20_u32] {
-        let one = |n| drawing::photo(n, 200 + 40 * (n as u32 % 5), 240);
+        let one = |n| pictures::photo(n, 200 + 40 * (n as u32 % 5), 240);
         for photo in aoi.sends_image_set((0..set.into()).map(one).collect()) {
             photo.await?;
         }
     }
     // A missing photo of a set keeps its position.
-    let mut set = aoi.sends_image_set((0..5).map(|n| drawing::photo(n, 300, 200)).collect());
+    let mut set = aoi.sends_image_set((0..5).map(|n| pictures::photo(n, 300, 200)).collect());
     drop(set.remove(2));
     for photo in set {
         photo.await?;
     }
     let links = "our menu: https://example.org/menu?day=today and the map https://example.org/map";
     aoi.sends_text(links).await?;
-    let lost = aoi.sends_image(drawing::photo(6, 50, 50)).make();
+    let lost = aoi.sends_image(pictures::photo(6, 50, 50)).make();
     for call in [Call::Content, Call::Preview] {
         t.line
             .trouble(call)

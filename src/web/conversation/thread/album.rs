@@ -9,11 +9,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Body, Entry, Media, RUN, Row, media};
+use super::{Body, Context, Entry, Media, RUN, Row, media};
 use crate::{
     line::message::{Content, ImageSet},
     records::{
-        conversations::Cursor,
+        conversations::{Cursor, EntryKind},
         gallery::{self, Direction},
     },
     seal::Keyring,
@@ -151,10 +151,10 @@ impl Album {
 
 /// The set that an image belongs to.
 pub(super) fn set_of(row: &Row) -> Option<ImageSet> {
-    if row.entry.what != "message" || row.entry.kind != "image" {
+    if row.entry.entry_kind != EntryKind::Message || row.entry.kind != "image" {
         return None;
     }
-    match Content::of(&row.event.as_ref()?.body()["message"]) {
+    match row.event.as_ref()?.content() {
         Content::Image(set) => set,
         _ => None,
     }
@@ -196,67 +196,96 @@ impl Albums {
         true
     }
 
-    /// Fetches the pictures that the edges of the page cut off: an album on two pages is complete on both. `older` and
-    /// `newer` are the edges beyond which there are more entries.
-    pub(super) async fn complete(
-        self,
-        conn: &mut PgConnection,
-        keyring: &Keyring,
-        conversation: Uuid,
-        entries: &mut [Entry],
-        older: Option<Cursor>,
-        newer: Option<DateTime<Utc>>,
-    ) -> sqlx::Result<()> {
-        let mut near = vec![];
+    /// Adds the pictures beyond the edges of the page: an album on two pages is complete on both.
+    pub(super) fn complete(self, entries: &mut [Entry], context: &Context) {
+        let edges = &context.edges;
         for (at, sent) in self.places.values() {
-            let Body::Photos(album) = &mut entries[*at].body else {
+            if let Body::Photos(album) = &mut entries[*at].body {
+                // A message beyond an edge may have been unsent or erased as well.
+                album.maybe_erased =
+                    edges.cut(*sent) || self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
+            }
+        }
+        for picture in &context.beyond {
+            let key = (picture.item.contact_id, picture.set.id.clone());
+            let Some((at, _)) = self.places.get(&key) else {
                 continue;
             };
-            // A message beyond an edge may have been unsent or erased as well.
-            let cut = older.is_some_and(|edge| *sent - edge.at < RUN)
-                || newer.is_some_and(|edge| edge - sent < RUN);
-            album.maybe_erased = cut || self.gone.iter().any(|gone| (*gone - sent).abs() < RUN);
-            if album.photos.len() as u64 >= album.total {
-                continue;
-            }
-            near.extend(
-                older
-                    .filter(|edge| *sent - edge.at < SPAN)
-                    .map(|edge| (Direction::Older, edge)),
-            );
-            near.extend(newer.filter(|edge| *edge - sent < SPAN).map(|edge| {
-                let edge = Cursor {
-                    at: edge,
-                    id: Uuid::nil(),
-                };
-                (Direction::Newer, edge)
-            }));
-        }
-        near.sort_unstable_by_key(|(way, edge)| (*way == Direction::Newer, edge.at, edge.id));
-        near.dedup();
-        for edge in near {
-            let limit = MAX_SEARCHED_MESSAGES;
-            let items = gallery::files(conn, keyring, conversation, "image", edge, limit).await?;
-            for item in items {
-                let Some(event) = preview::parse(item.content.as_deref()) else {
-                    continue;
-                };
-                let Content::Image(Some(set)) = Content::of(&event.body()["message"]) else {
-                    continue;
-                };
-                let key = (item.contact_id, set.id.clone());
-                let Some((at, _)) = self.places.get(&key) else {
-                    continue;
-                };
-                if let Body::Photos(album) = &mut entries[*at].body
-                    && !album.has(item.id)
-                {
-                    album.add(item.id, media::image(&item.attachment), &set);
-                }
+            if let Body::Photos(album) = &mut entries[*at].body
+                && !album.has(picture.item.id)
+            {
+                let photo = media::image(&picture.item.attachment);
+                album.add(picture.item.id, photo, &picture.set);
             }
         }
-        Ok(())
     }
+}
+
+/// The edges of a page beyond which there are more entries.
+#[derive(Clone, Copy)]
+pub(super) struct Edges {
+    pub(super) older: Option<Cursor>,
+    pub(super) newer: Option<DateTime<Utc>>,
+}
+
+impl Edges {
+    fn cut(&self, sent: DateTime<Utc>) -> bool {
+        self.older.is_some_and(|edge| sent - edge.at < RUN)
+            || self.newer.is_some_and(|edge| edge - sent < RUN)
+    }
+
+    /// The edges beyond which pictures of the page's sets may be, each once.
+    pub(super) fn cutting_sets(&self, rows: &[Row]) -> Vec<(Direction, Cursor)> {
+        let mut sets: HashMap<Key, (DateTime<Utc>, u64, u64)> = HashMap::new();
+        for row in rows {
+            if let Some(set) = set_of(row) {
+                let (sent, total) = (row.entry.occurred_at, set.total.unwrap_or_default());
+                let key = (row.entry.contact_id, set.id);
+                sets.entry(key).or_insert((sent, 0, total)).1 += 1;
+            }
+        }
+        let incomplete = || sets.values().filter(|(_, photos, total)| photos < total);
+        let older = self
+            .older
+            .filter(|edge| incomplete().any(|(sent, ..)| *sent - edge.at < SPAN))
+            .map(|edge| (Direction::Older, edge));
+        let newer = self
+            .newer
+            .filter(|edge| incomplete().any(|(sent, ..)| *edge - sent < SPAN))
+            .map(|at| {
+                let id = Uuid::nil();
+                (Direction::Newer, Cursor { at, id })
+            });
+        older.into_iter().chain(newer).collect()
+    }
+}
+
+/// A picture beyond an edge of the page, with its set.
+pub(super) struct Beyond {
+    item: gallery::Item,
+    set: ImageSet,
+}
+
+/// Reads the pictures beyond these edges that belong to sets.
+pub(super) async fn load(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    conversation: Uuid,
+    edges: Vec<(Direction, Cursor)>,
+) -> sqlx::Result<Vec<Beyond>> {
+    let mut found = vec![];
+    for edge in edges {
+        let limit = MAX_SEARCHED_MESSAGES;
+        let items = gallery::files(conn, keyring, conversation, "image", edge, limit).await?;
+        found.extend(items.into_iter().filter_map(|item| {
+            let event = preview::parse(item.content.as_deref())?;
+            match event.content() {
+                Content::Image(Some(set)) => Some(Beyond { item, set }),
+                _ => None,
+            }
+        }));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Makes the body of an entry from an event that is not a message: a system line.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Body, Context, raw};
 use crate::{
-    line::event::{Event, Source},
+    line::{
+        event::{Event, Source},
+        other_event::OtherEvent,
+    },
     web::{
         conversation::{
             names::Name,
@@ -78,129 +80,78 @@ pub(in crate::web) enum System {
 
 /// The body of an event. An event of an unknown type becomes a tile with its raw fields.
 pub(super) fn body(event: &Event, contact: Option<Uuid>, context: &Context) -> Body {
-    let who = || context.name(contact);
-    let system = presence_line(event, who, context)
-        .or_else(|| action_line(event, who))
-        .or_else(|| account_line(event, context));
-    match system {
+    match system_line(event, contact, context) {
         Some(system) => Body::System(system),
         None => raw::event(event),
     }
 }
 
-/// Lines on following the account, and on joining and leaving a chat.
-fn presence_line(
-    event: &Event,
-    who: impl Fn() -> Option<Name>,
-    context: &Context,
-) -> Option<System> {
+fn system_line(event: &Event, contact: Option<Uuid>, context: &Context) -> Option<System> {
+    let who = context.name(contact);
     let group = matches!(event.source(), Source::Group(_));
-    let members = || {
-        event
-            .members()
+    let names = |members: Vec<String>| {
+        members
             .iter()
             .map(|user_id| context.name_by_user_id(user_id))
             .collect()
     };
-    Some(match event.kind() {
-        "follow" => System::Followed {
-            who: who(),
-            again: event.body()["follow"]["isUnblocked"] == true,
-        },
-        "unfollow" => System::Blocked { who: who() },
-        "join" => System::AccountJoined { group },
-        "leave" => System::AccountLeft { group },
-        "memberJoined" => System::MembersJoined(members()),
-        "memberLeft" => System::MembersLeft(members()),
-        _ => return None,
-    })
-}
-
-/// Lines on other actions of a person.
-fn action_line(event: &Event, who: impl Fn() -> Option<Name>) -> Option<System> {
-    let who = who();
-    let part = &event.body()[event.kind()];
-    Some(match event.kind() {
-        "postback" => System::Postback {
+    let shown = |value: String| text::pieces(&value);
+    Some(match OtherEvent::of(event) {
+        OtherEvent::Follow { is_unblocked } => System::Followed {
             who,
-            data: shown(&part["data"]),
-            params: parameters(&part["params"]),
+            again: is_unblocked,
         },
-        "videoPlayComplete" => System::VideoWatched {
+        OtherEvent::Unfollow => System::Blocked { who },
+        OtherEvent::Join => System::AccountJoined { group },
+        OtherEvent::Leave => System::AccountLeft { group },
+        OtherEvent::MemberJoined(members) => System::MembersJoined(names(members)),
+        OtherEvent::MemberLeft(members) => System::MembersLeft(names(members)),
+        OtherEvent::Postback { data, params } => System::Postback {
             who,
-            tracking: shown(&part["trackingId"]),
+            data: shown(data),
+            params: shown(params),
         },
-        "beacon" => System::Beacon {
+        OtherEvent::VideoPlayComplete { tracking_id } => System::VideoWatched {
             who,
-            what: shown(&part["type"]),
-            hardware: shown(&part["hwid"]),
-            message: shown(&part["dm"]),
+            tracking: shown(tracking_id),
         },
-        "accountLink" => match event.body()["link"]["result"].as_str() {
-            Some(result @ ("ok" | "failed")) => System::AccountLinked {
-                who,
-                ok: result == "ok",
-            },
-            _ => return None,
-        },
-        "membership" => System::Membership {
+        OtherEvent::Beacon {
+            kind,
+            hwid,
+            device_message,
+        } => System::Beacon {
             who,
-            what: shown(&part["type"]),
-            id: shown(&part["membershipId"]),
+            what: shown(kind),
+            hardware: shown(hwid),
+            message: shown(device_message),
         },
-        "things" => System::Things {
+        OtherEvent::AccountLink { ok } => System::AccountLinked { who, ok },
+        OtherEvent::Membership {
+            kind,
+            membership_id,
+        } => System::Membership {
             who,
-            what: shown(&part["type"]),
-            device: shown(&part["deviceId"]),
+            what: shown(kind),
+            id: shown(membership_id),
         },
-        _ => return None,
-    })
-}
-
-/// Lines on the account itself and on what it sent.
-fn account_line(event: &Event, context: &Context) -> Option<System> {
-    let part = &event.body()[event.kind()];
-    Some(match event.kind() {
-        "module" => System::Module {
-            what: shown(&part["type"]),
-            bot: shown(&part["botId"]),
+        OtherEvent::Things { kind, device_id } => System::Things {
+            who,
+            what: shown(kind),
+            device: shown(device_id),
         },
-        "activated" => System::Activated {
-            until: event.body()["chatControl"]["expireAt"]
-                .as_i64()
+        OtherEvent::Module { kind, bot_id } => System::Module {
+            what: shown(kind),
+            bot: shown(bot_id),
+        },
+        OtherEvent::Activated { expire_at } => System::Activated {
+            until: expire_at
                 .and_then(chrono::DateTime::from_timestamp_millis)
                 .map(|until| context.now.dated(until)),
         },
-        "deactivated" => System::Deactivated,
-        "botSuspended" => System::Suspended,
-        "botResumed" => System::Resumed,
-        "delivery" => System::Delivered {
-            data: shown(&part["data"]),
-        },
-        _ => return None,
+        OtherEvent::Deactivated => System::Deactivated,
+        OtherEvent::BotSuspended => System::Suspended,
+        OtherEvent::BotResumed => System::Resumed,
+        OtherEvent::Delivery { data } => System::Delivered { data: shown(data) },
+        OtherEvent::Unknown => return None,
     })
-}
-
-/// A field as text. A value that is not a string is written as JSON; null gives no text.
-fn shown(value: &Value) -> Vec<Piece> {
-    match value {
-        Value::Null => Vec::new(),
-        Value::String(text) => text::pieces(text),
-        other => text::pieces(&other.to_string()),
-    }
-}
-
-/// Writes parameters as `date: 2026-11-12, status: SUCCESS`.
-fn parameters(params: &Value) -> Vec<Piece> {
-    let Some(params) = params.as_object() else {
-        return shown(params);
-    };
-    let pairs: Vec<_> = params
-        .iter()
-        .map(|(key, value)| match value {
-            Value::String(text) => format!("{key}: {text}"),
-            other => format!("{key}: {other}"),
-        })
-        .collect();
-    text::pieces(&pairs.join(", "))
 }

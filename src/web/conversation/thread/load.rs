@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Context, Entry, Face, Row, Sender, Thread, compose, quote};
+use super::{
+    Context, Entry, Face, Row, Sender, Thread,
+    album::{self, Edges},
+    compose, quote,
+};
 use crate::web::{
     conversation::{cursor, list::ListState, names, preview},
     when::Now,
@@ -13,7 +17,7 @@ use crate::web::{
 use crate::{
     line::event::Event,
     records::{
-        conversations::{Conversation, Cursor},
+        conversations::{Conversation, Cursor, EntryKind},
         timeline::{self, Revision},
     },
     seal::Keyring,
@@ -83,18 +87,21 @@ async fn page(
     });
     let newest = entries.first().map(|entry| entry.occurred_at);
     let rows = read(conn, keyring, entries).await?;
+    let edges = Edges {
+        older: oldest.filter(|_| more),
+        newer: newest.filter(|_| before.is_some()),
+    };
+    let (senders, by_user_id) = people(conn, keyring, conversation, &rows).await?;
     let context = Context {
         now,
         stickers,
+        senders,
+        by_user_id,
         quotes: quote::load(conn, keyring, conversation, state, &rows).await?,
-        ..people(conn, keyring, conversation, &rows, now).await?
+        beyond: album::load(conn, keyring, id, edges.cutting_sets(&rows)).await?,
+        edges,
     };
-    let (mut entries, albums) = compose(rows, &context);
-    let (older, newer) = (oldest.filter(|_| more), newest.filter(|_| before.is_some()));
-    albums
-        .complete(conn, keyring, id, &mut entries, older, newer)
-        .await?;
-    Ok((entries, older))
+    Ok((compose(rows, &context), edges.older))
 }
 
 /// Reads and parses the contents of the entries. Returns the rows oldest first.
@@ -105,7 +112,7 @@ async fn read(
 ) -> sqlx::Result<Vec<Row>> {
     let ids: Vec<_> = entries
         .iter()
-        .filter(|entry| entry.what == "message")
+        .filter(|entry| entry.entry_kind == EntryKind::Message)
         .map(|entry| entry.id)
         .collect();
     let mut revisions: HashMap<Uuid, Vec<Revision>> = HashMap::new();
@@ -135,29 +142,22 @@ async fn read(
     Ok(rows.collect())
 }
 
-/// Reads everybody who is named on the page. The context has no quotes yet.
+/// Reads everybody who is named on the page: by our id, and our ids by LINE's user id.
 async fn people(
     conn: &mut PgConnection,
     keyring: &Keyring,
     conversation: &Conversation,
     rows: &[Row],
-    now: Now,
-) -> sqlx::Result<Context> {
+) -> sqlx::Result<(HashMap<Uuid, Sender>, HashMap<String, Uuid>)> {
     let ids: Vec<_> = rows.iter().filter_map(|row| row.entry.contact_id).collect();
     let user_ids: Vec<_> = rows
         .iter()
-        .filter(|row| row.entry.what == "event")
+        .filter(|row| row.entry.entry_kind == EntryKind::Event)
         .filter_map(|row| row.event.as_ref())
         .flat_map(Event::members)
         .collect();
     let people = timeline::people(conn, keyring, conversation.channel_id, &ids, &user_ids).await?;
-    let mut context = Context {
-        now,
-        stickers: false,
-        senders: HashMap::new(),
-        by_user_id: HashMap::new(),
-        quotes: HashMap::new(),
-    };
+    let (mut senders, mut by_user_id) = (HashMap::new(), HashMap::new());
     for person in people {
         let name = names::person(person.profile.as_deref(), &person.user_id);
         let face = Face::new(person.id, &name, "contacts", person.picture_key.as_deref());
@@ -167,8 +167,8 @@ async fn people(
             face,
             language: document.text("language").map(str::to_owned),
         };
-        context.by_user_id.insert(person.user_id, person.id);
-        context.senders.insert(person.id, sender);
+        by_user_id.insert(person.user_id, person.id);
+        senders.insert(person.id, sender);
     }
-    Ok(context)
+    Ok((senders, by_user_id))
 }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::records::{media::SHOWN, timeline::Attachment};
+use crate::records::{
+    media::{Reason, SHOWN, State},
+    timeline::Attachment,
+};
 use crate::web::conversation::text::{self, Piece};
 
 /// A box for a picture, video or voice message.
@@ -149,20 +152,23 @@ fn kind(name: &str, declared: Option<&str>) -> Option<String> {
 
 /// The state of the original, and words that explain it.
 fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
-    let reason = attachment.original_reason.as_deref().unwrap_or_default();
-    match attachment.original_state.as_deref() {
-        Some("kept") => ("kept", "".into()),
-        Some("gone") => ("gone", "No longer available on the server".into()),
-        Some("failed") => {
-            let words = match reason {
-                "too_large" => "Too large, not kept",
-                "unreadable" => "Not a picture that can be read",
-                "unprepared" => "LINE could not prepare it",
-                "address" => "Not fetched: not a public https address",
-                "off" => "Not fetched: files that are not on LINE are switched off here",
-                "forbidden" | "rejected" => "The server denied access to it",
-                "trouble" | "truncated" => "The server failed repeatedly",
-                "crashed" => "Given up: the archive failed repeatedly while processing it",
+    match attachment.original_state {
+        Some(State::Kept) => ("kept", "".into()),
+        Some(State::Gone) => ("gone", "No longer available on the server".into()),
+        Some(State::Failed) => {
+            let words = match attachment.original_reason {
+                Some(Reason::TooLarge) => "Too large, not kept",
+                Some(Reason::Unreadable) => "Not a picture that can be read",
+                Some(Reason::Unprepared) => "LINE could not prepare it",
+                Some(Reason::Address) => "Not fetched: not a public https address",
+                Some(Reason::Off) => {
+                    "Not fetched: files that are not on LINE are switched off here"
+                }
+                Some(Reason::Forbidden | Reason::Rejected) => "The server denied access to it",
+                Some(Reason::Trouble | Reason::Truncated) => "The server failed repeatedly",
+                Some(Reason::Crashed) => {
+                    "Given up: the archive failed repeatedly while processing it"
+                }
                 _ => "Could not be fetched",
             };
             ("failed", words.into())
@@ -171,9 +177,11 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
             if let Some(percent) = attachment.percent {
                 return ("waiting", format!("Fetching, {percent} %").into());
             }
-            let words = match reason {
-                "preparing" => "LINE is still preparing it",
-                "trouble" | "truncated" => "Waiting: the server failed, it will be asked again",
+            let words = match attachment.original_reason {
+                Some(Reason::Preparing) => "LINE is still preparing it",
+                Some(Reason::Trouble | Reason::Truncated) => {
+                    "Waiting: the server failed, it will be asked again"
+                }
                 _ => "Waiting for LINE",
             };
             ("waiting", words.into())
@@ -183,11 +191,10 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
 
 /// Label of the button that fetches a failed original again; `None` if it has not failed, or would fail again.
 fn again(attachment: &Attachment) -> Option<&'static str> {
-    let reason = attachment.original_reason.as_deref().unwrap_or_default();
-    match (attachment.original_state.as_deref(), reason) {
-        (Some("failed"), "too_large") => Some("Fetch it after all"),
-        (Some("failed"), "unreadable" | "address" | "off") => None,
-        (Some("failed"), _) => Some("Try again"),
+    match (attachment.original_state?, attachment.original_reason) {
+        (State::Failed, Some(Reason::TooLarge)) => Some("Fetch it after all"),
+        (State::Failed, Some(Reason::Unreadable | Reason::Address | Reason::Off)) => None,
+        (State::Failed, _) => Some("Try again"),
         _ => None,
     }
 }

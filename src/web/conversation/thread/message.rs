@@ -15,13 +15,12 @@ pub(super) fn body(
     sender: Option<&Sender>,
     stickers: bool,
 ) -> Body {
-    let message = &event.body()["message"];
     let attachment = &entry.attachment;
     let language = sender.and_then(|sender| sender.language.as_deref());
-    match Content::of(message) {
+    match event.content() {
         Content::Text(spans) => Body::Text {
             pieces: text::message(&spans),
-            lang: lang::of(message["text"].as_str().unwrap_or_default(), language),
+            lang: lang::of(event.text(), language),
         },
         Content::Image(set) => {
             let photo = media::image(attachment);

@@ -19,14 +19,17 @@ pub(in crate::web) use load::{load, withheld};
 pub(in crate::web) use media::{File, Media, file, image, playable};
 pub(in crate::web) use quote::Quote;
 
-use album::Albums;
+use album::{Albums, Beyond, Edges};
 
 use super::{
     names::{self, Face, Name},
     text::Piece,
 };
 use crate::web::when::{Now, When};
-use crate::{line::event::Event, records::timeline};
+use crate::{
+    line::event::Event,
+    records::{conversations::EntryKind, timeline},
+};
 
 /// Messages of one person that are less than this apart are shown as one run.
 const RUN: TimeDelta = TimeDelta::minutes(10);
@@ -141,6 +144,8 @@ struct Context {
     senders: HashMap<Uuid, Sender>,
     by_user_id: HashMap<String, Uuid>,
     quotes: HashMap<String, Quote>,
+    edges: Edges,
+    beyond: Vec<Beyond>,
 }
 
 impl Context {
@@ -163,7 +168,7 @@ struct Row {
 }
 
 /// Makes entries of rows, and finds the days, runs and albums.
-fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
+fn compose(rows: Vec<Row>, context: &Context) -> Vec<Entry> {
     let mut composer = Composer {
         context,
         entries: Vec::with_capacity(rows.len()),
@@ -175,7 +180,13 @@ fn compose(rows: Vec<Row>, context: &Context) -> (Vec<Entry>, Albums) {
     for row in rows {
         composer.add(row);
     }
-    (composer.entries, composer.albums)
+    let Composer {
+        mut entries,
+        albums,
+        ..
+    } = composer;
+    albums.complete(&mut entries, context);
+    entries
 }
 
 /// The entries so far, and what the next one depends on.
@@ -197,7 +208,7 @@ impl Composer<'_> {
             return;
         }
         let occurred_at = row.entry.occurred_at;
-        if matches!(row.entry.what.as_str(), "unsent" | "erased") {
+        if matches!(row.entry.entry_kind, EntryKind::Unsent | EntryKind::Erased) {
             self.albums.note_erased(occurred_at);
         }
         let body = body(&row, self.context);
@@ -286,16 +297,16 @@ fn entry(
 }
 
 fn body(row: &Row, context: &Context) -> Body {
-    match (row.entry.what.as_str(), &row.event) {
-        ("unsent", _) => Body::Unsent(gone(row, context)),
-        ("erased", _) => Body::Erased {
+    match (row.entry.entry_kind, &row.event) {
+        (EntryKind::Unsent, _) => Body::Unsent(gone(row, context)),
+        (EntryKind::Erased, _) => Body::Erased {
             by: erased_by(&row.entry.kind),
             at: gone(row, context),
             count: 1,
         },
         (_, None) => raw::unreadable(&row.entry.kind),
-        ("event", Some(event)) => event::body(event, row.entry.contact_id, context),
-        (_, Some(event)) => {
+        (EntryKind::Event, Some(event)) => event::body(event, row.entry.contact_id, context),
+        (EntryKind::Message, Some(event)) => {
             let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
             message::body(event, &row.entry, sender, context.stickers)
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions, write::StreamWriter};
 
-use super::{Error, Exports, LEASE, RENEW_INTERVAL};
+use super::{Error, Exports};
 use crate::{
     objects::{ObjectKey, Writer},
     records,
@@ -44,9 +44,9 @@ impl Out<'_> {
 
     async fn flush(&mut self) -> Result<(), Error> {
         let now = self.exports.clock.now();
-        if now >= self.renewed + RENEW_INTERVAL {
+        if now >= self.renewed + records::objects::RENEW_INTERVAL {
             let mut conn = self.exports.pool.acquire().await?;
-            if !records::objects::renew(&mut conn, self.key, now + LEASE).await? {
+            if !records::objects::renew(&mut conn, self.key, now + records::objects::LEASE).await? {
                 return Err(Error::Withdrawn);
             }
             self.renewed = now;

@@ -18,7 +18,6 @@ use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use chrono::TimeDelta;
@@ -32,7 +31,7 @@ use self::out::{Out, Pipe};
 use crate::{
     clock::Clock,
     objects::{ObjectKey, Objects},
-    records::{self, exports, keys, subjects::Task},
+    records::{self, exports, subjects::Task, wrapping},
     seal::{
         self, Keyring, SealContext, key_of,
         stream::{self, Sealer},
@@ -44,10 +43,6 @@ use crate::{
 const ERASURE_MAX_WAIT: TimeDelta = TimeDelta::hours(35);
 /// How long an export can be downloaded.
 const DOWNLOAD_PERIOD: TimeDelta = TimeDelta::days(7);
-/// Lease of the object of an export. An export whose lease was not renewed for this long is made anew.
-const LEASE: Duration = Duration::from_secs(60);
-/// Age at which the lease is renewed.
-const RENEW_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 /// Messages or events read at a time.
 const PAGE_ITEMS: i64 = 200;
 
@@ -125,9 +120,17 @@ impl Exports {
         if !exports::begin(&mut tx, task.id, key).await? {
             return Err(Error::Withdrawn);
         }
-        let taken = keys::key_for(&mut tx, &self.keyring, task.id, 1, now).await?;
+        let taken = wrapping::key_for(&mut tx, &self.keyring, task.id, 1, now).await?;
         let (data_key, head) = taken.key.new_data_key()?;
-        records::objects::begin(&mut tx, key, None, &head, now, now + LEASE).await?;
+        records::objects::begin(
+            &mut tx,
+            key,
+            None,
+            &head,
+            now,
+            now + records::objects::LEASE,
+        )
+        .await?;
         tx.commit().await?;
         self.keyring.claimed(task.id, taken.key.id());
 
@@ -185,7 +188,9 @@ impl Exports {
         unreadable: Vec<String>,
     ) -> Result<(), Error> {
         let mut conn = self.pool.acquire().await?;
-        if !records::objects::renew(&mut conn, key, self.clock.now() + LEASE).await? {
+        if !records::objects::renew(&mut conn, key, self.clock.now() + records::objects::LEASE)
+            .await?
+        {
             return Err(Error::Withdrawn);
         }
         drop(conn);

@@ -1,4 +1,4 @@
-//! An archive that root runs, and other accounts that access it.
+//! An archive of the program as a process of its own, and other accounts that access its files.
 
 use std::{
     collections::BTreeMap,
