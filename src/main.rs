@@ -8,11 +8,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use line_chat_archive::{
     app::{self, privileges},
     config::{Credentials, Serve, StorageConfig, listen},
-    media::LARGEST_MIB,
     telemetry,
 };
 
@@ -88,8 +87,8 @@ enum Erasures {
         /// Directory of an export, or file of a receipt, to verify offline instead of the database
         #[arg(long, value_name = "DIR|FILE")]
         export: Option<std::path::PathBuf>,
-        /// File with the trusted public key: `public-key` of an earlier export
-        #[arg(long, value_name = "FILE", requires = "export")]
+        /// The ledger's trusted public key: its text, or a file with it, such as `public-key` of an earlier export
+        #[arg(long, value_name = "KEY|FILE", requires = "export")]
         public_key: Option<std::path::PathBuf>,
     },
     /// Write the ledger into a directory that can be verified without this archive
@@ -98,10 +97,10 @@ enum Erasures {
         #[arg(long)]
         out: std::path::PathBuf,
         /// Only records that were sealed on or after this day (UTC, YYYY-MM-DD)
-        #[arg(long)]
+        #[arg(long, value_parser = |text: &str| in_words(app::erasures::day(text)))]
         from: Option<chrono::NaiveDate>,
-        /// Only records that were sealed on or before this day
-        #[arg(long)]
+        /// Only records that were sealed on or before this day (UTC, YYYY-MM-DD)
+        #[arg(long, value_parser = |text: &str| in_words(app::erasures::day(text)))]
         to: Option<chrono::NaiveDate>,
         /// File with an earlier checkpoint: the export then proves that the ledger has only grown since
         #[arg(long, value_name = "FILE")]
@@ -146,7 +145,7 @@ enum Channel {
     Limit {
         slug: String,
         /// Largest size of one file in MiB
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(LARGEST_MIB)))]
+        #[arg(value_parser = |text: &str| in_words(app::channels::mib(text)))]
         mib: Option<u32>,
     },
     /// Remove a channel: its webhooks are refused from now on, its conversations stay
@@ -184,13 +183,29 @@ enum Role {
     Admin,
 }
 
+/// The settings of every command that `demo` uses too.
+const SETTINGS_OF_DEMO: [&str; 2] = ["run_as", "log_format"];
+
+/// The command line. The help of `demo` does not show the settings that it ignores; it still accepts them, because a
+/// shell may have them in its environment.
+fn command_line() -> clap::Command {
+    let command = Cli::command();
+    let ignored = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set() && !SETTINGS_OF_DEMO.contains(&arg.get_id().as_str()));
+    let ignored: Vec<_> = ignored.map(|arg| arg.clone().hide(true)).collect();
+    // clap copies a global argument only into subcommands that have none of the same id.
+    command.mut_subcommand("demo", |demo| demo.args(ignored))
+}
+
 fn main() -> ExitCode {
     if let Err(error) = environment::clean() {
         // The log is not started yet.
         let _ = writeln!(stderr(), "{}", app::failure::in_words(&error));
         return ExitCode::FAILURE;
     }
-    let mut cli = Cli::parse();
+    let mut cli =
+        Cli::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|error| error.exit());
     telemetry::start(cli.storage.log_format);
     no_core_dump();
     let prepared = match &cli.command {

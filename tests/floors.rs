@@ -112,6 +112,7 @@ const ROOMS: &[Room] = &[
             "line::id",
             "ledger",
             "live",
+            "objects::Error",
             "objects::ObjectKey",
             "seal",
             "clock",

@@ -11,6 +11,21 @@ pub fn at_terminal() -> bool {
     stdin().is_terminal()
 }
 
+/// Reads answers from standard input at once if it is not a terminal. At a terminal it returns `None`, and the caller
+/// asks after it has checked in the database that the answers can be used.
+///
+/// A pipe is read before the database is opened, because a process that has it open does not end at the first SIGTERM
+/// while it waits for input.
+///
+/// # Errors
+/// Those of `read`.
+pub fn if_piped<T>(read: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match at_terminal() {
+        true => Ok(None),
+        false => read().map(Some),
+    }
+}
+
 /// Reads a secret. It is empty if nothing was typed, or standard input has ended.
 ///
 /// # Errors
@@ -49,7 +64,7 @@ fn typed(prompt: &str) -> anyhow::Result<String> {
     {
         // The error message begins on a new line.
         let _ = writeln!(stderr());
-        bail!("nothing was typed, and nothing was changed");
+        bail!("the prompt was interrupted, and nothing was changed");
     }
     typed.context("the terminal cannot be read")
 }

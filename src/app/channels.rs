@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use super::{ask, keys};
 use crate::{
     clock::Clock,
-    config::{Credentials, StorageConfig, access_token, channel_secret},
+    config::{Credentials, StorageConfig},
     media::LARGEST_MIB,
     records::{
         attested::Found,
@@ -17,6 +17,7 @@ use crate::{
     web::typed,
 };
 
+mod credentials;
 mod list;
 
 pub use list::list;
@@ -45,8 +46,23 @@ pub fn name(text: &str) -> anyhow::Result<String> {
     typed::line(text, LONGEST_NAME).context("the name cannot be taken")
 }
 
+/// Parses the largest size of one file: a whole number of MiB, from 1 to [`LARGEST_MIB`].
+///
+/// # Errors
+/// It is something else.
+pub fn mib(text: &str) -> anyhow::Result<u32> {
+    let read = text.parse::<u32>().ok();
+    let read = read.filter(|mib| (1..=LARGEST_MIB).contains(mib));
+    read.with_context(|| {
+        format!(
+            "write the largest size of one file as a whole number of MiB, from 1 to {LARGEST_MIB}"
+        )
+    })
+}
+
 /// Adds a channel. Credentials that the environment does not contain are asked for, or read from standard input: first
-/// the secret, then the token. `slug` and `name` have been parsed by [`slug()`] and [`name()`].
+/// the secret, then the token. A taken slug is refused before the prompts. `slug` and `name` have been parsed by
+/// [`slug()`] and [`name()`].
 ///
 /// # Errors
 /// The slug is taken, no secret is given, the secret or the token is that of another channel, or the database cannot be
@@ -59,8 +75,14 @@ pub async fn add(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let name = name.unwrap_or(slug);
-    let (secret, token) = for_new(given)?;
+    let piped = ask::if_piped(|| credentials::for_new(given))?;
     keys::with_attested(storage, async |db, keyring| {
+        let is_taken = channels::known(db, slug).await?.is_some();
+        ensure!(!is_taken, taken_message(slug));
+        let (secret, token) = match piped {
+            Some(read) => read,
+            None => credentials::for_new(given)?,
+        };
         let now = Clock::system().now();
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
@@ -77,10 +99,7 @@ pub async fn add(
         let token = token.as_ref();
         let added = channels::add(&mut tx, keyring, slug, name, &secret, token, now).await?;
         tx.commit().await?;
-        ensure!(
-            added.is_some(),
-            "the slug {slug} is taken, or was by a channel that is removed"
-        );
+        ensure!(added.is_some(), taken_message(slug));
         say(&format!(
             "Added. Its webhook path is /webhook/{slug}; a running service knows it within a second."
         ));
@@ -89,28 +108,9 @@ pub async fn add(
     .await
 }
 
-/// Secret and token of a new channel. If the secret is in the environment and there is no terminal, standard input is
-/// not read: it may be meant for another program, for example in a loop of a script.
-fn for_new(given: &Credentials) -> anyhow::Result<(SecretString, Option<SecretString>)> {
-    let (secret, token) = (given.secret()?, given.token()?);
-    let asks = secret.is_none() || ask::at_terminal();
-    let secret = match secret {
-        Some(secret) => secret,
-        None => {
-            let typed = filled(ask::secret("Channel secret: ")?);
-            channel_secret(typed.with_context(|| format!("no channel secret was given: {HOW}"))?)?
-        }
-    };
-    let token = match token {
-        None if asks => filled(ask::secret("Channel access token (empty: add it later): ")?),
-        token => token,
-    };
-    Ok((secret, token.map(access_token).transpose()?))
+fn taken_message(slug: &str) -> String {
+    format!("the slug {slug} is taken, or was by a channel that is removed: choose another one")
 }
-
-/// How to give secrets; part of error messages.
-const HOW: &str = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, or write them to standard input, the secret as the \
-                   first line and the token as the second";
 
 /// Adds a channel secret beside the present ones, or with `finish` deletes all but the newest. A given access token
 /// replaces the present one. If only a token is given, the secrets stay as they are.
@@ -125,23 +125,29 @@ pub async fn rotate_secret(
     given: &Credentials,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let (secret, token) = match finish {
+    let piped = match finish {
         // A secret in the environment is most likely an old one or another channel's, so it is not used.
-        true => (None, None),
-        false => for_rotation(given)?,
+        true => Some((None, None)),
+        false => ask::if_piped(|| credentials::for_rotation(given))?,
     };
     if finish && (given.secret()?.is_some() || given.token()?.is_some()) {
         say(
             "With --finish no secret and no token is taken: those in the environment were not used.",
         );
     }
-    let rotation = Rotation {
-        slug,
-        secret,
-        token,
-        finish,
-    };
     keys::with_attested(storage, async |db, keyring| {
+        // A person is told of a wrong slug before the prompts.
+        find(db, keyring, slug).await?;
+        let (secret, token) = match piped {
+            Some(read) => read,
+            None => credentials::for_rotation(given)?,
+        };
+        let rotation = Rotation {
+            slug,
+            secret,
+            token,
+            finish,
+        };
         let mut tx = db.begin().await?;
         channels::lock_secrets(&mut tx).await?;
         let said = rotation.apply(&mut tx, keyring).await?;
@@ -237,25 +243,6 @@ impl Rotation<'_> {
             }
         }
     }
-}
-
-/// A channel's new secret and token: from the environment, else from the terminal or standard input.
-fn for_rotation(
-    given: &Credentials,
-) -> anyhow::Result<(Option<SecretString>, Option<SecretString>)> {
-    let (secret, token) = (given.secret()?, given.token()?);
-    if secret.is_some() || token.is_some() {
-        return Ok((secret, token));
-    }
-    let secret = ask::secret("New channel secret (empty: keep the present ones): ")?;
-    let secret = filled(secret).map(channel_secret).transpose()?;
-    let token = ask::secret("New channel access token (empty: keep the present one): ")?;
-    let token = filled(token).map(access_token).transpose()?;
-    ensure!(
-        secret.is_some() || token.is_some(),
-        "neither was given, and nothing was changed: {HOW}. An empty line keeps what there is"
-    );
-    Ok((secret, token))
 }
 
 /// Sets the largest size, in MiB, up to which a channel's files are stored; `None`: the archive's own limit.
@@ -370,8 +357,4 @@ pub(super) async fn who_has(
             Ok(None)
         }
     }
-}
-
-fn filled(secret: SecretString) -> Option<SecretString> {
-    Some(secret).filter(|secret| !secret.expose_secret().is_empty())
 }

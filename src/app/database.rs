@@ -148,23 +148,9 @@ impl Database {
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(&self) -> anyhow::Result<PgConnection> {
-        // The error's text is not passed on: it may contain the address with the password.
         let connected = timeout(CONNECT_TIMEOUT, self.options.connect()).await;
         let connected = connected.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
-        connected.map_err(|error| match error {
-            sqlx::Error::Tls(_) => anyhow!(
-                "no TLS with the database, or its certificate is not the one that DATABASE_URL demands: a server on \
-                 another machine has to offer TLS"
-            ),
-            sqlx::Error::Io(error) => anyhow!(
-                "the database cannot be reached ({}): check DATABASE_URL",
-                error.kind()
-            ),
-            sqlx::Error::PoolTimedOut => {
-                anyhow!("the database does not answer in time: check DATABASE_URL")
-            }
-            _ => anyhow!("the database cannot be reached: check DATABASE_URL"),
-        })
+        connected.map_err(|error| anyhow!(database_url::unreachable_message(&error)))
     }
 
     /// Stops the embedded PostgreSQL if no other process uses it.

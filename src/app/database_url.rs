@@ -1,6 +1,9 @@
-//! Parses `DATABASE_URL`, and requires TLS for a connection over a network.
+//! Parses `DATABASE_URL`, requires TLS for a connection over a network, and says why a database cannot be reached.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use anyhow::{anyhow, ensure};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -62,9 +65,74 @@ pub fn demands_tls(mode: PgSslMode) -> bool {
     )
 }
 
+/// Why a connection could not be opened, and what to do. The error's own text is not passed on: it may contain the
+/// address with the password.
+pub fn unreachable_message(error: &sqlx::Error) -> String {
+    let why = match error {
+        sqlx::Error::Tls(_) => {
+            return "no TLS with the database, or its certificate is not the one that DATABASE_URL demands: a server on \
+                    another machine has to offer TLS"
+                .to_owned();
+        }
+        sqlx::Error::PoolTimedOut => {
+            return "the database does not answer in time: check DATABASE_URL".to_owned();
+        }
+        sqlx::Error::Io(error) if is_unknown_host(error) => " (host name not found)".to_owned(),
+        sqlx::Error::Io(error) => format!(" ({})", error.kind()),
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some("28P01" | "28000") => {
+                ": the server refused the login (user name or password)".to_owned()
+            }
+            Some("3D000") => ": the server has no such database".to_owned(),
+            Some(code) => format!(" (SQLSTATE {code})"),
+            None => String::new(),
+        },
+        _ => String::new(),
+    };
+    format!("the database cannot be reached{why}: check DATABASE_URL")
+}
+
+/// Whether a host name could not be looked up. The standard library has no stable error kind for this, only a text.
+fn is_unknown_host(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("failed to lookup address information")
+}
+
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions;
+
     use super::*;
+    use crate::embedded::Scratch;
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_reached_is_explained_without_the_password() {
+        let scratch = Scratch::shared().await.expect("a cluster");
+        let options = scratch
+            .create_database("reached")
+            .await
+            .expect("a database");
+        // No name server is asked about a label of more than 63 characters.
+        let unknown = format!("postgres://u:hush@{}.invalid/archive", "a".repeat(64));
+        for (options, words) in [
+            (
+                options.clone().username("hush").password("hush"),
+                "refused the login (user name or password)",
+            ),
+            (options.database("hush"), "has no such database"),
+            (parse(&unknown).expect("a URL"), "(host name not found)"),
+            (
+                parse("postgres://u:hush@127.0.0.1:1/archive").expect("a URL"),
+                "(connection refused)",
+            ),
+        ] {
+            let refused = options.connect().await.expect_err(words);
+            let message = unreachable_message(&refused);
+            assert!(message.contains(words), "{words}: {message}");
+            assert!(message.ends_with(": check DATABASE_URL"), "{message}");
+            assert!(!message.contains("hush"), "{message}");
+        }
+    }
 
     #[test]
     fn another_machine_is_reached_with_tls_or_not_at_all() {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     database::{self, Purpose},
-    privileges,
+    places, privileges,
 };
 use crate::{
     config::StorageConfig,
@@ -158,6 +158,10 @@ pub fn new(storage: &StorageConfig, path: &Path, say: &dyn Fn(&str)) -> anyhow::
         Err(Error::SecretFile(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already, and was not touched", path.display())
         }
+        Err(Error::SecretFile(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let at = std::path::absolute(path)?;
+            bail!(no_directory_message(path, at.parent().unwrap_or(&at)))
+        }
         made => made.with_context(|| format!("{}", path.display()))?,
     };
     let owner = account.map_or(String::new(), |account| {
@@ -215,6 +219,7 @@ pub fn wrong_ledger_key_message(storage: &StorageConfig) -> String {
 
 /// Opens the keyring's storage: `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
 async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>> {
+    places::check(storage)?;
     let path = match &storage.keyring_url {
         None => std::path::absolute(storage.data_dir.join("keyring"))?,
         Some(url) if url.scheme() == "s3" => {
@@ -236,6 +241,7 @@ async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>>
 /// # Errors
 /// One of them cannot be used. A missing file is an error only if the service does not make it.
 pub fn check_form(storage: &StorageConfig) -> anyhow::Result<()> {
+    places::check(storage)?;
     if let Some(url) = &storage.keyring_url {
         check_url(storage, url)?;
     }
@@ -249,22 +255,20 @@ pub fn check_form(storage: &StorageConfig) -> anyhow::Result<()> {
         && let Some(parent) = std::path::absolute(&path)?.parent()
         && !parent.starts_with(data)
     {
-        ensure!(
-            parent.is_dir(),
-            "{}: there is no directory {}, so no secret key can be made in it",
-            path.display(),
-            parent.display()
-        );
+        ensure!(parent.is_dir(), no_directory_message(&path, parent));
     }
     Ok(())
 }
 
+fn no_directory_message(file: &Path, directory: &Path) -> String {
+    format!(
+        "{}: there is no directory {}, so no secret key can be made in it. Make the directory first",
+        file.display(),
+        directory.display()
+    )
+}
+
 fn check_url(storage: &StorageConfig, url: &Url) -> anyhow::Result<()> {
-    let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-    ensure!(
-        storage.objects_url.as_ref().map(bare) != Some(bare(url)),
-        "KEYRING_URL must differ from OBJECTS_URL: access to one must not give access to the other"
-    );
     match url.scheme() {
         "s3" => Objects::check_form(url, &storage.s3.settings()).context("KEYRING_URL"),
         _ => directory(url).map(drop),

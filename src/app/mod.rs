@@ -10,6 +10,7 @@ pub mod erasures;
 pub mod failure;
 pub mod keys;
 pub mod operators;
+mod places;
 mod printable;
 pub mod privileges;
 pub mod serve;

@@ -1,7 +1,6 @@
 //! `operator add | list | disable | enable | reset-password`, and `attest`.
 
 use anyhow::{bail, ensure};
-use uuid::Uuid;
 
 use super::{ask, channels, keys, table::table};
 use crate::{
@@ -16,7 +15,8 @@ use crate::{
     web::{password, security_log},
 };
 
-/// Adds an operator. The password is read from standard input, or asked for.
+/// Adds an operator. The password is read from standard input, or asked for. A taken login and an absent channel are
+/// refused before the prompt.
 ///
 /// # Errors
 /// The login is taken or not valid, a channel does not exist, the password is too short, or the database or the secret
@@ -29,12 +29,19 @@ pub async fn add(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     Login::new(login)?;
-    let hash = password::hash(&ask::new_password()?)?;
+    let piped = ask::if_piped(new_hash)?;
+    let taken_message = || format!("the login {login} is taken");
     keys::with_attested(storage, async |db, keyring| {
         let mut ids = vec![];
         for slug in slugs {
             ids.push(channels::find(db, keyring, slug).await?);
         }
+        let same = operators::disabled_at(db, keyring, login).await?;
+        ensure!(same == Found::No, taken_message());
+        let hash = match piped {
+            Some(hash) => hash,
+            None => new_hash()?,
+        };
         let new = NewOperator {
             login,
             password_hash: &hash,
@@ -43,7 +50,7 @@ pub async fn add(
         };
         let added = operators::add(db, keyring, &new, Clock::system().now()).await?;
         let Some(id) = added else {
-            bail!("the login {login} is taken");
+            bail!(taken_message());
         };
         security_log::by_command("operator added", id);
         let sight = match slugs {
@@ -59,6 +66,11 @@ pub async fn add(
         Ok(())
     })
     .await
+}
+
+/// Reads a new password, and returns its hash.
+fn new_hash() -> anyhow::Result<String> {
+    Ok(password::hash(&ask::new_password()?)?)
 }
 
 /// Lists the operators.
@@ -102,7 +114,7 @@ fn seen(channels: Option<&[String]>) -> String {
 /// Disables an operator and ends their sessions.
 ///
 /// # Errors
-/// No operator has this login, or the database or the secret key cannot be used.
+/// No operator has this login, they are disabled already, or the database or the secret key cannot be used.
 pub async fn disable(
     storage: &StorageConfig,
     login: &str,
@@ -110,7 +122,15 @@ pub async fn disable(
 ) -> anyhow::Result<()> {
     keys::with_attested(storage, async |db, keyring| {
         let done = operators::disable(db, keyring, login, Clock::system().now()).await?;
-        let id = changed(done, || format!("there is no active operator {login}"))?;
+        if done == Found::No
+            && let Found::Yes(Some(at)) = operators::disabled_at(db, keyring, login).await?
+        {
+            bail!(
+                "{login} is disabled already, since {}",
+                at.format("%F %H:%M UTC")
+            );
+        }
+        let id = changed(done, || format!("there is no operator {login}"))?;
         security_log::by_command("operator disabled", id);
         say("Disabled; their sessions have ended. `operator enable` takes it back.");
         if !operators::any_admin(db).await? {
@@ -152,10 +172,17 @@ pub async fn reset_password(
     login: &str,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let hash = password::hash(&ask::new_password()?)?;
+    let piped = ask::if_piped(new_hash)?;
+    let absent = || format!("there is no operator {login}: `operator list` lists them");
     keys::with_attested(storage, async |db, keyring| {
+        // A person is told of a wrong login before the prompt.
+        changed(operators::disabled_at(db, keyring, login).await?, absent)?;
+        let hash = match piped {
+            Some(hash) => hash,
+            None => new_hash()?,
+        };
         let done = operators::set_password(db, keyring, login, &hash).await?;
-        let id = changed(done, || format!("there is no operator {login}"))?;
+        let id = changed(done, absent)?;
         security_log::by_command("password reset", id);
         say("Set; their sessions have ended.");
         let operators = operators::list(db, keyring).await?;
@@ -168,9 +195,10 @@ pub async fn reset_password(
     .await
 }
 
-fn changed(done: Found<Uuid>, absent: impl FnOnce() -> String) -> anyhow::Result<Uuid> {
+/// The result of a change or look-up; an error if the operator is absent or forged.
+fn changed<T>(done: Found<T>, absent: impl FnOnce() -> String) -> anyhow::Result<T> {
     match done {
-        Found::Yes(id) => Ok(id),
+        Found::Yes(found) => Ok(found),
         Found::No => bail!(absent()),
         Found::Forged => bail!(
             "the database's row of this operator was not written by this program, so nobody can sign in with it. If you \

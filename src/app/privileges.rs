@@ -41,7 +41,8 @@ pub fn prepare(storage: &mut StorageConfig) -> anyhow::Result<()> {
         return Ok(());
     }
     let data = DataDir::open(&storage.data_dir)?;
-    let Some(account) = service_account(data.owner(), storage.run_as.as_deref())? else {
+    let directory = Some((data.path(), data.owner()));
+    let Some(account) = service_account(directory, storage.run_as.as_deref())? else {
         warn_of_root();
         return Ok(());
     };
@@ -64,7 +65,7 @@ pub fn prepare(storage: &mut StorageConfig) -> anyhow::Result<()> {
 /// As [`prepare`].
 pub fn prepare_demo(storage: &mut StorageConfig) -> anyhow::Result<()> {
     if is_root(storage)? {
-        storage.service = service_account(0, storage.run_as.as_deref())?;
+        storage.service = service_account(None, storage.run_as.as_deref())?;
         if storage.service.is_none() {
             warn_of_root();
         }
@@ -81,7 +82,9 @@ pub fn account(storage: &StorageConfig) -> anyhow::Result<Option<Account>> {
         return Ok(None);
     }
     let owner = fs::metadata(&storage.data_dir).map_or(0, |found| found.uid());
-    Ok(service_account(owner, storage.run_as.as_deref())?)
+    let path = absolute(&storage.data_dir)?;
+    let directory = Some((path.as_path(), owner));
+    Ok(service_account(directory, storage.run_as.as_deref())?)
 }
 
 fn is_root(storage: &StorageConfig) -> anyhow::Result<bool> {

@@ -165,10 +165,12 @@ fn still_to_do(storage: &StorageConfig, serve: &Serve, known: &Known) -> Vec<Str
 
 /// A message with the link that makes the first administrator.
 async fn setup_link_message(service: &Service) -> anyhow::Result<String> {
-    let link = web::setup_link(&service.shared)
+    let mut link = web::setup_link(&service.shared)
         .await
         .ok()
         .context("no link could be made")?;
+    // The same host as in the other lines, one that a browser can open.
+    link.set_host(service.public_url.host_str())?;
     Ok(format!(
         "There is no administrator. Make one here, once, within a day: {link}"
     ))

@@ -5,7 +5,7 @@ mod resources;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     web as actix,
 };
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,15 @@ const BACKLOG: i32 = 4096;
 /// The address is in use, not one of this machine, or not allowed.
 pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     let cannot = || format!("{listen} cannot be listened on");
-    let listener = TcpListener::bind(listen).with_context(cannot)?;
+    let listener = match TcpListener::bind(listen) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Err(anyhow!(
+                "{listen} cannot be listened on: another program uses it, perhaps another `serve`. Stop that one, or set \
+                 LISTEN to another port"
+            ));
+        }
+        bound => bound.with_context(cannot)?,
+    };
     // The standard library asks for a backlog of 128, which a flood fills before LINE's connection is accepted.
     rustix::net::listen(&listener, BACKLOG).with_context(cannot)?;
     Ok(listener)
@@ -68,7 +76,7 @@ pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 pub struct Service {
     /// Address that it listens on.
     pub address: SocketAddr,
-    /// Address under which people reach it.
+    /// Address under which people reach it, to be printed.
     pub public_url: Url,
     /// Database connections of the dashboard and the worker.
     pub pool: PgPool,
@@ -107,9 +115,10 @@ impl Service {
         let live = Live::start(&resources.pool);
 
         let address = parts.listener.local_addr()?;
-        let public_url = match parts.public_url {
-            Some(url) => url,
-            None => Url::parse(&format!("http://{address}"))?,
+        let url_of = |address: SocketAddr| Url::parse(&format!("http://{address}"));
+        let (public_url, printed_url) = match parts.public_url {
+            Some(url) => (url.clone(), url),
+            None => (url_of(address)?, url_of(openable(address))?),
         };
         let proxies = parts.proxies;
         let shared = page_state(
@@ -127,7 +136,7 @@ impl Service {
         let tasks = start_tasks(server, &channels, keys, &pool, &cancel);
         Ok(Self {
             address,
-            public_url,
+            public_url: printed_url,
             pool,
             channels,
             worker,
@@ -196,6 +205,17 @@ impl Service {
         self.worker.close().await;
         self.pool.close().await;
     }
+}
+
+/// The address that a person on this machine can open: `0.0.0.0` and `[::]` stand for every address of the machine, and
+/// not every browser opens them.
+fn openable(address: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => return address,
+    };
+    SocketAddr::new(loopback, address.port())
 }
 
 fn page_state(

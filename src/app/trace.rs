@@ -20,6 +20,15 @@ use crate::{
     seal::{self, Keyring},
 };
 
+/// Place of the message's objects in the object store.
+const BUCKET_OBJECTS: &str = "bucket: objects of the message";
+/// Place of the wrapping keys in the keyring.
+const KEYRING_KEYS: &str = "keyring: keys of what was erased";
+/// Places with objects that an erasure has not purged yet.
+const OBJECT_PLACES: [&str; 2] = ["object", BUCKET_OBJECTS];
+/// Places with wrapping keys that an erasure has not destroyed yet.
+const KEY_PLACES: [&str; 2] = ["erasure_key", KEYRING_KEYS];
+
 /// Whether a table belongs to the record of an erasure. These tables name the message for ever, but contain nothing of
 /// its content.
 fn is_record(table: &str) -> bool {
@@ -121,8 +130,16 @@ pub async fn trace(
     say(
         "Not looked at: the server's files, write-ahead log, replicas and backups, and the logs. Sealed content contains no readable ids; it is erased with its row and its key.",
     );
-    let traces = lines.iter().filter(|line| line.found.is_trace()).count();
-    let (words, code) = match (traces, &state) {
+    let (words, code) = verdict(&state, &lines);
+    say(&words);
+    Ok(ExitCode::from(code))
+}
+
+/// The last line that is printed, and the exit code.
+fn verdict(state: &State, lines: &[Line]) -> (String, u8) {
+    let traces = lines.iter().filter(|line| line.found.is_trace());
+    let traces: Vec<&str> = traces.map(|line| &*line.place).collect();
+    match (traces.len(), state) {
         (0, State::NeverMet) => (
             "Nothing is found in the tables, the bucket and the keyring, and there is no record of this id. An id that is \
              mistyped, that is another channel's or that never came here looks the same: this proves no erasure."
@@ -134,10 +151,36 @@ pub async fn trace(
                 .to_owned(),
             0,
         ),
-        (traces, _) => (format!("Something is found in {traces} places."), 1),
-    };
-    say(&words);
-    Ok(ExitCode::from(code))
+        (count, _) => {
+            let places = if count == 1 { "place" } else { "places" };
+            let found = format!("Something is found in {count} {places}");
+            let words = match pending(state, &traces) {
+                Some(what) => format!(
+                    "{found}: only {what}. The running service does this within about a minute: look again then. If it \
+                     takes longer, the erasure's page in the dashboard shows which step is missing."
+                ),
+                None => format!("{found}."),
+            };
+            (words, 1)
+        }
+    }
+}
+
+/// Says what is left of a message that was erased, if `traces` are only places that the service has yet to clear.
+fn pending(state: &State, traces: &[&str]) -> Option<&'static str> {
+    let is_erased = matches!(state, State::Unsent | State::Erased(_));
+    let is_pending = |place: &&str| OBJECT_PLACES.contains(place) || KEY_PLACES.contains(place);
+    if !is_erased || !traces.iter().all(is_pending) {
+        return None;
+    }
+    let objects = traces.iter().any(|place| OBJECT_PLACES.contains(place));
+    let keys = traces.iter().any(|place| KEY_PLACES.contains(place));
+    match (objects, keys) {
+        (true, true) => Some("objects that wait to be deleted, and keys that wait to be destroyed"),
+        (true, false) => Some("objects that wait to be deleted"),
+        (false, true) => Some("keys that wait to be destroyed"),
+        (false, false) => None,
+    }
 }
 
 /// Searches every table, the object store and the keyring for a message.
@@ -200,7 +243,7 @@ async fn look_in_bucket(
     };
     Ok([
         line(
-            "bucket: objects of the message",
+            BUCKET_OBJECTS,
             format!("{} keys", ids.objects.len()),
             found(there, Found::Some),
         ),
@@ -235,7 +278,7 @@ async fn look_in_keyring(keyring: &Keyring, ids: &Ids) -> anyhow::Result<Line> {
         Found::Nothing
     };
     Ok(line(
-        "keyring: keys of what was erased",
+        KEYRING_KEYS,
         format!("{} keys", ids.keys.len()),
         found,
     ))
@@ -266,6 +309,34 @@ fn rows(lines: &[Line]) -> Vec<[String; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_waits_for_the_service_is_told_from_other_remains() {
+        let last = |state: &State, places: &[&str]| {
+            let lines: Vec<Line> = places
+                .iter()
+                .map(|place| line(place, "1 rows, 1 columns".to_owned(), Found::Some(1)))
+                .collect();
+            let (words, code) = verdict(state, &lines);
+            assert_eq!(code, 1, "{words}");
+            words
+        };
+        let keys = last(&State::Unsent, &["erasure_key", KEYRING_KEYS]);
+        assert!(keys.contains("in 2 places: only keys that wait"), "{keys}");
+        assert!(keys.contains("look again"), "{keys}");
+        let erased = State::Erased("retention".to_owned());
+        let objects = last(&erased, &["object"]);
+        assert!(objects.contains("in 1 place: only objects"), "{objects}");
+        for (state, places) in [
+            (State::Unsent, &["erasure_key", "message"][..]),
+            (State::Unsent, &["object", "bucket: objects without a row"]),
+            (State::Lives, &["object", BUCKET_OBJECTS]),
+            (State::Withheld, &["object"]),
+        ] {
+            let words = last(&state, places);
+            assert!(!words.contains("only"), "{state:?}: {words}");
+        }
+    }
 
     #[test]
     fn the_id_of_a_message_is_digits_and_other_ids_are_told_by_what_they_look_like() {

@@ -40,7 +40,8 @@ pub fn access_token(token: SecretString) -> anyhow::Result<SecretString> {
     let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"'".contains(&byte);
     ensure!(
         !text.bytes().any(is_odd),
-        "a channel access token has no quotes, spaces or line breaks"
+        "a channel access token has letters a-z and A-Z, digits and + / = - _ . only, and this one has another character: \
+         copy it without quotes and spaces from the LINE Developers Console, tab Messaging API"
     );
     ensure!(
         text.len() > 32,
@@ -91,6 +92,9 @@ mod tests {
             let said = token(odd).expect_err(odd).to_string();
             assert!(!said.contains(odd));
         }
+        // As in an example that was copied with its placeholder.
+        let said = token("…").expect_err("a placeholder").to_string();
+        assert!(said.contains("digits and + / = - _ ."), "{said}");
     }
 
     #[test]

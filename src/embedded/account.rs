@@ -146,12 +146,17 @@ const DEFAULT_SERVICE_ACCOUNT: &str = "line-chat-archive";
 
 /// The account that the service works as when root starts it; `None`: it stays root, because `run_as` says so.
 ///
-/// Without `run_as` that is the owner of the data directory (`owner`, a user id), or, if that is root, the account
-/// `line-chat-archive` if there is one, else `nobody`.
+/// Without `run_as` that is the owner of the data directory, or, if that is root or there is no such directory, the
+/// account `line-chat-archive` if there is one, else `nobody`. `data` is the path of the directory and the user id of its
+/// owner.
 ///
 /// # Errors
 /// There is no such account, its primary group is root's, or the data directory belongs to another account.
-pub fn service_account(owner: u32, run_as: Option<&str>) -> Result<Option<Account>, EmbeddedError> {
+pub fn service_account(
+    data: Option<(&Path, u32)>,
+    run_as: Option<&str>,
+) -> Result<Option<Account>, EmbeddedError> {
+    let owner = data.map_or(0, |(_, owner)| owner);
     let account = match run_as {
         Some(wanted) => {
             let by_number = || wanted.parse().ok().and_then(Account::of_uid);
@@ -166,9 +171,13 @@ pub fn service_account(owner: u32, run_as: Option<&str>) -> Result<Option<Accoun
             .find_map(|name| Account::named(name))
             .ok_or_else(|| EmbeddedError::NoAccount(DEFAULT_SERVICE_ACCOUNT.to_owned()))?,
     };
-    if owner != 0 && account.uid != owner {
+    if let Some((dir, owner)) = data
+        && owner != 0
+        && account.uid != owner
+    {
         let owner = Account::of_uid(owner).map_or(owner.to_string(), |account| account.name);
         return Err(EmbeddedError::OtherOwner {
+            dir: dir.to_owned(),
             account: account.name,
             owner,
         });
@@ -194,23 +203,24 @@ mod tests {
 
     #[test]
     fn the_service_account_is_the_owner_or_nobody_and_root_only_if_requested() {
+        let dir = Path::new("/srv/archive");
         let nobody = Account::named("nobody").unwrap();
         let default = Account::named(DEFAULT_SERVICE_ACCOUNT).unwrap_or(nobody.clone());
-        assert_eq!(service_account(0, None).unwrap(), Some(default));
+        assert_eq!(service_account(None, None).unwrap(), Some(default));
         assert_eq!(
-            service_account(nobody.uid, None).unwrap(),
+            service_account(Some((dir, nobody.uid)), None).unwrap(),
             Some(nobody.clone())
         );
         let by_number = nobody.uid.to_string();
         assert_eq!(
-            service_account(0, Some(&by_number)).unwrap(),
+            service_account(Some((dir, 0)), Some(&by_number)).unwrap(),
             Some(nobody.clone())
         );
-        assert_eq!(service_account(0, Some("root")).unwrap(), None);
-        assert_eq!(service_account(0, Some("0")).unwrap(), None);
+        assert_eq!(service_account(None, Some("root")).unwrap(), None);
+        assert_eq!(service_account(None, Some("0")).unwrap(), None);
         for (owner, run_as) in [(nobody.uid, "root"), (0, "no such account"), (0, "")] {
             assert!(
-                service_account(owner, Some(run_as)).is_err(),
+                service_account(Some((dir, owner)), Some(run_as)).is_err(),
                 "{owner} {run_as}"
             );
         }

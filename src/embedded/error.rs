@@ -1,4 +1,12 @@
-use std::{io, path::PathBuf};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf, absolute},
+};
+
+use nix::unistd::geteuid;
+
+use super::Account;
 
 /// Why the embedded PostgreSQL cannot be used. Every message says what to do; no message contains a value of the
 /// database.
@@ -75,10 +83,12 @@ pub enum EmbeddedError {
     NoAccount(String),
     /// The service would work in a directory that another account owns.
     #[error(
-        "the data directory belongs to {owner}, and RUN_AS says {account}: give it to {account} (chown -R, without the \
+        "the data directory {dir} belongs to {owner}, and RUN_AS says {account}: give it to {account} (chown -R, without the \
          directory postgres), or unset RUN_AS"
     )]
     OtherOwner {
+        /// The data directory.
+        dir: PathBuf,
         /// The account of `RUN_AS`.
         account: String,
         /// The directory's owner.
@@ -138,6 +148,19 @@ pub enum EmbeddedError {
         /// The id of the other process, which it wrote into the lock file.
         pid: String,
     },
+    /// The data directory belongs to another account, and the system denies this process access to it.
+    #[error(
+        "{dir} belongs to the account {owner}, and this account may not use the archive in it: run the command as \
+         {allowed}, or set DATA_DIR to another directory"
+    )]
+    OtherAccount {
+        /// The data directory.
+        dir: PathBuf,
+        /// The name of its owner, or the user id if it has no name.
+        owner: String,
+        /// The accounts that may use it, such as `root or as daemon`.
+        allowed: String,
+    },
     /// A file or directory could not be used.
     #[error("{path}: {source}")]
     File {
@@ -155,6 +178,35 @@ impl EmbeddedError {
         move |source| Self::File { path, source }
     }
 
+    /// As [`EmbeddedError::file`], for the data directory `dir` or a file in it: if the system denies access because the
+    /// directory belongs to another account, the error names that account.
+    pub(super) fn in_data_dir(
+        dir: &Path,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let (dir, path) = (absolute(dir).unwrap_or_else(|_| dir.into()), path.into());
+        move |source| {
+            let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+            match other_owner(&dir).filter(|_| is_denied) {
+                None => Self::File { path, source },
+                Some(0) => Self::OtherAccount {
+                    dir,
+                    owner: "root".to_owned(),
+                    allowed: "root".to_owned(),
+                },
+                Some(uid) => {
+                    let owner = Account::of_uid(uid)
+                        .map_or(uid.to_string(), |account| account.name().to_owned());
+                    Self::OtherAccount {
+                        dir,
+                        allowed: format!("root or as {owner}"),
+                        owner,
+                    }
+                }
+            }
+        }
+    }
+
     /// Keeps only parts that cannot contain a value: the SQLSTATE, or the operating system's message.
     pub(super) fn refused(error: &sqlx::Error) -> Self {
         Self::Refused(match error {
@@ -163,4 +215,11 @@ impl EmbeddedError {
             _ => "no connection".into(),
         })
     }
+}
+
+/// The user id of the owner of `dir`; `None` if it is this process's, if this process is root, or if it cannot be read.
+fn other_owner(dir: &Path) -> Option<u32> {
+    let owner = fs::metadata(dir).ok()?.uid();
+    let us = geteuid();
+    (!us.is_root() && us.as_raw() != owner).then_some(owner)
 }

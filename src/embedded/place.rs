@@ -79,7 +79,7 @@ impl DataDir {
                 owner,
             })
         };
-        opened().map_err(EmbeddedError::file(path))
+        opened().map_err(EmbeddedError::in_data_dir(path, path))
     }
 
     /// A path to it that is valid for this process as long as this value lives, also after the process has switched to
@@ -137,7 +137,7 @@ impl DataDir {
                 false => Err(io::Error::other("it is not a regular file")),
             }
         });
-        opened.map_err(EmbeddedError::file(self.path.join(name)))
+        opened.map_err(EmbeddedError::in_data_dir(&self.path, self.path.join(name)))
     }
 }
 

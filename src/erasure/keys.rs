@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     records::{
+        failure::Internal,
         keys::{self, Closed},
         rewraps::{self, TABLES, Table},
         wrapping,
@@ -36,20 +37,6 @@ const BATCH_KEYS: i64 = 500;
 
 /// How long the rewrapping of survivors waits for spare keys that are being made.
 const KEY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why keys could not be made or destroyed. The texts hold nothing of what is sealed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The keyring failed.
-    #[error(transparent)]
-    Keyring(#[from] seal::Error),
-    /// No spare key was available in time to rewrap survivors.
-    #[error("no spare key was available in time")]
-    NoSpare,
-}
 
 /// Makes and destroys keys. Clones share everything.
 #[derive(Clone, Debug)]
@@ -79,7 +66,7 @@ impl Keys {
     ///
     /// # Errors
     /// The database or the keyring fails. Then there are fewer spare keys.
-    pub async fn supply(&self) -> Result<(), Error> {
+    pub async fn supply(&self) -> Result<(), Internal> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         let missing = self.keyring.new_ids().len();
@@ -110,7 +97,7 @@ impl Keys {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn hold(&self) -> Result<(), Error> {
+    pub async fn hold(&self) -> Result<(), Internal> {
         self.hold_until(self.clock.now() + SPARE_LEASE).await
     }
 
@@ -118,11 +105,11 @@ impl Keys {
     ///
     /// # Errors
     /// The database fails. Then the lease ends by itself within an hour.
-    pub async fn release_spare_keys(&self) -> Result<(), Error> {
+    pub async fn release_spare_keys(&self) -> Result<(), Internal> {
         self.hold_until(self.clock.now()).await
     }
 
-    async fn hold_until(&self, until: DateTime<Utc>) -> Result<(), Error> {
+    async fn hold_until(&self, until: DateTime<Utc>) -> Result<(), Internal> {
         let spare = self.keyring.spare();
         let mut conn = self.pool.acquire().await?;
         let held = keys::hold(&mut conn, &spare, until).await?;
@@ -144,7 +131,7 @@ impl Keys {
     /// # Errors
     /// A key cannot be read or destroyed: the last such error is returned after all other keys were tried. The database
     /// fails, or no spare key is available: this ends the call at once.
-    pub async fn shred(&self) -> Result<usize, Error> {
+    pub async fn shred(&self) -> Result<usize, Internal> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let closing = keys::close(&mut tx, now, now - MIN_USE).await?;
@@ -166,7 +153,7 @@ impl Keys {
         self.destroy(&closed).await
     }
 
-    async fn destroy(&self, closed: &[Closed]) -> Result<usize, Error> {
+    async fn destroy(&self, closed: &[Closed]) -> Result<usize, Internal> {
         let (mut readable, mut going, mut failed) = (HashMap::new(), vec![], None);
         for key in closed {
             match self.keyring.find(key.id).await {
@@ -174,7 +161,10 @@ impl Keys {
                 // This happens after a restore: the key was destroyed after the backup was made. Documents that are
                 // still sealed under it are lost, and the pages say so where they would show them.
                 Err(seal::Error::NoKey) => {
-                    tracing::error!(key = %key.id, "a key is not in the keyring: the documents under it cannot be read");
+                    tracing::warn!(
+                        key = %key.id,
+                        "a key was destroyed after the backup of this database was made: what it sealed and was not erased cannot be read"
+                    );
                     going.push(key.id);
                 }
                 Err(error) => failed = Some(error.into()),
@@ -213,7 +203,7 @@ impl Keys {
         &self,
         old: &HashMap<Uuid, (Arc<WrappingKey>, Uuid)>,
         table: Table,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Internal> {
         let ids: Vec<Uuid> = old.keys().copied().collect();
         let mut unreadable = vec![];
         loop {
@@ -232,10 +222,10 @@ impl Keys {
                 found.push((survivor, key, subject));
             }
             let new = wrapping::obtain(&mut tx, &self.keyring, &items, KEY_TIMEOUT, now).await?;
-            let new = new.ok_or(Error::NoSpare)?;
+            let new = new.ok_or(Internal::NoSpareKey)?;
             let (mut rows, mut heads) = (vec![], vec![]);
             for (survivor, key, subject) in found {
-                let to = new.get(subject).ok_or(Error::NoSpare)?;
+                let to = new.get(subject).ok_or(Internal::NoSpareKey)?;
                 let Ok(head) = to.key.rewrap(key, &survivor.head) else {
                     tracing::error!(key = %key.id(), table = ?table, "a document cannot be opened by its key");
                     unreadable.push(survivor.row);

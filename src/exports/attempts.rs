@@ -11,7 +11,7 @@ use crate::{
         self,
         export_failure::Failure,
         exports::{self, Due, MAX_ATTEMPTS},
-        failure,
+        failure::{self, Internal},
     },
     seal,
 };
@@ -25,15 +25,9 @@ const SAMPLE: i64 = 20;
 /// Why one attempt failed. The texts hold no content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The bucket failed.
+    /// The database, the object store or the keyring failed.
     #[error(transparent)]
-    Objects(#[from] objects::Error),
-    /// The keyring failed, or a document cannot be opened.
-    #[error(transparent)]
-    Keyring(#[from] seal::Error),
+    Internal(Internal),
     /// The zip could not be written.
     #[error("the zip could not be written")]
     Zip,
@@ -51,14 +45,20 @@ pub enum Error {
     Withdrawn,
 }
 
+impl<E: Into<Internal>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
 impl Error {
     /// True if a file is missing or damaged.
     pub(super) fn is_file_error(&self) -> bool {
         match self {
-            Self::Objects(error) => {
+            Self::Internal(Internal::Objects(error)) => {
                 matches!(error, objects::Error::NotFound | objects::Error::Corrupt)
             }
-            Self::Keyring(error) => error.is_permanent(),
+            Self::Internal(Internal::Keyring(error)) => error.is_permanent(),
             _ => false,
         }
     }
@@ -67,9 +67,9 @@ impl Error {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Database(_) => Self::Database,
-            Error::Objects(_) => Self::Objects,
-            Error::Keyring(_) => Self::Keyring,
+            Error::Internal(Internal::Database(_)) => Self::Database,
+            Error::Internal(Internal::Objects(_)) => Self::Objects,
+            Error::Internal(Internal::Keyring(_) | Internal::NoSpareKey) => Self::Keyring,
             Error::Unreadable => Self::Unreadable,
             Error::WrongBucket => Self::WrongBucket,
             Error::Zip | Error::Panic | Error::Withdrawn => Self::Other,
@@ -108,7 +108,7 @@ impl Exports {
         let mut conn = self.pool.acquire().await?;
         exports::record_failure(&mut conn, id, attempts, Failure::from(error), again).await?;
         let reason = match error {
-            Error::Database(error) => failure::reason(error),
+            Error::Internal(error) => error.reason(),
             other => other.to_string().into(),
         };
         match again {
@@ -127,9 +127,11 @@ impl Exports {
     /// be reached at the moment: then every other use of it would have failed as well.
     async fn counts_as_attempt(&self, error: &Error) -> bool {
         match error {
-            Error::Database(error) => !failure::is_away(error),
-            Error::Objects(_) => self.objects.check().await.is_ok(),
-            Error::Keyring(seal::Error::Io(_)) => self.keyring.check().await.is_ok(),
+            Error::Internal(Internal::Database(error)) => !failure::is_away(error),
+            Error::Internal(Internal::Objects(_)) => self.objects.check().await.is_ok(),
+            Error::Internal(Internal::Keyring(seal::Error::Io(_))) => {
+                self.keyring.check().await.is_ok()
+            }
             _ => true,
         }
     }

@@ -173,7 +173,7 @@ fn verify_files(dir: &Path, trusted: Option<&str>, kept: Option<&str>, now_ms: i
         return Verdict::Unreadable("a record has a format that this version does not support");
     };
     match fs::read(dir.join("records.csv")) {
-        Err(_) => Verdict::Unreadable("records.csv is missing"),
+        Err(error) => unread("records.csv", "records.csv is missing", &error),
         Ok(bytes) if bytes != table => Verdict::Tampered {
             seq: None,
             what: "records.csv does not match records.ndjson",
@@ -182,9 +182,18 @@ fn verify_files(dir: &Path, trusted: Option<&str>, kept: Option<&str>, now_ms: i
     }
 }
 
+/// The verdict for the file `file` that could not be read; `missing` says that it is not there.
+fn unread(file: &'static str, missing: &'static str, error: &io::Error) -> Verdict {
+    match error.kind() {
+        io::ErrorKind::NotFound => Verdict::Unreadable(missing),
+        why => Verdict::Unread { file, why },
+    }
+}
+
 fn read(dir: &Path) -> Result<Parts, Verdict> {
-    let file =
-        |name: &str, missing| fs::read(dir.join(name)).map_err(|_| Verdict::Unreadable(missing));
+    let file = |name: &'static str, missing| {
+        fs::read(dir.join(name)).map_err(|error| unread(name, missing, &error))
+    };
     let text = |bytes: Vec<u8>, what| {
         String::from_utf8(bytes).map_err(|_| Verdict::Tampered { seq: None, what })
     };

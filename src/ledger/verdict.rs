@@ -1,5 +1,7 @@
 //! The outcome of a check of an export or a receipt.
 
+use std::io;
+
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -19,6 +21,13 @@ pub enum Verdict {
     },
     /// A file or proof is missing, or not in the expected format; with a description.
     Unreadable(&'static str),
+    /// A file is there and cannot be read.
+    Unread {
+        /// Its name.
+        file: &'static str,
+        /// The cause.
+        why: io::ErrorKind,
+    },
     /// Sound, but old: later records may have been left off.
     Stale {
         /// As of [`Verdict::Sound`].

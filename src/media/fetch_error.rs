@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Error, Media};
+use super::Media;
 use crate::{
     line::client::Answer,
     records::{
+        failure::Internal,
         jobs::{self, Job, Kind, Verdict},
         media::{self, Part, Reason, State},
         missing, notify, objects,
@@ -43,14 +44,14 @@ pub(super) enum FetchError {
     /// The message was unsent meanwhile, another worker has the job, or the sweep took the object for abandoned.
     Lost,
     /// Our own database, keyring or object store failed.
-    Internal(Error),
+    Internal(Internal),
 }
 
-impl<E: Into<Error>> From<E> for FetchError {
+impl<E: Into<Internal>> From<E> for FetchError {
     fn from(error: E) -> Self {
         match error.into() {
             // Only a purge deletes an object that is being written or read.
-            Error::Objects(crate::objects::Error::NotFound) => Self::Lost,
+            Internal::Objects(crate::objects::Error::NotFound) => Self::Lost,
             other => Self::Internal(other),
         }
     }
@@ -90,7 +91,7 @@ impl Media {
         id: Uuid,
         part: Part,
         error: FetchError,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Verdict, Internal> {
         let may_come = matches!(error, FetchError::NotYet(_));
         let (state, reason) = match consequence(error, job.attempts)? {
             Consequence::Mark(state, reason) => (state, reason),
@@ -123,7 +124,7 @@ impl Media {
 
     /// Gives up a job that crashed too often, alone or with the whole process. The page of an attachment shows the
     /// reason.
-    pub async fn give_up(&self, job: &Job) -> Result<Verdict, Error> {
+    pub async fn give_up(&self, job: &Job) -> Result<Verdict, Internal> {
         let error = FetchError::Failed(Reason::Crashed);
         match (job.kind, job.attachment_id) {
             (Kind::Original, Some(id)) => self.settle(job, id, Part::Original, error).await,
@@ -133,7 +134,7 @@ impl Media {
     }
 
     /// Deletes a job that has nothing left to do, if this worker still has it.
-    pub(super) async fn drop_job(&self, job: &Job) -> Result<Verdict, Error> {
+    pub(super) async fn drop_job(&self, job: &Job) -> Result<Verdict, Internal> {
         let mut conn = self.pool.acquire().await?;
         jobs::finish(&mut conn, job).await?;
         Ok(Verdict::Settled)
@@ -149,7 +150,7 @@ enum Consequence {
 }
 
 /// The consequence of an error in attempt number `attempts`; the error itself if it is [`FetchError::Internal`].
-fn consequence(error: FetchError, attempts: i32) -> Result<Consequence, Error> {
+fn consequence(error: FetchError, attempts: i32) -> Result<Consequence, Internal> {
     let (state, reason) = match error {
         FetchError::NotYet(reason) if attempts < ATTEMPTS => (State::Waiting, Some(reason)),
         FetchError::NotYet(reason) | FetchError::Failed(reason) => (State::Failed, Some(reason)),

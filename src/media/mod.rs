@@ -21,12 +21,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
-use crate::{
-    clock::Clock,
-    line::client::LineApi,
-    objects::{self, Objects},
-    seal::{self, Keyring},
-};
+use crate::{clock::Clock, line::client::LineApi, objects::Objects, seal::Keyring};
 pub use decode::Unreadable;
 use external::External;
 pub use external::Reach;
@@ -35,22 +30,10 @@ pub use purge::BATCH_OBJECTS;
 pub use reconcile::Reconciled;
 pub use thumbnail::{Previews, previews};
 
-/// A failure on our side. Its text contains no message content.
+/// The HTTPS client could not be created.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A query or the connection failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The object store failed.
-    #[error(transparent)]
-    Objects(#[from] objects::Error),
-    /// The keyring failed, or a value could not be opened.
-    #[error(transparent)]
-    Keyring(#[from] seal::Error),
-    /// The HTTPS client could not be created.
-    #[error("no HTTPS client could be made; are the machine's root certificates installed?")]
-    Tls,
-}
+#[error("no HTTPS client could be made; are the machine's root certificates installed?")]
+pub struct NoTls;
 
 /// Fetches files for claimed jobs. Clones share everything.
 #[derive(Clone, Debug)]
@@ -69,7 +52,7 @@ impl Media {
     /// `reach` limits the addresses outside LINE's API that pictures and content may be fetched from.
     ///
     /// # Errors
-    /// [`Error::Tls`] if the HTTPS client cannot be created.
+    /// [`NoTls`] if the HTTPS client cannot be created.
     pub fn new(
         pool: PgPool,
         clock: Clock,
@@ -77,14 +60,14 @@ impl Media {
         objects: Objects,
         line: LineApi,
         reach: Reach,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, NoTls> {
         Ok(Self {
             pool,
             clock,
             keyring,
             objects,
             line,
-            external: External::new(reach).map_err(|_| Error::Tls)?,
+            external: External::new(reach).map_err(|_| NoTls)?,
             decoder: Arc::new(Semaphore::new(1)),
         })
     }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Error, Media,
+    Media,
     external::Giver,
     fetch_error::FetchError,
     upload::{Upload, UploadTarget},
@@ -15,6 +15,7 @@ use crate::{
     line::client::{Answer, Content, Transcoding, Trouble},
     records::{
         channels,
+        failure::Internal,
         jobs::{Job, Verdict},
         media::{self, Attachment, Part, Reason, State},
     },
@@ -30,7 +31,7 @@ const RESUMES: u32 = 20;
 
 impl Media {
     /// Fetches the original of the job's attachment, until `stop`.
-    pub async fn original(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
+    pub async fn original(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Internal> {
         let Some(id) = job.attachment_id else {
             return self.drop_job(job).await;
         };

@@ -3,11 +3,12 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Media, external::Giver, fetch_error::FetchError, thumbnail::JPEG, upload::UploadTarget,
+    Media, external::Giver, fetch_error::FetchError, thumbnail::JPEG, upload::UploadTarget,
 };
 use crate::{
     line::client::Document,
     records::{
+        failure::Internal,
         jobs::{Job, Verdict},
         people::{self, Subject},
     },
@@ -19,7 +20,7 @@ const ATTEMPTS: i32 = 10;
 
 impl Media {
     /// Fetches the picture that the profile or group summary of the job's subject points to, until `stop`.
-    pub async fn picture(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
+    pub async fn picture(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Internal> {
         match self.fetch_picture(job, stop).await {
             Ok(()) => Ok(Verdict::Settled),
             Err(FetchError::NotYet(_) | FetchError::Lost) if job.attempts < ATTEMPTS => {

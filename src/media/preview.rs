@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Error, Media,
+    Media,
     external::Giver,
     fetch_error::FetchError,
     thumbnail::{JPEG, Previews},
@@ -16,6 +16,7 @@ use crate::{
     line::client::{Answer, Trouble},
     objects,
     records::{
+        failure::Internal,
         jobs::{Job, Verdict},
         media::{Attachment, Part, Reason, State},
     },
@@ -28,7 +29,7 @@ const LARGEST_SOURCE: i64 = 64 * 1024 * 1024;
 
 impl Media {
     /// Fetches, or makes, the preview of the job's attachment, until `stop`.
-    pub async fn preview(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
+    pub async fn preview(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Internal> {
         let Some(id) = job.attachment_id else {
             return self.drop_job(job).await;
         };
@@ -137,7 +138,7 @@ impl Media {
         }
         match self.read(key).await {
             // Unless an unsend deleted it, the object store has lost it: the next reconcile requests it again.
-            Err(Error::Objects(objects::Error::NotFound)) => {
+            Err(Internal::Objects(objects::Error::NotFound)) => {
                 Err(FetchError::NotYet(Reason::Trouble))
             }
             other => Ok(other?),

@@ -7,8 +7,11 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Media};
-use crate::{objects::ObjectKey, records::objects};
+use super::Media;
+use crate::{
+    objects::ObjectKey,
+    records::{failure::Internal, objects},
+};
 
 /// Delay before a purge that failed, or was cut off, is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
@@ -24,7 +27,7 @@ impl Media {
     /// # Errors
     /// The database's, or the first error of a purge after all others were tried. An object whose purge failed stays
     /// due.
-    pub async fn sweep(&self, stop: &CancellationToken) -> Result<usize, Error> {
+    pub async fn sweep(&self, stop: &CancellationToken) -> Result<usize, Internal> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
         objects::abandon(&mut conn, now).await?;
@@ -40,7 +43,7 @@ impl Media {
             }
             Ok(1)
         });
-        let done: Vec<Result<usize, Error>> = stream::iter(purges)
+        let done: Vec<Result<usize, Internal>> = stream::iter(purges)
             .buffer_unordered(CONCURRENT_PURGES)
             .collect()
             .await;
@@ -48,7 +51,7 @@ impl Media {
     }
 
     /// Purges an object whose writer may be alive until `lease_until`, and schedules a second purge after that time.
-    async fn purge_once(&self, key: ObjectKey, lease_until: DateTime<Utc>) -> Result<(), Error> {
+    async fn purge_once(&self, key: ObjectKey, lease_until: DateTime<Utc>) -> Result<(), Internal> {
         self.objects.purge(key).await?;
         let mut conn = self.pool.acquire().await?;
         let after = lease_until + Duration::from_secs(1);
@@ -57,7 +60,7 @@ impl Media {
     }
 
     /// Purges an object that has no writer any more, and deletes its row.
-    pub(super) async fn purge(&self, key: ObjectKey, now: DateTime<Utc>) -> Result<(), Error> {
+    pub(super) async fn purge(&self, key: ObjectKey, now: DateTime<Utc>) -> Result<(), Internal> {
         self.objects.purge(key).await?;
         let mut tx = self.pool.begin().await?;
         objects::forget(&mut tx, key, now).await?;

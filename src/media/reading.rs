@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{Error, Media};
+use super::Media;
 use crate::{
     objects::{self, ObjectKey},
-    records,
+    records::{self, failure::Internal},
     seal::{SealContext, key_of, stream},
 };
 
@@ -15,7 +15,7 @@ impl Media {
     ///
     /// # Errors
     /// [`objects::Error::NotFound`] if the object is not, or no longer, in use.
-    pub(super) async fn read(&self, key: ObjectKey) -> Result<Vec<u8>, Error> {
+    pub(super) async fn read(&self, key: ObjectKey) -> Result<Vec<u8>, Internal> {
         let text = key.to_string();
         let mut conn = self.pool.acquire().await?;
         let head = records::objects::head(&mut conn, &text).await?;
@@ -24,7 +24,7 @@ impl Media {
         let wrapping = key_of(&head).ok_or(objects::Error::NotFound)?;
         let data_key = self.keyring.find(wrapping).await?.open_data_key(&head)?;
         let (sealed, body) = self.objects.get(key, None).await?;
-        let body = body.map(|piece| piece.map_err(Error::from));
+        let body = body.map(|piece| piece.map_err(Internal::from));
         let all = 0..stream::plain_size(sealed);
         let plain = stream::open(&data_key, SealContext::Object(&text), all, sealed, body);
         let pieces: Vec<Bytes> = plain.try_collect().await?;

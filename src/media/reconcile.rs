@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{Error, Media};
+use super::Media;
 use crate::{
     objects::{ObjectKey, Shard},
     records::{
+        failure::Internal,
         media::{self, Part},
         missing::{self, User},
         notify, objects, people,
@@ -48,7 +49,7 @@ impl Media {
     /// If most objects have no row, this is probably another archive's bucket: then none of them is purged. If most
     /// objects in use are not there, this is probably the wrong bucket, or its disk is missing: then nothing is fetched
     /// again. The log says so in both cases.
-    pub async fn reconcile(&self) -> Result<Reconciled, Error> {
+    pub async fn reconcile(&self) -> Result<Reconciled, Internal> {
         let mut found = Findings::default();
         for shard in Shard::all() {
             self.compare(shard, &mut found).await?;
@@ -78,7 +79,7 @@ impl Media {
 
     /// Reads the rows before it lists the objects: an object in use by then was finished before, so the listing must
     /// contain it.
-    async fn compare(&self, shard: Shard, found: &mut Findings) -> Result<(), Error> {
+    async fn compare(&self, shard: Shard, found: &mut Findings) -> Result<(), Internal> {
         let mut conn = self.pool.acquire().await?;
         let mut missing: HashSet<_> = objects::kept(&mut conn, shard.prefix()).await?;
         drop(conn);
@@ -111,7 +112,7 @@ impl Media {
 
     /// Inserts rows for objects without one, so that the sweep purges them after the longest lease. The wait is a
     /// precaution: every writer inserts its row before it writes.
-    async fn adopt(&self, unknown_objects: HashSet<ObjectKey>) -> Result<usize, Error> {
+    async fn adopt(&self, unknown_objects: HashSet<ObjectKey>) -> Result<usize, Internal> {
         let now = self.clock.now();
         let unknown_objects: Vec<_> = unknown_objects.into_iter().collect();
         for keys in unknown_objects.chunks(BATCH_KEYS) {
@@ -129,7 +130,7 @@ impl Media {
 
     /// Marks originals as kept that the object store had lost and has again, because somebody restored it from a
     /// backup.
-    async fn restore_found(&self) -> Result<(), Error> {
+    async fn restore_found(&self) -> Result<(), Internal> {
         let mut conn = self.pool.acquire().await?;
         let lost = missing::lost(&mut conn, MOST as i64).await?;
         drop(conn);
@@ -150,7 +151,7 @@ impl Media {
         Ok(())
     }
 
-    async fn refetch_missing(&self, missing: Vec<ObjectKey>) -> Result<usize, Error> {
+    async fn refetch_missing(&self, missing: Vec<ObjectKey>) -> Result<usize, Internal> {
         let mut count = 0;
         for key in missing {
             if !self.objects.has(key).await? && self.refetch_one(key).await? {
@@ -163,7 +164,7 @@ impl Media {
     /// Inserts a job that fetches the lost file, as if it had never been fetched. If LINE no longer has it, the job
     /// records that. An original keeps its row and key until another object replaces it: a restore from a backup may
     /// still bring it back.
-    async fn refetch_one(&self, key: ObjectKey) -> Result<bool, Error> {
+    async fn refetch_one(&self, key: ObjectKey) -> Result<bool, Internal> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let user = missing::user(&mut tx, key).await?;

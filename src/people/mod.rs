@@ -13,29 +13,19 @@ use crate::{
     line::client::{Answer, Document, LineApi},
     records::{
         channels,
+        failure::Internal,
         jobs::{self, Job, Verdict},
         objects,
         people::{self, Person, StoredDocument, Subject},
         wrapping,
     },
-    seal::{self, Keyring},
+    seal::Keyring,
 };
 
 /// About a quarter of an hour, with a back-off that doubles. The next message leads to another job.
 const ATTEMPTS: i32 = 10;
 /// How long a channel pauses after a 429 without a usable `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
-
-/// A failure on our side. Its text contains no personal data.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A query or the connection failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The keyring failed, or a value could not be opened.
-    #[error(transparent)]
-    Keyring(#[from] seal::Error),
-}
 
 /// Requests profiles and group summaries from LINE, for claimed jobs. Clones share everything.
 #[derive(Clone, Debug)]
@@ -58,7 +48,7 @@ impl People {
     }
 
     /// Requests the profile of the job's contact, until `stop`.
-    pub async fn profile(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
+    pub async fn profile(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Internal> {
         let mut conn = self.pool.acquire().await?;
         let Some(contact) = job.contact_id else {
             jobs::finish(&mut conn, job).await?;
@@ -78,7 +68,7 @@ impl People {
     }
 
     /// Requests the summary of the job's group, until `stop`.
-    pub async fn summary(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Error> {
+    pub async fn summary(&self, job: &Job, stop: &CancellationToken) -> Result<Verdict, Internal> {
         let mut conn = self.pool.acquire().await?;
         let group = match job.conversation_id {
             Some(id) => people::group_id(&mut conn, id)
@@ -130,7 +120,7 @@ impl People {
         job: &Job,
         subject: Subject,
         answer: Answer<Document>,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Verdict, Internal> {
         let document = match answer {
             Answer::Got(document) => Some(document),
             Answer::NotFound | Answer::Gone | Answer::Never(_) => None,
@@ -143,7 +133,7 @@ impl People {
         self.save(job, subject, document).await
     }
 
-    async fn retry_or_give_up(&self, job: &Job) -> Result<Verdict, Error> {
+    async fn retry_or_give_up(&self, job: &Job) -> Result<Verdict, Internal> {
         if job.attempts < ATTEMPTS {
             return Ok(Verdict::Again);
         }
@@ -158,7 +148,7 @@ impl People {
         job: &Job,
         subject: Subject,
         document: Option<Document>,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Verdict, Internal> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let Some(known) = people::lock(&mut tx, &self.keyring, subject).await? else {

@@ -1,8 +1,39 @@
-//! Classifies database errors. Their text is left out, because it may hold what a person wrote.
+//! Failures on our side, and what of them may be logged. A database error's own text is left out, because it may hold
+//! what a person wrote.
 
 use std::borrow::Cow;
 
 use sqlx::Error;
+
+use crate::seal;
+
+/// A failure of our own database, object store or keyring: the same attempt may succeed later. Its text contains no
+/// content.
+#[derive(Debug, thiserror::Error)]
+pub enum Internal {
+    /// A query or the connection failed.
+    #[error("the database failed")]
+    Database(#[from] Error),
+    /// The object store failed.
+    #[error(transparent)]
+    Objects(#[from] crate::objects::Error),
+    /// The keyring failed, or a value could not be opened.
+    #[error(transparent)]
+    Keyring(#[from] seal::Error),
+    /// No wrapping key was made in time for a document that has to be sealed again.
+    #[error("no spare key was available in time")]
+    NoSpareKey,
+}
+
+impl Internal {
+    /// The part of it that may be logged: a SQLSTATE or a kind.
+    pub fn reason(&self) -> Cow<'_, str> {
+        match self {
+            Self::Database(error) => reason(error),
+            other => other.to_string().into(),
+        }
+    }
+}
 
 /// A SQLSTATE or a short description of the error, for the log.
 pub fn reason(error: &Error) -> Cow<'_, str> {

@@ -167,14 +167,7 @@ pub async fn credentials(
     typed: &str,
 ) -> sqlx::Result<Found<Credentials>> {
     let spellings = spellings(typed);
-    let row: Option<OperatorRow> = sqlx::query_as(concat!(
-        "select ",
-        operator_columns!(),
-        " from operator o where login = any($1) order by array_position($1, login) limit 1"
-    ))
-    .bind(&spellings)
-    .fetch_optional(conn)
-    .await?;
+    let row = find_row(conn, &spellings).await?;
     Ok(match row {
         None => Found::No,
         Some(row) if !row.is_meant(&spellings, keyring) => Found::Forged,
@@ -186,6 +179,36 @@ pub async fn credentials(
             password_hash: row.password_hash,
         }),
     })
+}
+
+/// When the operator with this login was disabled; `Yes(None)`: they are not.
+pub async fn disabled_at(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    typed: &str,
+) -> sqlx::Result<Found<Option<DateTime<Utc>>>> {
+    let spellings = spellings(typed);
+    let row = find_row(conn, &spellings).await?;
+    Ok(match row {
+        None => Found::No,
+        Some(row) if !row.is_meant(&spellings, keyring) => Found::Forged,
+        Some(row) => Found::Yes(row.disabled_at),
+    })
+}
+
+/// The row with one of these logins; the earlier ones in the list come first.
+async fn find_row(
+    conn: &mut PgConnection,
+    spellings: &[String],
+) -> sqlx::Result<Option<OperatorRow>> {
+    sqlx::query_as(concat!(
+        "select ",
+        operator_columns!(),
+        " from operator o where login = any($1) order by array_position($1, login) limit 1"
+    ))
+    .bind(spellings)
+    .fetch_optional(conn)
+    .await
 }
 
 /// Disables an operator and ends their sessions. Returns the operator's id; [`Found::No`] if no enabled operator has

@@ -41,6 +41,9 @@ pub enum Error {
     /// A form or address that can't be read.
     #[error("unreadable")]
     Unreadable,
+    /// The channel has a retention rule of this kind already.
+    #[error("such a rule exists")]
+    RuleExists,
     /// A form did not arrive completely in time.
     #[error("too slow")]
     TooSlow,
@@ -148,6 +151,12 @@ impl Error {
                 KEPT,
                 "Go back and try again.",
             ),
+            Self::RuleExists => (
+                "One rule of a kind",
+                "The channel has a rule of this kind already.".into(),
+                KEPT,
+                "Switch that rule off, or withdraw it if it is not on yet. Then add the new one.",
+            ),
             Self::TooMany(seconds) => (
                 "Too many tries",
                 format!("Wait {} and try again.", wait(*seconds)).into(),
@@ -252,6 +261,7 @@ impl ResponseError for Error {
             Self::SignIn(_) => StatusCode::SEE_OTHER,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::RuleExists => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -20,17 +20,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     erasure::{
-        keys::{self, Keys},
+        keys::Keys,
         retention::{BATCH_PAUSE, Retention},
         subject::Subjects,
         withheld::Withheld,
     },
     exports::Exports,
     line::client::LineApi,
-    media::{self, BATCH_OBJECTS, Media, Reach, Reconciled},
+    media::{BATCH_OBJECTS, Media, NoTls, Reach, Reconciled},
     objects::Objects,
-    people::{self, People},
+    people::People,
     records::{
+        failure::Internal,
         jobs::{self, Job, Kind, Order, Queue, Verdict},
         objects::LEASE,
     },
@@ -58,21 +59,18 @@ const REFUSED: Duration = Duration::from_secs(3600);
 /// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A query or the connection failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// A failure in `media`: fetches, purges and the reconcile.
+    /// The database, the object store or the keyring failed.
     #[error(transparent)]
-    Media(#[from] media::Error),
-    /// A failure in `people`: profiles and group summaries.
-    #[error(transparent)]
-    People(#[from] people::Error),
-    /// A failure while keys were destroyed.
-    #[error(transparent)]
-    Keys(#[from] keys::Error),
+    Internal(Internal),
     /// A job panicked.
     #[error("a job panicked")]
     Panic,
+}
+
+impl<E: Into<Internal>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::Internal(error.into())
+    }
 }
 
 /// The worker. Clones are the same worker.
@@ -97,7 +95,7 @@ impl Worker {
     /// `reach` limits the addresses outside LINE's API that pictures and content may be fetched from.
     ///
     /// # Errors
-    /// [`media::Error::Tls`] if the HTTPS client cannot be created.
+    /// [`NoTls`] if the HTTPS client cannot be created.
     pub fn new(
         pool: PgPool,
         clock: Clock,
@@ -105,7 +103,7 @@ impl Worker {
         objects: Objects,
         line: LineApi,
         reach: Reach,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, NoTls> {
         let options = (*pool.connect_options()).clone();
         let claims = PgPoolOptions::new()
             .max_connections(1)

@@ -3,13 +3,9 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{Error, Worker};
-use crate::{
-    erasure::keys,
-    media, people,
-    records::{
-        self, channels, failure,
-        jobs::{self, Job, Kind, Verdict},
-    },
+use crate::records::{
+    self, channels,
+    jobs::{self, Job, Kind, Verdict},
 };
 
 /// Longest back-off before jitter, and longest pause that LINE can impose on a channel.
@@ -91,11 +87,8 @@ fn wait(attempts: i32) -> Duration {
 /// The part of an error that may be logged: a SQLSTATE or a kind. The message may contain text that a person wrote.
 pub(super) fn reason(error: &Error) -> Cow<'_, str> {
     match error {
-        Error::Database(error)
-        | Error::Media(media::Error::Database(error))
-        | Error::People(people::Error::Database(error))
-        | Error::Keys(keys::Error::Database(error)) => failure::reason(error),
-        other => other.to_string().into(),
+        Error::Internal(error) => error.reason(),
+        Error::Panic => error.to_string().into(),
     }
 }
 

@@ -222,7 +222,9 @@ impl Shell {
                 curl.args(["-ec", &line]).current_dir(dir);
                 ended(curl).said
             } else {
-                let body = fs::read_to_string(dir.join("webhook.json")).unwrap();
+                let (_, file) = line.split_once('@').unwrap();
+                let file = file.split(' ').next().unwrap();
+                let body = fs::read_to_string(dir.join(file)).unwrap();
                 let signature = fs::read_to_string(dir.join("signature")).unwrap();
                 let header = format!("X-Line-Signature: {}", signature.trim());
                 post(&self.address, "/webhook/default", &header, &body)

@@ -90,6 +90,7 @@ fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
             &["new", "--from", "2026-11-02", "--to", "2026-11-01"],
             "--from 2026-11-02 is after --to 2026-11-01",
         ),
+        (&["new", "--from", "yesterday"], "for example 2026-11-20"),
     ] {
         let ended = export(args);
         assert!(!ended.success, "{args:?}");
@@ -103,6 +104,17 @@ fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
     let ended = export(&["new", "--since", "first/checkpoint"]);
     assert!(ended.success, "{}", ended.said);
     assert!(serve.stop());
+    // The receipt's page shows the key's text, so that is accepted like the file.
+    let first = home.dir.path().join("first");
+    let key = fs::read_to_string(first.join("public-key")).unwrap();
+    let verify = ["erasures", "verify", "--export", first.to_str().unwrap()];
+    let with_key = |key: &str| code(&home, &[&verify[..], &["--public-key", key]].concat());
+    let (sound, said) = with_key(key.trim_end());
+    assert_eq!(sound, 0, "{said}");
+    assert!(!said.contains("Use --public-key"), "{said}");
+    let (unread, said) = with_key(&key.trim_end()[1..]);
+    assert_eq!(unread, 2, "{said}");
+    assert!(said.contains("neither a public key nor a file"), "{said}");
 }
 
 #[test]

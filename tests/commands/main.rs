@@ -8,6 +8,7 @@ mod channels;
 mod documented;
 mod ended;
 mod erasures;
+mod mistakes;
 mod operators;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "the tests of privileges use the rest")]

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Runs a command that reads a password.
-fn with_password(home: &Home, args: &[&str]) -> Ended {
+pub fn with_password(home: &Home, args: &[&str]) -> Ended {
     let password = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
     fs::write(password.path(), "a long enough password\n").unwrap();
     let mut program = home.program();
@@ -24,7 +24,7 @@ fn with_password(home: &Home, args: &[&str]) -> Ended {
 }
 
 /// Runs a command at a terminal, and types `typed` there.
-fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
+pub fn at_terminal(home: &Home, args: &[&str], typed: &str) -> Ended {
     let input = tempfile::NamedTempFile::new_in(home.dir.path()).unwrap();
     fs::write(input.path(), typed).unwrap();
     let program = home.program();
@@ -91,6 +91,13 @@ fn who_was_disabled_can_be_enabled_and_a_password_for_them_says_that_it_is_not_e
         disabled.said
     );
     assert!(home.run(&["operator", "list"]).said.contains("disabled at"));
+    let again = home.run(&["operator", "disable", "mika"]);
+    assert!(!again.success);
+    assert!(
+        again.said.contains("mika is disabled already, since 2"),
+        "{}",
+        again.said
+    );
 
     let reset = with_password(&home, &["operator", "reset-password", "mika"]);
     assert!(reset.success);

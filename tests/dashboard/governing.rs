@@ -22,11 +22,10 @@ async fn a_rule_is_seen_before_it_is_on_and_says_who_did_it() {
         keiko.post("/retention", &rule).await.status(),
         StatusCode::SEE_OTHER
     );
-    assert_eq!(
-        keiko.post("/retention", &rule).await.status(),
-        StatusCode::BAD_REQUEST,
-        "one is enough"
-    );
+    let again = keiko.post("/retention", &rule).await;
+    assert_eq!(again.status(), StatusCode::CONFLICT, "one is enough");
+    let says = again.text().await.unwrap();
+    assert!(says.contains("has a rule of this kind already"), "{says}");
     for wrong in [["kind", "wish"], ["days", "0"], ["channel", "2"]] {
         let form: Vec<_> = rule
             .iter()

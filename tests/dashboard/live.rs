@@ -163,6 +163,9 @@ async fn an_open_page_follows_and_forgets() {
 
     browser.click("a.photo").await.unwrap();
     browser.wait_for("dialog[open] img", SOON).await.unwrap();
+    // A picture that is unsent while it is loaded would be a 404 in the console.
+    let loaded = "[...document.images].every(image => image.complete && image.naturalWidth > 0)";
+    browser.wait_until(loaded, SOON).await.unwrap();
     browser
         .eval("void(document.querySelector('#thread').dataset.same = 'yes')")
         .await

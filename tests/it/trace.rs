@@ -103,7 +103,15 @@ async fn of_an_unsent_photo_only_the_record_stays_and_the_id_in_an_answer() {
             ]
         );
 
-        assert_eq!(code(t, photo.message_id()).await?, ExitCode::from(1));
+        let said = std::cell::RefCell::new(String::new());
+        let say = |line: &str| said.borrow_mut().push_str(line);
+        let code_halfway = app::trace::trace(&storage(t), "shop", photo.message_id(), &say).await?;
+        assert_eq!(code_halfway, ExitCode::from(1));
+        let said = said.into_inner();
+        assert!(
+            said.contains("only objects that wait to be deleted, and keys"),
+            "{said}"
+        );
 
         forget(t).await?;
         assert_eq!(code(t, photo.message_id()).await?, ExitCode::SUCCESS);

@@ -1,8 +1,11 @@
 //! Directories and accounts that are refused, and the messages that explain it.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+};
 
-use crate::process::{Home, account, is_root, mode};
+use crate::process::{Home, account, ended, is_root, mode};
 
 #[test]
 fn run_as_names_an_account_that_exists_and_owns_the_directory() {
@@ -28,7 +31,40 @@ fn run_as_names_an_account_that_exists_and_owns_the_directory() {
     for other in ["nobody", "root"] {
         let ended = with(other);
         assert!(!ended.success);
-        assert!(ended.said.contains("belongs to daemon"), "{}", ended.said);
+        let words = format!("{} belongs to daemon", home.data().display());
+        assert!(ended.said.contains(&words), "{}", ended.said);
+    }
+}
+
+#[test]
+fn the_owner_of_an_archive_is_named_to_another_account() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let made = home.make(&["--run-as", "daemon"]);
+    assert!(made.success, "{}", made.said);
+    let nobody = account("nobody");
+    // The mode of a directory that the program makes, and one that lets others list it.
+    for bits in [0o711, 0o755] {
+        mode(&home.data(), bits);
+        for command in [&["channel", "list"][..], &["doctor"]] {
+            let mut program = home.program_of_all();
+            program
+                .args(command)
+                .current_dir("/")
+                .uid(nobody.uid())
+                .gid(nobody.gid());
+            let refused = ended(program);
+            assert!(!refused.success, "{command:?}");
+            for words in [
+                "belongs to the account daemon",
+                "run the command as root or as daemon",
+                home.data().to_str().unwrap(),
+            ] {
+                assert!(refused.said.contains(words), "{words}: {}", refused.said);
+            }
+        }
     }
 }
 

@@ -85,8 +85,10 @@ impl World {
     }
 
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.world.stop().await;
+        let world::World { service, home, .. } = self.world;
+        service.stop().await;
         self.embedded.stop().await?;
+        home.close()?;
         Ok(())
     }
 }

@@ -114,14 +114,7 @@ impl Server {
             "actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
         );
         fs::write(dir.join("keys.json"), keys)?;
-        let free: Vec<TcpListener> = (0..10)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<io::Result<_>>()?;
-        let ports: Vec<u16> = free
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<io::Result<_>>()?;
-        drop(free);
+        let ports = free_ports(10);
         let ports_in_words: Vec<String> = ports.iter().map(u16::to_string).collect();
         let ports_in_words = ports_in_words.join(" ");
         let mut command = Command::new("/bin/sh");
@@ -161,6 +154,21 @@ impl Server {
             _watchdog: watchdog,
         })
     }
+}
+
+/// Free ports, below those that the system gives to connections: the tests' own connections would take one of them
+/// before the server binds it.
+fn free_ports(count: usize) -> Vec<u16> {
+    let mut held = vec![];
+    let mut ports = vec![];
+    while ports.len() < count {
+        let port = rand::random_range(10_000..32_000);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            held.push(listener);
+            ports.push(port);
+        }
+    }
+    ports
 }
 
 /// The path of the server program, downloaded if this machine has none.

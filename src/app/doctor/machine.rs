@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::{Finding, Level};
 use crate::{
-    app::serve::{SHARED_ACCOUNT, has_shared_account},
+    app::{
+        places,
+        serve::{SHARED_ACCOUNT, has_shared_account},
+    },
     config::StorageConfig,
     embedded::Account,
     web::http::Limits,
@@ -32,6 +35,10 @@ pub(super) fn check(storage: &StorageConfig) -> Vec<Finding> {
         .is_none()
         .then(|| storage.data_dir.join("postgres"));
     let mut findings = vec![account(storage), connections()];
+    if let Err(error) = places::check(storage) {
+        let what = "the keyring, the secret key and the objects are not apart";
+        findings.push(Finding::new(Level::Bad, what, error.to_string()));
+    }
     for (what, path, others) in [
         ("the database", postgres, OTHERS_BUT_PASSING),
         ("objects", objects, OTHERS),

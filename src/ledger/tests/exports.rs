@@ -74,6 +74,11 @@ fn no_byte_of_an_export_can_be_altered_but_the_unsigned_time() {
             fs::remove_file(&path).unwrap();
             let gone = verify(dir.path(), None, NOW);
             assert!(matches!(gone, Verdict::Unreadable(_)));
+            // A file that is there and cannot be read is not called missing.
+            fs::create_dir(&path).unwrap();
+            let unread = verify(dir.path(), None, NOW);
+            assert!(matches!(unread, Verdict::Unread { file, .. } if path.ends_with(file)));
+            fs::remove_dir(&path).unwrap();
             fs::write(&path, &bytes).unwrap();
         }
         assert_eq!(verify(dir.path(), None, NOW), sound);

@@ -158,7 +158,7 @@ pub(in crate::web) async fn add(
         let added = retention::add(&mut conn, new.channel, &new.kind, new.days, by, now).await?;
         match added {
             true => Ok(see_other("/retention")),
-            false => Err(Error::Unreadable),
+            false => Err(Error::RuleExists),
         }
     })
     .await
