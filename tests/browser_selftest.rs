@@ -1,13 +1,15 @@
 //! Tests of the browser driver itself: it clicks through a page, and it reports the faults of a page.
 
-#[expect(dead_code, reason = "a part of what several test binaries share")]
-mod support;
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/provision.rs"]
+mod provision;
 
 use std::{net::TcpListener, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, http::header, web};
 use anyhow::Result;
-use support::browser::Browser;
+use browser::Browser;
 
 const SOON: Duration = Duration::from_secs(10);
 

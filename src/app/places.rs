@@ -55,8 +55,9 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
     let path = absolute(path)?;
     for ancestor in path.ancestors() {
         if let Ok(real) = ancestor.canonicalize() {
+            // `join` of nothing would add a slash.
             let rest = path.strip_prefix(ancestor)?;
-            return Ok(real.join(rest));
+            return Ok(real.components().chain(rest.components()).collect());
         }
     }
     Ok(path)

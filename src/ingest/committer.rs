@@ -18,7 +18,9 @@ use tokio::{
 };
 
 use super::{
-    Delivery, fast_path,
+    Delivery,
+    delivery::{MAX_EVENTS, MAX_QUEUED_BYTES},
+    fast_path,
     lane::{Lane, Refused, Waiting},
     memory::Memory,
     split::split,
@@ -28,15 +30,12 @@ use crate::{clock::Clock, seal::Keyring};
 /// Deliveries that may wait for one lane; the next one is refused at once (backpressure).
 const MAX_QUEUED: usize = 2048;
 
-/// Total bytes of the bodies that may wait in all lanes; a delivery beyond that is refused at once (backpressure).
-const MAX_QUEUED_BYTES: usize = 64 << 20;
-
-/// Most events of one delivery in one transaction. A delivery with more is stored in several, one after the other.
-const MAX_EVENTS: usize = 1024;
-
 /// Lanes for all deliveries that the fast path does not take. With a single lane the database would be idle while a
 /// batch is prepared, and no batch would be prepared while the database works.
 const GENERAL_LANES: usize = 2;
+
+/// Memory that is set aside for a delivery; given back on drop.
+pub struct Room(OwnedSemaphorePermit);
 
 /// A handle to the committer. Clones share its lanes.
 #[derive(Clone)]
@@ -86,23 +85,29 @@ impl Ingest {
         (ingest, tokio::spawn(ended))
     }
 
+    /// Sets memory aside for a delivery, before it is read: it takes more memory than its body.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] if too much is waiting.
+    pub fn reserve(&self, bytes: usize) -> Result<Room, Refused> {
+        let bytes = u32::try_from(bytes).map_err(|_| Refused::Busy)?;
+        let room = self.room.clone().try_acquire_many_owned(bytes);
+        room.map(Room).map_err(|_| Refused::Busy)
+    }
+
     /// Stores a delivery; `Ok` means that it is committed now or was stored before. The caller may drop the future at
     /// any time: the delivery may then be stored or not, and sending it again is idempotent.
     ///
     /// # Errors
     /// [`Refused::Busy`] if too much is waiting: nothing of the delivery is stored, except earlier parts of one that
     /// was divided. [`Refused::NotStored`] if the database failed: some of it may be stored.
-    pub async fn store(&self, delivery: Delivery) -> Result<(), Refused> {
-        let bytes = u32::try_from(delivery.bytes).map_err(|_| Refused::Busy)?;
-        let mut room = self
-            .room
-            .clone()
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| Refused::Busy)?;
+    pub async fn store(&self, delivery: Delivery, room: Room) -> Result<(), Refused> {
+        let Room(mut room) = room;
         let mut parts = split(delivery, MAX_EVENTS);
         let last = parts.pop();
         for part in parts {
-            let its = room.split(part.bytes).ok_or(Refused::Busy)?;
+            let its = part.bytes.min(room.num_permits());
+            let its = room.split(its).ok_or(Refused::Busy)?;
             self.store_part(part, its).await?;
         }
         match last {
@@ -165,12 +170,13 @@ mod tests {
             events: vec![IncomingEvent::read("{}", Clock::system().now())],
             bytes,
         };
-        assert_eq!(
-            ingest.store(delivery(MAX_QUEUED_BYTES + 1)).await,
-            Err(Refused::Busy)
-        );
+        let store = async |bytes| {
+            let room = ingest.reserve(bytes)?;
+            ingest.store(delivery(bytes), room).await
+        };
+        assert_eq!(store(MAX_QUEUED_BYTES + 1).await, Err(Refused::Busy));
 
-        let all = join_all((0..3 * MAX_QUEUED).map(|_| ingest.store(delivery(700)))).await;
+        let all = join_all((0..3 * MAX_QUEUED).map(|_| store(700))).await;
         let busy = all.iter().filter(|one| **one == Err(Refused::Busy)).count();
         let refused = all
             .iter()

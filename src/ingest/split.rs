@@ -31,7 +31,7 @@ pub(super) fn split(delivery: Delivery, most: usize) -> Vec<Delivery> {
     }
     let part = |events: Vec<IncomingEvent>| Delivery {
         channel_id,
-        bytes: events.iter().map(|event| event.raw.len()).sum(),
+        bytes: events.iter().map(IncomingEvent::memory).sum(),
         events,
     };
     parts.into_iter().map(part).collect()

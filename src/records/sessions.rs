@@ -198,6 +198,29 @@ pub async fn find(
     })
 }
 
+/// Locks a session and its operator until the transaction ends, and finds it once more: what the transaction does, it
+/// does before the session ends, or the operator is disabled or changed, or not at all. `operator_id` is that of the
+/// session. `None`: the session has ended.
+pub async fn lock(
+    tx: &mut PgConnection,
+    keyring: &Keyring,
+    token_hash: &[u8],
+    operator_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Session>> {
+    // Lock order: the operator before the session, as where an operator is disabled.
+    sqlx::query("select from operator where id = $1 for share")
+        .bind(operator_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("select from session where token_hash = $1 for key share")
+        .bind(token_hash)
+        .execute(&mut *tx)
+        .await?;
+    let found = find(tx, keyring, token_hash, now).await?.yes();
+    Ok(found.filter(|session| session.operator_id == operator_id))
+}
+
 /// Returns the sessions that have not ended. Idle sessions are included, because a long download sends no requests.
 pub async fn alive(
     conn: &mut PgConnection,

@@ -1,9 +1,16 @@
 //! Health checks for monitoring: whether the process is alive, and whether it can work.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{Error, Shared, detached};
 
@@ -12,12 +19,83 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// The last check: when it was made, and whether the database, the object store and the keyring answered.
-pub(super) type LastCheck = Mutex<Option<(Instant, [bool; 3])>>;
-
 /// How long a result is reused: a check writes to the object store, and strangers can request one as often as they
 /// like.
 const PROBE_MAX_AGE: Duration = Duration::from_secs(2);
+
+/// A part that does not answer within this time counts as failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many requests wait for the check that runs. Strangers may request it on every connection there is: while the
+/// object store was silent, their waiting requests left no connection for webhooks.
+const WAITING: usize = 8;
+
+/// Whether the database, the object store and the keyring answered.
+type Parts = [bool; 3];
+
+/// The checks so far.
+pub(super) struct Checks {
+    /// The last check and when it ended.
+    last: Mutex<Option<(Instant, Parts)>>,
+    /// One place: for the request that checks.
+    checking: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            last: Mutex::new(None),
+            checking: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+        }
+    }
+}
+
+impl Checks {
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Parts)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> Option<Parts> {
+        let last = *self.last();
+        last.filter(|(at, _)| at.elapsed() < PROBE_MAX_AGE)
+            .map(|(_, parts)| parts)
+    }
+
+    /// A result that is recent, or else made now. If enough requests wait for one already, the last result, however old
+    /// it is.
+    async fn result(&self, check: impl Future<Output = Parts>) -> Parts {
+        if let Some(parts) = self.recent() {
+            return parts;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return self.last().map_or([false; 3], |(_, parts)| parts);
+        };
+        let _turn = self.checking.acquire().await;
+        // Made while this request waited for its turn.
+        if let Some(parts) = self.recent() {
+            return parts;
+        }
+        let parts = check.await;
+        *self.last() = Some((Instant::now(), parts));
+        parts
+    }
+}
+
+/// Checks all parts at the same time. A check that takes too long goes on alone: it removes what it has written.
+async fn check(shared: web::Data<Shared>) -> Parts {
+    let [one, two, three] = [(); 3].map(|()| shared.clone());
+    let database =
+        tokio::spawn(async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() });
+    let objects = tokio::spawn(async move { two.objects.check().await.is_ok() });
+    let keyring = tokio::spawn(async move { three.keyring.check().await.is_ok() });
+    let within = async |part: JoinHandle<bool>| {
+        let answered = timeout(PROBE_TIMEOUT, part).await;
+        matches!(answered, Ok(Ok(true)))
+    };
+    tokio::join!(within(database), within(objects), within(keyring)).into()
+}
 
 /// `GET /readyz`: 200 if the database, the object store and the keyring answer; 503 if one of them does not. Only
 /// a request from this machine is told which one.
@@ -27,16 +105,7 @@ pub(super) async fn ready(
 ) -> Result<HttpResponse, Error> {
     let local = shared.proxies.is_local(&request);
     detached(async move {
-        let mut last = shared.ready.lock().await;
-        let (_, all) = match *last {
-            Some(last) if last.0.elapsed() < PROBE_MAX_AGE => last,
-            _ => {
-                let database = sqlx::query("select 1").execute(&shared.pool).await.is_ok();
-                let objects = shared.objects.check().await.is_ok();
-                let keyring = shared.keyring.check().await.is_ok();
-                *last.insert((Instant::now(), [database, objects, keyring]))
-            }
-        };
+        let all = shared.checks.result(check(shared.clone())).await;
         let ready = all.iter().all(|answers| *answers);
         let mut response = if ready {
             HttpResponse::Ok()
@@ -61,5 +130,47 @@ fn word(answers: bool) -> &'static str {
         "answers"
     } else {
         "does not answer"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_do_not_all_wait_for_a_check_that_hangs() {
+        let (checks, silent) = (Arc::new(Checks::default()), Arc::new(Notify::new()));
+        let asks = || {
+            let (checks, silent) = (Arc::clone(&checks), Arc::clone(&silent));
+            let check = async move {
+                silent.notified().await;
+                [true; 3]
+            };
+            tokio::spawn(async move { checks.result(check).await })
+        };
+        let waiting: Vec<_> = (0..WAITING).map(|_| asks()).collect();
+        while checks.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert_eq!(
+                asks().await.expect("an answer"),
+                [false; 3],
+                "none is known"
+            );
+        }
+        silent.notify_one();
+        for one in waiting {
+            assert_eq!(
+                one.await.expect("an answer"),
+                [true; 3],
+                "one check for all"
+            );
+        }
+        assert_eq!(asks().await.expect("an answer"), [true; 3]);
     }
 }

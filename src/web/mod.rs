@@ -59,7 +59,8 @@ pub struct Shared {
     ends: auth::ends::Ends,
     security: Arc<auth::security_log::SecurityLog>,
     streams: conversation::live::Streams,
-    ready: health::LastCheck,
+    checks: health::Checks,
+    ended: auth::ended_tokens::EndedTokens,
 }
 
 impl Shared {
@@ -106,7 +107,8 @@ impl Shared {
             ends,
             security,
             streams: conversation::live::Streams::default(),
-            ready: health::LastCheck::default(),
+            checks: health::Checks::default(),
+            ended: auth::ended_tokens::EndedTokens::default(),
         }
     }
 

@@ -21,6 +21,7 @@ mod files;
 mod gallery;
 mod governing;
 mod headers;
+mod late_forms;
 mod live;
 mod logins;
 mod pages;

@@ -45,6 +45,19 @@ async fn invented_tokens_are_refused_without_the_database() {
 }
 
 #[tokio::test]
+async fn a_token_whose_session_has_ended_is_looked_up_once() {
+    let site = Site::new().await;
+    site.operator("keiko", "operator", None).await;
+    let keiko = site.visitor("keiko").await;
+    let left = keiko.clone().post("/logout", &[]).await;
+    assert_eq!(left.status(), 303);
+    assert_eq!(keiko.status("/conversations").await, 303);
+    let _held = all_connections(&site).await;
+    let again = timeout(SOON, keiko.status("/conversations")).await;
+    assert_eq!(again.expect("no wait"), 303);
+}
+
+#[tokio::test]
 async fn few_sign_ins_of_strangers_wait_for_the_database() {
     let site = Site::new().await;
     let stranger = site.stranger();

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::Method, web::Data};
 use futures_util::future::LocalBoxFuture;
+use sqlx::{Postgres, Transaction};
 
 use super::{
     ends::SessionEnd,
@@ -39,6 +40,21 @@ impl Viewer {
             false => Err(Error::Forbidden),
         }
     }
+
+    /// Begins a transaction in which the operator acts. A form may arrive seconds after its head, and the session may
+    /// have ended meanwhile: then this fails with [`Error::SignedOut`]. Until the transaction ends, so does no session
+    /// of the operator.
+    pub(in crate::web) async fn begin(
+        &self,
+        shared: &Shared,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
+        let now = shared.clock.now();
+        let mut tx = shared.pool.begin().await?;
+        let operator = self.session.operator_id;
+        let found =
+            sessions::lock(&mut tx, &shared.keyring, &self.token_hash, operator, now).await?;
+        found.map(|_| tx).ok_or(Error::SignedOut)
+    }
 }
 
 impl FromRequest for Viewer {
@@ -55,6 +71,9 @@ impl FromRequest for Viewer {
                 return Err(nobody(&request));
             };
             let token_hash = token.hash();
+            if shared.ended.contains(&token_hash) {
+                return Err(nobody(&request));
+            }
             // Registered before the session is looked up, because the session may end right after.
             let end = Arc::new(shared.ends.register(token_hash));
             let by_hand = is_by_hand(&request);
@@ -88,7 +107,10 @@ async fn find(
             }
             Ok(Some(session))
         }
-        Found::No => Ok(None),
+        Found::No => {
+            shared.ended.add(token_hash);
+            Ok(None)
+        }
         Found::Forged => {
             shared.note(Event::ForgedRow, None, from);
             Ok(None)

@@ -16,7 +16,7 @@ pub(in crate::web) async fn again(
 ) -> Result<HttpResponse, Error> {
     detached(async move {
         let now = shared.clock.now();
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let place = media::place(&mut tx, &viewer.session.channels, *id).await?;
         let (conversation, message, at) = place.ok_or(Error::NotFound)?;
         // Idempotent: if asked twice, the original is fetched once. The page shows its state.

@@ -197,7 +197,7 @@ pub(in crate::web) async fn set(
             covers_unsend: new.covers == "unsends",
             by: viewer.session.operator_id,
         };
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let now = shared.clock.now();
         if !erasure::holds::set(&mut tx, &viewer.session.channels, &hold, now).await? {
             return Err(Error::NotFound);
@@ -217,7 +217,7 @@ pub(in crate::web) async fn lift(
     viewer.governs()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let by = session.operator_id;
         let lifted = erasure::holds::lift(&mut tx, &session.channels, *id, by, now).await?;
         lifted.ok_or(Error::NotFound)?;

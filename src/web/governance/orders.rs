@@ -97,7 +97,7 @@ pub(in crate::web) async fn erase(
     let reason = form.reason()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let message = messages::locate(&mut tx, &session.channels, *id).await?;
         let message = message.ok_or(Error::NotFound)?;
         let by = session.operator_id;
@@ -155,10 +155,11 @@ pub(in crate::web) async fn erase_conversation(
     let reason = form.reason()?;
     let work = actix_web::rt::spawn(detached(async move {
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
-        let mut conn = shared.pool.acquire().await?;
-        let conversation = conversations::find(&mut conn, keyring, allowed, *id).await?;
+        let mut tx = viewer.begin(&shared).await?;
+        let conversation = conversations::find(&mut tx, keyring, allowed, *id).await?;
         let conversation = conversation.ok_or(Error::NotFound)?;
-        drop(conn);
+        // The erasure is many transactions. Ordered before the session ended, it goes on to its end.
+        drop(tx);
         let order = ConversationErasure {
             channel_id: conversation.channel_id,
             conversation_id: conversation.id,

@@ -145,7 +145,7 @@ async fn ask(
     viewer.governs()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let by = session.operator_id;
         let request = subjects::ask(&mut tx, &session.channels, id, wish, by, now).await?;
         request.ok_or(Error::NotFound)?;

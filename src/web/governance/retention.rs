@@ -154,12 +154,12 @@ pub(in crate::web) async fn add(
     }
     detached(async move {
         let (now, by) = (shared.clock.now(), viewer.session.operator_id);
-        let mut conn = shared.pool.acquire().await?;
-        let added = retention::add(&mut conn, new.channel, &new.kind, new.days, by, now).await?;
-        match added {
-            true => Ok(see_other("/retention")),
-            false => Err(Error::RuleExists),
+        let mut tx = viewer.begin(&shared).await?;
+        if !retention::add(&mut tx, new.channel, &new.kind, new.days, by, now).await? {
+            return Err(Error::RuleExists);
         }
+        tx.commit().await?;
+        Ok(see_other("/retention"))
     })
     .await
 }
@@ -191,7 +191,7 @@ async fn switch(
     viewer.governs()?;
     detached(async move {
         let (now, session) = (shared.clock.now(), &viewer.session);
-        let mut tx = shared.pool.begin().await?;
+        let mut tx = viewer.begin(&shared).await?;
         let by = session.operator_id;
         if !retention::switch(&mut tx, &session.channels, id, to, by, now).await? {
             return Err(Error::NotFound);

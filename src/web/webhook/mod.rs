@@ -25,7 +25,7 @@ pub use self::{
 use super::Proxies;
 use crate::{
     clock::Clock,
-    ingest::{Delivery, IncomingEvent, Ingest, Refused},
+    ingest::{Delivery, Ingest, Refused, Room},
     line::{envelope::Envelope, signature},
     records::channels::ChannelSecrets,
 };
@@ -94,14 +94,19 @@ pub async fn receive(
     if let Some(address) = address {
         webhook.senders.signed(address, webhook.clock.now());
     }
-    let Some(delivery) = read_delivery(&webhook, &channel, &body) else {
+    let Some(envelope) = Envelope::parse(&body) else {
         tracing::warn!(
             channel = channel.slug,
             "a signed webhook was not an envelope of events"
         );
         return HttpResponse::BadRequest().body("not an envelope of events");
     };
-    store(&webhook, delivery, begun).await
+    let Ok(room) = webhook.ingest.reserve(Delivery::memory(&envelope)) else {
+        return not_stored("queue full, try again");
+    };
+    let delivery = Delivery::read(channel.channel_id, &envelope, webhook.clock.now());
+    drop(envelope);
+    store(&webhook, delivery, room, begun).await
 }
 
 /// True if the body is signed with one of the channel's secrets.
@@ -129,27 +134,12 @@ fn refuse_unsigned(webhook: &Webhook, channel: &ChannelSecrets) -> HttpResponse 
     HttpResponse::Unauthorized().body("missing or wrong signature")
 }
 
-/// Parses the events of a body. `None` if it is not an envelope of events.
-fn read_delivery(webhook: &Webhook, channel: &ChannelSecrets, body: &[u8]) -> Option<Delivery> {
-    let envelope = Envelope::parse(body)?;
-    let now = webhook.clock.now();
-    Some(Delivery {
-        channel_id: channel.channel_id,
-        events: envelope
-            .events
-            .iter()
-            .map(|raw| IncomingEvent::read(raw.get(), now))
-            .collect(),
-        bytes: body.len(),
-    })
-}
-
 /// Hands the delivery to the committer, and answers LINE in time: `begun` is the time of the request.
-async fn store(webhook: &Webhook, delivery: Delivery, begun: Instant) -> HttpResponse {
+async fn store(webhook: &Webhook, delivery: Delivery, room: Room, begun: Instant) -> HttpResponse {
     // The committer's task writes to the database, and no client can drop that task. This handler only waits for its
     // answer. If the wait ends early (timeout, or a closed connection), the committer skips a delivery that is still
     // in its queue.
-    let stored = webhook.ingest.store(delivery);
+    let stored = webhook.ingest.store(delivery, room);
     match tokio::time::timeout(ANSWER_WITHIN.saturating_sub(begun.elapsed()), stored).await {
         Ok(Ok(())) => HttpResponse::Ok().finish(),
         Ok(Err(Refused::Busy)) => not_stored("queue full, try again"),
