@@ -81,7 +81,8 @@ pub fn unreachable_message(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => format!(" ({})", error.kind()),
         sqlx::Error::Database(error) => match error.code().as_deref() {
             Some("28P01" | "28000") => {
-                ": the server refused the login (user name or password)".to_owned()
+                ": the server refused the login (user name, password, or its pg_hba.conf)"
+                    .to_owned()
             }
             Some("3D000") => ": the server has no such database".to_owned(),
             Some(code) => format!(" (SQLSTATE {code})"),
@@ -117,7 +118,7 @@ mod tests {
         for (options, words) in [
             (
                 options.clone().username("hush").password("hush"),
-                "refused the login (user name or password)",
+                "refused the login (user name, password",
             ),
             (options.database("hush"), "has no such database"),
             (parse(&unknown).expect("a URL"), "(host name not found)"),

@@ -20,7 +20,7 @@ pub fn check(storage: &StorageConfig) -> anyhow::Result<()> {
             !inner.starts_with(outer.as_str()),
             "the keyring must not be where the objects are, nor inside of their place or around it: access to one must \
              not give access to the other. Check OBJECTS_URL and KEYRING_URL, which are `objects` and `keyring` in \
-             DATA_DIR if they are not set"
+             DATA_DIR if they are not set. docs/settings.md says how to move a keyring that is in use"
         );
     }
     let secret = storage.secret_key_file.clone();
@@ -41,7 +41,12 @@ fn place(storage: &StorageConfig, url: Option<&Url>, default: &str) -> anyhow::R
         None => as_place(&storage.data_dir.join(default)),
         Some(url) => match url.to_file_path() {
             Ok(path) if url.scheme() == "file" => as_place(&path),
-            _ => Ok(format!("{}/", url.as_str().trim_end_matches('/'))),
+            _ => {
+                let parts = url.path().split('/').filter(|part| !part.is_empty());
+                let bucket = url.host_str().unwrap_or_default();
+                let parts: Vec<_> = std::iter::once(bucket).chain(parts).collect();
+                Ok(format!("{}://{}/", url.scheme(), parts.join("/")))
+            }
         },
     }
 }
@@ -100,6 +105,7 @@ mod tests {
         for wrong in [
             [objects, "s3://b", keyring, "s3://b/k"],
             [objects, "s3://b/x/", keyring, "s3://b/x"],
+            [objects, "s3://b//x", keyring, "s3://b/x"],
             [objects, &url("o"), keyring, &url("o/k")],
             [objects, &url("k/o"), keyring, &url("k")],
             [keyring, &url("data/objects"), objects, &url("data/objects")],

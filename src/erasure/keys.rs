@@ -163,7 +163,7 @@ impl Keys {
                 Err(seal::Error::NoKey) => {
                     tracing::warn!(
                         key = %key.id,
-                        "a key was destroyed after the backup of this database was made: what it sealed and was not erased cannot be read"
+                        "a key is not in the keyring: it was destroyed after the backup of this database was made, or the keyring is another one. What it sealed and was not erased cannot be read"
                     );
                     going.push(key.id);
                 }

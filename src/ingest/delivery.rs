@@ -29,23 +29,22 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Bytes of memory that the delivery takes once it is read. At most the whole limit of the queue, so that no
-    /// delivery is refused for ever.
+    /// Bytes of memory that the delivery takes once it is read. At most the whole limit of the queue, so that a queue
+    /// in which nothing waits takes every delivery.
     pub fn memory(envelope: &Envelope<'_>) -> usize {
-        let raws = || envelope.events.iter().map(|raw| raw.get().len());
-        let read = match envelope.events.len() > MAX_EVENTS {
-            true => raws().filter(|length| *length >= SHORTEST).count(),
-            false => envelope.events.len(),
+        let Sorted { long, short } = Sorted::of(envelope);
+        let bytes = |raws: &[&str]| raws.iter().map(|raw| raw.len() + 1).sum::<usize>();
+        let events = match short.len() > MAX_EVENTS {
+            true => long.len() + 1,
+            false => long.len() + short.len(),
         };
-        (raws().sum::<usize>() + read * EVENT_BYTES).min(MAX_QUEUED_BYTES)
+        (bytes(&long) + bytes(&short) + events * EVENT_BYTES).min(MAX_QUEUED_BYTES)
     }
 
     /// Reads the events. Too many that are too short to say anything (a million times `1`) become one event, a JSON list
     /// of them all: each would take hundreds of bytes.
     pub fn read(channel_id: i32, envelope: &Envelope<'_>, now: DateTime<Utc>) -> Self {
-        let is_many = envelope.events.len() > MAX_EVENTS;
-        let raws = envelope.events.iter().map(|raw| raw.get());
-        let (short, long): (Vec<_>, Vec<_>) = raws.partition(|raw| is_many && raw.len() < SHORTEST);
+        let Sorted { long, short } = Sorted::of(envelope);
         let read = |raw: &str| IncomingEvent::read(raw, now);
         let mut events: Vec<_> = long.into_iter().map(read).collect();
         match short.len() > MAX_EVENTS {
@@ -66,6 +65,23 @@ impl Delivery {
     pub(super) fn erases(&self) -> bool {
         let is_unsend = |one: &IncomingEvent| matches!(one.kind, EventKind::Unsend(_));
         self.events.iter().any(is_unsend)
+    }
+}
+
+/// The raw events of a delivery. In one that is small enough for one transaction, all count as long, so that their order
+/// stays.
+struct Sorted<'a> {
+    long: Vec<&'a str>,
+    /// Too short to have an id or an effect.
+    short: Vec<&'a str>,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(envelope: &Envelope<'a>) -> Self {
+        let is_many = envelope.events.len() > MAX_EVENTS;
+        let raws = envelope.events.iter().map(|raw| raw.get());
+        let (short, long) = raws.partition(|raw| is_many && raw.len() < SHORTEST);
+        Self { long, short }
     }
 }
 
@@ -109,7 +125,17 @@ mod tests {
     #[test]
     fn memory_is_that_of_the_events_and_never_more_than_the_queue_has() {
         let one = read(r#"{"events":[{}]}"#);
-        assert_eq!((one.events.len(), one.bytes), (1, 2 + EVENT_BYTES));
+        assert_eq!((one.events.len(), one.bytes), (1, 3 + EVENT_BYTES));
+        // 1,024 short events are kept apart, and one more would make them a list.
+        for (short, events) in [(1_024, 1_025), (1_025, 2)] {
+            let body = format!(
+                r#"{{"events":[{{"webhookEventId":1}}{}]}}"#,
+                ",1".repeat(short)
+            );
+            let delivery = read(&body);
+            assert_eq!(delivery.events.len(), events);
+            assert!(delivery.bytes > events * EVENT_BYTES, "{}", delivery.bytes);
+        }
         let named = r#"{"webhookEventId":1},"#.repeat(90_000);
         let body = format!(r#"{{"events":[{named}1]}}"#);
         assert_eq!(read(&body).bytes, MAX_QUEUED_BYTES);

@@ -208,8 +208,9 @@ pub async fn lock(
     operator_id: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Session>> {
-    // Lock order: the operator before the session, as where an operator is disabled.
-    sqlx::query("select from operator where id = $1 for share")
+    // Lock order: the operator before the session, as where an operator is disabled. Not `for share`: forms that overlap
+    // would share the lock for as long as they come, and disabling their sender would wait.
+    sqlx::query("select from operator where id = $1 for no key update")
         .bind(operator_id)
         .execute(&mut *tx)
         .await?;
@@ -219,6 +220,15 @@ pub async fn lock(
         .await?;
     let found = find(tx, keyring, token_hash, now).await?.yes();
     Ok(found.filter(|session| session.operator_id == operator_id))
+}
+
+/// True if the session is not in the table at all, so that it can never be found again. One that has ended by time may
+/// still be there.
+pub async fn is_gone(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select not exists (select from session where token_hash = $1)")
+        .bind(token_hash)
+        .fetch_one(conn)
+        .await
 }
 
 /// Returns the sessions that have not ended. Idle sessions are included, because a long download sends no requests.

@@ -1,14 +1,16 @@
 //! Health checks for monitoring: whether the process is alive, and whether it can work.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::{
     sync::Semaphore,
-    task::JoinHandle,
     time::{Instant, timeout},
 };
 
@@ -33,6 +35,9 @@ const WAITING: usize = 8;
 /// Whether the database, the object store and the keyring answered.
 type Parts = [bool; 3];
 
+/// Beyond this age, a result says nothing any more to a request that may not wait.
+const LAST_MAX_AGE: Duration = Duration::from_secs(30);
+
 /// The checks so far.
 pub(super) struct Checks {
     /// The last check and when it ended.
@@ -40,6 +45,8 @@ pub(super) struct Checks {
     /// One place: for the request that checks.
     checking: Semaphore,
     waiting: Semaphore,
+    /// Parts whose last check has not ended: one that hangs is not checked again beside itself.
+    running: [AtomicBool; 3],
 }
 
 impl Default for Checks {
@@ -48,6 +55,7 @@ impl Default for Checks {
             last: Mutex::new(None),
             checking: Semaphore::new(1),
             waiting: Semaphore::new(WAITING),
+            running: [const { AtomicBool::new(false) }; 3],
         }
     }
 }
@@ -57,24 +65,25 @@ impl Checks {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recent(&self) -> Option<Parts> {
+    /// The last result, if it is younger than this.
+    fn within(&self, age: Duration) -> Option<Parts> {
         let last = *self.last();
-        last.filter(|(at, _)| at.elapsed() < PROBE_MAX_AGE)
+        last.filter(|(at, _)| at.elapsed() < age)
             .map(|(_, parts)| parts)
     }
 
-    /// A result that is recent, or else made now. If enough requests wait for one already, the last result, however old
-    /// it is.
+    /// A result that is recent, or else made now. If enough requests wait for one already, the last result; if that is
+    /// too old, no part counts as answering.
     async fn result(&self, check: impl Future<Output = Parts>) -> Parts {
-        if let Some(parts) = self.recent() {
+        if let Some(parts) = self.within(PROBE_MAX_AGE) {
             return parts;
         }
         let Ok(_place) = self.waiting.try_acquire() else {
-            return self.last().map_or([false; 3], |(_, parts)| parts);
+            return self.within(LAST_MAX_AGE).unwrap_or([false; 3]);
         };
         let _turn = self.checking.acquire().await;
         // Made while this request waited for its turn.
-        if let Some(parts) = self.recent() {
+        if let Some(parts) = self.within(PROBE_MAX_AGE) {
             return parts;
         }
         let parts = check.await;
@@ -83,18 +92,46 @@ impl Checks {
     }
 }
 
-/// Checks all parts at the same time. A check that takes too long goes on alone: it removes what it has written.
+/// Marks a part as being checked, until it is dropped.
+struct Running(web::Data<Shared>, usize);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.checks.running[self.1].store(false, Ordering::Release);
+    }
+}
+
+/// Whether a part answers in time. A check that takes too long goes on alone, and removes what it has written; until it
+/// ends, the part counts as silent.
+async fn answers(
+    shared: web::Data<Shared>,
+    part: usize,
+    check: impl Future<Output = bool> + Send + 'static,
+) -> bool {
+    if shared.checks.running[part].swap(true, Ordering::AcqRel) {
+        return false;
+    }
+    let running = Running(shared, part);
+    let check = tokio::spawn(async move {
+        let answered = check.await;
+        drop(running);
+        answered
+    });
+    matches!(timeout(PROBE_TIMEOUT, check).await, Ok(Ok(true)))
+}
+
+/// Checks all parts at the same time.
 async fn check(shared: web::Data<Shared>) -> Parts {
     let [one, two, three] = [(); 3].map(|()| shared.clone());
-    let database =
-        tokio::spawn(async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() });
-    let objects = tokio::spawn(async move { two.objects.check().await.is_ok() });
-    let keyring = tokio::spawn(async move { three.keyring.check().await.is_ok() });
-    let within = async |part: JoinHandle<bool>| {
-        let answered = timeout(PROBE_TIMEOUT, part).await;
-        matches!(answered, Ok(Ok(true)))
-    };
-    tokio::join!(within(database), within(objects), within(keyring)).into()
+    let database = async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() };
+    let objects = async move { two.objects.check().await.is_ok() };
+    let keyring = async move { three.keyring.check().await.is_ok() };
+    tokio::join!(
+        answers(shared.clone(), 0, database),
+        answers(shared.clone(), 1, objects),
+        answers(shared, 2, keyring)
+    )
+    .into()
 }
 
 /// `GET /readyz`: 200 if the database, the object store and the keyring answer; 503 if one of them does not. Only

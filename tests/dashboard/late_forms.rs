@@ -123,8 +123,14 @@ async fn a_form_that_ends_after_its_session_does_nothing() {
     // The same forms in a session that goes on do something, so the test above would have seen it.
     site.operator("rei", "compliance", None).await;
     let rei = site.visitor("rei").await;
-    let (path, form) = forms.last().unwrap();
-    let stream = begun(&site, &rei, path, form).await;
-    assert_eq!(ended(stream, form).await, 303);
-    assert_eq!(site.one::<i64>(done).await, 1);
+    let mut before = 0;
+    for (path, form) in forms.iter().rev() {
+        let stream = begun(&site, &rei, path, form).await;
+        assert_eq!(ended(stream, form).await, 303, "{path}");
+        let now: i64 = site.one(done).await;
+        // The hold stops the orders to erase, which are answered by a page that says so.
+        let is_held = path.starts_with("/conversations") || path.starts_with("/messages");
+        assert_eq!(now > before, !is_held, "{path}");
+        before = now;
+    }
 }

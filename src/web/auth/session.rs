@@ -108,7 +108,9 @@ async fn find(
             Ok(Some(session))
         }
         Found::No => {
-            shared.ended.add(token_hash);
+            if sessions::is_gone(&mut conn, &token_hash).await? {
+                shared.ended.add(token_hash);
+            }
             Ok(None)
         }
         Found::Forged => {

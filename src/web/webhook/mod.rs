@@ -106,6 +106,7 @@ pub async fn receive(
     };
     let delivery = Delivery::read(channel.channel_id, &envelope, webhook.clock.now());
     drop(envelope);
+    drop(body);
     store(&webhook, delivery, room, begun).await
 }
 
