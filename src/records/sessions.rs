@@ -208,8 +208,7 @@ pub async fn lock(
     operator_id: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Session>> {
-    // Lock order: the operator before the session, as where an operator is disabled. Not `for share`: forms that overlap
-    // would share the lock for as long as they come, and disabling their sender would wait.
+    // The operator first, as where one is disabled; alone, so that overlapping forms cannot put that off.
     sqlx::query("select from operator where id = $1 for no key update")
         .bind(operator_id)
         .execute(&mut *tx)
