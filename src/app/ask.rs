@@ -18,7 +18,7 @@ pub fn at_terminal() -> bool {
 /// while it waits for input.
 ///
 /// # Errors
-/// Those of `read`.
+/// The errors of `read`.
 pub fn if_piped<T>(read: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Option<T>> {
     match at_terminal() {
         true => Ok(None),

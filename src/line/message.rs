@@ -83,7 +83,7 @@ impl Event {
         self.body()["message"]["text"].as_str().unwrap_or_default()
     }
 
-    /// LINE's message type, as it was sent; `None` if there is none.
+    /// LINE's message type, as it was sent; `None` if it is missing.
     pub fn message_type(&self) -> Option<&str> {
         self.body()["message"]["type"].as_str()
     }

@@ -26,7 +26,7 @@ pub enum OtherEvent {
     Postback {
         /// The developer's data of the action.
         data: String,
-        /// What the user picked, as `date: 2026-11-12, status: SUCCESS`.
+        /// The user's choice, as `date: 2026-11-12, status: SUCCESS`.
         params: String,
     },
     /// A user watched a video of the account to its end.

@@ -116,7 +116,7 @@ pub struct Held {
     pub conversation_id: Uuid,
 }
 
-/// What a hold, in force or lifted, is about.
+/// The conversation of a hold, in force or lifted, and its channel.
 pub async fn held_by(conn: &mut PgConnection, id: Uuid) -> Result<Held> {
     sqlx::query_as(
         "select channel.id as channel_id, slug, c.id as conversation_id
