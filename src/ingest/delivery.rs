@@ -43,7 +43,14 @@ impl Delivery {
 
     /// Reads the events. Too many that are too short to say anything (a million times `1`) become one event, a JSON list
     /// of them all: each would take hundreds of bytes.
-    pub fn read(channel_id: i32, envelope: &Envelope<'_>, now: DateTime<Utc>) -> Self {
+    ///
+    /// `bytes` is the delivery's [`Delivery::memory`].
+    pub fn read(
+        channel_id: i32,
+        envelope: &Envelope<'_>,
+        bytes: usize,
+        now: DateTime<Utc>,
+    ) -> Self {
         let Sorted { long, short } = Sorted::of(envelope);
         let read = |raw: &str| IncomingEvent::read(raw, now);
         let mut events: Vec<_> = long.into_iter().map(read).collect();
@@ -57,7 +64,7 @@ impl Delivery {
         Self {
             channel_id,
             events,
-            bytes: Self::memory(envelope),
+            bytes,
         }
     }
 
@@ -91,7 +98,8 @@ mod tests {
 
     fn read(body: &str) -> Delivery {
         let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
-        Delivery::read(7, &envelope, DateTime::UNIX_EPOCH)
+        let bytes = Delivery::memory(&envelope);
+        Delivery::read(7, &envelope, bytes, DateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Facts {
         self.number(fact.timestamp_micros())
     }
 
-    /// Adds a time, or that there is none.
+    /// Adds a time, or the fact that the time is absent.
     #[must_use]
     pub fn time_or_none(mut self, fact: Option<DateTime<Utc>>) -> Self {
         match fact {

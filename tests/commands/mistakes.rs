@@ -1,4 +1,4 @@
-//! What the commands say about a person's mistakes, and that they say it before they ask for a secret.
+//! Commands name a person's mistake, and do so before they ask for a secret.
 
 use crate::{
     archive,

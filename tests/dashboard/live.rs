@@ -37,7 +37,7 @@ pub async fn next(
     }
 }
 
-/// Waits until the service listens to the database, so that its start sends no more events.
+/// Waits until the service listens to the database: from then on, pages get no event of its start.
 pub async fn settled(visitor: &Visitor, path: &str) -> String {
     let page = visitor.page(path).await;
     if !between(&page, "data-live=\"", "\"")[0].ends_with("-0") {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The files that each file imports.
 pub type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// One circle for each file that closes one, as `a -> b -> a`. Empty if there is none.
+/// One circle for each file that closes one, as `a -> b -> a`. Empty for a graph without circles.
 pub fn circles(graph: &Graph) -> Vec<String> {
     let mut search = Search {
         graph,

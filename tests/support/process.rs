@@ -107,7 +107,7 @@ impl Home {
         ended(program)
     }
 
-    /// Starts the service, which creates the archive if there is none, and stops it as soon as it runs.
+    /// Starts the service, which creates a missing archive, and stops it as soon as it runs.
     /// `args` come before `serve`.
     pub fn make(&self, args: &[&str]) -> Ended {
         let mut program = self.program();

@@ -313,7 +313,7 @@ fn what(item: &gallery::Item) -> What {
     }
 }
 
-/// Searches texts for links until a page is full, but in no more than [`MAX_SEARCHED_MESSAGES`] messages.
+/// Searches texts for links until a page is full. Reads at most [`MAX_SEARCHED_MESSAGES`] messages.
 async fn links(
     conn: &mut PgConnection,
     keyring: &Keyring,

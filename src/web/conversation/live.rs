@@ -272,7 +272,7 @@ async fn session_is_valid(shared: web::Data<Shared>, viewer: &Viewer) -> bool {
     .unwrap_or(true)
 }
 
-/// The part of a change within this operator's scope; `None` if there is none. If the database does not answer:
+/// The part of a change within this operator's scope; `None`: nothing of it is in scope. If the database does not answer:
 /// [`Change::Anything`], which names no conversation.
 async fn limit_to_scope(
     shared: web::Data<Shared>,

@@ -58,7 +58,7 @@ impl Request {
 struct Failed {
     attempts: i32,
     why: export_failure::Failure,
-    /// Time of the next attempt; `None` if there is none.
+    /// Time of the next attempt; `None`: no attempt is due.
     again: Option<When>,
 }
 

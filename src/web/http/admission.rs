@@ -277,7 +277,7 @@ impl Table {
         first.or(self.proxied.first()).copied()
     }
 
-    /// Tells a connection to close, and removes it from the table. False if there is none.
+    /// Tells a connection to close, and removes it from the table. False: no such connection.
     fn evict(&mut self, id: Option<u64>) -> bool {
         let Some(seat) = id.and_then(|id| self.remove(id)) else {
             return false;

@@ -154,7 +154,7 @@ impl Connection {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads the bytes that have arrived, at most `max_bytes`. Zero: the client sends no more.
+    /// Reads the bytes that have arrived, at most `max_bytes`. Returns 0 once the client has closed its side.
     ///
     /// They are read onto the stack, so that a waiting connection keeps only the bytes that have arrived (reading
     /// straight into the buffer kept 4 KiB for each slow head).

@@ -101,10 +101,11 @@ pub async fn receive(
         );
         return HttpResponse::BadRequest().body("not an envelope of events");
     };
-    let Ok(room) = webhook.ingest.reserve(Delivery::memory(&envelope)) else {
+    let bytes = Delivery::memory(&envelope);
+    let Ok(room) = webhook.ingest.reserve(bytes) else {
         return not_stored("queue full, try again");
     };
-    let delivery = Delivery::read(channel.channel_id, &envelope, webhook.clock.now());
+    let delivery = Delivery::read(channel.channel_id, &envelope, bytes, webhook.clock.now());
     drop(envelope);
     drop(body);
     store(&webhook, delivery, room, begun).await
