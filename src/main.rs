@@ -195,7 +195,28 @@ fn command_line() -> clap::Command {
         .filter(|arg| arg.is_global_set() && !SETTINGS_OF_DEMO.contains(&arg.get_id().as_str()));
     let ignored: Vec<_> = ignored.map(|arg| arg.clone().hide(true)).collect();
     // clap copies a global argument only into subcommands that have none of the same id.
-    command.mut_subcommand("demo", |demo| demo.args(ignored))
+    with_plain_usage(command.mut_subcommand("demo", |demo| demo.args(ignored)))
+}
+
+/// Gives each command the usage line of its help. In its errors clap would list each setting that the environment has as
+/// an option that must be given.
+fn with_plain_usage(mut command: clap::Command) -> clap::Command {
+    // The names of the parent commands are known after this call only.
+    command.build();
+    plain_usage(command)
+}
+
+fn plain_usage(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        command = command.mut_subcommand(name, plain_usage);
+    }
+    command.override_usage(usage)
 }
 
 fn main() -> ExitCode {

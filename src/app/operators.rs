@@ -130,7 +130,9 @@ pub async fn disable(
                 at.format("%F %H:%M UTC")
             );
         }
-        let id = changed(done, || format!("there is no operator {login}"))?;
+        let id = changed(done, || {
+            format!("there is no operator {login}: `operator list` lists them")
+        })?;
         security_log::by_command("operator disabled", id);
         say("Disabled; their sessions have ended. `operator enable` takes it back.");
         if !operators::any_admin(db).await? {
@@ -147,7 +149,7 @@ pub async fn disable(
 /// Lets a disabled operator sign in again, with the password they had.
 ///
 /// # Errors
-/// No disabled operator has this login, or the database or the secret key cannot be used.
+/// No operator has this login, they are not disabled, or the database or the secret key cannot be used.
 pub async fn enable(
     storage: &StorageConfig,
     login: &str,
@@ -155,7 +157,14 @@ pub async fn enable(
 ) -> anyhow::Result<()> {
     keys::with_attested(storage, async |db, keyring| {
         let done = operators::enable(db, keyring, login).await?;
-        let id = changed(done, || format!("there is no disabled operator {login}"))?;
+        if done == Found::No
+            && let Found::Yes(None) = operators::disabled_at(db, keyring, login).await?
+        {
+            bail!("{login} is not disabled");
+        }
+        let id = changed(done, || {
+            format!("there is no operator {login}: `operator list` lists them")
+        })?;
         security_log::by_command("operator enabled", id);
         say("Enabled: they can sign in with the password they had. `operator reset-password` gives another.");
         Ok(())

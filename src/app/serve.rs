@@ -206,8 +206,8 @@ fn say_missing(missing: &[String], say: &dyn Fn(&str)) {
     }
 }
 
-/// Makes the first channel from `LINE_CHANNEL_SECRET` in an archive without channels. Returns a message for each given secret or
-/// token that is not used.
+/// Makes the first channel from `LINE_CHANNEL_SECRET` in an archive without channels. Returns a message for each given
+/// secret or token that is not used.
 async fn first_channel(
     db: &mut PgConnection,
     keyring: &Keyring,
@@ -232,26 +232,27 @@ async fn first_channel(
         return Ok(vec![words.to_owned()]);
     }
     let mut unused = vec![];
-    if let Some(secret) = &secret
-        && who_has(&mut tx, keyring, Given::Secret(secret))
-            .await?
-            .is_none()
-    {
-        unused.push(
-            "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret` adds it to one, `channel \
-             add` makes another channel."
-                .to_owned(),
-        );
+    let mut owner = None;
+    if let Some(secret) = &secret {
+        owner = who_has(&mut tx, keyring, Given::Secret(secret)).await?;
+        if owner.is_none() {
+            unused.push(
+                "LINE_CHANNEL_SECRET is not used: no channel has this secret. `channel rotate-secret <slug>` adds it to one, \
+                 `channel add <slug>` makes another channel."
+                    .to_owned(),
+            );
+        }
     }
     if let Some(token) = &token
         && who_has(&mut tx, keyring, Given::Token(token))
             .await?
             .is_none()
     {
-        unused.push(
-            "LINE_CHANNEL_ACCESS_TOKEN is not used: no channel has this token. `channel rotate-secret` gives it to one."
-                .to_owned(),
-        );
+        let slug = owner.as_deref().unwrap_or("<slug>");
+        unused.push(format!(
+            "LINE_CHANNEL_ACCESS_TOKEN is not used: no channel has this token, and `serve` takes one only for the channel that \
+             it makes. `channel rotate-secret {slug}` gives it to a channel."
+        ));
     }
     Ok(unused)
 }

@@ -159,6 +159,7 @@ fn serve_says_that_it_does_not_use_another_secret_or_token_than_the_stored_one()
         (Some(ONE), "a", [false, false]),
         (Some(TWO), "a", [true, false]),
         (None, "b", [false, true]),
+        (Some(ONE), "b", [false, true]),
     ] {
         let mut serve = home.program();
         serve
@@ -171,6 +172,8 @@ fn serve_says_that_it_does_not_use_another_secret_or_token_than_the_stored_one()
         let names = ["LINE_CHANNEL_SECRET", "LINE_CHANNEL_ACCESS_TOKEN"];
         let says = names.map(|name| said.contains(&format!("{name} is not used")));
         assert_eq!(says, unused, "{said}");
+        let named = said.contains("`channel rotate-secret default` gives it to a channel");
+        assert_eq!(named, secret == Some(ONE) && unused[1], "{said}");
         assert!(serve.stop());
     }
 }

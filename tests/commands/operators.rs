@@ -112,13 +112,31 @@ fn who_was_disabled_can_be_enabled_and_a_password_for_them_says_that_it_is_not_e
     let again = home.run(&["operator", "enable", "mika"]);
     assert!(!again.success);
     assert!(
-        again.said.contains("no disabled operator mika"),
+        again.said.contains("mika is not disabled"),
         "{}",
         again.said
+    );
+    let nobody = home.run(&["operator", "enable", "nobody"]);
+    assert!(
+        nobody.said.contains("there is no operator nobody"),
+        "{}",
+        nobody.said
     );
     let reset = with_password(&home, &["operator", "reset-password", "mika"]);
     assert!(!reset.said.contains("cannot sign in"), "{}", reset.said);
     assert!(serve.stop());
+}
+
+#[test]
+fn a_usage_line_demands_nothing_that_the_environment_has() {
+    let home = Home::new();
+    let add = home.run(&["operator", "add"]);
+    assert!(
+        add.said
+            .contains("operator add [OPTIONS] --role <ROLE> <LOGIN>"),
+        "{}",
+        add.said
+    );
 }
 
 #[test]
