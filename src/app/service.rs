@@ -12,6 +12,7 @@ use std::{
 use actix_web::{
     App,
     dev::{Server, ServerHandle},
+    middleware::from_fn,
     web as actix,
 };
 use anyhow::{Context, anyhow};
@@ -269,14 +270,16 @@ fn run_server(
     let limits = http::Limits::of_this_process();
     http::run(listener, threads, limits, proxies, move || {
         App::new()
-            .wrap(http::unguessable())
+            .wrap(from_fn(http::unguessable))
             .wrap(http::compression())
-            .wrap(http::uncompressed_for_strangers())
-            .wrap(web::csrf())
-            .wrap(http::refuse_encoded())
+            .wrap(from_fn(http::uncompressed_for_strangers))
+            .wrap(from_fn(web::csrf))
+            .wrap(from_fn(http::refuse_encoded))
             .wrap(web::headers(&seen_as))
-            .wrap(web::security_events())
-            .wrap(http::exchange(is_of_known_sender))
+            .wrap(from_fn(web::security_events))
+            .wrap(from_fn(|request, next| {
+                http::exchange(request, next, is_of_known_sender)
+            }))
             .app_data(pages.clone())
             .app_data(webhook.clone())
             .route("/webhook/{channel}", actix::post().to(receive))

@@ -30,13 +30,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(read().to(auth::setup::page))
                 .route(web::post().to(auth::setup::make)),
         )
-        .route(
-            "/conversations",
-            read().to(conversation::conversations::list),
-        )
+        .route("/conversations", read().to(conversation::pages::list))
         .route(
             "/conversations/{id}",
-            read().to(conversation::conversations::conversation),
+            read().to(conversation::pages::conversation),
         )
         .route(
             "/conversations/{id}/media",

@@ -1,8 +1,20 @@
 //! A client with a cookie, like a browser without scripts.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header, redirect};
+
+/// One for all: to make one takes milliseconds, in which a flood of visitors would not send what it began. It keeps no
+/// connection, which would belong to the runtime of one test.
+static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
+});
 
 /// A client of the dashboard, signed in or not.
 #[derive(Clone)]
@@ -15,14 +27,8 @@ pub struct Visitor {
 impl Visitor {
     /// A visitor without a session.
     pub fn new(address: SocketAddr) -> Self {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .timeout(Duration::from_secs(30))
-            .build()
-            .unwrap();
         Self {
-            client,
+            client: CLIENT.clone(),
             address,
             cookie: None,
         }

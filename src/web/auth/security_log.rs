@@ -15,9 +15,9 @@ use std::{
 use actix_web::{
     Error as ActixError, HttpMessage, HttpRequest, HttpResponse,
     body::MessageBody,
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    dev::{ServiceRequest, ServiceResponse},
     http::StatusCode,
-    middleware::{Next, from_fn},
+    middleware::Next,
     web::Data,
 };
 use chrono::{DateTime, Utc};
@@ -195,20 +195,11 @@ pub fn by_command(what: &'static str, operator: Uuid) {
 /// The signed-in operator's id, for the log: put into a request's extensions once the session is found.
 pub(in crate::web) struct SignedInAs(pub(in crate::web) Uuid);
 
-/// Wraps an app so that refusals (403 and 429) of any handler or middleware are logged.
-pub fn security_events<S, B>()
--> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(note_refusals)
-}
-
-async fn note_refusals<B: MessageBody>(
+/// Middleware: refusals (403 and 429) of any handler or inner middleware are logged.
+pub async fn security_events(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, ActixError> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let answer = next.call(request).await?;
     if let Some(event) = refusal(answer.response()) {
         note(answer.request(), event);

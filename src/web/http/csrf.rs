@@ -3,36 +3,22 @@
 
 use actix_web::{
     Error as ActixError, HttpRequest, ResponseError,
-    body::{EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
     http::{Method, header},
-    middleware::{Next, from_fn},
+    middleware::Next,
     web::Data,
 };
 
 use super::cookies;
 use crate::web::{Error, Shared};
 
-/// Wraps an app so that cross-site POSTs (and all other methods except GET, HEAD and OPTIONS) are answered 403.
-/// Webhooks are exempt: they have a signature instead of a cookie.
-pub fn csrf<S, B>() -> impl Transform<
-    S,
-    ServiceRequest,
-    Response = ServiceResponse<EitherBody<B>>,
-    Error = ActixError,
-    InitError = (),
->
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(refuse_foreign)
-}
-
-async fn refuse_foreign<B: MessageBody + 'static>(
+/// Middleware: cross-site POSTs (and all other methods except GET, HEAD and OPTIONS) are answered 403. Webhooks are
+/// exempt: they have a signature instead of a cookie.
+pub async fn csrf(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let safe = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS

@@ -2,10 +2,10 @@
 
 use actix_web::{
     Error as ActixError, HttpResponse,
-    body::{EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
     http::header::{self, HeaderName, HeaderValue},
-    middleware::{Compress, Next, from_fn},
+    middleware::{Compress, Next},
 };
 
 use super::cookies;
@@ -13,27 +13,13 @@ use super::cookies;
 /// Maximum number of random bytes by which a response is made longer.
 const PADDING: usize = 128;
 
-/// Wraps an app so that a request with an encoded body is answered 415 before its body is read. A limit on a body's
+/// Middleware: a request with an encoded body is answered 415 before its body is read. A limit on a body's
 /// size would otherwise apply only after decompression: 61 kB of gzip became 60 MB (RUSTSEC-2026-0447,
 /// RUSTSEC-2026-0448).
-pub fn refuse_encoded<S, B>() -> impl Transform<
-    S,
-    ServiceRequest,
-    Response = ServiceResponse<EitherBody<B>>,
-    Error = ActixError,
-    InitError = (),
->
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(refuse)
-}
-
-async fn refuse<B: MessageBody + 'static>(
+pub async fn refuse_encoded(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         let refused = HttpResponse::UnsupportedMediaType()
             .insert_header((header::ACCEPT_ENCODING, "identity"))
@@ -44,22 +30,13 @@ async fn refuse<B: MessageBody + 'static>(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// Wraps an app, outside of [`compression`], so that a response to a request without a session's cookie is not
+/// Middleware, outside of [`compression`]: a response to a request without a session's cookie is not
 /// compressed: each response that is being compressed holds 350 kB and a thread. While 2,000 connections requested the
 /// stylesheet, they took 800 MB of memory, and a webhook took 5 s.
-pub fn uncompressed_for_strangers<S, B>()
--> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(take_no_encoding)
-}
-
-async fn take_no_encoding<B: MessageBody + 'static>(
+pub async fn uncompressed_for_strangers(
     mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, ActixError> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     if !cookies::is_of_a_session(request.request()) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
@@ -71,23 +48,14 @@ pub fn compression() -> Compress {
     Compress::default()
 }
 
-/// Wraps an app, inside [`compression`], against the BREACH attack. The pages of sign-in and setup, which hold a secret
+/// Middleware, inside [`compression`], against the BREACH attack. The pages of sign-in and setup, which hold a secret
 /// beside text from the address, are not compressed. The length of every other response, except those to webhooks,
 /// varies by up to [`PADDING`] bytes, so that an attacker who places a guess in a page cannot confirm it by how well
 /// the page compresses.
-pub fn unguessable<S, B>()
--> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = ActixError, InitError = ()>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(vary)
-}
-
-async fn vary<B: MessageBody + 'static>(
+pub async fn unguessable(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, ActixError> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let secret = matches!(request.path(), "/login" | "/setup");
     let webhook = request.path().starts_with("/webhook/");
     let mut answer = next.call(request).await?;

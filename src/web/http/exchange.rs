@@ -10,10 +10,10 @@ use std::{
 
 use actix_web::{
     Error as ActixError, HttpResponse,
-    body::{BodySize, EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    body::{BodySize, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
     http::{ConnectionType, Method, StatusCode, Version, header},
-    middleware::{Next, from_fn},
+    middleware::Next,
 };
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -193,29 +193,13 @@ impl<B: MessageBody> MessageBody for TrackedBody<B> {
     }
 }
 
-/// Wraps an app so that its connections know of each request and response. It has to be the outermost wrap. If
+/// Middleware: its connections know of each request and response. It has to be the outermost. If
 /// `has_recent_signature` returns true for a request, its connection is not evicted while the body arrives.
-pub fn exchange<S, B>(
-    has_recent_signature: fn(&ServiceRequest) -> bool,
-) -> impl Transform<
-    S,
-    ServiceRequest,
-    Response = ServiceResponse<TrackedBody<EitherBody<B>>>,
-    Error = ActixError,
-    InitError = (),
->
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
-    B: MessageBody + 'static,
-{
-    from_fn(move |request, next| answer_one(request, next, has_recent_signature))
-}
-
-async fn answer_one<B: MessageBody + 'static>(
+pub async fn exchange(
     request: ServiceRequest,
-    next: Next<B>,
+    next: Next<impl MessageBody + 'static>,
     has_recent_signature: fn(&ServiceRequest) -> bool,
-) -> Result<ServiceResponse<TrackedBody<EitherBody<B>>>, ActixError> {
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
     let body = body_of(&request);
     if let Some(exchange) = &exchange {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpResponse, dev::ServerHandle, web};
+use actix_web::{App, HttpResponse, dev::ServerHandle, middleware::from_fn, web};
 use futures_util::StreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -61,8 +61,8 @@ impl Site {
         let (count, held) = (called.clone(), gate.clone());
         let server = run(listener, 1, limits, Proxies::from(vec![]), move || {
             App::new()
-                .wrap(refuse_encoded())
-                .wrap(exchange(|_| false))
+                .wrap(from_fn(refuse_encoded))
+                .wrap(from_fn(|request, next| exchange(request, next, |_| false)))
                 .app_data(web::Data::from(count.clone()))
                 .app_data(web::Data::from(held.clone()))
                 .route("/", web::get().to(redirect))
