@@ -61,7 +61,8 @@ enum Command {
     /// The secret key
     #[command(subcommand)]
     Keys(Keys),
-    /// Check the installation and its settings. Exit code: 0 fine, 1 something is bad, 2 the check failed
+    /// Check the installation and its settings. Exit code: 0 fine, 1 something is bad (with --strict: or a warning), 2 the
+    /// check failed
     Doctor {
         /// Exit with 1 for warnings too, for example if LINE cannot be reached
         #[arg(long)]
@@ -134,6 +135,7 @@ enum Channel {
     List,
     /// Add a channel secret beside the present ones, so that no webhook is refused during the change
     RotateSecret {
+        /// The channel's slug
         slug: String,
         /// Delete all secrets but the newest
         #[arg(long)]
@@ -143,20 +145,26 @@ enum Channel {
     },
     /// Set the largest size up to which a channel's files are stored; without a size, 2048 MiB
     Limit {
+        /// The channel's slug
         slug: String,
         /// Largest size of one file in MiB
         #[arg(value_parser = |text: &str| in_words(app::channels::mib(text)))]
         mib: Option<u32>,
     },
     /// Remove a channel: its webhooks are refused from now on, its conversations stay
-    Remove { slug: String },
+    Remove {
+        /// The channel's slug
+        slug: String,
+    },
 }
 
 #[derive(Subcommand)]
 enum Operator {
     /// Add an operator; the password is read from standard input, or asked for
     Add {
+        /// Name that they sign in with
         login: String,
+        /// What they may do
         #[arg(long, value_enum)]
         role: Role,
         /// A channel they may see; may be given several times [default: all channels]
@@ -166,11 +174,20 @@ enum Operator {
     /// List the operators
     List,
     /// Disable an operator and end their sessions
-    Disable { login: String },
+    Disable {
+        /// Name that they sign in with
+        login: String,
+    },
     /// Let a disabled operator sign in again
-    Enable { login: String },
+    Enable {
+        /// Name that they sign in with
+        login: String,
+    },
     /// Set a new password, read from standard input or asked for, and end their sessions
-    ResetPassword { login: String },
+    ResetPassword {
+        /// Name that they sign in with
+        login: String,
+    },
 }
 
 #[derive(ValueEnum, Clone, Copy)]

@@ -6,6 +6,8 @@ use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::web::password;
+
 /// True if standard input is a terminal, so that a person can be asked.
 pub fn at_terminal() -> bool {
     stdin().is_terminal()
@@ -41,12 +43,20 @@ pub fn secret(prompt: &str) -> anyhow::Result<SecretString> {
 /// Reads a new password. At a terminal it is asked for twice, because the terminal does not show the typed characters.
 ///
 /// # Errors
-/// The terminal or standard input cannot be read, or the two inputs differ.
+/// The terminal or standard input cannot be read, standard input is empty, the password is too short or too long, or the
+/// two inputs differ.
 pub fn new_password() -> anyhow::Result<String> {
     if !at_terminal() {
-        return line();
+        let password = line()?;
+        ensure!(
+            !password.is_empty(),
+            "no password was given, and nothing was changed: write it to standard input, as one line"
+        );
+        return Ok(password);
     }
     let password = typed("Password: ")?;
+    // A password that is refused is not asked for a second time.
+    password::check_length(&password)?;
     ensure!(
         password == typed("The same password again: ")?,
         "the two passwords differ: nothing was changed"

@@ -186,7 +186,9 @@ impl Rotation<'_> {
         if self.finish {
             let dropped = channels::drop_old_secrets(db, id).await?;
             said.push(format!(
-                "Dropped {dropped}; the newest secret alone is valid."
+                "Dropped {dropped}; the newest secret alone is valid. Press Verify in LINE's console now: if it fails, that \
+                 secret is mistyped, and `channel rotate-secret {}` takes the right one.",
+                self.slug
             ));
         }
         Ok(said)
@@ -298,19 +300,35 @@ pub(super) async fn find(
     keyring: &Keyring,
     slug: &str,
 ) -> anyhow::Result<i32> {
-    match channels::find(db, keyring, slug).await? {
+    if let Found::Yes(id) = channels::find(db, keyring, slug).await? {
+        return Ok(id);
+    }
+    let id = find_any(db, keyring, slug).await?;
+    let removed = channels::list_all(db).await?.into_iter();
+    let removed = removed
+        .filter(|one| one.id == id)
+        .find_map(|one| one.removed_at);
+    match removed {
+        Some(at) => bail!(
+            "the channel {slug} was removed at {}: its conversations can be read, and nothing else",
+            at.format("%F %H:%M UTC")
+        ),
+        None => Ok(id),
+    }
+}
+
+/// As [`find`], but for a removed channel too: its conversations can be read.
+///
+/// # Errors
+/// As [`find`].
+pub(super) async fn find_any(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    slug: &str,
+) -> anyhow::Result<i32> {
+    match channels::find_any(db, keyring, slug).await? {
         Found::Yes(id) => Ok(id),
-        Found::No => {
-            let mut channels = channels::list_all(db).await?.into_iter();
-            let removed = channels.find_map(|one| one.removed_at.filter(|_| one.slug == slug));
-            match removed {
-                Some(at) => bail!(
-                    "the channel {slug} was removed at {}: its conversations can be read, and nothing else",
-                    at.format("%F %H:%M UTC")
-                ),
-                None => bail!("there is no channel {slug}: `channel list` lists them"),
-            }
-        }
+        Found::No => bail!("there is no channel {slug}: `channel list` lists them"),
         Found::Forged => bail!(
             "the database's row of channel {slug} was not written by this program. If you restored a backup of an \
              earlier version, see `line-chat-archive attest`; else somebody has written to the database"

@@ -32,6 +32,8 @@ pub struct Database {
     /// How to connect to it.
     pub options: PgConnectOptions,
     embedded: Option<Embedded>,
+    /// Where it is, for messages.
+    place: String,
 }
 
 /// Whether a command makes, migrates or only reads the archive.
@@ -102,9 +104,19 @@ impl Database {
                 (embedded.connect_options("archive"), Some(embedded))
             }
         };
+        let data = std::path::absolute(&storage.data_dir);
+        let place = match &embedded {
+            Some(_) => data
+                .as_ref()
+                .unwrap_or(&storage.data_dir)
+                .display()
+                .to_string(),
+            None => "the database of DATABASE_URL".to_owned(),
+        };
         let database = Self {
             options: quiet(options),
             embedded,
+            place,
         };
         if let Err(error) = privileges::give_up_root(storage) {
             database.close().await?;
@@ -125,11 +137,11 @@ impl Database {
                 sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
                     .fetch_one(&mut db)
                     .await?;
-            let place = match self.embedded {
-                Some(_) => "DATA_DIR",
-                None => "the database of DATABASE_URL",
-            };
-            ensure!(there, "there is no archive in {place}: `serve` makes one");
+            ensure!(
+                there,
+                "there is no archive in {}: `serve` makes one",
+                self.place
+            );
         }
         if purpose == Purpose::Look {
             return Ok(());

@@ -1,14 +1,17 @@
 //! `erasures verify | export`: verifies the ledger, and exports it for an auditor.
 
+mod verdict;
 mod verify_database;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context, ensure};
-use chrono::{DateTime, NaiveDate};
+use anyhow::{Context, bail, ensure};
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 
+use self::verdict::{in_words, pending_message};
 use super::{
+    counted::counted,
     database::{self, Purpose},
     keys,
     privileges::Output,
@@ -17,7 +20,7 @@ use crate::{
     clock::Clock,
     config::StorageConfig,
     ledger::{
-        Hash, Verdict, Verifier,
+        Hash, Verifier,
         export::{self, Export},
         receipt,
     },
@@ -42,9 +45,9 @@ pub async fn verify(
     let trusted = trusted.as_deref();
     let now = Clock::system().now();
     let is_receipt = shown.is_some_and(|path| !path.is_dir());
-    let verdict = match shown {
-        Some(path) if is_receipt => receipt::verify(&read_text(path)?, trusted),
-        Some(path) => export::verify(path, trusted, now.timestamp_millis()),
+    let (verdict, pending) = match shown {
+        Some(path) if is_receipt => (receipt::verify(&read_text(path)?, trusted), 0),
+        Some(path) => (export::verify(path, trusted, now.timestamp_millis()), 0),
         None => {
             database::with(storage, Purpose::Look, async |database| {
                 verify_database::verify(storage, &mut database.connect().await?, now).await
@@ -57,6 +60,9 @@ pub async fn verify(
             "Checked with the key in the file itself: this detects damage, not forgery. Use --public-key.",
         );
     }
+    if let Some(line) = pending_message(pending) {
+        say(&line);
+    }
     let (line, code) = in_words(verdict, is_receipt);
     say(&line);
     Ok(ExitCode::from(code))
@@ -64,79 +70,38 @@ pub async fn verify(
 
 /// The public key in `given`, which is its text or the path of a file with it.
 fn trusted_key(given: &Path) -> anyhow::Result<String> {
-    if let Some(text) = given.to_str().map(str::trim)
+    let text = given.to_str().map(str::trim);
+    if let Some(text) = text
         && Verifier::from_vkey(text).is_ok()
     {
         return Ok(text.to_owned());
     }
     let shown = given.display();
-    let text = std::fs::read_to_string(given).with_context(|| {
-        format!("--public-key {shown} is neither a public key nor a file that can be read")
-    })?;
+    let text = match std::fs::read_to_string(given) {
+        Err(_) if text.is_some_and(looks_like_key) => bail!(
+            "--public-key {shown} is mistyped: a character of this public key is wrong or missing. Copy it whole, or name a \
+             file with it"
+        ),
+        read => read.with_context(|| {
+            format!("--public-key {shown} is neither a public key nor a file that can be read")
+        })?,
+    };
     let key = text.trim_end();
     let read = Verifier::from_vkey(key).ok();
     read.with_context(|| format!("{shown} is not a public key"))?;
     Ok(key.to_owned())
 }
 
+/// Whether a text that is not a valid public key was meant to be one: `<name>+<8 hexadecimal digits>+<key>`.
+fn looks_like_key(text: &str) -> bool {
+    let has_name = text.starts_with("line-chat-archive/") && text.contains('+');
+    let hash = text.split('+').nth(1).unwrap_or_default();
+    has_name || hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Reads a whole file; an error contains its path.
 fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
-}
-
-/// The line that is printed for a verdict, and the exit code.
-fn in_words(verdict: Verdict, is_receipt: bool) -> (String, u8) {
-    match verdict {
-        Verdict::Sound { size, .. } if is_receipt => (
-            format!(
-                "sound: the record in this receipt is in the signed ledger of {}",
-                counted(size)
-            ),
-            0,
-        ),
-        Verdict::Sound { size, records } => (format!("sound: {}", checked(size, records)), 0),
-        Verdict::Tampered { seq, what } => {
-            let which = seq.map_or(String::new(), |seq| format!(" record {seq}:"));
-            (format!("TAMPERED:{which} {what}"), 1)
-        }
-        Verdict::Unreadable(what) => (format!("unreadable: {what}"), 2),
-        Verdict::Unread { file, why } => (format!("unreadable: {file} cannot be read: {why}"), 2),
-        Verdict::Stale {
-            size,
-            records,
-            checkpointed_at,
-        } => {
-            let at = DateTime::from_timestamp_millis(checkpointed_at).unwrap_or_default();
-            (
-                format!(
-                    "stale: {}, but the last signature is of {at}; what came later may be missing",
-                    checked(size, records)
-                ),
-                3,
-            )
-        }
-    }
-}
-
-/// Says how many of the ledger's `size` records were checked. An export of a period has fewer than the ledger.
-fn checked(size: u64, records: u64) -> String {
-    match records {
-        all if all == size => format!("{all} of {size} records are as they were signed"),
-        0 => format!(
-            "the signature is valid; the ledger has {}, none of which is in this export",
-            counted(size)
-        ),
-        some => format!(
-            "the records in this export ({some} of the ledger's {size}) are as they were signed"
-        ),
-    }
-}
-
-fn counted(records: u64) -> String {
-    match records {
-        1 => "1 record".to_owned(),
-        _ => format!("{records} records"),
-    }
 }
 
 /// Parses a day.
@@ -220,7 +185,7 @@ fn written_message(size: u64, records: u64) -> String {
     match records {
         0 if size > 0 => format!(
             "The ledger has {}, and none is of this period. A signed checkpoint without records is written to ",
-            counted(size)
+            counted(size, "record")
         ),
         _ => format!("{records} of {size} records written to "),
     }
@@ -277,56 +242,6 @@ mod tests {
     use crate::ledger::Signer;
 
     #[test]
-    fn a_verdict_does_not_blame_records_that_were_not_shown() {
-        let sound = |size, records| Verdict::Sound { size, records };
-        for (verdict, is_receipt, words) in [
-            (
-                sound(3, 1),
-                true,
-                "sound: the record in this receipt is in the signed ledger of 3 records",
-            ),
-            (
-                sound(1, 1),
-                true,
-                "sound: the record in this receipt is in the signed ledger of 1 record",
-            ),
-            (
-                sound(8, 8),
-                false,
-                "sound: 8 of 8 records are as they were signed",
-            ),
-            (
-                sound(8, 2),
-                false,
-                "sound: the records in this export (2 of the ledger's 8) are as they were signed",
-            ),
-            (
-                sound(8, 0),
-                false,
-                "sound: the signature is valid; the ledger has 8 records, none of which is in this export",
-            ),
-        ] {
-            assert_eq!(in_words(verdict, is_receipt), (words.to_owned(), 0));
-        }
-        assert!(written_message(3, 0).contains("3 records, and none is of this period"));
-        assert!(written_message(0, 0).starts_with("0 of 0 records written"));
-    }
-
-    #[test]
-    fn a_file_that_may_not_be_read_is_not_called_missing() {
-        let verdict = Verdict::Unread {
-            file: "proofs.json",
-            why: std::io::ErrorKind::PermissionDenied,
-        };
-        let (words, code) = in_words(verdict, false);
-        assert_eq!(
-            words,
-            "unreadable: proofs.json cannot be read: permission denied"
-        );
-        assert_eq!(code, 2);
-    }
-
-    #[test]
     fn a_public_key_is_given_as_a_file_or_as_its_text() {
         let key = Signer::from_seed("line-chat-archive/a", &[7; 32]).vkey();
         let dir = tempfile::tempdir().unwrap();
@@ -334,9 +249,23 @@ mod tests {
         std::fs::write(&file, format!("{key}\n")).unwrap();
         assert_eq!(trusted_key(&file).unwrap(), key);
         assert_eq!(trusted_key(Path::new(&key)).unwrap(), key);
-        let cut = trusted_key(Path::new(&key[..key.len() - 1])).unwrap_err();
-        let cut = cut.to_string();
-        assert!(cut.contains("neither a public key nor a file"), "{cut}");
+        let (short, other) = (&key[..key.len() - 1], key.replacen('/', "_", 1));
+        for (given, words) in [
+            (short, "is mistyped"),
+            (&key[1..], "is mistyped"),
+            (other.as_str(), "is mistyped"),
+            ("line-chat-archive/key", "neither a public key nor a file"),
+            ("no/such+file", "neither a public key nor a file"),
+        ] {
+            let refused = trusted_key(Path::new(given)).unwrap_err().to_string();
+            assert!(refused.contains(words), "{given}: {refused}");
+        }
+    }
+
+    #[test]
+    fn an_export_without_records_says_why() {
+        assert!(written_message(3, 0).contains("3 records, and none is of this period"));
+        assert!(written_message(0, 0).starts_with("0 of 0 records written"));
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Res
             Err(Error::Unreadable) => bail!(wrong_secret_key_message(&path)),
             Err(Error::NoKey) => ensure!(
                 belongs_to_database(&keyring, db).await?,
-                "the keyring does not belong to this database, or is an old copy: check KEYRING_URL. Without the right \
-                 keyring the archive cannot be read"
+                "the keyring is missing, is an old copy, or belongs to another database: check KEYRING_URL. Without the \
+                 right keyring the archive cannot be read"
             ),
             Err(error) => return Err(error.into()),
         },
@@ -136,7 +136,13 @@ pub async fn make_for_new(storage: &StorageConfig, db: &mut PgConnection) -> any
     let is_new = !installation::has_key(db).await? && keys::newest_in_use(db).await?.is_none();
     if storage.database_url.is_none() && is_new {
         let path = secret_path(storage);
-        SecretKey::load_or_make(&path).with_context(|| path.display().to_string())?;
+        let made = SecretKey::load_or_make(&path);
+        if let (Some(account), Err(Error::SecretFile(error))) = (&storage.service, &made)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            bail!(privileges::cannot_make_key_message(account, &path));
+        }
+        made.with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

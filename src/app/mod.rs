@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod channels;
+mod counted;
 pub mod database;
 pub mod database_url;
 pub mod demo;

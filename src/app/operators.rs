@@ -34,7 +34,7 @@ pub async fn add(
     keys::with_attested(storage, async |db, keyring| {
         let mut ids = vec![];
         for slug in slugs {
-            ids.push(channels::find(db, keyring, slug).await?);
+            ids.push(channels::find_any(db, keyring, slug).await?);
         }
         let same = operators::disabled_at(db, keyring, login).await?;
         ensure!(same == Found::No, taken_message());

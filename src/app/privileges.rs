@@ -166,6 +166,17 @@ pub fn give_up_root(storage: &StorageConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Error message for a secret key that the service's account may not make, because the directory is another account's.
+/// It does not advise to give that directory away: it may be any directory of the system.
+pub fn cannot_make_key_message(account: &Account, file: &Path) -> String {
+    let (name, file) = (account.name(), file.display());
+    format!(
+        "the account {name} cannot create {file} (SECRET_KEY_FILE). The service runs as {name} when root starts it. Create \
+         the key as root (line-chat-archive keys new {file}). Or set SECRET_KEY_FILE to a file in a directory of that account \
+         (install -d -o {name} -m 700 DIR), or RUN_AS to an account that can create the file"
+    )
+}
+
 fn is_absent(path: &Path) -> bool {
     access(path, Access::EXISTS) == Err(rustix::io::Errno::NOENT)
 }

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{
     channels::{Given, who_has},
+    counted::counted,
     database::{Database, Purpose},
     keys,
     service::{Parts, Service, bind},
@@ -39,7 +40,14 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let mut told = pin!(shutdown_signal()?);
     // A port below 1024 needs root, which `Database::find` gives up. Bind before anything is made.
-    let listener = bind(serve.listen)?;
+    let listener = match bind(serve.listen) {
+        Ok(listener) => listener,
+        Err(error) => {
+            // The port may be taken by a `serve` on the same directory: then another port would not help.
+            DataDirLock::check_free(&storage.data_dir)?;
+            return Err(error);
+        }
+    };
     let _lock = DataDirLock::take(&storage.data_dir)?;
     let database = Database::find(storage, Purpose::Make).await?;
     let begun = tokio::select! {
@@ -84,10 +92,7 @@ async fn begin(
     let parts = parts(storage, serve, database, listener, keyring, signer).await?;
     let mut service = Service::start(parts).await?;
     if service.replayed > 0 {
-        say(&format!(
-            "This database was restored from a backup: {} messages that were erased after it was made are erased again.",
-            service.replayed
-        ));
+        say(&restored_message(service.replayed));
     }
     service.work();
     missing.extend(still_to_do(storage, serve, &known));
@@ -97,6 +102,15 @@ async fn begin(
     say_addresses(storage, &service, &known.channels, say);
     say_missing(&missing, say);
     Ok(service)
+}
+
+/// Says how many messages were erased again because the database, restored from a backup, still had them.
+fn restored_message(erased: usize) -> String {
+    let verb = if erased == 1 { "was" } else { "were" };
+    format!(
+        "This database was restored from a backup. {} that {verb} erased after the backup {verb} erased again.",
+        counted(erased, "message")
+    )
 }
 
 /// Values that the start reads from the database for the lines that it prints.
@@ -152,9 +166,9 @@ fn still_to_do(storage: &StorageConfig, serve: &Serve, known: &Known) -> Vec<Str
     }
     if !known.unattested.is_empty() {
         missing.push(format!(
-            "The database has {} operators and {} channels that this program did not write: see `attest`.",
-            known.unattested.operators.len(),
-            known.unattested.channels.len()
+            "The database has {} and {} that this program did not write: see `attest`.",
+            counted(known.unattested.operators.len(), "operator"),
+            counted(known.unattested.channels.len(), "channel")
         ));
     }
     if has_shared_account(storage) {
@@ -331,4 +345,17 @@ fn objects_url(storage: &StorageConfig) -> anyhow::Result<Url> {
         return Ok(url.clone());
     }
     in_data_dir(storage, "objects")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_message_that_is_erased_again_is_singular() {
+        let words = "1 message that was erased after the backup was erased again.";
+        assert!(restored_message(1).ends_with(words));
+        let words = "2 messages that were erased after the backup were erased again.";
+        assert!(restored_message(2).ends_with(words));
+    }
 }

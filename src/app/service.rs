@@ -1,5 +1,6 @@
 //! The running service: one HTTP server, one committer, one worker, one live listener.
 
+mod listener;
 mod parts;
 mod resources;
 
@@ -15,14 +16,13 @@ use actix_web::{
     middleware::from_fn,
     web as actix,
 };
-use anyhow::{Context, anyhow};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use self::parts::Parts;
 use self::resources::Resources;
+pub use self::{listener::bind, parts::Parts};
 use crate::{
     clock::Clock,
     erasure::{keys::Keys, ledger_signer::LedgerSigner},
@@ -48,30 +48,6 @@ const HOLD_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Pause before keys are made again after a failure.
 const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
-
-/// Backlog of the listener: connections that the kernel completes before they are accepted. The kernel may allow fewer
-/// (`somaxconn`).
-const BACKLOG: i32 = 4096;
-
-/// Binds the service's only listener. Port 0 picks a free one.
-///
-/// # Errors
-/// The address is in use, not one of this machine, or not allowed.
-pub fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    let cannot = || format!("{listen} cannot be listened on");
-    let listener = match TcpListener::bind(listen) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            return Err(anyhow!(
-                "{listen} cannot be listened on: another program uses it, perhaps another `serve`. Stop that one, or set \
-                 LISTEN to another port"
-            ));
-        }
-        bound => bound.with_context(cannot)?,
-    };
-    // The standard library asks for a backlog of 128, which a flood fills before LINE's connection is accepted.
-    rustix::net::listen(&listener, BACKLOG).with_context(cannot)?;
-    Ok(listener)
-}
 
 /// A service that accepts connections.
 pub struct Service {

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use super::{
+    counted::counted,
     database::{self, Purpose},
     keys,
     serve::bucket,
@@ -152,8 +153,7 @@ fn verdict(state: &State, lines: &[Line]) -> (String, u8) {
             0,
         ),
         (count, _) => {
-            let places = if count == 1 { "place" } else { "places" };
-            let found = format!("Something is found in {count} {places}");
+            let found = format!("Something is found in {}", counted(count, "place"));
             let words = match pending(state, &traces) {
                 Some(what) => format!(
                     "{found}: only {what}. The running service does this within about a minute: look again then. If it \
@@ -196,7 +196,8 @@ pub async fn look(
 ) -> anyhow::Result<(State, Vec<Line>)> {
     let message_id = &*self::message_id(message_id)?;
     let channel = trace::channel(db, slug).await?;
-    let channel = channel.with_context(|| format!("there is no channel {slug}"))?;
+    let channel = channel
+        .with_context(|| format!("there is no channel {slug}: `channel list` lists them"))?;
     let ids = trace::ids(db, channel, message_id).await?;
     let searched = trace::search(db, &ids).await?;
     let mut lines: Vec<Line> = searched
@@ -208,7 +209,11 @@ pub async fn look(
                 (found, _) if is_record(&table.table) => Found::Record(found),
                 (found, _) => Found::Some(found),
             },
-            looked_at: format!("{} rows, {} columns", table.rows, table.columns),
+            looked_at: format!(
+                "{}, {}",
+                counted(table.rows, "row"),
+                counted(table.columns, "column")
+            ),
             place: table.table,
         })
         .collect();
@@ -244,12 +249,12 @@ async fn look_in_bucket(
     Ok([
         line(
             BUCKET_OBJECTS,
-            format!("{} keys", ids.objects.len()),
+            counted(ids.objects.len(), "key"),
             found(there, Found::Some),
         ),
         line(
             "bucket: objects without a row",
-            format!("{} objects", listed.len()),
+            counted(listed.len(), "object"),
             found(strays.len(), Found::Strays),
         ),
     ])
@@ -277,11 +282,7 @@ async fn look_in_keyring(keyring: &Keyring, ids: &Ids) -> anyhow::Result<Line> {
     } else {
         Found::Nothing
     };
-    Ok(line(
-        KEYRING_KEYS,
-        format!("{} keys", ids.keys.len()),
-        found,
-    ))
+    Ok(line(KEYRING_KEYS, counted(ids.keys.len(), "key"), found))
 }
 
 fn line(place: &str, looked_at: String, found: Found) -> Line {
@@ -315,7 +316,7 @@ mod tests {
         let last = |state: &State, places: &[&str]| {
             let lines: Vec<Line> = places
                 .iter()
-                .map(|place| line(place, "1 rows, 1 columns".to_owned(), Found::Some(1)))
+                .map(|place| line(place, "1 row, 1 column".to_owned(), Found::Some(1)))
                 .collect();
             let (words, code) = verdict(state, &lines);
             assert_eq!(code, 1, "{words}");

@@ -30,6 +30,9 @@ pub fn channel_secret(secret: SecretString) -> anyhow::Result<SecretString> {
     )
 }
 
+/// The fewest characters of a channel access token: one more than a channel secret has, which may be typed in its place.
+const SHORTEST_TOKEN: usize = 33;
+
 /// Checks that a text can be a channel access token: LINE's are longer than channel secrets, and consist of visible
 /// ASCII characters other than quotes.
 ///
@@ -44,8 +47,10 @@ pub fn access_token(token: SecretString) -> anyhow::Result<SecretString> {
          copy it without quotes and spaces from the LINE Developers Console, tab Messaging API"
     );
     ensure!(
-        text.len() > 32,
-        "this is too short for a channel access token: it is in the LINE Developers Console, tab Messaging API"
+        text.len() >= SHORTEST_TOKEN,
+        "this is too short for a channel access token: it has {} characters, and a token has at least {SHORTEST_TOKEN}. Copy \
+         it from the LINE Developers Console, tab Messaging API",
+        text.len()
     );
     Ok(token)
 }
@@ -92,6 +97,10 @@ mod tests {
             let said = token(odd).expect_err(odd).to_string();
             assert!(!said.contains(odd));
         }
+        let said = token(&"x".repeat(20)).expect_err("a short token");
+        let said = said.to_string();
+        let words = "it has 20 characters, and a token has at least 33";
+        assert!(said.contains(words), "{said}");
         // As in an example that was copied with its placeholder.
         let said = token("…").expect_err("a placeholder").to_string();
         assert!(said.contains("digits and + / = - _ ."), "{said}");

@@ -161,6 +161,17 @@ pub enum EmbeddedError {
         /// The accounts that may use it, such as `root or as daemon`.
         allowed: String,
     },
+    /// The data directory, or a directory above it, is a file.
+    #[error(
+        "DATA_DIR is {dir}, and {file} is a file: a directory is needed there. Set DATA_DIR to another path, or move the file \
+         away"
+    )]
+    NotDirectory {
+        /// The data directory.
+        dir: PathBuf,
+        /// The file in its place, or in that of a directory above it.
+        file: PathBuf,
+    },
     /// A file or directory could not be used.
     #[error("{path}: {source}")]
     File {
@@ -179,31 +190,42 @@ impl EmbeddedError {
     }
 
     /// As [`EmbeddedError::file`], for the data directory `dir` or a file in it: if the system denies access because the
-    /// directory belongs to another account, the error names that account.
+    /// directory belongs to another account, the error names that account; if a file is in its place, that file.
     pub(super) fn in_data_dir(
         dir: &Path,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let (dir, path) = (absolute(dir).unwrap_or_else(|_| dir.into()), path.into());
-        move |source| {
-            let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
-            match other_owner(&dir).filter(|_| is_denied) {
+        move |source| match denied_owner(&dir, &source) {
+            None => match file_instead_of(&dir) {
+                Some(file) => Self::NotDirectory { dir, file },
                 None => Self::File { path, source },
-                Some(0) => Self::OtherAccount {
-                    dir,
-                    owner: "root".to_owned(),
-                    allowed: "root".to_owned(),
-                },
-                Some(uid) => {
-                    let owner = Account::of_uid(uid)
-                        .map_or(uid.to_string(), |account| account.name().to_owned());
-                    Self::OtherAccount {
-                        dir,
-                        allowed: format!("root or as {owner}"),
-                        owner,
+            },
+            Some(owner) => Self::OtherAccount {
+                // Of an archive that root made, the database belongs to PostgreSQL's account, and root alone starts it.
+                allowed: match owner_of(&dir.join(super::place::NAME)) {
+                    Some(database) if database == owner && owner != "root" => {
+                        format!("root or as {owner}")
                     }
-                }
-            }
+                    _ => "root".to_owned(),
+                },
+                dir,
+                owner,
+            },
+        }
+    }
+
+    /// As [`EmbeddedError::in_data_dir`], for the database's own directory, which belongs to PostgreSQL's account if root
+    /// made the archive: then root alone can start PostgreSQL.
+    pub(super) fn in_database_dir(dir: &Path) -> impl FnOnce(io::Error) -> Self {
+        let dir = dir.to_owned();
+        move |source| match denied_owner(&dir, &source) {
+            None => Self::File { path: dir, source },
+            Some(owner) => Self::OtherAccount {
+                allowed: "root, whose archive it is".to_owned(),
+                dir,
+                owner,
+            },
         }
     }
 
@@ -217,9 +239,23 @@ impl EmbeddedError {
     }
 }
 
-/// The user id of the owner of `dir`; `None` if it is this process's, if this process is root, or if it cannot be read.
-fn other_owner(dir: &Path) -> Option<u32> {
-    let owner = fs::metadata(dir).ok()?.uid();
+/// The account that `dir` belongs to. `None` if `error` is not a denial, if the directory is this process's, if this
+/// process is root, or if the owner cannot be read.
+fn denied_owner(dir: &Path, error: &io::Error) -> Option<String> {
     let us = geteuid();
-    (!us.is_root() && us.as_raw() != owner).then_some(owner)
+    let is_ours = us.is_root() || fs::metadata(dir).ok()?.uid() == us.as_raw();
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    owner_of(dir).filter(|_| is_denied && !is_ours)
+}
+
+/// The file in the place of the directory `dir`, or of one above it.
+fn file_instead_of(dir: &Path) -> Option<PathBuf> {
+    let nearest = dir.ancestors().find(|path| path.exists())?;
+    (!nearest.is_dir()).then(|| nearest.to_owned())
+}
+
+/// The name of the account that owns `dir`, or its user id if it has no name; `None` if it cannot be read.
+fn owner_of(dir: &Path) -> Option<String> {
+    let uid = fs::metadata(dir).ok()?.uid();
+    Some(Account::of_uid(uid).map_or(uid.to_string(), |account| account.name().to_owned()))
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{EmbeddedError, owned_directory::OwnedDirectory, place::DataDir};
 
+const SERVE: &str = "serve.lock";
 const TURN: &str = "postgres-turn.lock";
 const USERS: &str = "postgres-users.lock";
 
@@ -24,26 +25,48 @@ pub struct DataDirLock {
 impl DataDirLock {
     /// Takes `DATA_DIR/serve.lock`, and makes the directory if absent. If another process holds the lock, it fails at
     /// once with that process's id.
+    ///
+    /// # Errors
+    /// Another process holds it, or the directory or the file in it cannot be used.
     pub fn take(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let data = DataDir::open(data_dir)?;
-        let path = data.path().join("serve.lock");
-        let mut file = data.lock_file("serve.lock")?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.take(20).read_to_string(&mut pid);
-                return Err(EmbeddedError::AlreadyServed {
-                    dir: data.path().into(),
-                    pid: pid.trim().to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(EmbeddedError::File { path, source }),
-        }
+        let mut file = locked(&data)?;
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(EmbeddedError::file(path))?;
+            .map_err(EmbeddedError::file(data.path().join(SERVE)))?;
         Ok(Self { _file: file })
+    }
+
+    /// Checks that no other process holds the lock, for a `serve` that cannot start for another reason. Makes and
+    /// writes nothing: without the file nobody holds the lock.
+    ///
+    /// # Errors
+    /// As [`DataDirLock::take`], if the file exists.
+    pub fn check_free(data_dir: &Path) -> Result<(), EmbeddedError> {
+        match data_dir.join(SERVE).is_file() {
+            true => locked(&DataDir::open(data_dir)?).map(drop),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Opens `serve.lock` in `data`, and locks it until the file is closed.
+fn locked(data: &DataDir) -> Result<File, EmbeddedError> {
+    let file = data.lock_file(SERVE)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(20).read_to_string(&mut pid);
+            Err(EmbeddedError::AlreadyServed {
+                dir: data.path().into(),
+                pid: pid.trim().to_owned(),
+            })
+        }
+        Err(TryLockError::Error(source)) => {
+            let path = data.path().join(SERVE);
+            Err(EmbeddedError::File { path, source })
+        }
     }
 }
 

@@ -25,7 +25,7 @@ const LONGEST_SOCKET: usize = 107;
 const SOCKET_NAME: &str = "/.s.PGSQL.5432";
 
 /// The database's directory in `DATA_DIR`, or the link to it.
-const NAME: &str = "postgres";
+pub(super) const NAME: &str = "postgres";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -164,7 +164,8 @@ pub(super) fn base(
         }
         Ok(_) => {
             let handle = openat(&data.handle, NAME, DIRECTORY, Mode::empty());
-            let handle = handle.map_err(|error| err()(error.into()))?;
+            let handle =
+                handle.map_err(|error| EmbeddedError::in_database_dir(&link)(error.into()))?;
             existing(handle, link, data, service)
         }
         Err(rustix::io::Errno::NOENT) => {

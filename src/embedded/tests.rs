@@ -345,12 +345,20 @@ async fn a_database_of_another_version_is_left_alone() {
 #[test]
 fn a_second_serve_is_refused_and_told_of_the_first() {
     let home = Home::new();
+    DataDirLock::check_free(&home.data_dir()).unwrap();
+    assert!(!home.data_dir().join("serve.lock").exists());
     let first = DataDirLock::take(&home.data_dir()).unwrap();
-    let refused = DataDirLock::take(&home.data_dir()).unwrap_err().to_string();
-    assert!(
-        refused.contains(&format!("process {}", std::process::id())),
-        "{refused}"
-    );
+    for refused in [
+        DataDirLock::take(&home.data_dir()).unwrap_err(),
+        DataDirLock::check_free(&home.data_dir()).unwrap_err(),
+    ] {
+        let refused = refused.to_string();
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
+    }
     drop(first);
+    DataDirLock::check_free(&home.data_dir()).unwrap();
     DataDirLock::take(&home.data_dir()).unwrap();
 }

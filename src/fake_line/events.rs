@@ -23,13 +23,13 @@ impl User {
     /// Adds the account as a friend.
     pub fn follows(&self) -> Draft {
         self.befriend(true);
-        self.answerable("follow", "follow", object([("isUnblocked", false.into())]))
+        self.answerable_event("follow", "follow", object([("isUnblocked", false.into())]))
     }
 
     /// Unblocks the account.
     pub fn unblocks(&self) -> Draft {
         self.befriend(true);
-        self.answerable("follow", "follow", object([("isUnblocked", true.into())]))
+        self.answerable_event("follow", "follow", object([("isUnblocked", true.into())]))
     }
 
     /// Blocks the account: the profile answers 404 from now on.
@@ -40,12 +40,12 @@ impl User {
 
     /// Presses a button with this postback `data`.
     pub fn postback(&self, data: &str) -> Draft {
-        self.answerable("postback", "postback", object([("data", data.into())]))
+        self.answerable_event("postback", "postback", object([("data", data.into())]))
     }
 
     /// Presses a button with this postback `data` and `params` (the chosen date or menu: a flat object of strings).
     pub fn postback_with(&self, data: &str, params: Value) -> Draft {
-        self.answerable(
+        self.answerable_event(
             "postback",
             "postback",
             object([("data", data.into()), ("params", params.into())]),
@@ -55,12 +55,12 @@ impl User {
     /// Watches a video from the bot to its end.
     pub fn watches_to_the_end(&self, tracking_id: &str) -> Draft {
         let played = object([("trackingId", tracking_id.into())]);
-        self.answerable("videoPlayComplete", "videoPlayComplete", played)
+        self.answerable_event("videoPlayComplete", "videoPlayComplete", played)
     }
 
     /// Comes near a beacon; `kind` is `enter`, `banner` or `stay`.
     pub fn meets_beacon(&self, hwid: &str, kind: &str) -> Draft {
-        self.answerable(
+        self.answerable_event(
             "beacon",
             "beacon",
             object([("hwid", hwid.into()), ("type", kind.into())]),
@@ -69,7 +69,7 @@ impl User {
 
     /// Links the LINE account with an account of the shop.
     pub fn links_account(&self, nonce: &str) -> Draft {
-        self.answerable(
+        self.answerable_event(
             "accountLink",
             "link",
             object([("result", "ok".into()), ("nonce", nonce.into())]),
@@ -83,7 +83,7 @@ impl User {
             Membership::Left => "left",
             Membership::Renewed => "renewed",
         };
-        self.answerable(
+        self.answerable_event(
             "membership",
             "membership",
             object([("type", kind.into()), ("membershipId", id.into())]),
@@ -92,7 +92,7 @@ impl User {
 
     /// Links or unlinks a LINE Things device; LINE has retired this type of event.
     pub fn things(&self, kind: &str, device_id: &str) -> Draft {
-        self.answerable(
+        self.answerable_event(
             "things",
             "things",
             object([("deviceId", device_id.into()), ("type", kind.into())]),
@@ -106,7 +106,7 @@ impl User {
             .answerable()
     }
 
-    fn answerable(&self, kind: &str, name: &str, payload: Json) -> Draft {
+    fn answerable_event(&self, kind: &str, name: &str, payload: Json) -> Draft {
         Draft::new(&self.channel, kind, [(name, payload)])
             .from(self.source())
             .answerable()

@@ -52,7 +52,11 @@ pub fn verify(receipt: &str, trusted_key: Option<&str>) -> Verdict {
         && proof
             .is_some_and(|proof| tree::verify_inclusion(&leaf, receipt.seq, size, &proof, &root));
     if is_in {
-        Verdict::Sound { size, records: 1 }
+        Verdict::Sound {
+            size,
+            records: 1,
+            extends: None,
+        }
     } else {
         Verdict::Tampered {
             seq: Some(receipt.seq),

@@ -11,6 +11,9 @@ pub enum Verdict {
         size: u64,
         /// Number of records that were checked; in a whole export equal to `size`.
         records: u64,
+        /// Number of records of the earlier checkpoint that the ledger was proven to extend; `None` if there is no such
+        /// proof.
+        extends: Option<u64>,
     },
     /// Something is not as it was signed.
     Tampered {
@@ -34,6 +37,8 @@ pub enum Verdict {
         size: u64,
         /// As of [`Verdict::Sound`].
         records: u64,
+        /// As of [`Verdict::Sound`].
+        extends: Option<u64>,
         /// When the checkpoint was signed, as the export says, in ms since 1970.
         checkpointed_at: i64,
     },

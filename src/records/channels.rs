@@ -275,6 +275,21 @@ pub async fn slugs(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<(i32,
         .await
 }
 
+/// As [`find`], but for a removed channel too.
+pub async fn find_any(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    slug: &str,
+) -> sqlx::Result<Found<i32>> {
+    found(
+        db,
+        keyring,
+        slug,
+        "select id, mac from channel where slug = $1",
+    )
+    .await
+}
+
 /// The number of a channel that is not removed. [`Found::Forged`] if its MAC is missing or wrong: a database writer may
 /// have given the slug to another channel.
 ///
@@ -284,11 +299,18 @@ pub async fn find(
     keyring: &Keyring,
     slug: &str,
 ) -> sqlx::Result<Found<i32>> {
+    let query = "select id, mac from channel where slug = $1 and removed_at is null";
+    found(db, keyring, slug, query).await
+}
+
+async fn found(
+    db: &mut PgConnection,
+    keyring: &Keyring,
+    slug: &str,
+    query: &'static str,
+) -> sqlx::Result<Found<i32>> {
     let row: Option<(i32, Option<Vec<u8>>)> =
-        sqlx::query_as("select id, mac from channel where slug = $1 and removed_at is null")
-            .bind(slug)
-            .fetch_optional(db)
-            .await?;
+        sqlx::query_as(query).bind(slug).fetch_optional(db).await?;
     Ok(match row {
         None => Found::No,
         Some((id, mac)) if is_genuine(keyring, id, slug, mac.as_deref()) => Found::Yes(id),

@@ -203,6 +203,18 @@ pub struct Conversation {
     pub profile: Option<Vec<u8>>,
 }
 
+impl Conversation {
+    /// The sealed fields with their contexts.
+    pub(super) fn sealed_fields(&mut self) -> Vec<(SealContext<'_>, &mut Option<Vec<u8>>)> {
+        let mut fields = vec![(SealContext::Summary(self.id), &mut self.summary)];
+        fields.extend(
+            self.contact_id
+                .map(|id| (SealContext::Profile(id), &mut self.profile)),
+        );
+        fields
+    }
+}
+
 /// A conversation, if it is in scope.
 pub async fn find(
     conn: &mut PgConnection,
@@ -221,12 +233,7 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     if let Some(one) = &mut found {
-        let mut fields = vec![(SealContext::Summary(one.id), &mut one.summary)];
-        fields.extend(
-            one.contact_id
-                .map(|id| (SealContext::Profile(id), &mut one.profile)),
-        );
-        sealed::open(keyring, fields).await?;
+        sealed::open(keyring, one.sealed_fields()).await?;
     }
     Ok(found)
 }

@@ -5,15 +5,18 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
-use super::locks;
+use super::{conversations::Conversation, locks, sealed};
+use crate::seal::Keyring;
 
 /// A hold, in force or lifted.
-#[derive(FromRow, Clone, Debug)]
+#[derive(FromRow)]
 pub struct Hold {
     /// Our own id.
+    #[sqlx(rename = "hold_id")]
     pub id: Uuid,
     /// The conversation that is held.
-    pub conversation_id: Uuid,
+    #[sqlx(flatten)]
+    pub conversation: Conversation,
     /// Why, in the words of the operator who set it.
     pub reason: String,
     /// True: it also stops an erasure that a person has requested.
@@ -28,6 +31,8 @@ pub struct Hold {
     pub lifted_by: Option<String>,
     /// When it was lifted; `None`: it is in force.
     pub lifted_at: Option<DateTime<Utc>>,
+    /// Number of messages that it withholds.
+    pub withheld: i64,
 }
 
 /// A hold to set.
@@ -161,23 +166,28 @@ pub async fn of(conn: &mut PgConnection, channels: &[i32], id: Uuid) -> Result<O
     .await
 }
 
-/// The holds of the channels in scope, those in force first, the newest first, at most 500; of `conversation` only, if
-/// it is given.
+/// The holds of the channels in scope, those in force first, the newest first, at most 500.
 pub async fn list(
     conn: &mut PgConnection,
+    keyring: &Keyring,
     channels: &[i32],
-    conversation: Option<Uuid>,
 ) -> Result<Vec<Hold>> {
-    sqlx::query_as(
-        "select h.id, h.conversation_id, reason, covers_subject, covers_unsend, s.login as set_by, set_at,
-             l.login as lifted_by, lifted_at
-         from hold h join conversation c on c.id = h.conversation_id
+    let mut holds: Vec<Hold> = sqlx::query_as(
+        "select h.id as hold_id, reason, covers_subject, covers_unsend, s.login as set_by, set_at,
+             l.login as lifted_by, lifted_at, (select count(*) from withheld where hold_id = h.id) as withheld,
+             c.id, c.contact_id, c.channel_id, c.kind, source_id, present, presence_changed_at, summary,
+             coalesce(c.picture_key, p.picture_key) as picture_key, c.created_at, follows, follow_changed_at, profile
+         from hold h join conversation c on c.id = h.conversation_id left join contact p on p.id = c.contact_id
          join operator s on s.id = h.set_by left join operator l on l.id = h.lifted_by
-         where c.channel_id = any($1) and ($2 is null or c.id = $2)
+         where c.channel_id = any($1)
          order by lifted_at is null desc, set_at desc limit 500",
     )
     .bind(channels)
-    .bind(conversation)
     .fetch_all(conn)
-    .await
+    .await?;
+    let fields = holds
+        .iter_mut()
+        .flat_map(|hold| hold.conversation.sealed_fields());
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(holds)
 }

@@ -205,9 +205,9 @@ pub async fn pending(conn: &mut PgConnection, limit: i64) -> Result<Vec<(i64, Ve
         .await
 }
 
-/// When the oldest pending record was written.
-pub async fn pending_since(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar("select min(created_at) from ledger_pending")
+/// Number of pending records, and when the oldest of them was written.
+pub async fn backlog(conn: &mut PgConnection) -> Result<(i64, Option<DateTime<Utc>>)> {
+    sqlx::query_as("select count(*), min(created_at) from ledger_pending")
         .fetch_one(conn)
         .await
 }

@@ -120,13 +120,3 @@ pub async fn give(conn: &mut PgConnection, messages: &[Uuid], to: &[Uuid]) -> Re
     .await?;
     Ok(())
 }
-
-/// How many messages each of these holds keeps; those that keep none are not in the answer.
-pub async fn counts(conn: &mut PgConnection, holds: &[Uuid]) -> Result<Vec<(Uuid, i64)>> {
-    sqlx::query_as(
-        "select hold_id, count(*) from withheld where hold_id = any($1) group by hold_id",
-    )
-    .bind(holds)
-    .fetch_all(conn)
-    .await
-}

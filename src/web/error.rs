@@ -35,9 +35,13 @@ pub enum Error {
     /// No operator is signed in: redirects to sign-in, and then back to this address.
     #[error("sign in first")]
     SignIn(String),
-    /// No operator is signed in, and the request is not for a page.
+    /// No operator is signed in, and the request is not for a page: it has a session's cookie, and the session has
+    /// ended.
     #[error("signed out")]
     SignedOut,
+    /// As [`Error::SignedOut`], for a request without a session's cookie.
+    #[error("not signed in")]
+    NotSignedIn,
     /// A form or address that can't be read.
     #[error("unreadable")]
     Unreadable,
@@ -138,6 +142,12 @@ impl Error {
                 "Your session has ended.".into(),
                 KEPT,
                 "Sign in again.",
+            ),
+            Self::NotSignedIn => (
+                "Sign in first",
+                "This address is for operators who are signed in.".into(),
+                KEPT,
+                "Sign in, and open it again.",
             ),
             Self::TooSlow => (
                 "Too slow",
@@ -259,7 +269,7 @@ impl ResponseError for Error {
             Self::NotFound | Self::SetupLink => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::SignIn(_) => StatusCode::SEE_OTHER,
-            Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::SignedOut | Self::NotSignedIn => StatusCode::UNAUTHORIZED,
             Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::RuleExists => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -297,7 +307,7 @@ impl ResponseError for Error {
             kept,
             next,
             way: match self {
-                Self::SetupLink | Self::SignedOut => "Sign in",
+                Self::SetupLink | Self::SignedOut | Self::NotSignedIn => "Sign in",
                 _ => "Show conversations",
             },
             id,

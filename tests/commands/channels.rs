@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     archive,
+    operators::with_password,
     process::{Ended, Home, Running, ended},
 };
 
@@ -198,10 +199,12 @@ fn what_cannot_be_a_secret_a_token_or_an_address_is_told_in_lines_words() {
     let said = run(&home, &["channel", "add", "shop"], Some(ONE), Some(TWO));
     assert!(!said.success);
     assert!(
-        said.said.contains("too short for a channel access token"),
+        said.said
+            .contains("too short for a channel access token: it has 32 characters"),
         "{}",
         said.said
     );
+    assert!(!said.said.contains(TWO), "the token itself is not said");
     assert!(serve.stop());
 }
 
@@ -305,6 +308,17 @@ fn the_list_has_a_header_the_limits_and_what_was_removed() {
         "{}",
         again.said
     );
+    let args = [
+        "operator",
+        "add",
+        "mika",
+        "--role",
+        "operator",
+        "--channel",
+        "shop-a",
+    ];
+    let reader = with_password(&home, &args);
+    assert!(reader.said.contains("sees shop-a"), "{}", reader.said);
     let list = home.run(&["channel", "list"]).said;
     assert_eq!(
         cells(&list, "slug"),

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::TcpListener,
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
@@ -160,11 +161,15 @@ impl Shell {
             }
             // This command needs a stopped service: tests/privileges/dropped.rs runs it.
             ["chown", "-R", "--from=nobody", "line-chat-archive:", _] => {}
-            ["tar" | "mkdir" | "mv" | "chown", ..] => {
+            ["(umask" | "tar" | "mkdir" | "mv" | "chmod" | "chown", ..] => {
                 // The service must not use the files while they are copied or moved.
                 assert!(self.serve.take().is_none_or(Running::stop), "{line}");
                 let ended = self.run(&line);
                 assert!(ended.success, "{line}: {}", ended.said);
+                if words[0] == "(umask" {
+                    let backup = fs::metadata(self.home.dir.path().join("backup.tar")).unwrap();
+                    assert_eq!(backup.mode() & 0o077, 0, "{line}");
+                }
             }
             ["printf" | "openssl", ..] => {
                 let ended = self.run(&line);

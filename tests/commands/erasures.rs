@@ -52,6 +52,8 @@ fn an_id_that_the_archive_never_met_is_no_proof_of_an_erasure() {
         &["erasures", "trace", "shop-kyoto", "468789577898262530"],
     );
     assert_eq!(absent, 2, "{said}");
+    let words = "there is no channel shop-kyoto: `channel list` lists them";
+    assert!(said.contains(words), "{said}");
     assert!(serve.stop());
 }
 
@@ -112,9 +114,22 @@ fn an_export_writes_over_nothing_and_says_what_it_cannot_use() {
     let (sound, said) = with_key(key.trim_end());
     assert_eq!(sound, 0, "{said}");
     assert!(!said.contains("Use --public-key"), "{said}");
-    let (unread, said) = with_key(&key.trim_end()[1..]);
-    assert_eq!(unread, 2, "{said}");
-    assert!(said.contains("neither a public key nor a file"), "{said}");
+    for (given, words) in [
+        (&key.trim_end()[1..], "is mistyped"),
+        ("absent", "neither a public key nor a file"),
+    ] {
+        let (unread, said) = with_key(given);
+        assert_eq!(unread, 2, "{said}");
+        assert!(said.contains(words), "{given}: {said}");
+    }
+    let new = home.dir.path().join("new");
+    let (sound, said) = code(
+        &home,
+        &["erasures", "verify", "--export", new.to_str().unwrap()],
+    );
+    assert_eq!(sound, 0, "{said}");
+    let words = "the ledger extends the checkpoint of 0 records";
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]

@@ -55,6 +55,58 @@ fn a_wrong_name_is_told_before_a_prompt() {
 }
 
 #[test]
+fn who_types_nothing_at_a_prompt_is_told_what_to_paste() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let empty = at_terminal(&home, &["channel", "add", "shop"], "\n");
+    assert!(!empty.success, "{}", empty.said);
+    let mut add = home.program();
+    add.args(["channel", "add", "shop"])
+        .env("LINE_CHANNEL_SECRET", ONE);
+    assert!(ended(add).success);
+    let neither = at_terminal(&home, &["channel", "rotate-secret", "shop"], "\n\n");
+    assert!(!neither.success, "{}", neither.said);
+    for said in [empty.said, neither.said] {
+        for words in ["nothing was typed", "nothing was changed", "Basic settings"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        for words in ["standard input", "LINE_CHANNEL_SECRET"] {
+            assert!(!said.contains(words), "{words}: {said}");
+        }
+    }
+    assert!(serve.stop());
+}
+
+#[test]
+fn a_second_service_on_one_archive_is_told_of_the_first_and_not_of_its_port() {
+    let home = Home::new();
+    let (serve, dashboard) = archive(&home);
+    let address = dashboard
+        .trim_start_matches("http://")
+        .trim_end_matches('/');
+    let second = home.run(&["serve", "--listen", address]);
+    assert!(!second.success);
+    for words in [
+        format!(
+            "another serve (process {}) already works on",
+            serve.child.id()
+        ),
+        home.data().display().to_string(),
+    ] {
+        assert!(second.said.contains(&words), "{words}: {}", second.said);
+    }
+    assert!(!second.said.contains("LISTEN"), "{}", second.said);
+    // Another archive is told of the port, and nothing is made in it.
+    let other = Home::new();
+    let refused = other.run(&["serve", "--listen", address]);
+    assert!(!refused.success);
+    let words = "another program uses it";
+    assert!(refused.said.contains(words), "{}", refused.said);
+    assert!(!other.data().join("serve.lock").exists());
+    assert!(serve.stop());
+}
+
+#[test]
 fn a_size_that_is_no_number_is_explained() {
     let home = Home::new();
     for size in ["abc", "0", "2049", "1.5"] {
@@ -92,6 +144,33 @@ fn the_help_of_demo_shows_only_settings_that_it_uses() {
     }
     let help = home.run(&["serve", "--help"]);
     assert!(help.said.contains("--data-dir"), "{}", help.said);
+}
+
+#[test]
+fn every_argument_has_a_text_in_the_help() {
+    let home = Home::new();
+    for command in [
+        &["channel", "add"][..],
+        &["channel", "rotate-secret"],
+        &["channel", "limit"],
+        &["channel", "remove"],
+        &["operator", "add"],
+        &["operator", "disable"],
+        &["operator", "enable"],
+        &["operator", "reset-password"],
+        &["erasures", "trace"],
+        &["keys", "new"],
+    ] {
+        let help = home.run(&[command, &["-h"]].concat()).said;
+        let (_, arguments) = help.split_once("Arguments:\n").unwrap();
+        for line in arguments.lines().take_while(|line| !line.is_empty()) {
+            let (name, text) = line.trim().split_once(' ').unwrap_or((line, ""));
+            assert!(!text.trim().is_empty(), "{command:?}: {name}: {help}");
+        }
+    }
+    let help = home.run(&["doctor", "-h"]).said;
+    let words = "1 something is bad (with --strict: or a warning)";
+    assert!(help.contains(words), "{help}");
 }
 
 #[test]

@@ -185,6 +185,12 @@ fn at_a_terminal_a_password_is_asked_for_twice() {
     for words in ["again", "the two passwords differ", "nothing was changed"] {
         assert!(differs.said.contains(words), "{words}: {}", differs.said);
     }
+    // A short one is refused after the first time.
+    let short = at_terminal(&home, &add, &"short\n".repeat(2));
+    assert!(!short.success, "{}", short.said);
+    let words = "at least 12 characters";
+    assert!(short.said.contains(words), "{}", short.said);
+    assert!(!short.said.contains("again"), "{}", short.said);
     assert!(!home.run(&["operator", "list"]).said.contains("mika"));
     let same = at_terminal(&home, &add, &once.repeat(2));
     assert!(same.success, "{}", same.said);
@@ -193,5 +199,12 @@ fn at_a_terminal_a_password_is_asked_for_twice() {
     assert!(at_terminal(&home, &reset, &once.repeat(2)).success);
     // From a pipe a password is read once: there is no typing error to catch.
     assert!(with_password(&home, &reset).success);
+    for command in [&["operator", "add", "aiko", "--role", "admin"][..], &reset] {
+        let nothing = home.run(command);
+        assert!(!nothing.success, "{command:?}");
+        for words in ["no password was given", "standard input, as one line"] {
+            assert!(nothing.said.contains(words), "{words}: {}", nothing.said);
+        }
+    }
     assert!(serve.stop());
 }

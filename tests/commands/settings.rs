@@ -21,6 +21,9 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
     let short = home.dir.path().join("short.key");
     fs::write(&short, "31 bytes").unwrap();
     let (short, absent) = (short.to_str().unwrap(), "/no/such.key");
+    let is_a_file = format!("DATA_DIR is {short}, and {short} is a file");
+    let below = format!("{short}/archive");
+    let is_below_a_file = format!("DATA_DIR is {below}, and {short} is a file");
     let s3 = [
         ("OBJECTS_URL", "s3://bucket/prefix"),
         ("AWS_ACCESS_KEY_ID", "id"),
@@ -96,6 +99,8 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
             &[("DATA_DIR", "/tmp/$HOME's archive")],
             "choose another DATA_DIR",
         ),
+        (&[("DATA_DIR", short)], is_a_file.as_str()),
+        (&[("DATA_DIR", below.as_str())], is_below_a_file.as_str()),
     ];
     for (settings, words) in wrong {
         let ended = serve(&home, settings);
@@ -105,6 +110,23 @@ fn a_wrong_form_is_refused_before_anything_is_made() {
         assert!(!ended.said.contains("hush"), "{settings:?}: {}", ended.said);
         assert!(!home.data().exists(), "{settings:?}: {}", ended.said);
     }
+}
+
+#[test]
+fn an_address_of_another_machine_is_explained() {
+    let home = Home::new();
+    // An address that no machine has (RFC 5737).
+    let refused = serve(&home, &[("LISTEN", "192.0.2.1:8080")]);
+    assert!(!refused.success);
+    for words in [
+        "192.0.2.1:8080 cannot be listened on",
+        "not an address of this machine",
+        "0.0.0.0:8080",
+    ] {
+        assert!(refused.said.contains(words), "{words}: {}", refused.said);
+    }
+    assert!(!refused.said.contains("os error"), "{}", refused.said);
+    assert!(!home.data().join("serve.lock").exists());
 }
 
 #[test]

@@ -186,6 +186,22 @@ fn routes_in(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Method and path of every route whose handler is in `src/web/governance`.
+pub fn routes_of_governance() -> Vec<(&'static str, &'static str)> {
+    // Between a path and the next one stand its handlers.
+    let paths: BTreeSet<String> = include_str!("../../src/web/routes.rs")
+        .split("\"/")
+        .filter_map(|rest| rest.split_once('"'))
+        .filter(|(_, handlers)| handlers.contains("governance::"))
+        .map(|(path, _)| format!("/{path}"))
+        .collect();
+    ROUTES
+        .iter()
+        .filter(|(_, path, _)| paths.contains(*path))
+        .map(|(method, path, _)| (*method, *path))
+        .collect()
+}
+
 #[test]
 fn every_route_is_in_the_list() {
     let in_source: BTreeSet<_> = [

@@ -96,7 +96,8 @@ async fn one_erasure_has_a_timeline_and_receipts_that_are_checked_elsewhere() {
             receipt::verify(&text, Some(&key)),
             Verdict::Sound {
                 size: 3,
-                records: 1
+                records: 1,
+                ..
             }
         ));
         let forged = text.replace("unsend", "subject");

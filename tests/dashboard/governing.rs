@@ -1,10 +1,13 @@
 //! Rules, holds, requests and orders: only compliance staff and administrators can make them, under their own name.
 
+use std::collections::BTreeSet;
+
 use line_chat_archive::fake_line::pictures;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
 use crate::{
+    edge::routes_of_governance,
     live::{listen, next, settled},
     site::{Site, between},
 };
@@ -51,7 +54,7 @@ async fn a_rule_is_seen_before_it_is_on_and_says_who_did_it() {
         "only beside its preview"
     );
     let preview = keiko.page(&format!("/retention/{id}")).await;
-    assert!(preview.contains("Due now: 1 messages and 0 other events"));
+    assert!(preview.contains("Due now: 1 message and 0 other events"));
     assert_eq!(
         keiko
             .post(&format!("/retention/{id}/on"), &[])
@@ -209,7 +212,7 @@ async fn a_person_gets_a_copy_and_is_forgotten() {
     );
     site.run_jobs().await;
     let shown = admin.page(&page).await;
-    assert!(!shown.contains("Aoi Tanaka") && shown.contains("1 messages and 0 other events"));
+    assert!(!shown.contains("Aoi Tanaka") && shown.contains("1 message and 0 other events"));
     let conversation: Uuid = site.one("select id from conversation").await;
     assert!(
         admin
@@ -217,6 +220,15 @@ async fn a_person_gets_a_copy_and_is_forgotten() {
             .await
             .contains("message erased on request")
     );
+}
+
+/// The route of a path: `{id}` stands in place of an id.
+fn route_of(path: &str) -> String {
+    let parts = path.split('/').map(|part| match Uuid::parse_str(part) {
+        Ok(_) => "{id}",
+        Err(_) => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]
@@ -261,6 +273,7 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
     let hold = id("select id from hold").await;
     let export = id("select id from subject_request").await;
 
+    let mut tried = BTreeSet::new();
     for path in [
         "/retention".to_owned(),
         format!("/retention/{rule}"),
@@ -271,6 +284,7 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         format!("/contacts/{contact}/requests"),
         format!("/exports/{export}"),
     ] {
+        tried.insert(("GET", route_of(&path)));
         assert_eq!(ken.status(&path).await, 403, "{path}");
         let list = path.matches('/').count() == 1;
         assert_eq!(
@@ -308,6 +322,7 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
         (format!("/contacts/{contact}/export"), vec![]),
         (format!("/contacts/{contact}/erase"), vec![("sure", "yes")]),
     ] {
+        tried.insert(("POST", route_of(&path)));
         assert_eq!(
             ken.post(&path, &form).await.status(),
             StatusCode::FORBIDDEN,
@@ -319,6 +334,19 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
             "{path}"
         );
     }
+    let routes = routes_of_governance();
+    assert!(routes.len() > 15, "{routes:?}");
+    // `erasures.rs` and `scope.rs` try the pages of erasures.
+    for (method, route) in routes {
+        let is_tried = tried.contains(&(method, route.to_owned()));
+        assert!(
+            is_tried || route.starts_with("/erasures"),
+            "{method} {route} is missing in the tables above"
+        );
+    }
+    let row = "<li id=\"h-";
+    assert!(admin.page("/holds").await.contains(row));
+    assert!(!keiko.page("/holds").await.contains(row));
     site.run_jobs().await;
     let untouched = "select (select count(*) from message) = 2 and not exists (select from erasure)
         and not exists (select from retention_rule where switched_on_at is not null or kind = 'text')
@@ -327,6 +355,43 @@ async fn nobody_else_may_and_nobody_may_elsewhere() {
     let kens = ken.page(&format!("/conversations/{conversation}")).await;
     for word in ["/retention", "/holds", "/erase", "/requests"] {
         assert!(!kens.contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn each_hold_in_the_list_has_its_conversations_name_and_its_own_count() {
+    let site = Site::new().await;
+    let (aoi, ken) = (site.shop.user("Aoi"), site.shop.user("Ken"));
+    let crew = site.shop.group("Crew", &[&aoi, &ken]);
+    let text = aoi.sends_text("one").await.unwrap();
+    crew.member(&ken).sends_text("two").await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let chat: Uuid = site
+        .one("select id from conversation where kind = 'user'")
+        .await;
+    let group: Uuid = site
+        .one("select id from conversation where kind = 'group'")
+        .await;
+    for (conversation, covers) in [(chat, "unsends"), (group, "unsends"), (group, "rules")] {
+        let hold = [
+            ("conversation", &*conversation.to_string()),
+            ("reason", "case 9"),
+            ("covers", covers),
+        ];
+        assert_eq!(
+            admin.post("/holds", &hold).await.status(),
+            StatusCode::SEE_OTHER
+        );
+    }
+    aoi.unsends(&text).await.unwrap();
+    let page = admin.page("/holds").await;
+    let rows = between(&page, "<li id=\"h-", "</li>");
+    let of = |name: &str| rows.iter().filter(|row| row.contains(name)).count();
+    assert_eq!((rows.len(), of("Aoi"), of("Crew")), (3, 1, 2));
+    for row in rows {
+        let counted = row.contains("1 unsent message is withheld");
+        assert_eq!(counted, row.contains("Aoi"), "{row}");
     }
 }
 
@@ -437,7 +502,7 @@ async fn all_of_a_conversation_is_erased_by_order_unless_it_is_held() {
     admin.post(&format!("/holds/{hold}/lift"), &[]).await;
 
     let page = admin.page(&order).await;
-    assert!(page.contains("206 messages") && page.contains("1 other events"));
+    assert!(page.contains("206 messages") && page.contains("1 other event."));
     let answer = admin.post(&order, &[("reason", "order")]).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     for text in [&texts[0], &texts[204]] {

@@ -214,19 +214,28 @@ async fn who_is_disabled_or_has_a_new_password_is_out_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_page_is_told_that_the_session_has_ended() {
+async fn what_is_no_page_is_told_to_sign_in_or_that_the_session_has_ended() {
     let site = Site::new().await;
-    let stranger = site.stranger();
-    for path in [
-        "/conversations",
-        "/live",
-        "/erasures",
-        "/attachments/00000000-0000-0000-0000-000000000000",
+    let mut stranger = site.stranger();
+    for (cookie, words) in [
+        (None, "Sign in first"),
+        (Some("session=invented"), "Your session has ended"),
     ] {
-        let request = stranger
-            .request(Method::GET, path)
-            .header("sec-fetch-dest", "empty");
-        assert_eq!(request.send().await.unwrap().status(), 401, "{path}");
+        stranger.cookie = cookie.map(str::to_owned);
+        for path in [
+            "/conversations",
+            "/live",
+            "/erasures",
+            "/attachments/00000000-0000-0000-0000-000000000000",
+        ] {
+            let request = stranger
+                .request(Method::GET, path)
+                .header("sec-fetch-dest", "empty");
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401, "{path}");
+            let page = answer.text().await.unwrap();
+            assert!(page.contains(words), "{path}: {page}");
+        }
     }
 }
 

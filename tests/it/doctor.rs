@@ -168,7 +168,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     assert_eq!(
         archive.found(Level::Bad).await,
         [
-            "1 replication slots are idle",
+            "1 replication slot is idle",
             "statistics are taken of content: revision.content",
             "GIN indexes hold words: note_words"
         ]
@@ -205,11 +205,12 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     );
     archive.line.stop().await;
     assert_eq!(archive.found(Level::Bad).await, [""; 0], "LINE may be away");
+    let unasked = "shop: LINE could not be asked whether the access token is valid";
     assert!(
         archive
             .found(Level::Warning)
             .await
-            .contains(&"shop: LINE did not report the access token".to_owned())
+            .contains(&unasked.to_owned())
     );
     let mut unset = serve.clone();
     unset.public_url = None;
@@ -218,7 +219,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         let finding = findings.iter().find(|finding| finding.what == what);
         finding.unwrap().advice.clone()
     };
-    assert!(advice("shop: LINE did not report the access token").contains("connection is refused"));
+    assert!(advice(unasked).contains("connection is refused"));
     assert!(advice("PUBLIC_URL is not set").contains("the same PUBLIC_URL as `serve`"));
     unset.public_url = Some("http://archive.example.com".parse().unwrap());
     let findings = check(storage, &unset, &archive.database).await.unwrap();

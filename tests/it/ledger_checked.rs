@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use line_chat_archive::app::{self, erasures::Period};
+use line_chat_archive::{
+    app::{self, erasures::Period},
+    clock::Clock,
+};
 use sqlx::{ConnectOptions, Executor};
 
 use crate::{
@@ -56,6 +59,36 @@ async fn a_ledger_that_grows_while_it_is_checked_is_not_called_tampered() {
         let _ = growing.await;
         says.retain(|line| line.starts_with("TAMPERED"));
         assert_eq!(says, [""; 0]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn records_that_wait_for_their_signature_are_told_before_the_verdict() {
+    run(async |t| {
+        // The command uses the machine's clock.
+        t.clock
+            .advance((Clock::system().now() - t.clock.now()).to_std()?);
+        let aoi = t.shop.user("Aoi");
+        let text = aoi.sends_text("text").await?;
+        aoi.unsends(&text).await?;
+        let waiting = t.count("select count(*) from ledger_pending").await?;
+        assert!(waiting > 0);
+        let lines = std::cell::RefCell::new(vec![]);
+        let say = |line: &str| lines.borrow_mut().push(line.to_owned());
+        app::erasures::verify(&storage(t), None, None, &say).await?;
+        let lines = lines.take();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let begin = format!("{waiting} record");
+        assert!(lines[0].starts_with(&begin), "{lines:?}");
+        assert!(lines[0].contains(" signature"), "{lines:?}");
+        assert_eq!(lines[1], "sound: 0 of 0 records are as they were signed");
+
+        t.service.ledger_signer.append_and_sign().await?;
+        let says = verified(t, None).await?;
+        let begin = format!("sound: {waiting} of");
+        assert!(says.starts_with(&begin), "{says}");
         Ok(())
     })
     .await;

@@ -5,7 +5,7 @@ use std::{
     os::unix::{fs::MetadataExt, process::CommandExt},
 };
 
-use crate::process::{Home, account, ended, is_root, mode};
+use crate::process::{Home, account, ended, is_root, mode, served};
 
 #[test]
 fn run_as_names_an_account_that_exists_and_owns_the_directory() {
@@ -44,7 +44,7 @@ fn the_owner_of_an_archive_is_named_to_another_account() {
     let home = Home::new();
     let made = home.make(&["--run-as", "daemon"]);
     assert!(made.success, "{}", made.said);
-    let nobody = account("nobody");
+    let [nobody, daemon] = ["nobody", "daemon"].map(account);
     // The mode of a directory that the program makes, and one that lets others list it.
     for bits in [0o711, 0o755] {
         mode(&home.data(), bits);
@@ -59,12 +59,27 @@ fn the_owner_of_an_archive_is_named_to_another_account() {
             assert!(!refused.success, "{command:?}");
             for words in [
                 "belongs to the account daemon",
-                "run the command as root or as daemon",
+                "run the command as root, or set",
                 home.data().to_str().unwrap(),
             ] {
                 assert!(refused.said.contains(words), "{words}: {}", refused.said);
             }
         }
+    }
+    // Root made it, so its database belongs to PostgreSQL's account.
+    let mut program = home.program_of_all();
+    program
+        .args(["channel", "list"])
+        .current_dir("/")
+        .uid(daemon.uid())
+        .gid(daemon.gid());
+    let refused = ended(program);
+    assert!(!refused.success);
+    for words in [
+        "run the command as root, whose archive it is",
+        "data/postgres belongs to",
+    ] {
+        assert!(refused.said.contains(words), "{words}: {}", refused.said);
     }
 }
 
@@ -138,4 +153,42 @@ fn a_place_that_the_account_cannot_use_is_named_with_the_remedy() {
         assert_eq!(home.postmaster(), None, "{setting}: PostgreSQL is stopped");
     }
     assert_eq!(fs::metadata(treasure).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_new_key_that_the_account_cannot_make_is_named_with_the_remedy() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let directory = home.dir.path().join("ext");
+    fs::create_dir(&directory).unwrap();
+    mode(&directory, 0o755);
+    let key = directory.join("new.key");
+    let path = key.to_str().unwrap();
+    let serve = || {
+        let mut program = home.program();
+        program
+            .env("SECRET_KEY_FILE", path)
+            .args(["serve", "--listen", "127.0.0.1:0"]);
+        served(program)
+    };
+    let refused = serve();
+    assert!(!refused.success, "{}", refused.said);
+    let who = format!("the account nobody cannot create {path} (SECRET_KEY_FILE)");
+    let remedy = format!("line-chat-archive keys new {path}");
+    for words in [
+        who.as_str(),
+        remedy.as_str(),
+        "install -d -o nobody -m 700 DIR",
+        "RUN_AS",
+    ] {
+        assert!(refused.said.contains(words), "{words}: {}", refused.said);
+    }
+    assert_eq!(home.postmaster(), None, "PostgreSQL is stopped");
+    assert_eq!(fs::metadata(&directory).unwrap().uid(), 0);
+    let made = home.run(&["keys", "new", path]);
+    assert!(made.success, "{}", made.said);
+    let made = serve();
+    assert!(made.success, "{}", made.said);
 }

@@ -21,7 +21,7 @@ pub(super) fn for_new(given: &Credentials) -> anyhow::Result<(SecretString, Opti
         Some(secret) => secret,
         None => {
             let typed = filled(ask::secret("Channel secret: ")?);
-            channel_secret(typed.with_context(|| format!("no channel secret was given: {HOW}"))?)?
+            channel_secret(typed.with_context(no_secret_message)?)?
         }
     };
     let token = match token {
@@ -45,9 +45,34 @@ pub(super) fn for_rotation(
     let token = filled(token).map(access_token).transpose()?;
     ensure!(
         secret.is_some() || token.is_some(),
-        "neither was given, and nothing was changed: {HOW}. An empty line keeps what there is"
+        "{}. An empty line keeps what there is",
+        neither_message()
     );
     Ok((secret, token))
+}
+
+/// Error message for a new channel without a secret.
+fn no_secret_message() -> String {
+    match ask::at_terminal() {
+        true => {
+            "nothing was typed, and nothing was changed. Paste the channel secret at the prompt: it is in the LINE Developers \
+             Console, tab Basic settings"
+                .to_owned()
+        }
+        false => format!("no channel secret was given: {HOW}"),
+    }
+}
+
+/// Error message for a rotation without a secret and without a token.
+fn neither_message() -> String {
+    match ask::at_terminal() {
+        true => {
+            "nothing was typed, and nothing was changed. Paste the new secret (LINE Developers Console, tab Basic settings) or \
+             the new token (tab Messaging API) at its prompt"
+                .to_owned()
+        }
+        false => format!("neither was given, and nothing was changed: {HOW}"),
+    }
 }
 
 fn filled(secret: SecretString) -> Option<SecretString> {

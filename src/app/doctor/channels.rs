@@ -89,7 +89,10 @@ fn webhooks(slug: &str, serve: &Serve, answer: Answer<WebhookEndpoint>) -> Optio
             format!("set it in LINE's console, tab Messaging API: PUBLIC_URL and /webhook/{slug}"),
         ),
         Answer::Refused(401) => return None,
-        other => unanswered(slug, "the webhook URL", &other),
+        other => unanswered(
+            format!("{slug}: LINE did not report the webhook URL"),
+            &other,
+        ),
     })
 }
 
@@ -116,16 +119,15 @@ fn accepted(slug: &str, answer: Answer<()>) -> Finding {
             format!("{slug}: LINE refuses the access token ({status})"),
             format!("issue one in LINE's console, and give it with channel rotate-secret {slug}"),
         ),
-        other => unanswered(slug, "the access token", &other),
+        other => unanswered(
+            format!("{slug}: LINE could not be asked whether the access token is valid"),
+            &other,
+        ),
     }
 }
 
-fn unanswered<T>(slug: &str, what: &str, answer: &Answer<T>) -> Finding {
-    Finding::new(
-        Level::Warning,
-        format!("{slug}: LINE did not report {what}"),
-        why(answer),
-    )
+fn unanswered<T>(what: String, answer: &Answer<T>) -> Finding {
+    Finding::new(Level::Warning, what, why(answer))
 }
 
 /// Why LINE did not give the expected answer, and what to check.

@@ -210,7 +210,10 @@ async fn replication_slots(db: &mut PgConnection) -> sqlx::Result<Finding> {
         0 => Finding::ok("no replication slot is idle"),
         _ => Finding::new(
             Level::Bad,
-            format!("{idle} replication slots are idle"),
+            match idle {
+                1 => "1 replication slot is idle".to_owned(),
+                _ => format!("{idle} replication slots are idle"),
+            },
             "each keeps the write-ahead log, and what was deleted in it, for ever; drop them",
         ),
     })

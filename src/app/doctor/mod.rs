@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use sqlx::PgConnection;
 
 use super::{
+    counted::counted,
     database::{Database, Purpose, with},
     failure, keys,
     serve::bucket,
@@ -103,8 +104,9 @@ pub async fn doctor(
     }
     let (bad, warnings) = (count(Level::Bad), count(Level::Warning));
     say(&format!(
-        "{} checks: {bad} bad, {warnings} warnings",
-        findings.len()
+        "{} checks: {bad} bad, {}",
+        findings.len(),
+        counted(warnings, "warning")
     ));
     let fails = bad > 0 || strict && warnings > 0;
     Ok(ExitCode::from(u8::from(fails)))

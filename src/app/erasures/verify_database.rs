@@ -23,12 +23,13 @@ const CHECKPOINT_MAX_AGE: TimeDelta = TimeDelta::hours(26);
 const SIGNING_LIMIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Verifies the ledger: every leaf is the hash of its record, every checkpoint ever signed has a root of this tree,
-/// and no copy has more records.
+/// and no copy has more records. Also returns how many records wait for their signature; they are not part of the
+/// verdict.
 pub(super) async fn verify(
     storage: &StorageConfig,
     db: &mut PgConnection,
     now: DateTime<Utc>,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<(Verdict, i64)> {
     let secret = keys::secret(storage)?;
     let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
     // Read the copies first, then one snapshot of the database, so that a record signed between the two reads does not
@@ -40,10 +41,11 @@ pub(super) async fn verify(
         // The key's fingerprint in the database alone does not prove that the secret key is the wrong one: it can be
         // exchanged together with the rest of the database.
         return match copy {
-            Ok(Some(_)) => Ok(tampered(
-                None,
-                "a copy is signed with this secret key, but the database names another key",
-            )),
+            Ok(Some(_)) => {
+                let what =
+                    "a copy is signed with this secret key, but the database names another key";
+                Ok((tampered(None, what), 0))
+            }
             // A copy that is signed with another key is an error here too.
             _ => bail!(keys::wrong_ledger_key_message(storage)),
         };
@@ -52,7 +54,9 @@ pub(super) async fn verify(
     let mut snapshot = db
         .begin_with("begin isolation level repeatable read, read only")
         .await?;
-    verify_snapshot(&mut snapshot, &verifier, copy, now).await
+    let verdict = verify_snapshot(&mut snapshot, &verifier, copy, now).await?;
+    let (pending, _) = ledger::backlog(&mut snapshot).await?;
+    Ok((verdict, pending))
 }
 
 fn tampered(seq: Option<u64>, what: &'static str) -> Verdict {
@@ -196,17 +200,19 @@ async fn sound_or_stale(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Verdict> {
     let last = checkpoints.iter().map(|one| one.made_at).max();
-    let waiting = ledger::pending_since(db).await?;
+    let (_, waiting) = ledger::backlog(db).await?;
     let stale = last.is_none_or(|at| now - at > CHECKPOINT_MAX_AGE) && (size > 0 || last.is_some());
     if stale || waiting.is_some_and(|since| now - since > SIGNING_LIMIT) {
         return Ok(Verdict::Stale {
             size,
             records: size,
+            extends: None,
             checkpointed_at: last.unwrap_or_default().timestamp_millis(),
         });
     }
     Ok(Verdict::Sound {
         size,
         records: size,
+        extends: None,
     })
 }

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use super::bind;
+use super::listener::bind;
 use crate::{
     app::keys,
     clock::Clock,

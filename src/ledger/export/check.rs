@@ -38,26 +38,33 @@ pub fn open(
 pub fn check(parts: &Parts, trusted: Option<&str>, kept: Option<&str>, now_ms: i64) -> Verdict {
     match checked(parts, trusted, kept) {
         Err(verdict) => verdict,
-        Ok(checkpoint) => {
+        Ok((checkpoint, earlier)) => {
+            let extends = earlier.map(|earlier| earlier.size);
             let (size, records) = (checkpoint.size, parts.records.len() as u64);
             let checkpointed_at = parts.proofs.checkpointed_at;
             if now_ms.saturating_sub(checkpointed_at) > STALE_MS {
                 return Verdict::Stale {
                     size,
                     records,
+                    extends,
                     checkpointed_at,
                 };
             }
-            Verdict::Sound { size, records }
+            Verdict::Sound {
+                size,
+                records,
+                extends,
+            }
         }
     }
 }
 
+/// Checks everything but the age. Returns the export's checkpoint, and the earlier one that it was proven to extend.
 fn checked(
     parts: &Parts,
     trusted: Option<&str>,
     kept: Option<&str>,
-) -> Result<Checkpoint, Verdict> {
+) -> Result<(Checkpoint, Option<Checkpoint>), Verdict> {
     let (checkpoint, verifier) = open(&parts.note, &parts.key, trusted)?;
     if parts.proofs.size != checkpoint.size {
         return tampered("the checkpoint is not the one the export was written with");
@@ -87,7 +94,7 @@ fn checked(
         };
         still_holds(parts, &kept, &checkpoint, earlier.as_ref())?;
     }
-    Ok(checkpoint)
+    Ok((checkpoint, earlier))
 }
 
 /// Checks an export of all records: the leaves must give the signed root. Each record must match its leaf, which

@@ -26,6 +26,7 @@ fn an_export_is_sound_for_a_day_and_stale_after_26_hours() {
     let sound = Verdict::Sound {
         size: 20,
         records: 20,
+        extends: None,
     };
     assert_eq!(verify(&dir, None, NOW), sound);
     assert_eq!(verify(&dir, Some(&key), NOW + 26 * 3_600_000), sound);
@@ -34,6 +35,7 @@ fn an_export_is_sound_for_a_day_and_stale_after_26_hours() {
         Verdict::Stale {
             size: 20,
             records: 20,
+            extends: None,
             checkpointed_at: NOW
         }
     ));
@@ -95,6 +97,7 @@ fn a_period_shows_its_records_and_that_the_ledger_only_grew() {
     let sound = Verdict::Sound {
         size: 100,
         records: 30,
+        extends: Some(37),
     };
     assert_eq!(verify_since(dir.path(), Some(&key), &kept, NOW), sound);
     let unknown = note_of(&leaves(&all[..38]));
@@ -126,6 +129,7 @@ fn an_empty_ledger_can_be_exported() {
     let sound = Verdict::Sound {
         size: 0,
         records: 0,
+        extends: None,
     };
     assert_eq!(verify(dir.path(), None, NOW), sound);
 }
@@ -186,6 +190,7 @@ fn a_receipt_shows_one_record_and_nothing_of_it_can_be_altered() {
     let sound = Verdict::Sound {
         size: 11,
         records: 1,
+        extends: None,
     };
     assert_eq!(receipt::verify(&receipt, Some(&key)), sound);
     for at in 0..receipt.len() {

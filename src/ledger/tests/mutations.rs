@@ -58,6 +58,7 @@ impl Scene {
         let sound = Verdict::Sound {
             size: COUNT as u64,
             records: COUNT as u64,
+            extends: None,
         };
         assert_eq!(self.check(&self.sound), sound);
         let mut parts = self.sound.clone();

@@ -3,6 +3,8 @@
 //! The caller passes the memory in. When each hash allocated its own, the freed blocks of 19 MiB raised glibc's
 //! threshold for `mmap` and stayed in the arenas of its threads: up to 830 MiB after some hundred failed sign-ins.
 
+use std::borrow::Cow;
+
 use argon2::{
     ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version,
     password_hash::phc::{Output, ParamsString, Salt},
@@ -78,14 +80,27 @@ pub fn hash(password: &str) -> Result<String, Error> {
 
 /// [`hash`] with the caller's memory.
 pub(in crate::web) fn hash_in(memory: &mut Memory, password: &str) -> Result<String, Error> {
+    phc(memory, &of_allowed_length(password)?).ok_or(Error::Hash)
+}
+
+/// Checks a new password's length, without computing its hash.
+///
+/// # Errors
+/// [`Error::TooShort`] or [`Error::TooLong`].
+pub fn check_length(password: &str) -> Result<(), Error> {
+    of_allowed_length(password).map(drop)
+}
+
+/// The NFC form of a new password.
+fn of_allowed_length(password: &str) -> Result<Cow<'_, str>, Error> {
     if password.len() > MAX_BYTES {
         return Err(Error::TooLong);
     }
     let password = nfc(password);
-    if password.chars().count() < MIN_CHARS {
-        return Err(Error::TooShort);
+    match password.chars().count() < MIN_CHARS {
+        true => Err(Error::TooShort),
+        false => Ok(password),
     }
-    phc(memory, &password).ok_or(Error::Hash)
 }
 
 fn phc(memory: &mut Memory, password: &str) -> Option<String> {
@@ -134,7 +149,7 @@ pub(in crate::web) fn verify_in(
     verdict
 }
 
-fn nfc(password: &str) -> std::borrow::Cow<'_, str> {
+fn nfc(password: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(password)
 }
 

@@ -68,18 +68,18 @@ impl FromRequest for Viewer {
                 return Err(Error::Internal("no state"));
             };
             let Some(token) = cookies::token(&request, &shared) else {
-                return Err(nobody(&request));
+                return Err(nobody(&request, &shared));
             };
             let token_hash = token.hash();
             if shared.ended.contains(&token_hash) {
-                return Err(nobody(&request));
+                return Err(nobody(&request, &shared));
             }
             // Registered before the session is looked up, because the session may end right after.
             let end = Arc::new(shared.ends.register(token_hash));
             let by_hand = is_by_hand(&request);
             let from = shared.proxies.client_of(&request);
-            let session = detached(find(shared, token_hash, by_hand, from)).await?;
-            let session = session.ok_or_else(|| nobody(&request))?;
+            let found = detached(find(shared.clone(), token_hash, by_hand, from)).await?;
+            let session = found.ok_or_else(|| nobody(&request, &shared))?;
             request
                 .extensions_mut()
                 .insert(SignedInAs(session.operator_id));
@@ -120,8 +120,9 @@ async fn find(
     }
 }
 
-/// A request for a page is redirected to sign-in and back; any other is answered that the session has ended.
-fn nobody(request: &HttpRequest) -> Error {
+/// A request for a page is redirected to sign-in and back; any other is answered that the session has ended, or, without
+/// a session's cookie, that nobody is signed in.
+fn nobody(request: &HttpRequest, shared: &Shared) -> Error {
     let asks_for_page = match header(request, "sec-fetch-dest") {
         Some(destination) => destination == "document",
         None => header(request, "accept").is_some_and(|accept| accept.contains("text/html")),
@@ -135,8 +136,10 @@ fn nobody(request: &HttpRequest) -> Error {
         } else {
             "/".to_owned()
         })
-    } else {
+    } else if cookies::has_session(request, shared) {
         Error::SignedOut
+    } else {
+        Error::NotSignedIn
     }
 }
 

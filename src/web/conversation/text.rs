@@ -165,8 +165,10 @@ pub(in crate::web) fn is_hidden(c: char) -> bool {
 /// A size in bytes with its unit: `999 bytes`, `1.9 kB`. A kB has 1000 bytes.
 pub(in crate::web) fn size(bytes: u64) -> String {
     const UNITS: [&str; 3] = ["kB", "MB", "GB"];
-    if bytes < 1000 {
-        return format!("{bytes} bytes");
+    match bytes {
+        1 => return "1 byte".to_owned(),
+        0..1000 => return format!("{bytes} bytes"),
+        _ => {}
     }
     let mut tenths = bytes / 100;
     let mut unit = 0;
@@ -270,6 +272,7 @@ mod tests {
 
     #[test]
     fn sizes_and_durations() {
+        assert_eq!(size(1), "1 byte");
         let sizes = [999, 1000, 1949, 10_000, 999_999, 2_500_000, 7_000_000_000].map(size);
         assert_eq!(
             sizes,

@@ -1,8 +1,6 @@
 //! `/holds`: conversations in which neither a rule nor an operator erases anything; and the messages that a hold
 //! withholds.
 
-use std::collections::HashMap;
-
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -22,14 +20,13 @@ use crate::web::{
     page,
     preferences::Preferences,
     see_other,
-    when::When,
+    when::{Now, When},
 };
 use crate::{
     erasure,
     records::{
         conversations::{self, Conversation},
         holds::{self, NewHold},
-        withheld,
     },
 };
 
@@ -96,36 +93,30 @@ pub(in crate::web) async fn page(
         let now = page::now(&shared, preferences);
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut conn = shared.pool.acquire().await?;
-        let mut views = vec![];
-        let holds = holds::list(&mut conn, allowed, None).await?;
-        let ids: Vec<Uuid> = holds.iter().map(|hold| hold.id).collect();
-        let counts = withheld::counts(&mut conn, &ids).await?;
-        let counts: HashMap<Uuid, i64> = counts.into_iter().collect();
-        for hold in holds {
-            let place = conversations::find(&mut conn, keyring, allowed, hold.conversation_id);
-            let Some(place) = place.await? else { continue };
-            let name = name(&place);
-            let by = |who: Option<String>, at: Option<_>| Some((who?, now.dated(at?)));
-            views.push(Hold {
-                id: hold.id,
-                conversation: (place.id, name),
-                reason: names::plain(&hold.reason),
-                covers: match (hold.covers_subject, hold.covers_unsend) {
-                    (_, true) => "It covers requests and unsends.",
-                    (true, false) => "It covers requests.",
-                    _ => "",
-                },
-                withheld: counts.get(&hold.id).copied().unwrap_or_default(),
-                set: (hold.set_by, now.dated(hold.set_at)),
-                lifted: by(hold.lifted_by, hold.lifted_at),
-            });
-        }
+        let holds = holds::list(&mut conn, keyring, allowed).await?;
         page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "holds"),
-            holds: views,
+            holds: holds.into_iter().map(|hold| view(hold, now)).collect(),
         })
     })
     .await
+}
+
+fn view(hold: holds::Hold, now: Now) -> Hold {
+    let by = |who: Option<String>, at: Option<_>| Some((who?, now.dated(at?)));
+    Hold {
+        id: hold.id,
+        conversation: (hold.conversation.id, name(&hold.conversation)),
+        reason: names::plain(&hold.reason),
+        covers: match (hold.covers_subject, hold.covers_unsend) {
+            (_, true) => "It covers requests and unsends.",
+            (true, false) => "It covers requests.",
+            _ => "",
+        },
+        withheld: hold.withheld,
+        set: (hold.set_by, now.dated(hold.set_at)),
+        lifted: by(hold.lifted_by, hold.lifted_at),
+    }
 }
 
 fn name(place: &Conversation) -> Name {

@@ -55,6 +55,8 @@ async fn no_page_breaks_whatever_people_write() {
         for (path, name) in [
             ("/conversations", "list"),
             ("/erasures", "erasures"),
+            ("/retention", "retention"),
+            ("/holds", "holds"),
             ("/nowhere", "not-found"),
         ] {
             desk.walks(&page(path, Some((name, 0)))).await?;
