@@ -117,7 +117,11 @@ async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since
             fs::rename(&aside, &path).unwrap();
         }
         let refused = process.open().await.unwrap_err();
-        assert!(refused.to_string().contains("the keyring is missing, is an old copy, or belongs to another database"));
+        assert!(
+            refused
+                .to_string()
+                .contains("the keyring is missing, is an old copy, or belongs to another database")
+        );
     }
 }
 
