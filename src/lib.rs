@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod line;
 pub mod live;
+pub mod marked;
 pub mod media;
 pub mod objects;
 pub mod people;

@@ -34,14 +34,14 @@ const fn room(floor: u8, name: &'static str, may_import: &'static [&'static str]
 /// Top floors first. A room imports only rooms on lower floors.
 const ROOMS: &[Room] = &[
     // Assembly: the rooms that may import every other room.
-    room(5, "main", ALL),
-    room(5, "lib", ALL),
-    room(5, "app", ALL),
-    room(5, "config", ALL),
-    room(5, "telemetry", ALL),
-    room(5, "environment", &[]),
+    room(6, "main", ALL),
+    room(6, "lib", ALL),
+    room(6, "app", ALL),
+    room(6, "config", ALL),
+    room(6, "telemetry", ALL),
+    room(6, "environment", &[]),
     room(
-        4,
+        5,
         "web",
         &[
             "ingest",
@@ -63,7 +63,7 @@ const ROOMS: &[Room] = &[
     ),
     // `line::client`, `objects` and the keyring only to pass them on to the functions that do the work.
     room(
-        3,
+        4,
         "worker",
         &[
             "media",
@@ -79,7 +79,7 @@ const ROOMS: &[Room] = &[
         ],
     ),
     room(
-        3,
+        4,
         "ingest",
         &[
             "records",
@@ -92,21 +92,21 @@ const ROOMS: &[Room] = &[
             "clock",
         ],
     ),
-    room(2, "media", &["records", "objects", "seal", "line", "clock"]),
+    room(3, "media", &["records", "objects", "seal", "line", "clock"]),
     room(
-        2,
+        3,
         "people",
         &["records", "objects", "seal", "line", "clock"],
     ),
     room(
-        2,
+        3,
         "erasure",
         &["records", "ledger", "objects", "seal", "clock"],
     ),
-    room(2, "exports", &["records", "objects", "seal", "clock"]),
-    room(2, "relay", &["records", "seal", "clock"]),
+    room(3, "exports", &["records", "objects", "seal", "clock"]),
+    room(3, "relay", &["records", "seal", "clock"]),
     room(
-        1,
+        2,
         "records",
         &[
             "line::id",
@@ -118,10 +118,11 @@ const ROOMS: &[Room] = &[
             "clock",
         ],
     ),
-    room(1, "search", &["seal"]),
+    room(2, "search", &["seal"]),
     room(0, "line", &[]),
-    room(0, "objects", &[]),
-    room(0, "seal", &[]),
+    room(1, "objects", &["marked"]),
+    room(1, "seal", &["marked"]),
+    room(0, "marked", &[]),
     room(0, "ledger", &[]),
     room(0, "live", &[]),
     room(0, "clock", &[]),

@@ -15,12 +15,14 @@ use zeroize::Zeroizing;
 
 use super::{
     database::{self, Purpose},
+    marks::{KEYRING, Marks},
     places, privileges,
 };
 use crate::{
     config::StorageConfig,
     embedded,
     ledger::Signer,
+    marked::Marking,
     objects::{self, Objects},
     records::{attest, installation, keys},
     seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring, SecretKey},
@@ -34,11 +36,27 @@ const NEWEST_KEYS_CHECKED: i64 = 64;
 /// # Errors
 /// There is no secret key, the archive is sealed under another one, the keyring does not belong to this database, or
 /// the keyring cannot be reached.
-pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Result<Keyring> {
+pub async fn open(
+    storage: &StorageConfig,
+    db: &mut PgConnection,
+    purpose: Purpose,
+) -> anyhow::Result<Keyring> {
     let used = keys::newest_in_use(db).await?;
     let path = secret_path(storage);
     let secret = secret(storage)?;
-    let keyring = Keyring::new(&secret, key_store(storage).await?, Cipher::Sealed);
+    let marks = Marks::read(&secret, db, purpose).await?;
+    // Read after the marks: whoever has marked the keyring has claimed the database before.
+    ensure!(
+        matches_secret(&secret, db).await?,
+        wrong_secret_key_message(&path)
+    );
+    let marking = match (marks.marking(KEYRING), used) {
+        // It gets its mark once it is known to be this archive's.
+        (Marking::Make(_), None) => Marking::MakeUnmarked,
+        (Marking::Make(_), Some(_)) => Marking::Unmarked,
+        (marking, _) => marking,
+    };
+    let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
     match used {
         None => {}
         Some(id) => match keyring.find(id).await {
@@ -56,7 +74,14 @@ pub async fn open(storage: &StorageConfig, db: &mut PgConnection) -> anyhow::Res
     // other, so the first one claims the database.
     let is_ours = installation::claim(db, key_fingerprint(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", wrong_secret_key_message(&path));
-    Ok(keyring)
+    match marks.marking(KEYRING) {
+        marking @ Marking::Make(_) => {
+            let store = key_store(storage, marking).await?;
+            marks.note(db, KEYRING).await?;
+            Ok(Keyring::new(&secret, store, Cipher::Sealed))
+        }
+        _ => Ok(keyring),
+    }
 }
 
 /// Whether the keyring belongs to the database, although it lacks the newest key in use. After a restore, the newest
@@ -76,8 +101,9 @@ async fn belongs_to_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow
 pub async fn open_attested(
     storage: &StorageConfig,
     db: &mut PgConnection,
+    purpose: Purpose,
 ) -> anyhow::Result<Keyring> {
-    let keyring = open(storage, db).await?;
+    let keyring = open(storage, db, purpose).await?;
     if keyring.is_attested().await? {
         return Ok(keyring);
     }
@@ -104,7 +130,7 @@ pub async fn with_attested<T>(
 ) -> anyhow::Result<T> {
     database::with(storage, Purpose::Change, async |database| {
         let mut db = database.connect().await?;
-        let keyring = open_attested(storage, &mut db).await?;
+        let keyring = open_attested(storage, &mut db, Purpose::Change).await?;
         work(&mut db, &keyring).await
     })
     .await
@@ -224,13 +250,13 @@ pub fn wrong_ledger_key_message(storage: &StorageConfig) -> String {
 }
 
 /// Opens the keyring's storage: `KEYRING_URL`, or the directory `keyring` in `DATA_DIR`.
-async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>> {
+async fn key_store(storage: &StorageConfig, marking: Marking) -> anyhow::Result<Arc<dyn KeyStore>> {
     places::check(storage)?;
     let path = match &storage.keyring_url {
         None => std::path::absolute(storage.data_dir.join("keyring"))?,
         Some(url) if url.scheme() == "s3" => {
             check_url(storage, url)?;
-            let bucket = Objects::open_with(url, &storage.s3.settings()).await?;
+            let bucket = Objects::open_with(url, &storage.s3.settings(), marking).await?;
             bucket.check().await.context("KEYRING_URL")?;
             return Ok(Arc::new(BucketKeyStore(bucket)));
         }
@@ -239,7 +265,8 @@ async fn key_store(storage: &StorageConfig) -> anyhow::Result<Arc<dyn KeyStore>>
             directory(url)?
         }
     };
-    Ok(Arc::new(open_directory(&path)?))
+    let store = DirectoryKeyStore::open_with(&path, marking);
+    Ok(Arc::new(store.with_context(|| path.display().to_string())?))
 }
 
 /// Checks the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.
@@ -285,10 +312,6 @@ fn directory(url: &Url) -> anyhow::Result<PathBuf> {
     let path = (url.scheme() == "file").then(|| url.to_file_path().ok());
     path.flatten()
         .context("KEYRING_URL must be file:///an/absolute/directory or s3://bucket/prefix")
-}
-
-fn open_directory(path: &Path) -> anyhow::Result<DirectoryKeyStore> {
-    DirectoryKeyStore::open(path).with_context(|| format!("{}", path.display()))
 }
 
 /// A keyring in S3: each key is an object of its own, and is destroyed with all versions of the object.

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod erasures;
 pub mod failure;
 pub mod keys;
+mod marks;
 pub mod operators;
 mod places;
 mod printable;
@@ -18,6 +19,7 @@ pub mod serve;
 pub mod service;
 pub mod settings;
 pub mod signals;
+pub mod stores;
 mod table;
 pub mod trace;
 

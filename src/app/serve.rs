@@ -4,7 +4,6 @@ use std::{net::TcpListener, pin::pin};
 
 use anyhow::{Context, anyhow};
 use sqlx::{Connection, PgConnection};
-use url::Url;
 
 use super::{
     channels::{Given, who_has},
@@ -13,6 +12,7 @@ use super::{
     keys,
     service::{Parts, Service, bind},
     signals::shutdown_signal,
+    stores::Stores,
 };
 use crate::{
     clock::Clock,
@@ -20,7 +20,6 @@ use crate::{
     embedded::DataDirLock,
     ledger::Signer,
     line::client::LineApi,
-    objects::Objects,
     records::{attest, channels, operators},
     seal::Keyring,
     web,
@@ -83,13 +82,14 @@ async fn begin(
     database.prepare(Purpose::Make).await?;
     let mut db = database.connect().await?;
     keys::make_for_new(storage, &mut db).await?;
-    let keyring = keys::open_attested(storage, &mut db).await?;
+    let keyring = keys::open_attested(storage, &mut db, Purpose::Make).await?;
     let signer = keys::signer(&keys::secret(storage)?);
     let mut missing = first_channel(&mut db, &keyring, &serve.channel, say).await?;
     let known = Known::read(&mut db, &keyring).await?;
+    let stores = Stores::open(storage, &mut db, Purpose::Make).await?;
     drop(db);
 
-    let parts = parts(storage, serve, database, listener, keyring, signer).await?;
+    let parts = parts(serve, database, listener, keyring, signer, stores)?;
     let mut service = Service::start(parts).await?;
     if service.replayed > 0 {
         say(&restored_message(service.replayed));
@@ -130,20 +130,20 @@ impl Known {
     }
 }
 
-async fn parts(
-    storage: &StorageConfig,
+fn parts(
     serve: &Serve,
     database: &Database,
     listener: TcpListener,
     keyring: Keyring,
     signer: Signer,
+    stores: Stores,
 ) -> anyhow::Result<Parts> {
     Ok(Parts {
         signer,
-        copies: copies(storage).await?,
+        copies: stores.copies,
         database: database.options.clone(),
         keyring,
-        objects: bucket(storage).await?,
+        objects: stores.objects,
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: serve.external_content.into(),
         clock: Clock::system(),
@@ -294,57 +294,6 @@ pub(super) const SHARED_ACCOUNT: &str = "other programs share this account and c
 pub(super) fn has_shared_account(storage: &StorageConfig) -> bool {
     let account = storage.service.as_ref();
     account.is_some_and(|account| account.name() == "nobody")
-}
-
-/// Opens the object store: `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
-///
-/// # Errors
-/// The address cannot be opened as an object store.
-pub async fn bucket(storage: &StorageConfig) -> anyhow::Result<Objects> {
-    Ok(Objects::open_with(&objects_url(storage)?, &storage.s3.settings()).await?)
-}
-
-/// Opens the places for copies of the ledger, in addition to the copy in the object store: next to the keyring, which
-/// is never restored from a backup and so is never older than the database, and in `LEDGER_COPIES`.
-///
-/// # Errors
-/// One of the places cannot be opened.
-pub async fn copies(storage: &StorageConfig) -> anyhow::Result<Vec<Objects>> {
-    let keyring = match &storage.keyring_url {
-        Some(url) => url.clone(),
-        None => in_data_dir(storage, "keyring")?,
-    };
-    let mut copies = vec![];
-    for url in std::iter::once(&keyring).chain(&storage.ledger_copies) {
-        let place = Objects::open_with(url, &storage.s3.settings()).await;
-        copies.push(place.with_context(|| format!("a copy of the ledger at {}", shown(url)))?);
-    }
-    Ok(copies)
-}
-
-/// A URL without user name, password and query, which may contain secrets.
-pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that have no such part.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.to_string()
-}
-
-fn in_data_dir(storage: &StorageConfig, name: &str) -> anyhow::Result<Url> {
-    let directory = std::path::absolute(storage.data_dir.join(name))?;
-    Url::from_directory_path(directory)
-        .ok()
-        .context("DATA_DIR cannot be written as a URL")
-}
-
-/// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
-fn objects_url(storage: &StorageConfig) -> anyhow::Result<Url> {
-    if let Some(url) = &storage.objects_url {
-        return Ok(url.clone());
-    }
-    in_data_dir(storage, "objects")
 }
 
 #[cfg(test)]

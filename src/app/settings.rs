@@ -3,7 +3,7 @@
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use super::{database_url, keys, privileges, serve::shown};
+use super::{database_url, keys, privileges, stores::shown};
 use crate::{
     config::{Serve, StorageConfig},
     embedded::Embedded,

@@ -11,7 +11,7 @@ use super::{
     counted::counted,
     database::{self, Purpose},
     keys,
-    serve::bucket,
+    stores::Stores,
     table::table,
 };
 use crate::{
@@ -110,10 +110,10 @@ pub async fn trace(
     say: &dyn Fn(&str),
 ) -> anyhow::Result<ExitCode> {
     let (state, lines) = database::with(storage, Purpose::Change, async |database| {
-        let objects = bucket(storage).await?;
         let mut db = database.connect().await?;
-        let keyring = keys::open(storage, &mut db).await?;
-        look(&mut db, &objects, &keyring, slug, message_id).await
+        let stores = Stores::open(storage, &mut db, Purpose::Change).await?;
+        let keyring = keys::open(storage, &mut db, Purpose::Change).await?;
+        look(&mut db, &stores.objects, &keyring, slug, message_id).await
     })
     .await?;
     say(&match &state {

@@ -1,12 +1,11 @@
 //! Keeps objects as files of one directory: writes them beside their final path, syncs them, then renames them.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     ops::Range,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -14,50 +13,39 @@ use futures_util::{TryFutureExt, TryStreamExt, stream};
 use tokio::task::spawn_blocking;
 
 use super::{Body, Error, Keys, ObjectKey, Shard};
+use crate::marked::{Here, MarkedDirectory, Marking};
 
 const CHUNK: u64 = 64 * 1024;
 /// Extension of a half-written file. No key contains it.
 const PART: &str = "part";
 
 #[derive(Clone, Debug)]
-pub(super) struct Directory {
-    root: Arc<Path>,
-}
+pub(super) struct Directory(MarkedDirectory);
 
 impl Directory {
-    pub(super) async fn open(root: PathBuf) -> Result<Self, Error> {
-        let made = root.clone();
-        blocking(move || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(made)
-                .map_err(Error::Io)
-        })
-        .await?;
-        Ok(Self { root: root.into() })
+    pub(super) async fn open(root: PathBuf, marking: Marking) -> Result<Self, Error> {
+        blocking(move || Ok(Self(MarkedDirectory::open(&root, marking)?))).await
+    }
+
+    /// Does `work` in the directory, once it is proven to be in its place.
+    async fn here<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Here) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let directory = self.0.clone();
+        blocking(move || work(directory.prove()?)).await
     }
 
     pub(super) async fn put(&self, key: ObjectKey) -> Result<Writer, Error> {
-        let path = self.path(key);
-        let root = Arc::clone(&self.root);
-        blocking(move || {
-            let shard = path.parent().unwrap_or(&root);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(shard)?;
+        let (directory, path) = (self.0.clone(), path(key));
+        self.here(move |here| {
             let part = path.with_extension(PART);
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&part)?;
+            let file = here.create(&part)?;
             Ok(Writer {
                 file: Some(file),
-                part: Part(part),
+                part: Part { here, path: part },
                 path,
-                root,
+                directory,
             })
         })
         .await
@@ -68,9 +56,8 @@ impl Directory {
         key: ObjectKey,
         range: Option<Range<u64>>,
     ) -> Result<(u64, Body), Error> {
-        let path = self.path(key);
-        blocking(move || {
-            let mut file = File::open(path)?;
+        self.here(move |here| {
+            let mut file = here.open(&path(key))?;
             let size = file.metadata()?.len();
             let range = range.unwrap_or(0..size);
             file.seek(SeekFrom::Start(range.start))?;
@@ -87,19 +74,16 @@ impl Directory {
     }
 
     pub(super) async fn purge(&self, key: ObjectKey) -> Result<(), Error> {
-        let path = self.path(key);
-        blocking(move || {
+        self.here(move |here| {
+            let path = path(key);
             // The half-written file first: if a writer renames it in between, the second removal finds it at its final
             // path.
             let part = path.with_extension(PART);
-            remove(&part)?;
-            remove(&path)?;
-            match path.parent() {
-                Some(shard) if shard.exists() => sync(shard)?,
-                _ => {}
-            }
+            here.remove(&part)?;
+            here.remove(&path)?;
+            here.sync(path.parent().unwrap_or(Path::new("")))?;
             for gone in [&part, &path] {
-                if fs::symlink_metadata(gone).is_ok() {
+                if here.has(gone)? {
                     return Err(Error::Io(ErrorKind::AlreadyExists.into()));
                 }
             }
@@ -110,66 +94,60 @@ impl Directory {
 
     /// Keys in `shard` of finished objects; with `half_written`, of unfinished ones too.
     pub(super) fn list(&self, shard: Shard, half_written: bool) -> Keys {
-        let root = Arc::clone(&self.root);
-        let outers = blocking(move || {
-            let outers = fs::read_dir(&root)?.map(|outer| Ok(outer?.path()));
-            let outers: Vec<PathBuf> = outers.collect::<io::Result<_>>()?;
-            let within = |outer: &PathBuf| {
-                let name = outer.file_name().unwrap_or_default();
-                name.as_encoded_bytes()
-                    .starts_with(shard.prefix().as_bytes())
-            };
-            let outers = outers.into_iter().filter(within).map(Ok::<_, Error>);
-            Ok(stream::iter(outers.collect::<Vec<_>>()))
-        });
-        let root = Arc::clone(&self.root);
-        let keys = outers.try_flatten_stream().and_then(move |outer| {
-            let root = Arc::clone(&root);
-            blocking(move || {
-                let mut keys = Vec::new();
-                for inner in directory(&outer)? {
-                    for file in directory(&inner?.path())? {
-                        let mut path = file?.path();
-                        if half_written && path.extension().is_some_and(|end| end == PART) {
-                            path.set_extension("");
+        let directory = self.clone();
+        let outers = async move {
+            directory
+                .here(move |here| {
+                    let mut outers = here.names(Path::new(""))?;
+                    outers.retain(|name| {
+                        let name = name.as_encoded_bytes();
+                        name.starts_with(shard.prefix().as_bytes())
+                    });
+                    let outers = outers.into_iter().map(move |name| Ok((here.clone(), name)));
+                    Ok(stream::iter(outers.collect::<Vec<_>>()))
+                })
+                .await
+        };
+        let keys = outers
+            .try_flatten_stream()
+            .and_then(move |(here, outer)| async move {
+                blocking(move || {
+                    let mut keys = Vec::new();
+                    let outer = PathBuf::from(outer);
+                    for inner in here.names(&outer)? {
+                        let inner = outer.join(inner);
+                        for file in here.names(&inner)? {
+                            let mut path = inner.join(file);
+                            if half_written && path.extension().is_some_and(|end| end == PART) {
+                                path.set_extension("");
+                            }
+                            keys.extend(path.to_str().and_then(ObjectKey::parse).map(Ok));
                         }
-                        let text = path.strip_prefix(&root).ok().and_then(Path::to_str);
-                        keys.extend(text.and_then(ObjectKey::parse).map(Ok));
                     }
-                }
-                Ok(stream::iter(keys))
-            })
-        });
+                    Ok(stream::iter(keys))
+                })
+                .await
+            });
         Box::pin(keys.try_flatten())
     }
 
     pub(super) async fn has(&self, key: ObjectKey) -> Result<bool, Error> {
-        let path = self.path(key);
-        blocking(move || Ok(path.try_exists()?)).await
+        self.here(move |here| Ok(here.has(&path(key))?)).await
     }
 
     pub(super) async fn write_named(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        let (root, path) = (Arc::clone(&self.root), self.root.join(name));
-        blocking(move || {
-            let directory = path.parent().unwrap_or(&root);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-            let mut part = tempfile::NamedTempFile::new_in(directory)?;
-            part.write_all(&bytes)?;
-            part.as_file().sync_all()?;
-            part.persist(&path).map_err(|error| error.error)?;
-            sync(directory)?;
-            sync(&root)?;
-            Ok(())
-        })
-        .await
+        let path = PathBuf::from(name);
+        self.here(move |here| Ok(here.write(&path, &bytes)?)).await
     }
 
     pub(super) async fn read_named(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.root.join(name);
-        match blocking(move || Ok(fs::read(path)?)).await {
+        let path = PathBuf::from(name);
+        let read = self.here(move |here| {
+            let mut bytes = vec![];
+            here.open(&path)?.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -177,20 +155,17 @@ impl Directory {
     }
 
     pub(super) async fn purge_named(&self, name: &str) -> Result<(), Error> {
-        let path = self.root.join(name);
-        blocking(move || {
-            remove(&path)?;
-            match path.parent() {
-                Some(directory) if directory.exists() => Ok(sync(directory)?),
-                _ => Ok(()),
-            }
+        let path = PathBuf::from(name);
+        self.here(move |here| {
+            here.remove(&path)?;
+            Ok(here.sync(path.parent().unwrap_or(Path::new("")))?)
         })
         .await
     }
+}
 
-    fn path(&self, key: ObjectKey) -> PathBuf {
-        self.root.join(key.to_string())
-    }
+fn path(key: ObjectKey) -> PathBuf {
+    key.to_string().into()
 }
 
 /// Writes one file. Dropped before [`Writer::finish`], it leaves nothing behind.
@@ -199,7 +174,7 @@ pub(super) struct Writer {
     file: Option<File>,
     part: Part,
     path: PathBuf,
-    root: Arc<Path>,
+    directory: MarkedDirectory,
 }
 
 impl Writer {
@@ -214,19 +189,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the file, renames it, and syncs its directories. Fails after a purge of its key.
+    /// Syncs the file, renames it, and syncs its directories. Fails after a purge of its key, and if the directory was
+    /// taken away meanwhile.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         let file = self.file.take().ok_or(Error::NotFound)?;
         blocking(move || {
             file.sync_all()?;
-            fs::rename(&self.part.0, &self.path)?;
-            // Another writer may have created a directory and not synced it yet, so each writer syncs all of them.
-            for made in self.path.ancestors().skip(1) {
-                sync(made)?;
-                if *made == *self.root {
-                    break;
-                }
-            }
+            self.part.here.rename(&self.part.path, &self.path)?;
+            self.directory.prove()?;
             Ok(())
         })
         .await
@@ -235,12 +205,15 @@ impl Writer {
 
 /// A half-written file, removed on drop. After the rename there is no such file.
 #[derive(Debug)]
-struct Part(PathBuf);
+struct Part {
+    here: Here,
+    path: PathBuf,
+}
 
 impl Drop for Part {
     fn drop(&mut self) {
         // On this thread: it is rare and short, and nothing could wait for it on another thread.
-        let _ = fs::remove_file(&self.0);
+        let _ = self.here.remove(&self.path);
     }
 }
 
@@ -254,27 +227,7 @@ fn read_chunk(mut file: File, left: u64) -> Result<(Bytes, (File, u64)), Error> 
     Ok((chunk.into(), (file, left - size)))
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// Entries of `path`; empty if `path` is not a directory.
-fn directory(path: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
-    match fs::read_dir(path) {
-        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None.into_iter().flatten()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Runs file operations on a blocking thread.
+/// Runs file operations on a blocking thread. In a directory that is in its place, a file that is not found is not there.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use url::Url;
 
+use crate::marked::Marking;
 pub use access::{Encryption, S3Settings};
 use directory::Directory;
 pub use key::{ObjectKey, Shard};
@@ -55,6 +56,12 @@ pub enum Error {
     /// The access key lacks the right for this operation.
     #[error("S3 denied permission to {0}: grant this right to the access key")]
     Refused(&'static str),
+    /// The bucket lacks this mark.
+    #[error(
+        "the bucket has no mark of this archive: check name and prefix in OBJECTS_URL, KEYRING_URL or LEDGER_COPIES. If they are \
+         right, write this line into its object archive/mark: {0}"
+    )]
+    Unmarked(String),
     /// S3 refused a step of a purge: a right is missing, or the bucket locks its objects.
     #[error(
         "purge refused: S3 refuses to {0}. Give the access key this right, and take object lock and retention off the bucket: what cannot be deleted cannot be kept here"
@@ -96,20 +103,26 @@ enum Backend {
 }
 
 impl Objects {
-    /// As [`Objects::open_with`], for a directory, which needs no [`S3Settings`].
+    /// As [`Objects::open_with`], for a directory without a mark, which needs no [`S3Settings`] and is made if absent: for
+    /// tests and the demo, whose files go at the end.
     pub async fn open(url: &Url) -> Result<Self, Error> {
-        Self::open_with(url, &S3Settings::default()).await
+        Self::open_with(url, &S3Settings::default(), Marking::MakeUnmarked).await
     }
 
-    /// Opens the object store at `url`: `file:///dir`, an absolute directory that is created if it does not exist, or
-    /// `s3://bucket/prefix`, an existing bucket. Sends no request to S3.
-    pub async fn open_with(url: &Url, settings: &S3Settings) -> Result<Self, Error> {
+    /// Opens the object store at `url`: `file:///dir`, an absolute directory, which is made and marked as `marking` says,
+    /// or `s3://bucket/prefix`, an existing bucket, whose mark is an object beside the others. Sends no request to S3 if it
+    /// needs no mark.
+    pub async fn open_with(
+        url: &Url,
+        settings: &S3Settings,
+        marking: Marking,
+    ) -> Result<Self, Error> {
         let backend = match url.scheme() {
             "file" => {
                 let root = url.to_file_path().map_err(|()| Error::Address)?;
-                Backend::Directory(Directory::open(root).await?)
+                Backend::Directory(Directory::open(root, marking).await?)
             }
-            "s3" => Backend::S3(Arc::new(S3::open(url, settings)?)),
+            "s3" => Backend::S3(Arc::new(mark(S3::open(url, settings)?, marking).await?)),
             _ => return Err(Error::Address),
         };
         Ok(Self {
@@ -240,6 +253,22 @@ impl Objects {
         } else {
             Err(Error::Corrupt)
         }
+    }
+}
+
+/// Marks a bucket, or checks its mark.
+async fn mark(s3: S3, marking: Marking) -> Result<S3, Error> {
+    const NAME: &str = "archive/mark";
+    let (Marking::Make(mark) | Marking::Require(mark)) = &marking else {
+        return Ok(s3);
+    };
+    match (s3.read_named(NAME).await?, &marking) {
+        (Some(found), _) if found == mark.text().as_bytes() => Ok(s3),
+        (None, Marking::Make(_)) => {
+            s3.write_named(NAME, mark.text().into()).await?;
+            Ok(s3)
+        }
+        _ => Err(Error::Unmarked(mark.text().trim_end().to_owned())),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod ledger;
 mod locks;
 pub mod login;
+pub mod marked_places;
 pub mod media;
 pub mod messages;
 pub mod missing;

@@ -48,6 +48,20 @@ pub async fn begin(
     Ok(())
 }
 
+/// The keys of up to `limit` finished objects, the newest first.
+pub async fn newest_kept(conn: &mut PgConnection, limit: i64) -> Result<Vec<ObjectKey>> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select key from object where state = 'kept' order by created_at desc limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(keys
+        .iter()
+        .filter_map(|key| ObjectKey::parse(key))
+        .collect())
+}
+
 /// Extends the writer's lease to `until`. `false`: the object must not be written any more.
 pub async fn renew(conn: &mut PgConnection, key: ObjectKey, until: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(

@@ -3,25 +3,20 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use futures_util::future::BoxFuture;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Error, HEAD, secret::sync_parent};
+use super::{Error, HEAD};
+use crate::marked::{Here, MarkedDirectory, Marking};
 
 /// Number of keys that are made together. Their ids differ in the last six bits only.
 pub(super) const KEYS_PER_FILE: u8 = 64;
-
-/// A file that marks the directory of the keyring. It is missing if the disk is not mounted and the directory is only
-/// its mount point.
-const MARK: &str = "keyring";
 
 /// Storage for wrapped keys of [`HEAD`] bytes each.
 pub trait KeyStore: fmt::Debug + Send + Sync {
@@ -40,139 +35,110 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
 /// one sync. A key is destroyed by overwriting its slot with zeros, synced. The file is deleted with its last key.
 #[derive(Clone, Debug)]
 pub struct DirectoryKeyStore {
-    root: Arc<Path>,
+    directory: MarkedDirectory,
 }
 
 impl DirectoryKeyStore {
-    /// Opens the directory. Creates it, for its owner only, if it does not exist.
+    /// As [`DirectoryKeyStore::open_with`], without a mark; the directory is made if absent. For tests and the demo,
+    /// whose files go at the end.
     ///
     /// # Errors
-    /// The directory cannot be created, or the file that marks it cannot.
-    pub fn open(root: &Path) -> Result<Self, Error> {
-        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-        let mark = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(root.join(MARK));
-        match mark {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
-            _ => {}
-        }
-        Ok(Self { root: root.into() })
+    /// The directory cannot be made or opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_with(path, Marking::MakeUnmarked)
     }
 
-    /// The error for a key that was not found. The key counts as gone only if the mark is there; otherwise the disk may
-    /// not be mounted.
-    fn absent(&self) -> Error {
-        match self.root.join(MARK).exists() {
-            true => Error::NoKey,
-            false => Error::Io(io::Error::other("its directory is missing or not mounted")),
-        }
+    /// Opens the directory, which is made and marked as `marking` says.
+    ///
+    /// # Errors
+    /// The directory cannot be made or opened, or lacks its mark.
+    pub fn open_with(path: &Path, marking: Marking) -> Result<Self, Error> {
+        Ok(Self {
+            directory: MarkedDirectory::open(path, marking)?,
+        })
     }
+}
 
-    fn path(&self, id: Uuid) -> (PathBuf, u64) {
-        let mut bytes = *id.as_bytes();
-        let slot = bytes[15] % KEYS_PER_FILE;
-        bytes[15] -= slot;
-        let name = Uuid::from_bytes(bytes).simple().to_string();
-        (self.root.join(&name[..2]).join(name), u64::from(slot))
-    }
+/// The file and the slot of a key.
+fn place(id: Uuid) -> (PathBuf, u64) {
+    let mut bytes = *id.as_bytes();
+    let slot = bytes[15] % KEYS_PER_FILE;
+    bytes[15] -= slot;
+    let name = Uuid::from_bytes(bytes).simple().to_string();
+    (Path::new(&name[..2]).join(&name), u64::from(slot))
 }
 
 impl KeyStore for DirectoryKeyStore {
     fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         for (id, key) in keys {
-            let (path, slot) = self.path(*id);
+            let (path, slot) = place(*id);
             let file = files
                 .entry(path)
                 .or_insert_with(|| vec![0; HEAD * usize::from(KEYS_PER_FILE)]);
             let at = HEAD * usize::try_from(slot).unwrap_or_default();
             file[at..at + HEAD].copy_from_slice(key);
         }
-        let root = Arc::clone(&self.root);
+        let directory = self.directory.clone();
         Box::pin(blocking(move || {
+            let here = directory.prove()?;
             for (path, bytes) in files {
-                write_new(&path, &bytes)?;
+                here.write(&path, &bytes)?;
             }
-            File::open(root)?.sync_all()?;
+            // Keys that are in a directory that was taken away meanwhile are not handed out.
+            directory.prove()?;
             Ok(())
         }))
     }
 
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
-        let (path, slot) = self.path(id);
-        Box::pin(async move {
-            let found = blocking(move || {
-                let mut key = vec![0; HEAD];
-                let mut file = File::open(path)?;
-                file.seek(SeekFrom::Start(slot * HEAD as u64))?;
-                file.read_exact(&mut key)?;
-                match key.iter().all(|byte| *byte == 0) {
-                    true => Err(Error::NoKey),
-                    false => Ok(key),
-                }
-            });
-            match found.await {
-                Err(Error::NoKey) => Err(self.absent()),
-                found => found,
+        let directory = self.directory.clone();
+        let (path, slot) = place(id);
+        Box::pin(blocking(move || {
+            let here = directory.prove()?;
+            let mut key = vec![0; HEAD];
+            let mut file = here.open(&path).map_err(or_no_key)?;
+            file.seek(SeekFrom::Start(slot * HEAD as u64))?;
+            file.read_exact(&mut key)?;
+            match key.iter().all(|byte| *byte == 0) {
+                true => Err(Error::NoKey),
+                false => Ok(key),
             }
-        })
+        }))
     }
 
     fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
         let mut files: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
-        for (path, slot) in ids.iter().map(|id| self.path(*id)) {
+        for (path, slot) in ids.iter().map(|id| place(*id)) {
             files.entry(path).or_default().push(slot);
         }
-        Box::pin(async move {
-            let all_found = blocking(move || {
-                let mut all_found = true;
-                for (path, slots) in files {
-                    match zero(&path, &slots) {
-                        Err(Error::Io(error)) if error.kind() == ErrorKind::NotFound => {
-                            all_found = false;
-                        }
-                        done => done?,
-                    }
+        let directory = self.directory.clone();
+        Box::pin(blocking(move || {
+            let here = directory.prove()?;
+            for (path, slots) in files {
+                match zero(&here, &path, &slots) {
+                    // A file that is not in the proven directory was removed with its last key.
+                    Err(Error::NoKey) => {}
+                    done => done?,
                 }
-                Ok(all_found)
-            });
-            match (all_found.await?, self.absent()) {
-                (true, _) | (false, Error::NoKey) => Ok(()),
-                (false, away) => Err(away),
             }
-        })
+            Ok(())
+        }))
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    if let Some(parent) = path.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)?;
+/// In a proven directory, a file that is not there holds no key any more.
+fn or_no_key(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::NoKey,
+        _ => error.into(),
     }
-    // Two processes that start at the same time write the same key: the mark that rows were attested. Each has its own
-    // temporary file until the rename.
-    let part = path.with_extension(format!("{:08x}.part", rand::random::<u32>()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    sync_parent(path)?;
-    Ok(())
 }
 
 /// Overwrites keys of a file with zeros, in place, and reads them back to check. Deletes the file if all its keys are
 /// zeros.
-fn zero(path: &Path, slots: &[u64]) -> Result<(), Error> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
+    let file = here.open_to_change(path).map_err(or_no_key)?;
     for slot in slots {
         file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
     }
@@ -188,8 +154,10 @@ fn zero(path: &Path, slots: &[u64]) -> Result<(), Error> {
         }
     }
     if all.iter().all(|byte| *byte == 0) {
-        fs::remove_file(path)?;
-        sync_parent(path)?;
+        here.remove(path)?;
+        if let Some(parent) = path.parent() {
+            here.sync(parent)?;
+        }
     }
     Ok(())
 }
@@ -199,7 +167,6 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match spawn_blocking(work).await {
-        Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NoKey),
         Ok(done) => done,
         Err(_) => Err(io::Error::other("the file operation was interrupted").into()),
     }
@@ -207,6 +174,8 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn together() -> Vec<(Uuid, Vec<u8>)> {

@@ -4,6 +4,7 @@
 
 mod absent;
 mod at_once;
+mod away;
 mod channels;
 mod documented;
 mod ended;

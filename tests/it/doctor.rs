@@ -8,6 +8,7 @@ use line_chat_archive::{
         database::{Database, Purpose},
         doctor::{Level, check, doctor},
         keys,
+        stores::Stores,
     },
     clock::Clock,
     config::{Serve, StorageConfig},
@@ -58,7 +59,9 @@ impl Archive {
         database.prepare(Purpose::Make).await.unwrap();
         let mut db = database.connect().await.unwrap();
         keys::make_for_new(&flags.storage, &mut db).await.unwrap();
-        let keyring = keys::open(&flags.storage, &mut db).await.unwrap();
+        let keyring = keys::open(&flags.storage, &mut db, Purpose::Make)
+            .await
+            .unwrap();
         let (secret, token) = (shop.secret().into(), shop.access_token().into());
         let now = Clock::system().now();
         channels::add(
@@ -72,7 +75,7 @@ impl Archive {
         )
         .await
         .unwrap();
-        line_chat_archive::app::serve::bucket(&flags.storage)
+        Stores::open(&flags.storage, &mut db, Purpose::Make)
             .await
             .unwrap();
         Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use line_chat_archive::{
-    app::{self, erasures::Period},
+    app::{self, database::Purpose, erasures::Period},
     clock::Clock,
 };
 use sqlx::{ConnectOptions, Executor};
@@ -111,7 +111,7 @@ async fn another_secret_key_is_told_from_a_ledger_that_was_tampered_with() {
     run(async |t| {
         unsends(t, 2).await?;
         let storage = storage(t);
-        app::keys::open(&storage, &mut t.owner().await?).await?;
+        app::keys::open(&storage, &mut t.owner().await?, Purpose::Make).await?;
         let says = verified(t, None).await?;
         assert!(says.contains("are as they were signed"), "{says}");
         let ours = app::keys::secret_path(&storage);

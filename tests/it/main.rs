@@ -8,6 +8,7 @@
 
 mod acknowledged;
 mod adversity;
+mod away;
 mod browser;
 mod causes;
 mod corpus;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use clap::Parser;
 use line_chat_archive::{
     MIGRATOR,
-    app::keys,
+    app::{database::Purpose, keys},
     config::StorageConfig,
     embedded::Scratch,
     records::{self, operators},
@@ -14,6 +14,7 @@ use line_chat_archive::{
 };
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
+use url::Url;
 use uuid::Uuid;
 
 #[derive(Parser)]
@@ -41,7 +42,9 @@ impl Process {
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
-        keys::open(&self.storage, &mut self.db).await.map(drop)
+        keys::open(&self.storage, &mut self.db, Purpose::Make)
+            .await
+            .map(drop)
     }
 }
 
@@ -73,6 +76,9 @@ async fn of_two_that_begin_on_a_new_database_with_different_secret_keys_one_is_s
     assert!(second.open().await.is_err(), "again");
     let key = |process: &Process| process.home.path().join("secret.key");
     fs::copy(key(first), key(second)).unwrap();
+    assert!(second.open().await.is_err(), "its keyring is another one");
+    let keyring = first.home.path().join("keyring");
+    second.storage.keyring_url = Url::from_directory_path(keyring).ok();
     second.open().await.unwrap();
 }
 
@@ -99,7 +105,9 @@ async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since
     keys::make_for_new(&process.storage, &mut process.db)
         .await
         .unwrap();
-    let keyring = keys::open(&process.storage, &mut process.db).await.unwrap();
+    let keyring = keys::open(&process.storage, &mut process.db, Purpose::Make)
+        .await
+        .unwrap();
     let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));
     let now = "2026-11-20T09:00:00Z".parse().unwrap();
     let key = use_a_new_key(&keyring, &mut process.db, now).await;
@@ -108,7 +116,9 @@ async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since
 
     // An old copy of the keyring is refused, because it would bring destroyed keys back; so is a missing keyring.
     crate::ledger::copy(&path, &aside).unwrap();
-    let later = keys::open(&process.storage, &mut process.db).await.unwrap();
+    let later = keys::open(&process.storage, &mut process.db, Purpose::Make)
+        .await
+        .unwrap();
     use_a_new_key(&later, &mut process.db, now + Duration::hours(1)).await;
     process.open().await.unwrap();
     for replaced in [true, false] {
@@ -116,12 +126,12 @@ async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since
         if replaced {
             fs::rename(&aside, &path).unwrap();
         }
-        let refused = process.open().await.unwrap_err();
-        assert!(
-            refused
-                .to_string()
-                .contains("the keyring is missing, is an old copy, or belongs to another database")
-        );
+        let refused = format!("{:#}", process.open().await.unwrap_err());
+        let words = match replaced {
+            true => "the keyring is missing, is an old copy, or belongs to another database",
+            false => "keyring is missing: its disk is not mounted",
+        };
+        assert!(refused.contains(words), "{refused}");
     }
 }
 
@@ -140,7 +150,7 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
         sqlx::query(add).bind(login).execute(db).await.unwrap();
     };
     let genuine = async |process: &mut Process| -> Vec<String> {
-        let keyring = keys::open_attested(&process.storage, &mut process.db)
+        let keyring = keys::open_attested(&process.storage, &mut process.db, Purpose::Make)
             .await
             .unwrap();
         let listed = operators::list(&mut process.db, &keyring).await.unwrap();
@@ -158,4 +168,46 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
         .await
         .unwrap();
     assert_eq!(genuine(&mut process).await, [""; 0]);
+}
+
+/// An archive of a version without marks gets them from the next `serve`, if its keyring is there.
+#[tokio::test]
+async fn an_earlier_versions_keyring_is_marked_if_it_is_the_right_one() {
+    let scratch = Scratch::shared().await.unwrap();
+    let database = scratch.create_database("unmarked").await.unwrap();
+    let mut process = Process::new(&database).await;
+    MIGRATOR.run(&mut process.db).await.unwrap();
+    keys::make_for_new(&process.storage, &mut process.db)
+        .await
+        .unwrap();
+    let keyring = keys::open(&process.storage, &mut process.db, Purpose::Make)
+        .await
+        .unwrap();
+    let now = "2026-11-20T09:00:00Z".parse().unwrap();
+    use_a_new_key(&keyring, &mut process.db, now).await;
+    let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));
+    let mark = path.join("mark");
+    fs::remove_file(&mark).unwrap();
+    sqlx::query("delete from marked_place")
+        .execute(&mut process.db)
+        .await
+        .unwrap();
+
+    keys::open(&process.storage, &mut process.db, Purpose::Change)
+        .await
+        .unwrap();
+    assert!(!mark.exists(), "no command marks");
+    fs::rename(&path, &aside).unwrap();
+    for made in [false, true] {
+        if made {
+            fs::create_dir(&path).unwrap();
+        }
+        assert!(process.open().await.is_err());
+        assert_eq!(path.exists(), made);
+        assert!(!mark.exists());
+    }
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    process.open().await.unwrap();
+    assert!(mark.exists());
 }

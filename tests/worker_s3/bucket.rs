@@ -1,6 +1,9 @@
 //! The bucket of the tests: its own prefix in a bucket of a real S3 server, usually a versioned one.
 
-use line_chat_archive::objects::{Objects, S3Settings};
+use line_chat_archive::{
+    marked::Marking,
+    objects::{Objects, S3Settings},
+};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -38,7 +41,9 @@ impl Bucket {
         let proxy = Proxy::start(&server.endpoint).await;
         let prefix = uuid::Uuid::new_v4().simple().to_string();
         let url = Url::parse(&format!("s3://{name}/{prefix}")).unwrap();
-        let objects = Objects::open_with(&url, &access(&proxy)).await.unwrap();
+        let objects = Objects::open_with(&url, &access(&proxy), Marking::Unmarked)
+            .await
+            .unwrap();
         Self {
             objects,
             proxy,
@@ -82,7 +87,7 @@ impl Bucket {
 pub(crate) async fn opened(words: &str) -> Objects {
     let (url, endpoint) = words.split_once(' ').unwrap();
     let url = Url::parse(url).unwrap();
-    Objects::open_with(&url, &access_by(endpoint))
+    Objects::open_with(&url, &access_by(endpoint), Marking::Unmarked)
         .await
         .unwrap()
 }

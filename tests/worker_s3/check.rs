@@ -1,6 +1,9 @@
 //! The check at the start refuses a bucket that cannot be used, or that keeps deleted objects, and says what to change.
 
-use line_chat_archive::objects::{Error, ObjectKey, Objects, S3Settings};
+use line_chat_archive::{
+    marked::Marking,
+    objects::{Error, ObjectKey, Objects, S3Settings},
+};
 use url::Url;
 
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
 };
 
 async fn opened(url: &str, access: &S3Settings) -> Result<Objects, Error> {
-    Objects::open_with(&Url::parse(url).unwrap(), access).await
+    Objects::open_with(&Url::parse(url).unwrap(), access, Marking::Unmarked).await
 }
 
 #[tokio::test]
@@ -180,7 +183,7 @@ async fn what_is_asked_of_a_bucket_that_is_none_is_a_trouble_and_not_an_absence(
     let there = sound.objects.read_named("keys/none").await;
     assert!(matches!(there, Ok(None)), "{there:?}");
     let url = Url::parse("s3://vanished/keyring").unwrap();
-    let vanished = Objects::open_with(&url, &access(&sound.proxy))
+    let vanished = Objects::open_with(&url, &access(&sound.proxy), Marking::Unmarked)
         .await
         .unwrap();
     let asked = vanished.read_named("keys/none").await;

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use line_chat_archive::objects::{Encryption, Error, ObjectKey, Objects, Shard};
+use line_chat_archive::{
+    marked::Marking,
+    objects::{Encryption, Error, ObjectKey, Objects, Shard},
+};
 use url::Url;
 
 use crate::{
@@ -165,7 +168,9 @@ async fn the_encryption_that_is_asked_for_is_asked_of_s3() {
     ] {
         let mut access = access(&t.proxy);
         access.encryption = encryption;
-        let objects = Objects::open_with(&url, &access).await.unwrap();
+        let objects = Objects::open_with(&url, &access, Marking::Unmarked)
+            .await
+            .unwrap();
         for size in [1, 6 << 20] {
             let mut writer = objects.put(ObjectKey::new()).await.unwrap();
             let written = writer.write(vec![1; size].into()).await;

@@ -13,7 +13,7 @@ use super::{
     counted::counted,
     database::{Database, Purpose, with},
     failure, keys,
-    serve::bucket,
+    stores::Stores,
 };
 use crate::{
     config::{Serve, StorageConfig},
@@ -126,27 +126,37 @@ pub async fn check(
     let mut findings = vec![schema_finding];
     findings.push(database::transport(&database.options));
     findings.extend(database::check(&mut db).await?);
-    findings.push(match bucket(storage).await {
-        Err(error) => Finding::new(
-            Level::Bad,
-            "the object store cannot be opened",
-            error.to_string(),
-        ),
-        Ok(objects) => match objects.check().await {
-            Ok(()) => Finding::ok("the object store writes, reads and deletes"),
-            Err(error) => Finding::new(
-                Level::Bad,
-                "the object store failed the test (write, read, delete)",
-                error.to_string(),
-            ),
-        },
-    });
+    findings.extend(object_store(storage, &mut db).await);
     findings.extend(machine::check(storage));
     findings.push(public_url(serve));
     if is_current {
         findings.extend(keyring_checks(storage, serve, &mut db).await?);
     }
     Ok(findings)
+}
+
+/// Checks the object store, and that the copies of the ledger are in their places. Nothing without this archive's secret
+/// key: the check of the keyring says why it cannot be used.
+async fn object_store(storage: &StorageConfig, db: &mut PgConnection) -> Option<Finding> {
+    let secret = keys::secret(storage).ok()?;
+    if !keys::matches_secret(&secret, db).await.unwrap_or(true) {
+        return None;
+    }
+    let stores = match Stores::open(storage, db, Purpose::Look).await {
+        Ok(stores) => stores,
+        Err(error) => {
+            let what = "the object store or a copy of the ledger cannot be opened";
+            return Some(Finding::new(Level::Bad, what, failure::in_words(&error)));
+        }
+    };
+    Some(match stores.objects.check().await {
+        Ok(()) => Finding::ok("the object store writes, reads and deletes"),
+        Err(error) => Finding::new(
+            Level::Bad,
+            "the object store failed the test (write, read, delete)",
+            error.to_string(),
+        ),
+    })
 }
 
 /// Checks that LINE can send webhooks to PUBLIC_URL.
@@ -172,7 +182,7 @@ async fn keyring_checks(
     serve: &Serve,
     db: &mut PgConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let keyring = match keys::open(storage, db).await {
+    let keyring = match keys::open(storage, db, Purpose::Look).await {
         Ok(keyring) => keyring,
         Err(error) => {
             let what = "the keyring cannot be opened";

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    app::{keys, serve},
+    app::{database::Purpose, keys, stores::Stores},
     config::StorageConfig,
     erasure::copies::Copies,
     ledger::{
@@ -34,8 +34,11 @@ pub(super) async fn verify(
     let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
     // Read the copies first, then one snapshot of the database, so that a record signed between the two reads does not
     // look like a contradiction.
-    let mut copies = serve::copies(storage).await?;
-    copies.push(serve::bucket(storage).await?);
+    let Stores {
+        mut copies,
+        objects,
+    } = Stores::open(storage, db, Purpose::Look).await?;
+    copies.push(objects);
     let copy = Copies::new(copies, verifier.clone()).newest().await;
     if !keys::matches_secret(&secret, db).await? {
         // The key's fingerprint in the database alone does not prove that the secret key is the wrong one: it can be

@@ -1,3 +1,5 @@
+use std::fs;
+
 use futures_util::TryStreamExt;
 use url::Url;
 

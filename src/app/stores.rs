@@ -1,0 +1,103 @@
+//! Opens the object store and the places for copies of the ledger.
+
+use anyhow::{Context, ensure};
+use sqlx::PgConnection;
+use url::Url;
+
+use super::{
+    database::Purpose,
+    keys,
+    marks::{KEYRING, Marks, OBJECTS},
+};
+use crate::{config::StorageConfig, marked::Marking, objects::Objects, records::objects};
+
+/// How many of the newest objects are looked for before an object store of an earlier version gets its mark.
+const NEWEST_CHECKED: i64 = 64;
+
+/// The object store, and the places for copies of the ledger.
+pub struct Stores {
+    /// `OBJECTS_URL`, or the directory `objects` in `DATA_DIR`.
+    pub objects: Objects,
+    /// Places for copies of the ledger, in addition to the copy in the object store: next to the keyring, which is
+    /// never restored from a backup and so is never older than the database, and in `LEDGER_COPIES`.
+    pub copies: Vec<Objects>,
+}
+
+impl Stores {
+    /// Opens all of them. With [`Purpose::Make`], those that are new are made and marked.
+    ///
+    /// # Errors
+    /// One of the places cannot be opened, lacks its mark, or is not the one that the database knows.
+    pub async fn open(
+        storage: &StorageConfig,
+        db: &mut PgConnection,
+        purpose: Purpose,
+    ) -> anyhow::Result<Self> {
+        let marks = Marks::read(&keys::secret(storage)?, db, purpose).await?;
+        let objects = open_objects(storage, db, &marks).await?;
+        let keyring = match &storage.keyring_url {
+            Some(url) => url.clone(),
+            None => in_data_dir(storage, "keyring")?,
+        };
+        let mut copies = vec![open(storage, &keyring, marks.marking(KEYRING)).await?];
+        for url in &storage.ledger_copies {
+            let place = shown(url);
+            let copy = open(storage, url, marks.marking(&place)).await;
+            copies.push(copy.with_context(|| format!("a copy of the ledger at {place}"))?);
+            marks.note(db, &place).await?;
+        }
+        Ok(Self { objects, copies })
+    }
+}
+
+async fn open(storage: &StorageConfig, url: &Url, marking: Marking) -> anyhow::Result<Objects> {
+    Ok(Objects::open_with(url, &storage.s3.settings(), marking).await?)
+}
+
+async fn open_objects(
+    storage: &StorageConfig,
+    db: &mut PgConnection,
+    marks: &Marks,
+) -> anyhow::Result<Objects> {
+    let url = match &storage.objects_url {
+        Some(url) => url.clone(),
+        None => in_data_dir(storage, "objects")?,
+    };
+    let marking = marks.marking(OBJECTS);
+    if let Marking::Make(_) = marking {
+        let newest = objects::newest_kept(db, NEWEST_CHECKED).await?;
+        if !newest.is_empty() {
+            let unmarked = open(storage, &url, Marking::Unmarked).await;
+            let unmarked = unmarked.context("OBJECTS_URL")?;
+            let mut found = false;
+            for key in newest {
+                found = found || unmarked.has(key).await?;
+            }
+            ensure!(
+                found,
+                "the newest files of this archive are not in {}: its disk is not mounted, or OBJECTS_URL names another place",
+                shown(&url)
+            );
+        }
+    }
+    let objects = open(storage, &url, marking).await.context("OBJECTS_URL")?;
+    marks.note(db, OBJECTS).await?;
+    Ok(objects)
+}
+
+/// A URL without user name, password and query, which may contain secrets.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs that have no such part.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.to_string()
+}
+
+fn in_data_dir(storage: &StorageConfig, name: &str) -> anyhow::Result<Url> {
+    let directory = std::path::absolute(storage.data_dir.join(name))?;
+    Url::from_directory_path(directory)
+        .ok()
+        .context("DATA_DIR cannot be written as a URL")
+}
