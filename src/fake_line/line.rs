@@ -106,6 +106,11 @@ impl FakeLine {
         Trouble::with(self.clone(), call)
     }
 
+    /// Ends every fault.
+    pub fn is_well(&self) {
+        self.world().faults.clear();
+    }
+
     /// How often `call` was made for `id`: a message, user, group or room; empty for calls without an id.
     #[must_use]
     pub fn calls(&self, call: Call, id: &str) -> usize {

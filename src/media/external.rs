@@ -126,8 +126,8 @@ impl External {
         let status = response.status().as_u16();
         match status {
             200 => {}
-            404 => return Err(FetchError::not_found(attempts)),
-            410 => return Err(FetchError::Gone(Reason::Gone)),
+            404 => return Err(FetchError::doubted(attempts, Reason::NotFound)),
+            410 => return Err(FetchError::doubted(attempts, Reason::Gone)),
             408 | 429 | 500.. => return Err(FetchError::NotYet(Reason::Trouble)),
             _ => return Err(FetchError::Failed(Reason::Rejected)),
         }

@@ -19,8 +19,12 @@ use crate::{
 
 /// With a back-off that doubles up to an hour, this is about two days.
 pub(super) const ATTEMPTS: i32 = 58;
-/// With the same back-off, this is about a minute: LINE does not promise that content is available at once.
-const ATTEMPTS_NOT_FOUND: i32 = 6;
+/// With the same back-off, this is about eight hours. LINE's content endpoint answered 400 for an hour and a half on
+/// 2026-02-03, for files that were there.
+const ATTEMPTS_DOUBTED: i32 = 18;
+/// With the same back-off, this is about a quarter of an hour. 410 says that the message was unsent, and then its unsend
+/// event comes too.
+const ATTEMPTS_GONE: i32 = 9;
 /// How long a channel pauses after a 429 without a usable `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -58,12 +62,14 @@ impl<E: Into<Internal>> From<E> for FetchError {
 }
 
 impl FetchError {
-    /// The error for status 404 in attempt number `attempts`.
-    pub(super) fn not_found(attempts: i32) -> Self {
-        if attempts < ATTEMPTS_NOT_FOUND {
-            Self::NotYet(Reason::NotFound)
-        } else {
-            Self::Gone(Reason::NotFound)
+    /// The error for a status that says, in attempt number `attempts`, that the file will never come. It is believed
+    /// only after hours, because LINE has said so of files that were there.
+    pub(super) fn doubted(attempts: i32, reason: Reason) -> Self {
+        match reason {
+            Reason::Gone if attempts >= ATTEMPTS_GONE => Self::Gone(reason),
+            Reason::NotFound if attempts >= ATTEMPTS_DOUBTED => Self::Gone(reason),
+            Reason::Rejected if attempts >= ATTEMPTS_DOUBTED => Self::Failed(reason),
+            _ => Self::NotYet(reason),
         }
     }
 
@@ -72,12 +78,12 @@ impl FetchError {
         Err(match answer {
             Answer::Got(got) => return Ok(got),
             Answer::NotReady => Self::NotYet(Reason::Preparing),
-            Answer::NotFound => Self::not_found(attempts),
-            Answer::Gone => Self::Gone(Reason::Gone),
+            Answer::NotFound => Self::doubted(attempts, Reason::NotFound),
+            Answer::Gone => Self::doubted(attempts, Reason::Gone),
             Answer::Refused(403) => Self::NotYet(Reason::Forbidden),
             Answer::Refused(_) => Self::Refused,
             Answer::TooMany(pause) => Self::Paused(pause.unwrap_or(DEFAULT_PAUSE)),
-            Answer::Never(_) => Self::Failed(Reason::Rejected),
+            Answer::Never(_) => Self::doubted(attempts, Reason::Rejected),
             Answer::Trouble(_) => Self::NotYet(Reason::Trouble),
         })
     }
@@ -103,7 +109,8 @@ impl Media {
             drop(tx);
             return self.drop_job(job).await;
         }
-        let (state, reason) = state_to_mark(&mut tx, id, part, state, reason).await?;
+        let (state, reason) =
+            state_to_mark(&mut tx, id, part, job.attempts, (state, reason)).await?;
         if may_come
             && reason == Some(Reason::Original)
             && media::lock(&mut tx, id, Part::Original).await? != Some(State::Waiting)
@@ -171,14 +178,18 @@ async fn state_to_mark(
     conn: &mut PgConnection,
     id: Uuid,
     part: Part,
-    state: State,
-    reason: Option<Reason>,
+    attempts: i32,
+    (state, reason): (State, Option<Reason>),
 ) -> sqlx::Result<(State, Option<Reason>)> {
     Ok(match part {
-        // Earlier attempts may have failed for other reasons: a single 404 does not prove that the file is gone.
+        // Earlier attempts may have failed for other reasons: a single such answer does not prove that the file is gone.
         Part::Original
-            if reason == Some(Reason::NotFound)
-                && state == State::Gone
+            if attempts >= ATTEMPTS_GONE
+                && matches!(
+                    reason,
+                    Some(Reason::NotFound | Reason::Gone | Reason::Rejected)
+                )
+                && state != State::Waiting
                 && media::original_reason(conn, id).await? != reason =>
         {
             (State::Waiting, reason)
@@ -234,17 +245,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_404_is_believed_after_a_minute_only() {
-        let after = |attempts| FetchError::into_result(Answer::<()>::NotFound, attempts);
+    fn what_line_says_of_a_file_for_good_is_believed_after_hours_only() {
+        let after = |answer, attempts| FetchError::into_result::<()>(answer, attempts);
+        for attempts in [1, 6, 17] {
+            for (answer, reason) in [
+                (Answer::NotFound, Reason::NotFound),
+                (Answer::Never(400), Reason::Rejected),
+                (Answer::Refused(403), Reason::Forbidden),
+            ] {
+                let error = after(answer, attempts);
+                assert!(matches!(error, Err(FetchError::NotYet(why)) if why == reason));
+            }
+        }
+        let gone = |attempts| after(Answer::Gone, attempts);
+        assert!(matches!(gone(8), Err(FetchError::NotYet(Reason::Gone))));
+        assert!(matches!(gone(9), Err(FetchError::Gone(Reason::Gone))));
+        let not_found = after(Answer::NotFound, 18);
+        assert!(matches!(not_found, Err(FetchError::Gone(Reason::NotFound))));
+        let rejected = after(Answer::Never(400), 18);
         assert!(matches!(
-            after(1),
-            Err(FetchError::NotYet(Reason::NotFound))
+            rejected,
+            Err(FetchError::Failed(Reason::Rejected))
         ));
-        assert!(matches!(
-            after(5),
-            Err(FetchError::NotYet(Reason::NotFound))
-        ));
-        assert!(matches!(after(6), Err(FetchError::Gone(Reason::NotFound))));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// About a quarter of an hour, with the back-off. The next request for the profile leads to another job for the
+/// About eight hours, with the back-off. The next request for the profile leads to another job for the
 /// picture.
-const ATTEMPTS: i32 = 10;
+const ATTEMPTS: i32 = 18;
 
 impl Media {
     /// Fetches the picture that the profile or group summary of the job's subject points to, until `stop`.

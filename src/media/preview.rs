@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+/// With the back-off, this is about a minute: as often a preview from LINE that is no picture is fetched again.
+const ATTEMPTS_UNREADABLE: i32 = 6;
 /// Largest preview from LINE that is kept, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
 /// Largest original that a preview is made from, in bytes.
@@ -91,6 +93,10 @@ impl Media {
             }
             Ok(previews) => self.land_previews(job, id, &previews, false).await,
             Err(FetchError::Failed(_)) if image => Err(lacking),
+            // LINE may have cut it, or had not finished it.
+            Err(FetchError::Failed(Reason::Unreadable)) if job.attempts < ATTEMPTS_UNREADABLE => {
+                Err(FetchError::NotYet(Reason::Unreadable))
+            }
             Err(error) => Err(error),
         }
     }
@@ -110,7 +116,7 @@ impl Media {
             .ok_or(FetchError::Stopped)?
         {
             Answer::NotFound if attachment.kind == "image" => return Ok(None),
-            Answer::Never(_) => return Ok(None),
+            Answer::Never(_) if attachment.kind == "image" => return Ok(None),
             other => FetchError::into_result(other, job.attempts)?,
         };
         let bytes = stop.run_until_cancelled(content.bytes(LARGEST)).await;

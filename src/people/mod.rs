@@ -22,8 +22,9 @@ use crate::{
     seal::Keyring,
 };
 
-/// About a quarter of an hour, with a back-off that doubles. The next message leads to another job.
-const ATTEMPTS: i32 = 10;
+/// About eight hours, with a back-off that doubles up to an hour: before that neither a failure nor an answer that there is
+/// no such profile is believed. The next message leads to another job.
+const ATTEMPTS: i32 = 18;
 /// How long a channel pauses after a 429 without a usable `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -123,6 +124,9 @@ impl People {
     ) -> Result<Verdict, Internal> {
         let document = match answer {
             Answer::Got(document) => Some(document),
+            Answer::NotFound | Answer::Gone | Answer::Never(_) if job.attempts < ATTEMPTS => {
+                return Ok(Verdict::Again);
+            }
             Answer::NotFound | Answer::Gone | Answer::Never(_) => None,
             Answer::Refused(401) => return Ok(Verdict::Refused),
             Answer::TooMany(pause) => return Ok(Verdict::Paused(pause.unwrap_or(DEFAULT_PAUSE))),

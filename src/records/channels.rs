@@ -192,11 +192,14 @@ pub async fn set_token(
     channel_id: i32,
     token: &SecretString,
 ) -> sqlx::Result<()> {
-    sqlx::query("update channel set access_token = $2, token_refused_at = null where id = $1")
-        .bind(channel_id)
-        .bind(seal(keyring, SealContext::AccessToken(channel_id), token)?)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "update channel set access_token = $2, token_refused_at = null,
+             paused_until = case when token_refused_at is null then paused_until end where id = $1",
+    )
+    .bind(channel_id)
+    .bind(seal(keyring, SealContext::AccessToken(channel_id), token)?)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -219,34 +222,6 @@ pub async fn token(
     let opened = keyring.secrets().open(context, &sealed);
     let opened = opened.map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(String::from_utf8(opened).ok().map(SecretString::from))
-}
-
-/// Records that LINE refused the channel's token at `now`.
-pub async fn refuse_token(
-    db: &mut PgConnection,
-    channel_id: i32,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query("update channel set token_refused_at = $2 where id = $1")
-        .bind(channel_id)
-        .bind(now)
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// Pauses the channel: no request for it is sent before `until`. Never shortens a pause.
-pub async fn pause(
-    db: &mut PgConnection,
-    channel_id: i32,
-    until: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query("update channel set paused_until = greatest(paused_until, $2) where id = $1")
-        .bind(channel_id)
-        .bind(until)
-        .execute(db)
-        .await?;
-    Ok(())
 }
 
 /// Sets the largest original that the channel keeps, in bytes; `None`: the archive's own limit.

@@ -136,7 +136,7 @@ const NEWEST: &str = "
         select j.id, random() as tie,
             r.running + row_number() over (partition by w.flow order by j.id desc) - 1 as rank
         from (
-            select p.flow from (values (1, $7::int, 2147483647), (2, (-2147483648)::int, $7 - 1)) part (n, lowest, highest)
+            select p.flow from (values (1, $6::int, 2147483647), (2, (-2147483648)::int, $6 - 1)) part (n, lowest, highest)
             cross join lateral (
                 with recursive walk (flow) as (
                     (select flow from job where channel_id = c.id and queue = $1 and not deferred
@@ -146,8 +146,8 @@ const NEWEST: &str = "
                             and flow > walk.flow and flow <= part.highest order by flow limit 1)
                     from walk where walk.flow is not null
                 )
-                select flow from walk where flow is not null limit $8
-            ) p limit $8
+                select flow from walk where flow is not null limit $7
+            ) p limit $7
         ) w
         cross join lateral (
             select count(*) as running from job where channel_id = c.id and queue = $1 and flow = w.flow
@@ -156,8 +156,8 @@ const NEWEST: &str = "
         cross join lateral (
             select id from job where channel_id = c.id and queue = $1 and flow = w.flow and not deferred
             and run_at <= $3 and (leased_until is null or leased_until <= $3)
-            and r.running < $9
-            order by id desc limit least($2, $9)
+            and r.running < $8
+            order by id desc limit least($2, $8)
         ) j
     ) ranked order by rank, tie limit $2";
 
@@ -165,22 +165,20 @@ const OLDEST: &str = "
     select id, row_number() over (order by id) as turn from (
         select id from job where channel_id = c.id and queue = $1 and not deferred
         and run_at <= $3 and (leased_until is null or leased_until <= $3)
-        and $7::int is not null and $8::bigint is not null and $9::bigint is not null
+        and $6::int is not null and $7::bigint is not null and $8::bigint is not null
         order by id limit $2
     ) due";
 
 /// Claims up to `limit` jobs of one queue that are due at `now`, with a lease until `until`. Within a channel `order`
 /// decides; channels take turns, in random order, so that one with many jobs keeps no other waiting.
 ///
-/// Skips channels that are paused, have no token, or whose token was refused after `refused_after`, unless the queue
-/// calls other hosts than LINE's API.
+/// Skips channels that are paused or have no token, unless the queue calls other hosts than LINE's API.
 pub async fn claim(
     conn: &mut PgConnection,
     (queue, order): (Queue, Order),
     limit: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-    refused_after: DateTime<Utc>,
 ) -> Result<Vec<Job>> {
     release(conn, now).await?;
     let first = match order {
@@ -190,9 +188,8 @@ pub async fn claim(
     let sql = format!(
         "with found as (
              select n.id from channel c cross join lateral ({first}) n
-             where not $6 or (c.access_token is not null
-                 and (c.paused_until is null or c.paused_until <= $3)
-                 and (c.token_refused_at is null or c.token_refused_at <= $5))
+             where not $5 or (c.access_token is not null
+                 and (c.paused_until is null or c.paused_until <= $3))
              order by n.turn, random() limit $2
          ), due as (
              select id, lease is not null as lapsed from job where id in (select id from found)
@@ -210,7 +207,6 @@ pub async fn claim(
         .bind(limit)
         .bind(now)
         .bind(until)
-        .bind(refused_after)
         .bind(queue.asks_line())
         .bind(rand::random_range(i32::MIN + 1..=i32::MAX))
         .bind(FLOWS)

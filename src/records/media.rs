@@ -337,7 +337,8 @@ pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result
     Ok(())
 }
 
-/// Queues a failed original of an attachment in scope to be fetched again; one that was too large, whatever its size.
+/// Queues a failed or gone original of an attachment in scope to be fetched again; one that was too large, whatever its
+/// size.
 /// `false`: there is nothing to fetch.
 pub async fn retry_fetch(
     conn: &mut PgConnection,
@@ -349,9 +350,9 @@ pub async fn retry_fetch(
         "with wanted as (
              update attachment set original_state = 'waiting', original_reason = null,
                  wanted = wanted or original_reason = 'too_large',
-                 preview_state = case preview_state when 'failed' then 'waiting' else preview_state end,
-                 preview_reason = case preview_state when 'failed' then null else preview_reason end
-             where id = $1 and channel_id = any($2) and original_state = 'failed'
+                 preview_state = case when preview_state in ('failed', 'gone') then 'waiting' else preview_state end,
+                 preview_reason = case when preview_state in ('failed', 'gone') then null else preview_reason end
+             where id = $1 and channel_id = any($2) and original_state in ('failed', 'gone')
                  and not exists (select from withheld w where w.message_id = attachment.message_id)
              returning id, message_id, channel_id, provider = 'line' as asks_line, preview_state,
                  kind in ('video', 'file') as large

@@ -2,6 +2,7 @@
 
 pub mod attest;
 pub mod attested;
+pub mod channel_pauses;
 pub mod channels;
 pub mod conversations;
 pub mod directory;

@@ -53,8 +53,6 @@ const WAKE_DELAY: Duration = Duration::from_millis(20);
 const RETENTION_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 /// How long keys that were read from the keyring stay in memory.
 const KEY_CACHE_TTL: TimeDelta = TimeDelta::minutes(1);
-/// How long no job of a channel is claimed after LINE refused its token, unless the channel gets another token.
-const REFUSED: Duration = Duration::from_secs(3600);
 
 /// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]
@@ -321,7 +319,7 @@ impl Worker {
         let now = self.clock.now();
         let limit = i64::try_from(free.len()).unwrap_or(1);
         let mut conn = self.claims.acquire().await?;
-        let claimed = jobs::claim(&mut conn, which, limit, now, now + LEASE, now - REFUSED).await?;
+        let claimed = jobs::claim(&mut conn, which, limit, now, now + LEASE).await?;
         drop(conn);
         let more = claimed.len() == free.len();
         let (lapsed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|job| job.lapsed);

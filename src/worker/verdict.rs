@@ -4,13 +4,21 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Error, Worker};
 use crate::records::{
-    self, channels,
+    self, channel_pauses,
     jobs::{self, Job, Kind, Verdict},
 };
 
-/// Longest back-off before jitter, and longest pause that LINE can impose on a channel.
+/// Longest back-off before jitter.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Shortest and longest pause that LINE can impose on a channel.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 24 * 3600);
+/// A longer pause is logged.
+const LONG_PAUSE: Duration = Duration::from_secs(600);
+
+/// How long a channel is not asked for after LINE refused its token for the first time. A refusal may pass: then the
+/// pauses get longer, up to [`LONGEST`].
+const SHORTEST_REFUSAL: Duration = Duration::from_secs(30);
 
 /// A job is given up after this many crashes. The back-offs between them add up to about 70 minutes, before jitter.
 /// Long before that time is over, a job that crashed only because another one ended the process no longer runs beside
@@ -44,7 +52,7 @@ impl Worker {
             records::media::clear_progress(&mut tx, id).await?;
         }
         match verdict {
-            Ok(Verdict::Settled) => {}
+            Ok(Verdict::Settled) => channel_pauses::accept_token(&mut tx, job.channel_id).await?,
             Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
             Ok(Verdict::Crashed) => {
                 tracing::error!(job = job.id, kind = ?job.kind, crashes = job.crashes + 1, "a job crashed");
@@ -58,12 +66,26 @@ impl Worker {
                 );
                 // Lock order: the job before the channel, as in the committer.
                 jobs::put_back(&mut tx, job).await?;
-                channels::refuse_token(&mut tx, job.channel_id, now).await?;
+                channel_pauses::refuse_token(
+                    &mut tx,
+                    job.channel_id,
+                    now,
+                    SHORTEST_REFUSAL,
+                    LONGEST,
+                )
+                .await?;
             }
             Ok(Verdict::Paused(pause)) => {
-                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST);
+                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                if pause > LONG_PAUSE {
+                    tracing::warn!(
+                        channel = job.channel_id,
+                        seconds = pause.as_secs(),
+                        "LINE asks for a long pause (429): no file and no profile of this channel is fetched meanwhile"
+                    );
+                }
                 jobs::put_back(&mut tx, job).await?;
-                channels::pause(&mut tx, job.channel_id, now + pause).await?;
+                channel_pauses::pause(&mut tx, job.channel_id, now + pause).await?;
             }
             Err(error) => {
                 tracing::warn!(job = job.id, kind = ?job.kind, reason = %reason(&error), "a job failed");

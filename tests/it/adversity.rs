@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use line_chat_archive::{
     fake_line::Event,
-    records::{channels, jobs},
+    records::{channel_pauses, jobs},
 };
 
 use crate::harness::run;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_message_that_is_hard_to_read_goes_with_its_unsend() {
@@ -128,14 +130,13 @@ async fn a_refused_token_does_not_deadlock_an_unsend() {
             1,
             now,
             now + Duration::from_secs(60),
-            now,
         )
         .await?
         .remove(0);
         tx.commit().await?;
         let begun = Instant::now();
         let mut tx = t.pool().begin().await?;
-        channels::refuse_token(&mut tx, channel, now).await?;
+        channel_pauses::refuse_token(&mut tx, channel, now, MINUTE, MINUTE).await?;
         let unsend = aoi.unsends(&photo).make();
         let (answer, worker) = tokio::join!(t.shop.deliver(std::slice::from_ref(&unsend)), async {
             tokio::time::sleep(Duration::from_millis(300)).await;

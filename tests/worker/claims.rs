@@ -25,7 +25,6 @@ async fn claim(t: &Archive, conn: &mut PgConnection, limit: i64) -> Vec<Job> {
         limit,
         now,
         now + LEASE,
-        now,
     )
     .await
     .unwrap()

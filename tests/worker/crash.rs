@@ -24,7 +24,6 @@ async fn dies(t: &Archive) -> usize {
         4,
         now,
         now + LEASE,
-        now,
     )
     .await;
     claimed.unwrap().iter().filter(|job| !job.lapsed).count()

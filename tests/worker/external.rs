@@ -116,7 +116,7 @@ async fn others_servers_are_told_apart_like_line() {
     let aoi = t.shop.user("Aoi");
     for (status, after) in [
         (404, "waiting not_found, none"),
-        (410, "gone gone, none"),
+        (410, "waiting gone, none"),
         (429, "waiting trouble, none"),
         (500, "waiting trouble, none"),
         (403, "failed rejected, none"),
@@ -132,7 +132,7 @@ async fn others_servers_are_told_apart_like_line() {
     }
     t.work_on(2, Duration::from_secs(60)).await;
     assert_eq!(t.jobs().await, 0);
-    t.holds_only(3).await;
+    t.holds_only(4).await;
 }
 
 #[tokio::test]

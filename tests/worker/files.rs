@@ -152,7 +152,7 @@ async fn where_the_original_cannot_be_had_lines_preview_stands_in() {
         .make();
     let (gone, late) = (t.receives(&gone).await, t.receives(&late).await);
     let odd = t.receives(&odd).await;
-    t.work_on(3, Duration::from_secs(60)).await;
+    t.work_on(20, Duration::from_secs(120)).await;
 
     assert_eq!(t.states(gone).await, "gone gone, kept");
     assert_eq!(
@@ -198,6 +198,8 @@ async fn a_preview_that_is_no_image_is_replaced_and_a_picture_that_is_none_has_n
         Some("image/jpeg")
     );
     assert_eq!(t.states(fake).await, "kept, failed unreadable");
+    assert_eq!(t.states(video).await, "kept, waiting unreadable");
+    t.work_on(8, Duration::from_secs(60)).await;
     assert_eq!(t.states(video).await, "kept, failed unreadable");
     t.holds_only(4).await;
 }
@@ -311,7 +313,7 @@ async fn lines_preview_stands_in_until_the_original_is_there() {
         .of(gone.message_id())
         .always()
         .answers(410);
-    t.work_on(6, Duration::from_secs(60)).await;
+    t.work_on(25, Duration::from_secs(120)).await;
     assert_eq!(t.states(id).await, "gone gone, kept");
     t.holds_only(3).await;
 }

@@ -14,6 +14,8 @@ use line_chat_archive::{
 
 use crate::archive::Archive;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// How often each trouble happens.
 const TIMES: usize = 3;
 
@@ -23,8 +25,8 @@ fn answers<const STATUS: u16>(line: &FakeLine) {
     line.trouble(Call::Content).times(TIMES).answers(STATUS);
 }
 
-/// Fourteen kinds. A refused token has its own test, because somebody has to set another one.
-const TROUBLES: [Trouble; 14] = [
+/// Sixteen kinds. A refused token has its own test, because somebody has to set another one.
+const TROUBLES: [Trouble; 16] = [
     ("500", answers::<500>),
     ("502", answers::<502>),
     ("503", answers::<503>),
@@ -33,7 +35,9 @@ const TROUBLES: [Trouble; 14] = [
     ("204", answers::<204>),
     ("not ready", answers::<202>),
     ("its own timeout", answers::<408>),
+    ("a bad request", answers::<400>),
     ("forbidden", answers::<403>),
+    ("gone", answers::<410>),
     ("not found", answers::<404>),
     ("too many requests", answers::<429>),
     ("no answer", |line| {
@@ -113,5 +117,40 @@ async fn whatever_trouble_line_has_the_file_comes_once_it_is_over() {
         let (text, token) = (log.text(), t.shop.access_token());
         assert!(!text.is_empty() && !text.contains(&token), "{name}");
         assert!(!text.contains(&token[..20]), "{name}: a part of it");
+    }
+}
+
+/// LINE's content endpoint answered 400 for an hour and a half, for some requests, on 2026-02-03.
+#[tokio::test]
+async fn an_outage_of_half_an_hour_loses_no_file_and_starts_no_storm() {
+    // A refused token and a pause concern the whole channel.
+    for statuses in [&[400, 403, 404, 500, 503][..], &[401], &[429]] {
+        let t = Archive::new().await;
+        let aoi = t.shop.user("Aoi");
+        let mut files = vec![];
+        for status in statuses {
+            for n in 0..4_u8 {
+                let file = aoi.sends_file("a", vec![n; 100]).make();
+                let id = t.receives(&file).await;
+                if n < 3 {
+                    let trouble = t.line.trouble(Call::Content).of(file.message_id());
+                    trouble.always().answers(*status);
+                }
+                files.push((*status, id));
+            }
+        }
+        t.work_on(30, MINUTE).await;
+        let asked = t.line.all_calls(Call::Content);
+        // A 429 without a time is asked again after ten seconds, by one file of the channel.
+        let most = (files.len() * 20).max(30 * 6);
+        assert!(
+            asked < most,
+            "{statuses:?}: {asked} requests in half an hour"
+        );
+        t.line.is_well();
+        t.work_on(60, MINUTE).await;
+        for (status, id) in files {
+            assert_eq!(t.states(id).await, "kept, none", "{status}");
+        }
     }
 }

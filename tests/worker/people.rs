@@ -220,6 +220,13 @@ async fn that_line_knows_nothing_is_kept_and_a_name_known_before_stays() {
     t.asks("profile", Some(known), None).await;
     t.asks("profile", Some(unknown), None).await;
     t.work().await;
+    assert_eq!(t.profile(unknown).await, ("unknown".into(), None));
+    t.clock.advance(Duration::from_secs(12 * 3600));
+    sqlx::query("update job set attempts = 17")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    t.work().await;
     assert_eq!(t.profile(unknown).await, ("not_found".into(), None));
     let requested_at = t
         .text(
@@ -228,13 +235,13 @@ async fn that_line_knows_nothing_is_kept_and_a_name_known_before_stays() {
         )
         .await;
     assert!(
-        requested_at.starts_with("2026-11-20 09:00:00"),
+        requested_at.starts_with("2026-11-20 21:00:00"),
         "{requested_at}"
     );
 
     let _ = aoi.unfollows().make();
     t.asks("profile", Some(known), None).await;
-    t.work().await;
+    t.work_on(30, Duration::from_secs(1800)).await;
     assert_eq!(
         t.profile(known).await,
         ("not_found".into(), Some("Aoi".into()))
@@ -327,8 +334,8 @@ async fn trouble_is_tried_again_and_then_left_to_the_next_message() {
     t.line.trouble(Call::Profile).always().answers(500);
     t.asks("profile", Some(contact), None).await;
     t.work().await;
-    t.work_on(12, Duration::from_secs(3600)).await;
-    assert_eq!(t.line.all_calls(Call::Profile), 10);
+    t.work_on(30, Duration::from_secs(3600)).await;
+    assert_eq!(t.line.all_calls(Call::Profile), 18);
     assert_eq!(t.profile(contact).await, ("unknown".into(), None));
     assert_eq!(t.jobs().await, 0);
 }

@@ -123,6 +123,7 @@ async fn what_line_has_no_more_either_is_gone_and_a_preview_stays() {
 
     assert_eq!(compare(&t).await, (0, 1));
     t.work().await;
+    t.work_on(20, 2 * MINUTE).await;
     assert_eq!(t.states(id).await, "gone gone, kept");
     t.holds_only(1).await;
 }
@@ -216,8 +217,8 @@ async fn what_somebody_brings_back_from_a_copy_after_line_has_forgotten_it_is_ke
     let copy = taken_out(&t, original.unwrap()).await;
 
     assert_eq!(compare(&t).await, (0, 1));
-    t.line.trouble(Call::Content).times(9).answers(404);
-    t.work_on(9, 2 * MINUTE).await;
+    t.line.trouble(Call::Content).times(18).answers(404);
+    t.work_on(30, 30 * MINUTE).await;
     assert_eq!(t.states(id).await, "gone not_found, kept");
     assert_eq!(compare(&t).await, (0, 0), "it is not asked for on and on");
     assert_eq!(t.jobs().await, 0);

@@ -13,7 +13,7 @@ use crate::archive::{Archive, until};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn content_that_is_not_found_is_looked_for_again_for_a_minute() {
+async fn content_that_is_not_found_is_looked_for_again_for_hours() {
     let t = Archive::new().await;
     let file = t
         .shop
@@ -40,27 +40,32 @@ async fn content_that_is_not_found_is_looked_for_again_for_a_minute() {
 
     t.work_on(8, MINUTE).await;
     assert_eq!(t.states(late).await, "kept, none");
+    t.work_on(8, 30 * MINUTE).await;
+    assert_eq!(t.states(never).await, "waiting not_found, none");
+    t.work_on(24, 30 * MINUTE).await;
     assert_eq!(t.states(never).await, "gone not_found, none");
     assert_eq!(t.jobs().await, 0);
     t.holds_only(1).await;
 }
 
 #[tokio::test]
-async fn content_that_is_gone_is_asked_for_once() {
+async fn content_that_is_gone_is_asked_for_a_few_times() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
     let photo = aoi.sends_image(photo(1, 64, 64)).make();
     let id = t.receives(&photo).await;
     let _ = aoi.unsends(&photo).make();
     t.work().await;
+    assert!(t.states(id).await.starts_with("waiting gone, "));
+    t.work_on(12, 10 * MINUTE).await;
     assert_eq!(t.states(id).await, "gone gone, gone gone");
-    assert_eq!(t.line.calls(Call::Content, photo.message_id()), 1);
+    assert_eq!(t.line.calls(Call::Content, photo.message_id()), 9);
     assert_eq!(t.jobs().await, 0);
     t.holds_only(0).await;
 }
 
 #[tokio::test]
-async fn a_refused_token_stops_the_channel_for_an_hour_or_until_it_has_another() {
+async fn a_refused_token_stops_the_channel_for_ever_longer_or_until_it_has_another() {
     let t = Archive::new().await;
     let file = t
         .receives(&t.shop.user("Aoi").sends_file("a", &b"a"[..]).make())
@@ -82,18 +87,35 @@ async fn a_refused_token_stops_the_channel_for_an_hour_or_until_it_has_another()
     );
     let calls = t.line.all_calls(Call::Content);
 
-    t.work_on(5, 10 * MINUTE).await;
+    t.work_on(1, Duration::from_secs(29)).await;
     assert_eq!(t.line.all_calls(Call::Content), calls);
-    t.work_on(2, 10 * MINUTE).await;
-    assert_eq!(
-        t.line.all_calls(Call::Content),
-        calls + 1,
-        "one question an hour"
-    );
+    t.work_on(1, Duration::from_secs(1)).await;
+    assert_eq!(t.line.all_calls(Call::Content), calls + 1, "after 30 s");
+    // 1, 2, 4 … minutes after the first refusal, and from the second hour on once an hour.
+    t.work_on(24 * 60, MINUTE).await;
+    let asked = t.line.all_calls(Call::Content) - calls;
+    assert!((25..=35).contains(&asked), "{asked} in a day");
 
     t.has_token(token).await;
     t.work().await;
     assert_eq!(t.states(file).await, "kept, none");
+}
+
+#[tokio::test]
+async fn a_token_that_line_refuses_for_a_moment_costs_a_minute() {
+    let t = Archive::new().await;
+    let file = t.shop.user("Aoi").sends_file("a", &b"a"[..]).make();
+    let id = t.receives(&file).await;
+    t.line.trouble(Call::Content).times(1).answers(401);
+    t.work().await;
+    t.work_on(1, Duration::from_secs(30)).await;
+    assert_eq!(t.states(id).await, "kept, none");
+    let refused = "select count(*) from channel where token_refused_at is not null";
+    assert_eq!(
+        t.count(refused).await,
+        0,
+        "and nobody is told of it any more"
+    );
 }
 
 #[tokio::test]

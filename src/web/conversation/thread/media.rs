@@ -189,12 +189,12 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
     }
 }
 
-/// Label of the button that fetches a failed original again; `None` if it has not failed, or would fail again.
+/// Label of the button that fetches an original again; `None` if it has not failed, or would fail again.
 fn again(attachment: &Attachment) -> Option<&'static str> {
     match (attachment.original_state?, attachment.original_reason) {
         (State::Failed, Some(Reason::TooLarge)) => Some("Fetch it after all"),
         (State::Failed, Some(Reason::Unreadable | Reason::Address | Reason::Off)) => None,
-        (State::Failed, _) => Some("Try again"),
+        (State::Failed | State::Gone, _) => Some("Try again"),
         _ => None,
     }
 }
