@@ -27,6 +27,16 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// As if no place was marked.
+    pub fn unread(secret: &SecretKey, purpose: Purpose) -> Self {
+        let id = secret.derive("archive id");
+        Self {
+            archive: id[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+            marked: HashSet::new(),
+            purpose,
+        }
+    }
+
     /// Reads which places are marked. Only with [`Purpose::Make`] others get a mark.
     ///
     /// # Errors
@@ -36,12 +46,9 @@ impl Marks {
         db: &mut PgConnection,
         purpose: Purpose,
     ) -> sqlx::Result<Self> {
-        let id = secret.derive("archive id");
-        Ok(Self {
-            archive: id[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
-            marked: marked_places::list(db).await?.into_iter().collect(),
-            purpose,
-        })
+        let mut marks = Self::unread(secret, purpose);
+        marks.marked.extend(marked_places::list(db).await?);
+        Ok(marks)
     }
 
     /// How `place` has to be opened: [`KEYRING`], [`OBJECTS`], or the URL of a copy of the ledger.

@@ -33,7 +33,14 @@ impl Stores {
         db: &mut PgConnection,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
-        let marks = Marks::read(&keys::secret(storage)?, db, purpose).await?;
+        let secret = keys::secret(storage)?;
+        // With another secret key, a command that only looks has to find out whose fault that is.
+        let is_other_key =
+            purpose == Purpose::Look && !keys::matches_secret(&secret, db).await.unwrap_or(true);
+        let marks = match is_other_key {
+            true => Marks::unread(&secret, purpose),
+            false => Marks::read(&secret, db, purpose).await?,
+        };
         let objects = open_objects(storage, db, &marks).await?;
         let keyring = match &storage.keyring_url {
             Some(url) => url.clone(),

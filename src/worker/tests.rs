@@ -42,15 +42,7 @@ async fn a_panic_is_an_attempt_that_failed() {
         let now = worker.clock.now();
         let mut conn = worker.pool.acquire().await.expect("a connection");
         let until = now + LEASE;
-        let job = jobs::claim(
-            &mut conn,
-            (Queue::Picture, Order::Newest),
-            9,
-            now,
-            until,
-            now,
-        )
-        .await;
+        let job = jobs::claim(&mut conn, (Queue::Picture, Order::Newest), 9, now, until).await;
         let job = job.expect("a claim").pop().expect("a job");
         assert_eq!(job.attempts, attempt);
         let panics = async { panic!("what a person wrote") };
