@@ -105,12 +105,9 @@ impl Database {
             }
         };
         let data = std::path::absolute(&storage.data_dir);
+        let data = data.unwrap_or_else(|_| storage.data_dir.clone());
         let place = match &embedded {
-            Some(_) => data
-                .as_ref()
-                .unwrap_or(&storage.data_dir)
-                .display()
-                .to_string(),
+            Some(_) => data.display().to_string(),
             None => "the database of DATABASE_URL".to_owned(),
         };
         let database = Self {
@@ -163,6 +160,14 @@ impl Database {
         let connected = timeout(CONNECT_TIMEOUT, self.options.connect()).await;
         let connected = connected.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
         connected.map_err(|error| anyhow!(database_url::unreachable_message(&error)))
+    }
+
+    /// Starts the embedded PostgreSQL again whenever it has died. Never returns; it can be dropped at any time.
+    pub async fn keep_running(&mut self) {
+        match &mut self.embedded {
+            Some(embedded) => embedded.keep_running().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops the embedded PostgreSQL if no other process uses it.

@@ -1,9 +1,10 @@
 //! `serve`: runs the service for real channels.
 
-use std::{net::TcpListener, pin::pin};
+use std::{net::TcpListener, pin::pin, time::Duration};
 
 use anyhow::{Context, anyhow};
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use super::{
     channels::{Given, who_has},
@@ -28,6 +29,9 @@ use crate::{
 /// Slug of the channel that is made from `LINE_CHANNEL_SECRET` if there is no channel yet.
 const FIRST_CHANNEL: &str = "default";
 
+/// How long the parts of the service may take to end: a database or a disk that hangs must not keep the process.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Runs the service until SIGINT, SIGTERM or SIGHUP. `say` gets the lines that a person has to read.
 ///
 /// # Errors
@@ -48,7 +52,7 @@ pub async fn serve(
         }
     };
     let _lock = DataDirLock::take(&storage.data_dir)?;
-    let database = Database::find(storage, Purpose::Make).await?;
+    let mut database = Database::find(storage, Purpose::Make).await?;
     let begun = tokio::select! {
         begun = begin(storage, serve, &database, listener, say) => begun.map(Some),
         () = &mut told => Ok(None),
@@ -57,10 +61,14 @@ pub async fn serve(
         Ok(Some(mut service)) => {
             let ended = tokio::select! {
                 () = told => Ok(()),
-                part = service.broken() => Err(anyhow!("{part} stopped unexpectedly; the service ends too, to be started again")),
+                () = database.keep_running() => Ok(()),
+                part = service.broken() => Err(anyhow!("{part} stopped unexpectedly; the service ends too, so that a supervisor can start it again")),
             };
             tracing::info!("ending");
-            service.stop().await;
+            if timeout(STOP_TIMEOUT, service.stop()).await.is_err() {
+                // All that was acknowledged is committed; whatever still waits for something outside is cut off.
+                tracing::warn!("a part did not end in time, and is cut off");
+            }
             ended
         }
         Ok(None) => Ok(()),
@@ -108,7 +116,7 @@ async fn begin(
 fn restored_message(erased: usize) -> String {
     let verb = if erased == 1 { "was" } else { "were" };
     format!(
-        "This database was restored from a backup. {} that {verb} erased after the backup {verb} erased again.",
+        "This database was restored from a backup. {} had been erased since the backup, and {verb} erased again.",
         counted(erased, "message")
     )
 }
@@ -302,9 +310,9 @@ mod tests {
 
     #[test]
     fn one_message_that_is_erased_again_is_singular() {
-        let words = "1 message that was erased after the backup was erased again.";
+        let words = "1 message had been erased since the backup, and was erased again.";
         assert!(restored_message(1).ends_with(words));
-        let words = "2 messages that were erased after the backup were erased again.";
+        let words = "2 messages had been erased since the backup, and were erased again.";
         assert!(restored_message(2).ends_with(words));
     }
 }

@@ -34,7 +34,7 @@ impl DataDir {
             return Ok(());
         }
         let given = || {
-            only_roots(&self.handle)?;
+            refuse_shared_writing(&self.handle)?;
             for name in SERVICES {
                 give_tree(&self.handle, &CString::new(name)?, account)?;
             }
@@ -90,11 +90,11 @@ fn ids(account: &Account) -> (Option<Uid>, Option<Gid>) {
 }
 
 /// Refuses a directory that others may write to: it could change while it is walked.
-fn only_roots(dir: &OwnedFd) -> io::Result<()> {
+fn refuse_shared_writing(dir: &OwnedFd) -> io::Result<()> {
     match fstat(dir)?.st_mode & 0o022 {
         0 => Ok(()),
         _ => Err(io::Error::other(
-            "other accounts may write to a directory of root's in it: take that away (chmod go-w), or give the directory \
+            "other accounts may write to a directory in it that root owns: remove that permission (chmod go-w), or give the directory \
              to the service's account (chown -R)",
         )),
     }
@@ -114,7 +114,7 @@ fn give_tree(parent: &OwnedFd, name: &CString, account: &Account) -> io::Result<
         FileType::Directory => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let dir = openat(parent, name, flags, Mode::empty())?;
-            only_roots(&dir)?;
+            refuse_shared_writing(&dir)?;
             for entry in Dir::read_from(&dir)? {
                 let entry = entry?;
                 if ![c".", c".."].contains(&entry.file_name()) {

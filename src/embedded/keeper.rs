@@ -1,11 +1,11 @@
-//! Stops PostgreSQL after this process has given up root, and with it the right to signal the processes of PostgreSQL's
-//! account.
+//! Stops PostgreSQL, and starts it again if it has died, after this process has given up root, and with it the right to
+//! act as PostgreSQL's account.
 
-use std::process::Stdio;
+use std::{io, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::Child,
+    process::{Child, ChildStdin, ChildStdout},
 };
 
 use super::{EmbeddedError, cluster::Cluster, progress::last};
@@ -17,8 +17,14 @@ const KEEPER: &str = r#"
 trap '' HUP INT TERM
 while read -r word; do
     case "$word" in
-    stop) said=$("$1" stop -D "$2" -w -m fast 2>&1) && said=ok ;;
-    *) said="unknown word" ;;
+    stop)
+        said=$("$1" stop -D "$2" -w -m fast 2>&1) && said=ok
+        # A server that has died needs no stop: 3 says that none runs.
+        "$1" status -D "$2" >/dev/null 2>&1
+        [ $? = 3 ] && said=ok ;;
+    # The server keeps what it inherits open, so it gets none of the pipes.
+    start) "$1" start -D "$2" -w -t 3600 -l "$3" </dev/null >/dev/null 2>&1 && said=ok || said="its log says why" ;;
+    *) said="unknown command" ;;
     esac
     printf '%s' "$said" | tr '\n' ' '
     echo
@@ -27,10 +33,16 @@ done
 
 /// The running shell. It lives as long as this value.
 #[derive(Debug)]
-pub(super) struct Keeper(Child);
+pub(super) struct Keeper {
+    shell: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    /// Commands whose answers have not been read: a caller may be dropped while it waits.
+    unanswered: u32,
+}
 
 impl Keeper {
-    /// Starts the shell. This process has to be root still, or PostgreSQL's account.
+    /// Starts the shell. Call it before this process gives up root, or as PostgreSQL's account.
     pub(super) fn start(cluster: &Cluster) -> Result<Self, EmbeddedError> {
         let data = cluster.base.work_dir("data")?;
         let mut command = cluster.owner().command("/bin/sh");
@@ -38,36 +50,60 @@ impl Keeper {
             .args(["-c", KEEPER, "sh"])
             .arg(cluster.binaries.dir.join("pg_ctl"))
             .arg(&data.name)
+            .arg(cluster.log_beside_data()?.join("start.log"))
             .current_dir(&data.cwd)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         cluster.owner().leave_process_group(&mut command);
-        let shell = command.spawn().map_err(EmbeddedError::file("/bin/sh"))?;
-        Ok(Self(shell))
+        let spawned = command.spawn().and_then(|mut shell| {
+            let pipes = shell.stdin.take().zip(shell.stdout.take());
+            let (to, from) = pipes.ok_or_else(|| io::Error::other("it has no pipes"))?;
+            Ok(Self {
+                shell,
+                to,
+                from: BufReader::new(from),
+                unanswered: 0,
+            })
+        });
+        spawned.map_err(EmbeddedError::file("/bin/sh"))
+    }
+
+    /// Starts the server again.
+    pub(super) async fn start_again(&mut self) -> Result<(), EmbeddedError> {
+        self.tell("start", "pg_ctl start").await
     }
 
     /// Stops the server, and then the shell.
     pub(super) async fn stop(mut self) -> Result<(), EmbeddedError> {
-        let told = self.tell("stop").await;
-        let answer = told.map_err(EmbeddedError::file("/bin/sh"))?;
+        let stopped = self.tell("stop", "pg_ctl stop").await;
         // This ends the shell's input, and so the shell.
-        drop(self.0.stdin.take());
-        let _ = self.0.wait().await;
+        drop(self.to);
+        let _ = self.shell.wait().await;
+        stopped
+    }
+
+    async fn tell(&mut self, word: &str, program: &'static str) -> Result<(), EmbeddedError> {
+        let answer = self.ask(word).await;
+        let answer = answer.map_err(EmbeddedError::file("/bin/sh"))?;
         match answer.trim() {
             "ok" => Ok(()),
             said => Err(EmbeddedError::Failed {
-                program: "pg_ctl stop",
+                program,
                 said: last(said),
             }),
         }
     }
 
-    async fn tell(&mut self, word: &str) -> std::io::Result<String> {
+    /// The shell's answer to `word`; answers to earlier words are skipped.
+    async fn ask(&mut self, word: &str) -> io::Result<String> {
+        self.unanswered += 1;
+        self.to.write_all(format!("{word}\n").as_bytes()).await?;
         let mut answer = String::new();
-        if let (Some(to), Some(from)) = (&mut self.0.stdin, &mut self.0.stdout) {
-            to.write_all(format!("{word}\n").as_bytes()).await?;
-            BufReader::new(from).read_line(&mut answer).await?;
+        while self.unanswered > 0 {
+            answer.clear();
+            self.from.read_line(&mut answer).await?;
+            self.unanswered -= 1;
         }
         Ok(answer)
     }

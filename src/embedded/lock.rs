@@ -91,7 +91,7 @@ impl OldUsers {
     }
 
     /// True if a process of an earlier version uses the cluster. Call it before [`OldUsers::enter`].
-    pub(super) fn some(base: &OwnedDirectory) -> bool {
+    pub(super) fn has_any(base: &OwnedDirectory) -> bool {
         let file = base.open("users.lock");
         file.is_ok_and(|file| file.try_lock().is_err())
     }
@@ -134,15 +134,15 @@ impl Users {
     }
 
     /// True if no process uses the cluster. Call it while holding the turn, and before [`Users::enter`].
-    pub(super) fn none(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.users.try_lock().is_ok()
     }
 
     /// Counts this process in. Call it while holding the turn. A process that has just stopped the cluster may hold the
-    /// file exclusively for a moment. A process that holds it for longer than `patience` is another program: without
+    /// file exclusively for a moment. A process that holds it for longer than `timeout` is another program: without
     /// the limit the service's account could keep root waiting.
-    pub(super) async fn enter(&self, patience: Duration) -> Result<(), EmbeddedError> {
-        let deadline = Instant::now() + patience;
+    pub(super) async fn enter(&self, timeout: Duration) -> Result<(), EmbeddedError> {
+        let deadline = Instant::now() + timeout;
         loop {
             let held = match self.users.try_lock_shared() {
                 Ok(()) => return Ok(()),
@@ -151,9 +151,9 @@ impl Users {
                     sleep(Duration::from_millis(50)).await;
                     continue;
                 }
-                Err(TryLockError::WouldBlock) => {
-                    io::Error::other("a process holds its lock for itself: end that one")
-                }
+                Err(TryLockError::WouldBlock) => io::Error::other(
+                    "another process holds this lock exclusively: end that process",
+                ),
             };
             return Err(EmbeddedError::file(USERS)(held));
         }

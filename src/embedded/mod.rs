@@ -32,6 +32,7 @@ mod wheel;
 use std::{path::Path, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
+use tokio::time::sleep;
 
 pub use account::{Account, service_account};
 use cluster::{Cluster, Durability};
@@ -51,9 +52,13 @@ const DATABASE: &str = "archive";
 /// Directory for the databases whose data directory PostgreSQL's account cannot enter.
 const ELSEWHERE: &str = "/var/lib/line-chat-archive";
 
+/// How often a running service looks whether its server is there, and the longest pause after failed starts.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long another process may hold the lock of the users exclusively: this program does so only for an instant before
 /// it ends.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running PostgreSQL that belongs to a data directory, shared by every process that works on it.
 #[derive(Debug)]
@@ -119,10 +124,10 @@ impl Embedded {
         data.look_again()?;
         let base = place::base(&data, elsewhere, service, say)?;
         let cluster = Cluster::open(base, service, Durability::Full, say).await?;
-        let alone = users.none();
+        let alone = users.is_empty();
         // If a service that stays root is running, it would go on writing files as root after the directory was given
         // away, and the service's account could not read or destroy them later.
-        let used = !alone || OldUsers::some(&cluster.base);
+        let used = !alone || OldUsers::has_any(&cluster.base);
         if service.is_some() && data.owner() == 0 && used {
             return Err(EmbeddedError::UsedByRoot(data.path().into()));
         }
@@ -153,7 +158,7 @@ impl Embedded {
         users: &Users,
         service: Option<&Account>,
     ) -> Result<(OldUsers, Option<Keeper>), EmbeddedError> {
-        users.enter(LOCK_PATIENCE).await?;
+        users.enter(LOCK_TIMEOUT).await?;
         let old_users = OldUsers::enter(&cluster.base);
         cluster.make_roles().await?;
         cluster.make_database(DATABASE).await?;
@@ -178,6 +183,44 @@ impl Embedded {
     /// The account that PostgreSQL runs as.
     pub fn account(&self) -> &Account {
         self.cluster.owner().account()
+    }
+
+    /// Starts the server again whenever it is gone, with growing pauses between failures. Never returns; it can be dropped
+    /// at any time.
+    pub async fn keep_running(&mut self) {
+        let mut pause = WATCH_INTERVAL;
+        loop {
+            sleep(pause).await;
+            if self.cluster.is_there().await {
+                pause = WATCH_INTERVAL;
+                continue;
+            }
+            tracing::error!(
+                "PostgreSQL has died: it is started again, and webhooks are answered 503 meanwhile"
+            );
+            match self.start_again().await {
+                Ok(()) => {
+                    tracing::info!("PostgreSQL runs again");
+                    pause = WATCH_INTERVAL;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "PostgreSQL could not be started again");
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn start_again(&mut self) -> Result<(), EmbeddedError> {
+        let _turn = self.users.turn().await?;
+        // Another process may have started it.
+        if self.cluster.is_there().await {
+            return Ok(());
+        }
+        match &mut self.keeper {
+            Some(keeper) => keeper.start_again().await,
+            None => self.cluster.start(false, &|_| ()).await,
+        }
     }
 
     /// Stops the server, unless another process still uses it. Close the pools before.

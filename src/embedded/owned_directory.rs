@@ -15,8 +15,8 @@ use rustix::fs::{
 
 use super::{EmbeddedError, owner::Owner};
 
-/// Most bytes that are read of a file: pid files and settings are shorter, and of a log the end is enough.
-const LONGEST: u64 = 64 * 1024;
+/// At most this many bytes at the end of a file are read: pid files and settings are shorter, and a log's end is enough.
+const MAX_READ_BYTES: u64 = 64 * 1024;
 
 /// An open directory, and the account that owns it. Names are relative to the directory.
 #[derive(Clone, Debug)]
@@ -233,9 +233,9 @@ fn open_regular(dir: &OwnedFd, name: impl rustix::path::Arg) -> io::Result<File>
 fn tail(mut file: File) -> io::Result<String> {
     use std::io::{Seek, SeekFrom};
     let size = file.metadata()?.len();
-    file.seek(SeekFrom::Start(size.saturating_sub(LONGEST)))?;
+    file.seek(SeekFrom::Start(size.saturating_sub(MAX_READ_BYTES)))?;
     let mut bytes = vec![];
-    file.take(LONGEST).read_to_end(&mut bytes)?;
+    file.take(MAX_READ_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -57,7 +57,7 @@ impl DataDir {
             };
             match owner_above {
                 0 => safe_path::make_dirs(&path)?,
-                // Make it as that account, which could exchange a directory that root makes in its own.
+                // Make it as the owner of the directory above, who could replace a directory that root makes there.
                 uid => safe_path::account(uid)?.run_as_account(|| safe_path::make_dirs(&path))?,
             }
             let handle = openat2(
@@ -70,7 +70,7 @@ impl DataDir {
             let owner = fstat(&handle)?.st_uid;
             if owner == 0 && owner_above != 0 {
                 return Err(io::Error::other(
-                    "it is root's, in a directory of another account: give it to that account, or name another",
+                    "root owns it, but another account owns the directory above: give it to that account, or name another directory",
                 ));
             }
             Ok(Self {

@@ -34,7 +34,7 @@ rm -rf -- "$1"
 static SHARED: OnceCell<Scratch> = OnceCell::const_new();
 
 /// A cluster in the directory for temporary files. It is deleted when its process ends, even by `kill -9`: a small
-/// shell waits for that. Nothing in it waits for the disk: a commit survives a crash of the server, not one of the
+/// shell waits for that. Nothing is synced to disk: a commit survives a crash of the server, but not one of the
 /// machine.
 #[derive(Debug)]
 pub struct Scratch {
@@ -71,7 +71,7 @@ impl Scratch {
         // on a full disk.
         let mut watchdog = watch(&base)?;
         let cluster = Cluster::open(base, service, Durability::None, say).await?;
-        will_run(&mut watchdog, &cluster).await?;
+        send_pg_ctl_path(&mut watchdog, &cluster).await?;
         cluster.start(true, say).await?;
         cluster.make_roles().await?;
         Ok(Self {
@@ -134,7 +134,7 @@ fn watch(base: &OwnedDirectory) -> Result<Child, EmbeddedError> {
 }
 
 /// Tells the watchdog the path of `pg_ctl`, so that it stops the server.
-async fn will_run(watchdog: &mut Child, cluster: &Cluster) -> Result<(), EmbeddedError> {
+async fn send_pg_ctl_path(watchdog: &mut Child, cluster: &Cluster) -> Result<(), EmbeddedError> {
     let pg_ctl = cluster.binaries.dir.join("pg_ctl");
     let line = [pg_ctl.as_os_str().as_encoded_bytes(), b"\n"].concat();
     match &mut watchdog.stdin {

@@ -1,8 +1,17 @@
 //! Starts, adopts and stops a cluster's server, with `pg_ctl`.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep},
+};
 
 use super::{
     EmbeddedError,
@@ -70,10 +79,7 @@ impl Cluster {
         self.socket.read(&format!("{SOCKET}.lock"))?;
         self.base.remove("log/start.log")?;
         let data = self.base.work_dir("data")?;
-        let log = match self.base.is_subdirectory("data")? {
-            true => "../log".into(),
-            false => self.log_dir(),
-        };
+        let log = self.log_beside_data()?;
         let mut start = self.pg_ctl("start", &data);
         // A long recovery is not a failure.
         start
@@ -100,6 +106,24 @@ impl Cluster {
         })
     }
 
+    /// The directory of the logs, for a program that works in the data directory.
+    pub(super) fn log_beside_data(&self) -> Result<PathBuf, EmbeddedError> {
+        Ok(match self.base.is_subdirectory("data")? {
+            true => "../log".into(),
+            false => self.log_dir(),
+        })
+    }
+
+    /// Whether there is a server on the socket. One that takes no more connections for now counts as there.
+    pub(super) async fn is_there(&self) -> bool {
+        let connected = UnixStream::connect(self.socket.path().join(SOCKET)).await;
+        let error = connected.err().map(|error| error.kind());
+        !matches!(
+            error,
+            Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)
+        )
+    }
+
     /// The end of the newest log, where the server says why it gave up.
     fn last_words(&self) -> String {
         last(&self.base.newest_in("log").unwrap_or_default())
@@ -111,7 +135,8 @@ impl Cluster {
         let mut stop = self.pg_ctl("stop", &data);
         stop.args(["-w", "-m", "fast"]);
         let output = stop.output().await.map_err(EmbeddedError::file("pg_ctl"))?;
-        if output.status.success() {
+        // A server that has died needs no stop.
+        if output.status.success() || !self.running(true).await? {
             self.remove_socket_dir();
             return Ok(());
         }

@@ -6,6 +6,7 @@ mod absent;
 mod at_once;
 mod away;
 mod channels;
+mod database_died;
 mod documented;
 mod ended;
 mod erasures;

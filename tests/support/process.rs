@@ -281,16 +281,27 @@ impl Running {
 
     /// Waits until it prints `text`, and returns the rest of that line.
     pub fn says(&mut self, text: &str) -> String {
+        self.says_so_often(text, 1)
+    }
+
+    /// Waits until it has printed `text` so often, and returns the rest of the last of these lines.
+    pub fn says_so_often(&mut self, text: &str, times: usize) -> String {
+        let rest = |said: &str| {
+            let (line, _) = said.split(text).nth(times)?.split_once('\n')?;
+            Some(line.to_owned())
+        };
+        let file = self.said.path().to_owned();
+        self.until(|| rest(&fs::read_to_string(&file).unwrap()).is_some());
+        rest(&self.said()).unwrap()
+    }
+
+    /// Waits until something is so, while it runs.
+    pub fn until(&mut self, is_so: impl Fn() -> bool) {
         let start = Instant::now();
-        loop {
+        while !is_so() {
             let said = self.said();
-            if let Some((_, rest)) = said.split_once(text)
-                && let Some((line, _)) = rest.split_once('\n')
-            {
-                return line.to_owned();
-            }
             assert!(self.child.try_wait().unwrap().is_none(), "it ended: {said}");
-            assert!(start.elapsed() < LONGEST, "it does not say {text}: {said}");
+            assert!(start.elapsed() < LONGEST, "in vain: {said}");
             sleep(Duration::from_millis(20));
         }
     }

@@ -29,7 +29,7 @@ async fn run(options: &PgConnectOptions, sql: &str) -> PgConnection {
 
 /// The service's account owns `DATA_DIR`, and replaces PostgreSQL's directory by another one after root has opened it.
 #[tokio::test]
-async fn postgresql_works_on_the_directory_that_root_has_opened_whatever_has_its_name() {
+async fn postgresql_uses_the_directory_that_root_opened_even_if_another_one_replaces_it() {
     if !is_root() {
         return;
     }
@@ -77,7 +77,7 @@ async fn postgresql_works_on_the_directory_that_root_has_opened_whatever_has_its
 }
 
 #[tokio::test]
-async fn what_the_services_role_sets_locks_nobody_out_after_the_next_start() {
+async fn settings_of_the_services_role_lock_nobody_out_after_the_next_start() {
     let home = Home::new();
     for sql in [
         "alter database archive set statement_timeout = 1",
@@ -136,7 +136,7 @@ async fn a_transaction_of_the_services_role_keeps_no_start_waiting() {
 }
 
 #[tokio::test]
-async fn a_false_server_on_the_socket_keeps_nobody_waiting() {
+async fn a_server_that_does_not_answer_on_the_socket_ends_in_a_timeout() {
     let home = Home::new();
     let mut cluster = cluster(&home, None).await;
     cluster.answer_timeout = Duration::from_millis(100);
@@ -153,14 +153,17 @@ async fn a_false_server_on_the_socket_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_list_of_users_that_another_process_keeps_for_itself_is_not_waited_for() {
+async fn an_exclusive_lock_on_the_users_file_ends_the_start_after_the_timeout() {
     let home = Home::new();
     let data = DataDir::open(&home.data_dir()).unwrap();
     let other = data.lock_file("postgres-users.lock").unwrap();
     other.lock().unwrap();
     let users = Users::open(&data).unwrap();
     let refused = users.enter(Duration::from_millis(100)).await.unwrap_err();
-    assert!(refused.to_string().contains("end that one"), "{refused}");
+    assert!(
+        refused.to_string().contains("end that process"),
+        "{refused}"
+    );
     // A lock that is held for a moment only is waited for.
     let entered = tokio::join!(users.enter(Duration::from_secs(20)), async {
         other.unlock().unwrap();

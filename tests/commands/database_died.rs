@@ -1,0 +1,47 @@
+//! The embedded PostgreSQL may die under the service: killed, or by a full disk.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::{
+    archive,
+    process::{Home, get, signal},
+};
+
+#[test]
+fn a_postgresql_that_was_killed_is_started_again() {
+    let home = Home::new();
+    let (mut serve, dashboard) = archive(&home);
+    let address = dashboard
+        .trim_start_matches("http://")
+        .trim_end_matches('/');
+    let ready = || get(address, "/readyz").starts_with("HTTP/1.1 200");
+    for times in 1..=3 {
+        let killed = home.postmaster().unwrap();
+        signal(killed, Signal::KILL);
+        serve.says_so_often("PostgreSQL runs again", times);
+        assert_ne!(home.postmaster(), Some(killed));
+        // A result of the check may be two seconds old.
+        serve.until(ready);
+    }
+    assert!(serve.stop());
+    assert_eq!(
+        home.postmaster(),
+        None,
+        "the one that was started again is stopped"
+    );
+}
+
+/// A signal in the middle of a start.
+#[test]
+fn a_service_ends_while_its_postgresql_is_started_again() {
+    let home = Home::new();
+    let (mut serve, _) = archive(&home);
+    signal(home.postmaster().unwrap(), Signal::KILL);
+    serve.says("PostgreSQL has died");
+    assert!(serve.stop());
+    // A pid file of the killed one may be left.
+    let left = home.postmaster().map(|pid| format!("/proc/{pid}"));
+    assert!(left.is_none_or(|process| !Path::new(&process).exists()));
+}
