@@ -37,6 +37,12 @@ impl Mark {
         Self(format!("line-chat-archive {archive} {purpose}\n"))
     }
 
+    /// Whether a file's content is this mark. A person who writes it may leave out the end of the line.
+    #[must_use]
+    pub fn is(&self, content: &str) -> bool {
+        content.trim_end() == self.0.trim_end()
+    }
+
     /// The text of the mark, one line.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -110,13 +116,26 @@ impl MarkedDirectory {
     /// [`ErrorKind::NotFound`].
     pub fn prove(&self) -> io::Result<Here> {
         let handle = open_in_place(&self.path)?;
-        if identity(&handle)? != self.identity {
-            return Err(away("is another one than at the start", &self.path));
-        }
+        let is_same = identity(&handle)? == self.identity;
         let here = Here(Arc::new(handle));
-        match (&self.mark, here.mark()?) {
+        let found = here.mark()?;
+        if !is_same {
+            let is_marked = self.mark.as_ref().zip(found.as_ref());
+            return Err(
+                match is_marked.is_some_and(|(mark, found)| mark.is(found)) {
+                    // Perhaps a copy of it: which one is right, a person has to say.
+                    true => io::Error::other(format!(
+                        "the directory {} has this archive's mark, but is another one than at the start: if its disk was mounted \
+                     again, restart the service",
+                        self.path.display()
+                    )),
+                    false => away("is another one than at the start", &self.path),
+                },
+            );
+        }
+        match (&self.mark, found) {
             (None, _) => Ok(here),
-            (Some(mark), Some(found)) if found == mark.text() => Ok(here),
+            (Some(mark), Some(found)) if mark.is(&found) => Ok(here),
             (Some(_), Some(_)) => Err(away("has the mark of another one", &self.path)),
             (Some(_), None) => Err(away("has no mark", &self.path)),
         }

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_a_kind_is_singular() {
+    fn only_the_number_one_is_singular() {
         assert_eq!(counted(0_usize, "channel"), "0 channels");
         assert_eq!(counted(1_u64, "record"), "1 record");
         assert_eq!(counted(2_i64, "replication slot"), "2 replication slots");

@@ -13,7 +13,7 @@ use url::Url;
 /// PostgreSQL's own default (`prefer`) continues unencrypted with any server that says it has no TLS.
 ///
 /// # Errors
-/// It is not such an address, names several hosts, or allows less than `sslmode=require` for another machine.
+/// It is not a PostgreSQL URL, names several hosts, or allows less than `sslmode=require` for another machine.
 pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let odd = || anyhow!("DATABASE_URL is not of the form postgres://user:password@host/database");
     let parsed = Url::parse(url).map_err(|_| odd())?;
@@ -27,7 +27,7 @@ pub fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     }
     ensure!(
         !options.get_host().contains(','),
-        "DATABASE_URL names several hosts: name one, that of the server that may be written to"
+        "DATABASE_URL names several hosts: name only the primary server"
     );
     if demands_tls(options.get_ssl_mode()) {
         return Ok(options);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_on_this_machine_needs_no_tls() {
+    fn a_connection_on_this_machine_needs_no_tls() {
         for url in [
             "postgres://u:p@localhost/archive",
             "postgres://u:p@LOCALHOST:5433/archive?sslmode=disable",

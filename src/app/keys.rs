@@ -50,13 +50,29 @@ pub async fn open(
         matches_secret(&secret, db).await?,
         wrong_secret_key_message(&path)
     );
-    let marking = match (marks.marking(KEYRING), used) {
+    let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED).await?;
+    let marking = match marks.marking(KEYRING) {
+        Marking::Make(_) if known.is_empty() => Marking::MakeUnmarked,
         // It gets its mark once it is known to be this archive's.
-        (Marking::Make(_), None) => Marking::MakeUnmarked,
-        (Marking::Make(_), Some(_)) => Marking::Unmarked,
-        (marking, _) => marking,
+        Marking::Make(mark) => match key_store(storage, Marking::Require(mark.clone())).await {
+            Ok(_) => Marking::Require(mark),
+            Err(_) => Marking::Unmarked,
+        },
+        marking => marking,
     };
+    let is_unmarked = matches!(marking, Marking::Unmarked);
     let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
+    if let Marking::Make(mark) = marks.marking(KEYRING)
+        && is_unmarked
+        && used.is_none()
+    {
+        ensure!(
+            !keyring.find_all(known).await?.is_empty(),
+            "none of this archive's keys is in the keyring: its disk is not mounted, or KEYRING_URL names another place. If this \
+             is the right place, write this line into its file `mark` (in S3 its object `archive/mark`): {}",
+            mark.text().trim_end()
+        );
+    }
     match used {
         None => {}
         Some(id) => match keyring.find(id).await {

@@ -309,7 +309,7 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
             () = cancel.cancelled() => break,
             () = keys.wanted() => {
                 if keys.supply().await.is_err() {
-                    tracing::error!("no keys can be made ahead: new conversations will be refused");
+                    tracing::error!("spare keys cannot be made: new conversations will be refused");
                     cancel.run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN)).await;
                 }
             }

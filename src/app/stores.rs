@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{config::StorageConfig, marked::Marking, objects::Objects, records::objects};
 
-/// How many of the newest objects are looked for before an object store of an earlier version gets its mark.
+/// An object store of an earlier version has no mark. It gets one only if one of this many newest objects is in it.
 const NEWEST_CHECKED: i64 = 64;
 
 /// The object store, and the places for copies of the ledger.
@@ -33,14 +33,7 @@ impl Stores {
         db: &mut PgConnection,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
-        let secret = keys::secret(storage)?;
-        // With another secret key, a command that only looks has to find out whose fault that is.
-        let is_other_key =
-            purpose == Purpose::Look && !keys::matches_secret(&secret, db).await.unwrap_or(true);
-        let marks = match is_other_key {
-            true => Marks::unread(&secret, purpose),
-            false => Marks::read(&secret, db, purpose).await?,
-        };
+        let marks = marks(storage, db, purpose).await?;
         let objects = open_objects(storage, db, &marks).await?;
         let keyring = match &storage.keyring_url {
             Some(url) => url.clone(),
@@ -50,11 +43,44 @@ impl Stores {
         for url in &storage.ledger_copies {
             let place = shown(url);
             let copy = open(storage, url, marks.marking(&place)).await;
-            copies.push(copy.with_context(|| format!("a copy of the ledger at {place}"))?);
+            copies.push(copy.with_context(|| {
+                format!(
+                    "a copy of the ledger at {place} (if it is lost, take it out of LEDGER_COPIES)"
+                )
+            })?);
             marks.note(db, &place).await?;
         }
         Ok(Self { objects, copies })
     }
+}
+
+/// As [`Stores::open`], of the object store alone.
+///
+/// # Errors
+/// As [`Stores::open`].
+pub async fn objects_alone(
+    storage: &StorageConfig,
+    db: &mut PgConnection,
+    purpose: Purpose,
+) -> anyhow::Result<Objects> {
+    let marks = marks(storage, db, purpose).await?;
+    open_objects(storage, db, &marks).await
+}
+
+async fn marks(
+    storage: &StorageConfig,
+    db: &mut PgConnection,
+    purpose: Purpose,
+) -> anyhow::Result<Marks> {
+    let secret = keys::secret(storage)?;
+    // With another secret key every mark looks wrong. A command that changes nothing takes no notice of them then, and
+    // reports the key.
+    let is_other_key =
+        purpose == Purpose::Look && !keys::matches_secret(&secret, db).await.unwrap_or(true);
+    Ok(match is_other_key {
+        true => Marks::unread(&secret, purpose),
+        false => Marks::read(&secret, db, purpose).await?,
+    })
 }
 
 async fn open(storage: &StorageConfig, url: &Url, marking: Marking) -> anyhow::Result<Objects> {
@@ -71,19 +97,28 @@ async fn open_objects(
         None => in_data_dir(storage, "objects")?,
     };
     let marking = marks.marking(OBJECTS);
-    if let Marking::Make(_) = marking {
+    if let Marking::Make(mark) = &marking
+        && let Ok(marked) = open(storage, &url, Marking::Require(mark.clone())).await
+    {
+        marks.note(db, OBJECTS).await?;
+        return Ok(marked);
+    }
+    if let Marking::Make(mark) = &marking {
         let newest = objects::newest_kept(db, NEWEST_CHECKED).await?;
         if !newest.is_empty() {
-            let unmarked = open(storage, &url, Marking::Unmarked).await;
-            let unmarked = unmarked.context("OBJECTS_URL")?;
             let mut found = false;
-            for key in newest {
-                found = found || unmarked.has(key).await?;
+            if let Ok(unmarked) = open(storage, &url, Marking::Unmarked).await {
+                for key in newest {
+                    found = found || unmarked.has(key).await?;
+                }
             }
             ensure!(
                 found,
-                "the newest files of this archive are not in {}: its disk is not mounted, or OBJECTS_URL names another place",
-                shown(&url)
+                "the newest files of this archive are not in {}: its disk is not mounted, or OBJECTS_URL names another place. If \
+                 they are lost, or this is the right place, write this line into its file `mark` (in S3 its object \
+                 `archive/mark`): {}",
+                shown(&url),
+                mark.text().trim_end()
             );
         }
     }

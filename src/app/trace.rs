@@ -10,8 +10,7 @@ use sqlx::PgConnection;
 use super::{
     counted::counted,
     database::{self, Purpose},
-    keys,
-    stores::Stores,
+    keys, stores,
     table::table,
 };
 use crate::{
@@ -111,14 +110,14 @@ pub async fn trace(
 ) -> anyhow::Result<ExitCode> {
     let (state, lines) = database::with(storage, Purpose::Change, async |database| {
         let mut db = database.connect().await?;
-        let stores = Stores::open(storage, &mut db, Purpose::Change).await?;
+        let objects = stores::objects_alone(storage, &mut db, Purpose::Change).await?;
         let keyring = keys::open(storage, &mut db, Purpose::Change).await?;
-        look(&mut db, &stores.objects, &keyring, slug, message_id).await
+        look(&mut db, &objects, &keyring, slug, message_id).await
     })
     .await?;
     say(&match &state {
-        State::NeverMet => format!("The channel {slug} has never received a message with this id."),
-        State::Lives => "The message is stored: it was neither unsent nor erased.".to_owned(),
+        State::NeverReceived => format!("The channel {slug} has never received a message with this id."),
+        State::Stored => "The message is stored: it was neither unsent nor erased.".to_owned(),
         State::Unsent => "The message was unsent.".to_owned(),
         State::Withheld => {
             "The message was unsent under a hold that covers unsends; it is withheld until the hold is lifted.".to_owned()
@@ -141,7 +140,7 @@ fn verdict(state: &State, lines: &[Line]) -> (String, u8) {
     let traces = lines.iter().filter(|line| line.found.is_trace());
     let traces: Vec<&str> = traces.map(|line| &*line.place).collect();
     match (traces.len(), state) {
-        (0, State::NeverMet) => (
+        (0, State::NeverReceived) => (
             "Nothing is found in the tables, the bucket and the keyring, and there is no record of this id. An id that is \
              mistyped, that is another channel's or that never came here looks the same: this proves no erasure."
                 .to_owned(),
@@ -312,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_waits_for_the_service_is_told_from_other_remains() {
+    fn remains_that_the_service_will_clear_are_reported_separately() {
         let last = |state: &State, places: &[&str]| {
             let lines: Vec<Line> = places
                 .iter()
@@ -331,7 +330,7 @@ mod tests {
         for (state, places) in [
             (State::Unsent, &["erasure_key", "message"][..]),
             (State::Unsent, &["object", "bucket: objects without a row"]),
-            (State::Lives, &["object", BUCKET_OBJECTS]),
+            (State::Stored, &["object", BUCKET_OBJECTS]),
             (State::Withheld, &["object"]),
         ] {
             let words = last(&state, places);

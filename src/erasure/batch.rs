@@ -17,7 +17,7 @@ use crate::records::{
 pub(super) struct Selection<'a> {
     /// The channel of all of them.
     pub channel_id: i32,
-    /// The messages and events; those of a conversation follow one another.
+    /// The messages and events, grouped by conversation: only adjacent duplicates are removed.
     pub found: Vec<Found<'a>>,
     /// Any cause but an unsend.
     pub cause: Cause<'a>,

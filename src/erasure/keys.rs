@@ -154,7 +154,7 @@ impl Keys {
     }
 
     async fn destroy(&self, closed: &[Closed]) -> Result<usize, Internal> {
-        let (mut readable, mut going, mut failed) = (HashMap::new(), vec![], None);
+        let (mut readable, mut to_destroy, mut failed) = (HashMap::new(), vec![], None);
         for key in closed {
             match self.keyring.find(key.id).await {
                 Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
@@ -163,43 +163,43 @@ impl Keys {
                 Err(seal::Error::NoKey) => {
                     tracing::warn!(
                         key = %key.id,
-                        "a key is not in the keyring: it was destroyed after the backup of this database was made, or the keyring is another one. What it sealed and was not erased cannot be read"
+                        "a key is not in the keyring: it was destroyed after the backup of this database was made, or this is another keyring. Documents that are still sealed under it cannot be read"
                     );
-                    going.push(key.id);
+                    to_destroy.push(key.id);
                 }
                 Err(error) => failed = Some(error.into()),
             }
         }
         for table in TABLES {
-            self.rescue(&readable, table).await?;
+            self.rewrap_survivors(&readable, table).await?;
         }
         let ids: Vec<Uuid> = readable.keys().copied().collect();
         let mut conn = self.pool.acquire().await?;
         // These keys still have documents: a row was locked by another transaction, or a document could not be opened.
         let held = rewraps::in_use(&mut conn, &ids).await?;
         drop(conn);
-        going.extend(ids.into_iter().filter(|id| !held.contains(id)));
-        if self.keyring.destroy(&going).await.is_err() {
+        to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
+        if self.keyring.destroy(&to_destroy).await.is_err() {
             // Retry with each key on its own, so that a key that cannot be destroyed does not stop the others.
             let mut gone = vec![];
-            for id in going {
+            for id in to_destroy {
                 match self.keyring.destroy(&[id]).await {
                     Ok(()) => gone.push(id),
                     Err(error) => failed = Some(error.into()),
                 }
             }
-            going = gone;
+            to_destroy = gone;
         }
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        keys::gone(&mut tx, &going, now).await?;
+        keys::gone(&mut tx, &to_destroy, now).await?;
         tx.commit().await?;
-        failed.map_or(Ok(going.len()), Err)
+        failed.map_or(Ok(to_destroy.len()), Err)
     }
 
     /// Rewraps the documents under these keys under other keys of the same subjects. Skips documents whose rows are
     /// locked by another transaction, and documents that cannot be opened.
-    async fn rescue(
+    async fn rewrap_survivors(
         &self,
         old: &HashMap<Uuid, (Arc<WrappingKey>, Uuid)>,
         table: Table,

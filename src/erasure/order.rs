@@ -85,8 +85,8 @@ pub struct ConversationErasure {
     pub reason: &'static str,
 }
 
-/// Erases in batches what was stored in a conversation until now. A hold that is set meanwhile stops the order where it
-/// is.
+/// Erases in batches what was stored in a conversation until now. If a hold is set meanwhile, no further batch
+/// is erased.
 ///
 /// # Errors
 /// The database fails. Earlier batches stay erased.

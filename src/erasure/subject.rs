@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Messages in one transaction.
+/// Most messages or events in one transaction.
 const BATCH_ITEMS: usize = 200;
 
 /// Carries out the erasures of subject requests. Clones share everything.

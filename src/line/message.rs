@@ -78,7 +78,7 @@ impl Event {
         Content::of(&self.body()["message"])
     }
 
-    /// The text of the message without its marks; empty if it has none.
+    /// The text of the message as LINE sent it, with placeholders for emojis; empty if the message has no text.
     pub fn text(&self) -> &str {
         self.body()["message"]["text"].as_str().unwrap_or_default()
     }
@@ -204,7 +204,7 @@ fn with_byte_offsets(text: &str, marks: &[Mark<u64>]) -> Vec<Mark<usize>> {
         .flat_map(|mark| [mark.start, mark.end])
         .collect();
     wanted.sort_unstable();
-    let bytes = bytes_of(text, &wanted);
+    let bytes = byte_offsets(text, &wanted);
     let byte = |index: u64| {
         bytes
             .binary_search_by_key(&index, |pair| pair.0)
@@ -235,7 +235,7 @@ fn marked(text: &str, is_self: Option<bool>) -> Span<'_> {
 }
 
 /// Pairs of UTF-16 index and byte offset, for those of the sorted indexes at which a character begins or the text ends.
-fn bytes_of(text: &str, sorted: &[u64]) -> Vec<(u64, usize)> {
+fn byte_offsets(text: &str, sorted: &[u64]) -> Vec<(u64, usize)> {
     let mut sorted = sorted.iter().copied().peekable();
     let mut found = Vec::with_capacity(sorted.len());
     let mut index = 0;

@@ -19,12 +19,12 @@ use crate::{
 
 /// With a back-off that doubles up to an hour, this is about two days.
 pub(super) const ATTEMPTS: i32 = 58;
-/// With the same back-off, this is about eight hours. LINE's content endpoint answered 400 for an hour and a half on
+/// With the same back-off, this is about seven hours. LINE's content endpoint answered 400 for an hour and a half on
 /// 2026-02-03, for files that were there.
 const ATTEMPTS_DOUBTED: i32 = 18;
 /// With the same back-off, this is about a quarter of an hour. 410 says that the message was unsent, and then its unsend
 /// event comes too.
-const ATTEMPTS_GONE: i32 = 9;
+const ATTEMPTS_GONE: i32 = 10;
 /// How long a channel pauses after a 429 without a usable `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -184,7 +184,7 @@ async fn state_to_mark(
     Ok(match part {
         // Earlier attempts may have failed for other reasons: a single such answer does not prove that the file is gone.
         Part::Original
-            if attempts >= ATTEMPTS_GONE
+            if (ATTEMPTS_GONE..ATTEMPTS).contains(&attempts)
                 && matches!(
                     reason,
                     Some(Reason::NotFound | Reason::Gone | Reason::Rejected)
@@ -258,8 +258,8 @@ mod tests {
             }
         }
         let gone = |attempts| after(Answer::Gone, attempts);
-        assert!(matches!(gone(8), Err(FetchError::NotYet(Reason::Gone))));
-        assert!(matches!(gone(9), Err(FetchError::Gone(Reason::Gone))));
+        assert!(matches!(gone(9), Err(FetchError::NotYet(Reason::Gone))));
+        assert!(matches!(gone(10), Err(FetchError::Gone(Reason::Gone))));
         let not_found = after(Answer::NotFound, 18);
         assert!(matches!(not_found, Err(FetchError::Gone(Reason::NotFound))));
         let rejected = after(Answer::Never(400), 18);

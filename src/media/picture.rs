@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// About eight hours, with the back-off. The next request for the profile leads to another job for the
+/// About seven hours, with the back-off. The next request for the profile leads to another job for the
 /// picture.
 const ATTEMPTS: i32 = 18;
 

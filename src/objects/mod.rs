@@ -23,7 +23,7 @@ use crate::marked::Marking;
 pub use access::{Encryption, S3Settings};
 use directory::Directory;
 pub use key::{ObjectKey, Shard};
-use s3::S3;
+use s3::{MarkedS3, S3};
 
 /// A failure of the object store. Its text contains neither the content of objects nor credentials.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub struct Objects {
 #[derive(Clone, Debug)]
 enum Backend {
     Directory(Directory),
-    S3(Arc<S3>),
+    S3(Arc<MarkedS3>),
 }
 
 impl Objects {
@@ -122,7 +122,9 @@ impl Objects {
                 let root = url.to_file_path().map_err(|()| Error::Address)?;
                 Backend::Directory(Directory::open(root, marking).await?)
             }
-            "s3" => Backend::S3(Arc::new(mark(S3::open(url, settings)?, marking).await?)),
+            "s3" => Backend::S3(Arc::new(
+                MarkedS3::open(S3::open(url, settings)?, marking).await?,
+            )),
             _ => return Err(Error::Address),
         };
         Ok(Self {
@@ -253,22 +255,6 @@ impl Objects {
         } else {
             Err(Error::Corrupt)
         }
-    }
-}
-
-/// Marks a bucket, or checks its mark.
-async fn mark(s3: S3, marking: Marking) -> Result<S3, Error> {
-    const NAME: &str = "archive/mark";
-    let (Marking::Make(mark) | Marking::Require(mark)) = &marking else {
-        return Ok(s3);
-    };
-    match (s3.read_named(NAME).await?, &marking) {
-        (Some(found), _) if found == mark.text().as_bytes() => Ok(s3),
-        (None, Marking::Make(_)) => {
-            s3.write_named(NAME, mark.text().into()).await?;
-            Ok(s3)
-        }
-        _ => Err(Error::Unmarked(mark.text().trim_end().to_owned())),
     }
 }
 

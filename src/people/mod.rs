@@ -22,7 +22,7 @@ use crate::{
     seal::Keyring,
 };
 
-/// About eight hours, with a back-off that doubles up to an hour: before that neither a failure nor an answer that there is
+/// About seven hours, with a back-off that doubles up to an hour: before that neither a failure nor an answer that there is
 /// no such profile is believed. The next message leads to another job.
 const ATTEMPTS: i32 = 18;
 /// How long a channel pauses after a 429 without a usable `Retry-After`.

@@ -27,12 +27,19 @@ pub async fn refuse_token(
     Ok(())
 }
 
-/// Notes that LINE accepts the channel's access token.
-pub async fn accept_token(db: &mut PgConnection, channel_id: i32) -> sqlx::Result<()> {
+/// Notes that LINE accepts the channel's access token: a job of the channel ended at `now`. During a pause LINE was not
+/// asked, so such an end says nothing.
+pub async fn accept_token(
+    db: &mut PgConnection,
+    channel_id: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query(
-        "update channel set token_refused_at = null where id = $1 and token_refused_at is not null",
+        "update channel set token_refused_at = null
+         where id = $1 and token_refused_at is not null and (paused_until is null or paused_until <= $2)",
     )
     .bind(channel_id)
+    .bind(now)
     .execute(db)
     .await?;
     Ok(())

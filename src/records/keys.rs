@@ -120,6 +120,16 @@ pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
     .await
 }
 
+/// Up to `limit` of the keys, first those that are not closed, the newest first.
+pub async fn newest_of_all(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from keyring_key order by closed_at is not null, made_at desc limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
 /// A key that is to be destroyed.
 #[derive(sqlx::FromRow, Clone, Copy, Debug)]
 pub struct Closed {

@@ -354,6 +354,8 @@ pub async fn retry_fetch(
                  preview_reason = case when preview_state in ('failed', 'gone') then null else preview_reason end
              where id = $1 and channel_id = any($2) and original_state in ('failed', 'gone')
                  and not exists (select from withheld w where w.message_id = attachment.message_id)
+                 and (provider <> 'line' or exists (
+                     select from channel c where c.id = attachment.channel_id and c.removed_at is null))
              returning id, message_id, channel_id, provider = 'line' as asks_line, preview_state,
                  kind in ('video', 'file') as large
          )

@@ -25,9 +25,9 @@ pub struct Ids {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The channel has never received the id.
-    NeverMet,
+    NeverReceived,
     /// The message was received, and neither unsent nor erased.
-    Lives,
+    Stored,
     /// It was unsent; perhaps it had been erased before.
     Unsent,
     /// It was unsent under a hold that covers unsends, which keeps it.
@@ -81,11 +81,11 @@ pub async fn ids(db: &mut PgConnection, channel_id: i32, message_id: &str) -> sq
         objects,
         keys,
         state: match met {
-            None => State::NeverMet,
+            None => State::NeverReceived,
             Some((.., true)) => State::Withheld,
             Some((_, true, ..)) => State::Unsent,
             Some((_, false, Some(cause), _)) => State::Erased(cause),
-            Some((_, false, None, _)) => State::Lives,
+            Some((_, false, None, _)) => State::Stored,
         },
     })
 }

@@ -28,8 +28,8 @@ async fn worker(dir: &std::path::Path) -> Worker {
     let nowhere = Url::parse("http://127.0.0.1:1").expect("an address");
     let line = LineApi::new(nowhere.clone(), nowhere).expect("a client");
     let secret = SecretKey::load_or_make(&dir.join("secret.key")).expect("a key");
-    let shelf = DirectoryKeyStore::open(&dir.join("keyring")).expect("a shelf");
-    let keyring = Keyring::new(&secret, Arc::new(shelf), Cipher::Sealed);
+    let store = DirectoryKeyStore::open(&dir.join("keyring")).expect("a directory");
+    let keyring = Keyring::new(&secret, Arc::new(store), Cipher::Sealed);
     Worker::new(pool, clock, keyring, objects, line, Reach::Guarded).expect("a worker")
 }
 

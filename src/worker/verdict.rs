@@ -52,7 +52,11 @@ impl Worker {
             records::media::clear_progress(&mut tx, id).await?;
         }
         match verdict {
-            Ok(Verdict::Settled) => channel_pauses::accept_token(&mut tx, job.channel_id).await?,
+            // A picture is not on LINE's API, and says nothing of the token.
+            Ok(Verdict::Settled) if job.kind == Kind::Picture => {}
+            Ok(Verdict::Settled) => {
+                channel_pauses::accept_token(&mut tx, job.channel_id, now).await?;
+            }
             Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
             Ok(Verdict::Crashed) => {
                 tracing::error!(job = job.id, kind = ?job.kind, crashes = job.crashes + 1, "a job crashed");

@@ -153,7 +153,7 @@ fn a_secret_belongs_to_one_channel() {
 }
 
 #[test]
-fn serve_says_that_it_does_not_use_another_secret_or_token_than_the_stored_one() {
+fn serve_reports_a_secret_or_token_that_no_channel_has() {
     let home = Home::new();
     for (secret, letter, unused) in [
         (Some(ONE), "a", [false, false]),
@@ -180,7 +180,7 @@ fn serve_says_that_it_does_not_use_another_secret_or_token_than_the_stored_one()
 }
 
 #[test]
-fn what_cannot_be_a_secret_a_token_or_an_address_is_told_in_lines_words() {
+fn malformed_secrets_and_tokens_are_refused_in_lines_words() {
     let home = Home::new();
     let (serve, _) = archive(&home);
     for (secret, words) in [

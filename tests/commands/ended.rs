@@ -29,14 +29,14 @@ fn a_start_that_fails_late_stops_postgresql() {
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "hush"),
     ];
-    // These faults are found one after the other, the last one when the service already runs.
+    // These faults are found one after the other, all while PostgreSQL runs.
     for (settings, words) in [
         (&[("SECRET_KEY_FILE", other)][..], "another secret key"),
         (
             &[("LEDGER_COPIES", "file:///dev/null/copies")],
             "/dev/null/copies",
         ),
-        (&nobody_there, "objects cannot be written"),
+        (&nobody_there, "OBJECTS_URL: S3 failed to read an object"),
     ] {
         let mut serve = home.program();
         serve

@@ -85,12 +85,12 @@ async fn a_stream_tells_the_conversation_to_those_who_may_see_it() {
     assert_eq!(
         next(&mut late).await,
         "*",
-        "whoever was away reads everything again"
+        "a page that missed events loads everything again"
     );
 }
 
 #[tokio::test]
-async fn a_session_has_four_streams_and_the_oldest_makes_room() {
+async fn a_fifth_stream_of_a_session_ends_the_oldest() {
     let site = Site::new().await;
     let admin = site.admin().await;
     let mut open = vec![];
@@ -118,7 +118,7 @@ async fn a_session_has_four_streams_and_the_oldest_makes_room() {
 }
 
 #[tokio::test]
-async fn an_open_page_follows_and_forgets() {
+async fn an_open_page_shows_new_messages_and_removes_unsent_ones() {
     let site = Site::new().await;
     site.operator("keiko", "admin", None).await;
     let aoi = site.shop.user("Aoi");
@@ -215,7 +215,7 @@ pub async fn window(site: &Site, path: &str) -> Browser {
 }
 
 #[tokio::test]
-async fn one_goes_from_conversation_to_conversation_without_leaving_the_page() {
+async fn conversations_open_without_a_page_load() {
     let site = Site::new().await;
     site.operator("keiko", "admin", None).await;
     let (aoi, ken) = (site.shop.user("Aoi"), site.shop.user("Ken"));

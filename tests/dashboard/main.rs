@@ -4,13 +4,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "what a test is helped by may fail it"
+    reason = "a helper of a test may panic"
 )]
 
 mod albums;
 mod attested;
 #[path = "../worker/bucket.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod bucket;
 mod cookies;
 mod edge;
@@ -38,6 +41,9 @@ mod site;
 mod stickers;
 mod strangers;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 mod touch;

@@ -162,8 +162,8 @@ async fn keep(world: &World, files: &[Hostile]) -> anyhow::Result<HashMap<String
         let count = sqlx::query_scalar("select count(*) from job");
         Ok(count.fetch_one(pool).await?)
     };
-    // Jobs that a busy machine could not finish in time are tried again later.
-    for _ in 0..3 {
+    // Jobs that a busy machine could not finish in time are tried again later, and so are previews that are no pictures.
+    for _ in 0..8 {
         if waiting().await? > 0 {
             world.clock.advance(Duration::from_secs(3600));
             world.run_jobs().await?;

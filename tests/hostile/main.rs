@@ -17,7 +17,10 @@ mod memory;
 mod names;
 mod names_saved;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 mod world;
 

@@ -1,5 +1,5 @@
 //! Webhook bodies and signatures from LINE's own SDKs. `LINE_CORPUS` names their directory; without it the tests of the
-//! corpus do nothing, and the tests with self-made bodies have to be enough.
+//! corpus do nothing, and only the tests with self-made bodies run.
 
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,7 @@ async fn every_body_is_accepted_and_every_event_is_found() {
 }
 
 #[test]
-fn every_vector_is_judged_as_it_says() -> anyhow::Result<()> {
+fn every_signature_vector_is_verified_as_expected() -> anyhow::Result<()> {
     let Some(corpus) = corpus() else {
         return Ok(());
     };
@@ -103,7 +103,7 @@ fn every_vector_is_judged_as_it_says() -> anyhow::Result<()> {
 
 /// OpenSSL is a third, independent signer.
 #[tokio::test]
-async fn what_openssl_has_signed_is_accepted() {
+async fn a_body_signed_by_openssl_is_accepted() {
     run(async |t| {
         let event = t.shop.user("Aoi").sends_text("絵文字 🤨").make();
         let body = t.shop.signed(&[event]).body;

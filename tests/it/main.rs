@@ -27,7 +27,10 @@ mod outside;
 mod replayed;
 mod secrets;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 mod trace;
 mod traces;

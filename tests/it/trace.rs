@@ -61,7 +61,7 @@ async fn of_a_living_photo_its_rows_and_objects_are_found() {
         aoi.sends_text("another").await?;
         t.run_jobs().await?;
         let (state, lines) = trace(t, photo.message_id()).await?;
-        assert_eq!(state, State::Lives);
+        assert_eq!(state, State::Stored);
         assert_eq!(
             traces(&lines),
             [
@@ -233,7 +233,11 @@ async fn a_part_of_an_id_finds_nothing_and_an_id_of_another_form_is_refused() {
         let id = text.message_id();
         for part in [&id[..17], &id[1..], &id[4..12], &format!("{id}0")] {
             let (state, lines) = trace(t, part).await?;
-            assert_eq!((state, traces(&lines)), (State::NeverMet, vec![]), "{part}");
+            assert_eq!(
+                (state, traces(&lines)),
+                (State::NeverReceived, vec![]),
+                "{part}"
+            );
         }
         for other in [
             "",
@@ -252,7 +256,7 @@ async fn a_part_of_an_id_finds_nothing_and_an_id_of_another_form_is_refused() {
 async fn a_message_nobody_met_is_nowhere_and_a_channel_that_is_not_there_is_an_error() {
     run(async |t| {
         let (state, lines) = trace(t, "900000000000000001").await?;
-        assert_eq!((state, traces(&lines)), (State::NeverMet, vec![]));
+        assert_eq!((state, traces(&lines)), (State::NeverReceived, vec![]));
         let objects = bucket(t).await?;
         let mut db = t.pool().acquire().await?;
         let looked = look(&mut db, &objects, &t.keyring, "nobody", "1").await;

@@ -113,7 +113,11 @@ fn a_killed_service_leaves_postgresql_which_the_next_one_adopts() {
     assert_eq!(home.postmaster(), Some(postmaster));
     let ended = home.run(&["operator", "list"]);
     assert!(ended.success, "{}", ended.said);
-    assert_eq!(home.postmaster(), None, "the last one out stops it");
+    assert_eq!(
+        home.postmaster(),
+        None,
+        "the last process that uses it stops it"
+    );
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn postgresqls_account_reads_no_key_and_the_service_no_data_file() {
 }
 
 #[test]
-fn an_archive_below_a_directory_of_roots_alone_works() {
+fn an_archive_below_a_directory_that_only_root_can_enter_works() {
     if !is_root() {
         return;
     }
@@ -195,7 +199,7 @@ fn an_archive_below_a_directory_of_roots_alone_works() {
 }
 
 #[test]
-fn a_relative_data_directory_and_a_relative_key_file_mean_what_they_say() {
+fn a_relative_key_file_that_the_service_cannot_reach_is_named_in_the_error() {
     if !is_root() {
         return;
     }
@@ -229,7 +233,7 @@ fn a_relative_data_directory_and_a_relative_key_file_mean_what_they_say() {
 }
 
 #[test]
-fn the_umask_of_the_shell_changes_no_place_and_no_mode() {
+fn the_umask_of_the_shell_does_not_change_modes() {
     if !is_root() {
         return;
     }
@@ -314,7 +318,7 @@ fn an_export_goes_where_root_says_and_nothing_else_is_given_away() {
 }
 
 #[test]
-fn the_account_is_said_and_can_be_changed_later_as_the_documents_say() {
+fn serve_names_its_account_and_the_command_in_setup_md_changes_it() {
     if !is_root() {
         return;
     }

@@ -13,6 +13,9 @@ mod marks;
 mod residue;
 mod scene;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 mod world;

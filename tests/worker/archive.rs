@@ -1,4 +1,4 @@
-//! The world with a bucket that can break. Messages come through the webhook, and unsends through the erasure.
+//! A world with a bucket that can be made to fail. Messages come through the webhook; unsends call `erasure::erase`.
 
 use std::{ops::Deref, time::Duration};
 
@@ -283,7 +283,7 @@ pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(20), waiting)
         .await
-        .expect("it never came to be");
+        .expect("the condition did not become true in time");
 }
 
 pub(crate) fn worker(

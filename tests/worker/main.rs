@@ -19,7 +19,10 @@ mod logged;
 mod people;
 mod reconcile;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 mod transfers;
 mod trouble;

@@ -59,7 +59,7 @@ async fn content_that_is_gone_is_asked_for_a_few_times() {
     assert!(t.states(id).await.starts_with("waiting gone, "));
     t.work_on(12, 10 * MINUTE).await;
     assert_eq!(t.states(id).await, "gone gone, gone gone");
-    assert_eq!(t.line.calls(Call::Content, photo.message_id()), 9);
+    assert_eq!(t.line.calls(Call::Content, photo.message_id()), 10);
     assert_eq!(t.jobs().await, 0);
     t.holds_only(0).await;
 }

@@ -68,7 +68,7 @@ impl Bucket {
         self.held().await.len()
     }
 
-    /// The number of bytes in unfinished uploads. Less than a whole part stays in memory until the upload is finished.
+    /// The number of bytes in unfinished uploads. Bytes that do not fill a part yet stay in memory until the upload is finished.
     pub(crate) fn half_written(&self) -> u64 {
         self.objects.under_way()
     }

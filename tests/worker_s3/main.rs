@@ -20,7 +20,10 @@ mod uploads;
 #[path = "../support/seaweed.rs"]
 mod seaweed;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod support;
 
 #[path = "../dashboard/albums.rs"]
@@ -42,7 +45,10 @@ mod reconcile;
 #[path = "../dashboard/files.rs"]
 mod served;
 #[path = "../dashboard/site.rs"]
-#[expect(dead_code, reason = "a part of what several test binaries share")]
+#[expect(
+    dead_code,
+    reason = "shared with other test binaries, which use other parts"
+)]
 mod site;
 #[path = "../worker/transfers.rs"]
 mod transfers;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use line_chat_archive::{
-    marked::Marking,
+    marked::{Mark, Marking},
     objects::{Encryption, Error, ObjectKey, Objects, Shard},
 };
 use url::Url;
@@ -193,4 +193,39 @@ async fn nothing_that_reaches_the_bucket_is_shown() {
     for secret in [crate::seaweed::KEY, crate::seaweed::SECRET] {
         assert!(!shown.contains(secret), "{shown}");
     }
+}
+
+/// A bucket that is made anew under the same name is empty: what is not found there is not gone.
+#[tokio::test]
+async fn a_bucket_that_has_lost_its_mark_is_not_used() {
+    let t = Bucket::new().await;
+    let url = Url::parse(&format!("s3://{VERSIONED}/{}", t.prefix)).unwrap();
+    let mark = Mark::new("0123", "objects");
+    let open = async |marking| Objects::open_with(&url, &access(&t.proxy), marking).await;
+    let unmarked = open(Marking::Require(mark.clone())).await;
+    assert!(matches!(unmarked, Err(Error::Unmarked(_))));
+    let objects = open(Marking::Make(mark.clone())).await.unwrap();
+    let other = Mark::new("4567", "objects");
+    assert!(open(Marking::Require(other)).await.is_err());
+    let key = write(&objects, b"mine").await;
+    objects.check().await.unwrap();
+
+    t.objects.purge_named("archive/mark").await.unwrap();
+    let absent = ObjectKey::new();
+    assert!(matches!(
+        objects.purge(absent).await,
+        Err(Error::Unmarked(_))
+    ));
+    assert!(matches!(objects.has(absent).await, Err(Error::Unmarked(_))));
+    assert!(matches!(
+        objects.get(absent, None).await,
+        Err(Error::Unmarked(_))
+    ));
+    assert!(matches!(
+        objects.read_named("keys/1").await,
+        Err(Error::Unmarked(_))
+    ));
+    assert!(objects.has(key).await.unwrap(), "what is there can be read");
+    assert!(objects.check().await.is_err());
+    assert!(open(Marking::Require(mark)).await.is_err());
 }

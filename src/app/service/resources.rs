@@ -30,7 +30,7 @@ pub(super) struct Resources {
     database: PgConnectOptions,
 }
 
-/// The ledger, after the erasures that a restored database lacked were repeated.
+/// The ledger, opened after the missing erasures of a restored database were replayed.
 pub(super) struct Ledger {
     /// Public key of its signatures.
     pub(super) key: String,
@@ -90,7 +90,7 @@ impl Resources {
             .context("keys cannot be made, read and destroyed")?;
         let (pool, clock) = (self.pool.clone(), self.clock.clone());
         let keys = Keys::new(pool, clock, self.keyring.clone());
-        keys.supply().await.context("no keys can be made ahead")?;
+        keys.supply().await.context("spare keys cannot be made")?;
         Ok(keys)
     }
 

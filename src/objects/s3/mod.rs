@@ -2,6 +2,7 @@
 //! keep versions of it, and parts of unfinished uploads: a purge deletes them all.
 
 mod act;
+mod marked;
 mod requests;
 mod writer;
 
@@ -19,6 +20,7 @@ use url::Url;
 
 use super::{Body, Encryption, Error, Keys, ObjectKey, S3Settings, Shard};
 use act::Act;
+pub(super) use marked::MarkedS3;
 use requests::Requests;
 pub(super) use writer::Writer;
 

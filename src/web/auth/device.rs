@@ -80,8 +80,8 @@ mod tests {
     use crate::seal::{Cipher, DirectoryKeyStore, Keyring, SecretKey};
 
     fn keyring(dir: &tempfile::TempDir) -> Keyring {
-        let shelf = DirectoryKeyStore::open(dir.path()).expect("a directory");
-        Keyring::new(&SecretKey::random(), Arc::new(shelf), Cipher::Sealed)
+        let store = DirectoryKeyStore::open(dir.path()).expect("a directory");
+        Keyring::new(&SecretKey::random(), Arc::new(store), Cipher::Sealed)
     }
 
     #[test]
