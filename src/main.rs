@@ -164,7 +164,7 @@ enum Operator {
     Add {
         /// Name that they sign in with
         login: String,
-        /// What they may do
+        /// The operator's role
         #[arg(long, value_enum)]
         role: Role,
         /// A channel they may see; may be given several times [default: all channels]

@@ -26,7 +26,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-/// What the mark of a directory says: the archive that it belongs to, and what it is for.
+/// The content of a directory's mark: the archive that the directory belongs to, and its purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark(String);
 

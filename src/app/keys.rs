@@ -51,15 +51,7 @@ pub async fn open(
         wrong_secret_key_message(&path)
     );
     let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED).await?;
-    let marking = match marks.marking(KEYRING) {
-        Marking::Make(_) if known.is_empty() => Marking::MakeUnmarked,
-        // It gets its mark once it is known to be this archive's.
-        Marking::Make(mark) => match key_store(storage, Marking::Require(mark.clone())).await {
-            Ok(_) => Marking::Require(mark),
-            Err(_) => Marking::Unmarked,
-        },
-        marking => marking,
-    };
+    let marking = first_marking(storage, &marks, known.is_empty()).await;
     let is_unmarked = matches!(marking, Marking::Unmarked);
     let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
     if let Marking::Make(mark) = marks.marking(KEYRING)
@@ -97,6 +89,18 @@ pub async fn open(
             Ok(Keyring::new(&secret, store, Cipher::Sealed))
         }
         _ => Ok(keyring),
+    }
+}
+
+/// How to open the keyring before it is known to be this archive's: a keyring gets its mark only after that.
+async fn first_marking(storage: &StorageConfig, marks: &Marks, is_new: bool) -> Marking {
+    match marks.marking(KEYRING) {
+        Marking::Make(_) if is_new => Marking::MakeUnmarked,
+        Marking::Make(mark) => match key_store(storage, Marking::Require(mark.clone())).await {
+            Ok(_) => Marking::Require(mark),
+            Err(_) => Marking::Unmarked,
+        },
+        marking => marking,
     }
 }
 

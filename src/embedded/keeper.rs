@@ -22,8 +22,9 @@ while read -r word; do
         # A server that has died needs no stop: 3 says that none runs.
         "$1" status -D "$2" >/dev/null 2>&1
         [ $? = 3 ] && said=ok ;;
-    # The server keeps what it inherits open, so it gets none of the pipes.
-    start) "$1" start -D "$2" -w -t 3600 -l "$3" </dev/null >/dev/null 2>&1 && said=ok || said="its log says why" ;;
+    # The server keeps inherited files open, so it gets none of the pipes. A recovery goes on after these seconds, and a
+    # stop of the service does not wait for its end.
+    start) "$1" start -D "$2" -w -t 5 -l "$3" </dev/null >/dev/null 2>&1 && said=ok || said="it does not answer yet, or its log says why" ;;
     *) said="unknown command" ;;
     esac
     printf '%s' "$said" | tr '\n' ' '

@@ -114,7 +114,7 @@ impl Cluster {
         })
     }
 
-    /// Whether there is a server on the socket. One that takes no more connections for now counts as there.
+    /// Whether a server listens on the socket. A server that accepts no connection at the moment counts as listening.
     pub(super) async fn is_there(&self) -> bool {
         let connected = UnixStream::connect(self.socket.path().join(SOCKET)).await;
         let error = connected.err().map(|error| error.kind());

@@ -80,14 +80,7 @@ impl Worker {
                 .await?;
             }
             Ok(Verdict::Paused(pause)) => {
-                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-                if pause > LONG_PAUSE {
-                    tracing::warn!(
-                        channel = job.channel_id,
-                        seconds = pause.as_secs(),
-                        "LINE asks for a long pause (429): no file and no profile of this channel is fetched meanwhile"
-                    );
-                }
+                let pause = allowed_pause(pause, job.channel_id);
                 jobs::put_back(&mut tx, job).await?;
                 channel_pauses::pause(&mut tx, job.channel_id, now + pause).await?;
             }
@@ -100,6 +93,19 @@ impl Worker {
         tx.commit().await?;
         failed
     }
+}
+
+/// The pause of a channel that LINE asks for, within its bounds. A long one is logged.
+fn allowed_pause(pause: Duration, channel_id: i32) -> Duration {
+    let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    if pause > LONG_PAUSE {
+        tracing::warn!(
+            channel = channel_id,
+            seconds = pause.as_secs(),
+            "LINE asks for a long pause (429): no file and no profile of this channel is fetched meanwhile"
+        );
+    }
+    pause
 }
 
 /// Back-off: 2 s, 4 s, 8 s … an hour, with a jitter of ±50 %, so that jobs that failed together do not retry together.

@@ -77,7 +77,7 @@ fn a_signal_while_the_service_starts_stops_postgresql() {
     serve.child.wait().unwrap();
     assert!(!serve.said().contains("Dashboard"), "{}", serve.said());
     assert_eq!(home.postmaster(), None, "{}", serve.said());
-    // What was begun is no archive yet.
+    // The interrupted start left a database without tables, which is not an archive.
     let list = home.run(&["operator", "list"]);
     assert!(!list.success);
     let words = format!("there is no archive in {}", home.data().display());

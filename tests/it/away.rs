@@ -200,7 +200,7 @@ async fn while_the_objects_are_away_no_file_is_said_to_be_gone_and_none_is_writt
     .await;
 }
 
-/// What was sent while disks came and went.
+/// The messages that were sent while disks were taken away and given back.
 #[derive(Default)]
 struct Sent {
     texts: Vec<(Event, bool)>,
@@ -247,7 +247,7 @@ async fn round(t: &T, n: usize, disks: &mut [&mut Disk], sent: &mut Sent) -> any
     };
     let jobs = async {
         for _ in 0..3 {
-            // What needs a disk that is away fails, and is done later.
+            // Jobs that need a disk that is away fail, and run again later.
             let _ = t.run_jobs().await;
             t.clock.advance(MINUTE);
         }

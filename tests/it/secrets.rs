@@ -41,6 +41,17 @@ impl Process {
         }
     }
 
+    /// A process that has made an archive in an empty database, and its keyring.
+    async fn with_archive(database: &sqlx::postgres::PgConnectOptions) -> (Self, Keyring) {
+        let mut process = Self::new(database).await;
+        MIGRATOR.run(&mut process.db).await.unwrap();
+        keys::make_for_new(&process.storage, &mut process.db)
+            .await
+            .unwrap();
+        let keyring = keys::open(&process.storage, &mut process.db, Purpose::Make).await;
+        (process, keyring.unwrap())
+    }
+
     async fn open(&mut self) -> anyhow::Result<()> {
         keys::open(&self.storage, &mut self.db, Purpose::Make)
             .await
@@ -100,14 +111,7 @@ async fn use_a_new_key(keyring: &Keyring, db: &mut PgConnection, now: DateTime<U
 async fn a_restored_database_is_opened_though_its_newest_key_was_destroyed_since() {
     let scratch = Scratch::shared().await.unwrap();
     let database = scratch.create_database("restored").await.unwrap();
-    let mut process = Process::new(&database).await;
-    MIGRATOR.run(&mut process.db).await.unwrap();
-    keys::make_for_new(&process.storage, &mut process.db)
-        .await
-        .unwrap();
-    let keyring = keys::open(&process.storage, &mut process.db, Purpose::Make)
-        .await
-        .unwrap();
+    let (mut process, keyring) = Process::with_archive(&database).await;
     let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));
     let now = "2026-11-20T09:00:00Z".parse().unwrap();
     let key = use_a_new_key(&keyring, &mut process.db, now).await;
@@ -175,14 +179,7 @@ async fn rows_of_before_there_were_codes_are_believed_once_and_none_that_is_adde
 async fn an_earlier_versions_keyring_is_marked_if_it_is_the_right_one() {
     let scratch = Scratch::shared().await.unwrap();
     let database = scratch.create_database("unmarked").await.unwrap();
-    let mut process = Process::new(&database).await;
-    MIGRATOR.run(&mut process.db).await.unwrap();
-    keys::make_for_new(&process.storage, &mut process.db)
-        .await
-        .unwrap();
-    let keyring = keys::open(&process.storage, &mut process.db, Purpose::Make)
-        .await
-        .unwrap();
+    let (mut process, keyring) = Process::with_archive(&database).await;
     let now = "2026-11-20T09:00:00Z".parse().unwrap();
     use_a_new_key(&keyring, &mut process.db, now).await;
     let [path, aside] = ["keyring", "aside"].map(|name| process.home.path().join(name));

@@ -1,4 +1,4 @@
-//! What `erasures verify` says of a verdict.
+//! The message and the exit code of `erasures verify` for each verdict.
 
 use chrono::DateTime;
 
