@@ -18,9 +18,11 @@ pub mod marked;
 pub mod media;
 pub mod objects;
 pub mod people;
+pub mod pool;
 pub mod records;
 pub mod seal;
 pub mod telemetry;
+pub mod watchdog;
 pub mod web;
 pub mod worker;
 

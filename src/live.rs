@@ -12,9 +12,12 @@ use std::{
 use sha2::{Digest, Sha256};
 use sqlx::{
     PgPool,
-    postgres::{PgListener, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
 };
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,6 +29,9 @@ pub const SESSIONS: &str = "archive_sessions";
 
 /// How many changes a slow receiver may fall behind before it has to read everything again.
 const BACKLOG: usize = 256;
+/// How long the connection may be silent before it has to answer a query, and how long it and a new one may take for that.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Back-off between attempts to connect to the database again: doubled from `FIRST_WAIT` up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -83,9 +89,7 @@ impl Live {
     /// Starts the task, which listens on its own connection, made with the pool's options. Never fails: while the
     /// database cannot be reached the task retries with back-off, and it sends [`Change::Anything`] once it listens.
     pub fn start(pool: &PgPool) -> Self {
-        let own = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with((*pool.connect_options()).clone());
+        let database = (*pool.connect_options()).clone();
         let closed = CancellationToken::new();
         let inner = Arc::new(Inner {
             sender: broadcast::Sender::new(BACKLOG),
@@ -110,11 +114,11 @@ impl Live {
             };
             let mut wait = FIRST_WAIT;
             loop {
-                if let Ok(mut listener) = listen(&own).await {
+                if let Ok(Ok(mut listener)) = timeout(ANSWER_TIMEOUT, listen(&database)).await {
                     wait = FIRST_WAIT;
                     tell(Change::Anything);
                     sessions_ended();
-                    while let Ok(Some(notification)) = listener.try_recv().await {
+                    while let Some(notification) = next(&mut listener).await {
                         match notification.channel() {
                             SESSIONS => sessions_ended(),
                             _ => tell(read(notification.payload())),
@@ -171,8 +175,30 @@ impl Inner {
     }
 }
 
-async fn listen(own: &PgPool) -> sqlx::Result<PgListener> {
-    let mut listener = PgListener::connect_with(own).await?;
+/// Waits for the next notification; `None` if the connection is lost. A connection can be silent without being closed, so one
+/// without notifications has to answer a query from time to time.
+async fn next(listener: &mut PgListener) -> Option<PgNotification> {
+    loop {
+        if let Ok(received) = timeout(HEARTBEAT, listener.try_recv()).await {
+            return received.ok().flatten();
+        }
+        let answered = timeout(
+            ANSWER_TIMEOUT,
+            sqlx::query("select").execute(&mut *listener),
+        )
+        .await;
+        answered.ok()?.ok()?;
+    }
+}
+
+/// Connects and listens. A listener of an earlier connection that fell silent waits for that connection; it has a pool of its
+/// own, so that it keeps no place of this one.
+async fn listen(database: &PgConnectOptions) -> sqlx::Result<PgListener> {
+    let own = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ANSWER_TIMEOUT)
+        .connect_lazy_with(database.clone());
+    let mut listener = PgListener::connect_with(&own).await?;
     // A lost connection ends the inner loop in `start`, which then connects again and sends `Change::Anything`.
     listener.eager_reconnect(false);
     listener.listen_all([CHANNEL, SESSIONS]).await?;

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use secrecy::ExposeSecret;
-use sqlx::{
-    ConnectOptions, PgConnection, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::{database_url, privileges, signals::shutdown_signal};
@@ -16,13 +13,6 @@ use crate::{
     config::StorageConfig,
     embedded::{Embedded, EmbeddedError},
 };
-
-/// Connections that the dashboard and the worker share. The lanes of the committer and the live listener have their
-/// own.
-const CONNECTIONS: u32 = 16;
-
-/// How long a request waits for a connection before it is answered with an error page.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a command waits for its one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -257,34 +247,6 @@ pub async fn restricted(options: PgConnectOptions) -> sqlx::Result<PgConnectOpti
     })
 }
 
-/// A pool that never hands out a connection inside the open transaction of an earlier borrower.
-///
-/// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning the
-/// transaction is dropped. The writes of the next borrower are then acknowledged and never committed. The first guard
-/// is that handlers are not dropped; this is the second. It compares the start of the statement with the start of its
-/// transaction: outside of an open transaction they are equal.
-pub fn pool(options: PgConnectOptions) -> PgPool {
-    // If a replica dies inside a transaction, its row locks must not last until the network notices.
-    let options = options.options([
-        ("idle_in_transaction_session_timeout", "10s"),
-        ("lock_timeout", "10s"),
-        // A key is destroyed right after the commit that has moved its documents to another key: that commit has to be
-        // on disk. And a process that seals has to see everything that was committed before it took its lock.
-        ("synchronous_commit", "on"),
-        ("default_transaction_isolation", "read committed"),
-    ]);
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .before_acquire(|connection, _| {
-            Box::pin(async move {
-                let asked = "select now() = statement_timestamp()";
-                sqlx::raw_sql(asked).fetch_one(connection).await?.try_get(0)
-            })
-        })
-        .connect_lazy_with(options)
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::Executor;
@@ -313,87 +275,5 @@ mod tests {
         .await
         .expect("an answer");
         assert_eq!(rights, [true, true, false, false]);
-    }
-
-    #[tokio::test]
-    async fn no_connection_is_handed_out_inside_a_transaction() {
-        let scratch = Scratch::shared().await.expect("a cluster");
-        let options = scratch.create_database("leaky").await.expect("a database");
-        let pool = pool(options);
-        let mut leaky = pool.acquire().await.expect("a connection");
-        leaky
-            .execute("create table kept (n int)")
-            .await
-            .expect("a table");
-        leaky.execute("begin").await.expect("a transaction");
-        drop(leaky);
-        for n in 0..3 {
-            let insert = format!("insert into kept values ({n})");
-            pool.execute(sqlx::AssertSqlSafe(insert))
-                .await
-                .expect("an insert");
-        }
-        pool.close().await;
-        let mut other = scratch_connection(&pool).await;
-        let kept: i64 = sqlx::query_scalar("select count(*) from kept")
-            .fetch_one(&mut other)
-            .await
-            .expect("a count");
-        assert_eq!(kept, 3, "what was acknowledged is there");
-    }
-
-    /// Does to transactions, without a web server, what a web server does to its handlers when clients reset
-    /// connections.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn transactions_dropped_while_they_begin_cost_no_acknowledged_row() {
-        let scratch = Scratch::shared().await.expect("a cluster");
-        let options = scratch
-            .create_database("dropped")
-            .await
-            .expect("a database");
-        let pool = pool(options);
-        pool.execute("create table kept (n int)")
-            .await
-            .expect("a table");
-        let mut acknowledged = 0_i64;
-        for round in 0..200_u64 {
-            let dropped: Vec<_> = (0..4)
-                .map(|lane| {
-                    let pool = pool.clone();
-                    let patience = Duration::from_micros((round * 4 + lane) % 97 * 10);
-                    tokio::spawn(async move {
-                        tokio::time::timeout(patience, pool.begin()).await.is_ok()
-                    })
-                })
-                .collect();
-            for begun in dropped {
-                begun.await.expect("no panic");
-            }
-            // PostgreSQL's queue of new connections may be full of dropped ones.
-            acknowledged += loop {
-                match pool.execute("insert into kept values (1)").await {
-                    Ok(_) => break 1,
-                    Err(sqlx::Error::Io(_)) => tokio::task::yield_now().await,
-                    Err(_) => break 0,
-                }
-            };
-        }
-        pool.close().await;
-        let mut other = scratch_connection(&pool).await;
-        let kept: i64 = sqlx::query_scalar("select count(*) from kept")
-            .fetch_one(&mut other)
-            .await
-            .expect("a count");
-        assert!(acknowledged > 100, "{acknowledged} acknowledged");
-        assert_eq!(kept, acknowledged, "what was acknowledged is there");
-    }
-
-    async fn scratch_connection(pool: &PgPool) -> PgConnection {
-        loop {
-            match pool.connect_options().connect().await {
-                Err(sqlx::Error::Io(_)) => tokio::task::yield_now().await,
-                connected => return connected.expect("a connection"),
-            }
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     counted::counted,
     database::{Database, Purpose},
     keys,
-    service::{Parts, Service, bind},
+    service::{Parts, STALL, Service, bind},
     signals::shutdown_signal,
     stores::Stores,
 };
@@ -29,8 +29,8 @@ use crate::{
 /// Slug of the channel that is made from `LINE_CHANNEL_SECRET` if there is no channel yet.
 const FIRST_CHANNEL: &str = "default";
 
-/// How long the parts of the service may take to end: a database or a disk that hangs must not keep the process.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the embedded PostgreSQL may take to end, after the service has. Then the process ends without it.
+const DATABASE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the service until SIGINT, SIGTERM or SIGHUP. `say` gets the lines that a person has to read.
 ///
@@ -65,18 +65,17 @@ pub async fn serve(
                 part = service.broken() => Err(anyhow!("{part} stopped unexpectedly; the service ends too, so that a supervisor can start it again")),
             };
             tracing::info!("ending");
-            if timeout(STOP_TIMEOUT, service.stop()).await.is_err() {
-                // All that was acknowledged is committed; whatever still waits for something outside is cut off.
-                tracing::warn!("a part did not end in time, and is cut off");
-            }
+            service.stop().await;
             ended
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
-    let closed = database.close().await;
+    let closed = timeout(DATABASE_STOP_TIMEOUT, database.close()).await;
     ended?;
-    closed
+    closed.unwrap_or_else(|_| {
+        Err(anyhow!("PostgreSQL has been told to stop and does not answer. It ends by itself; everything acknowledged is on disk"))
+    })
 }
 
 /// Starts the service, and prints its addresses and what is still to be done.
@@ -159,6 +158,7 @@ fn parts(
         public_url: serve.public_url.clone(),
         proxies: serve.trusted_proxies.clone().into(),
         stickers: serve.sticker_cdn == Switch::On,
+        stall: STALL,
     })
 }
 

@@ -17,17 +17,21 @@ use actix_web::{
     web as actix,
 };
 use sqlx::PgPool;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::resources::Resources;
-pub use self::{listener::bind, parts::Parts};
+pub use self::{
+    listener::bind,
+    parts::{Parts, STALL},
+};
 use crate::{
     clock::Clock,
     erasure::{keys::Keys, ledger_signer::LedgerSigner},
     ingest::Ingest,
     live::Live,
+    watchdog::watch,
     web::{
         self, Shared, http,
         webhook::{
@@ -39,6 +43,9 @@ use crate::{
 
 /// How many large webhook bodies may be read at the same time: 64 × 2 MiB.
 const LARGE_BODIES: usize = 64;
+
+/// How long the parts of the service may take to end: a database or a disk that hangs must not keep the process.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Interval at which pending records are sealed and signed. They may wait up to a minute.
 const SEAL: Duration = Duration::from_secs(5);
@@ -87,7 +94,7 @@ impl Service {
         let ledger = resources.open_ledger(parts.signer, parts.copies).await?;
         let keys = resources.supply_keys().await?;
         let channels = resources.load_channels().await?;
-        let worker = resources.make_worker(parts.line, parts.reach)?;
+        let worker = resources.make_worker(parts.line, parts.reach, parts.stall)?;
         let (ingest, committer) = resources.start_committer(&worker);
         let live = Live::start(&resources.pool);
 
@@ -162,8 +169,16 @@ impl Service {
         )
     }
 
-    /// Answers the open requests, writes the deliveries that wait, and ends all parts.
+    /// Answers the open requests, writes the deliveries that wait, and ends all parts. Parts that have not ended by then are cut
+    /// off after [`STOP_TIMEOUT`].
     pub async fn stop(self) {
+        if timeout(STOP_TIMEOUT, self.end()).await.is_err() {
+            // All that was acknowledged is committed; the rest waits for something outside.
+            tracing::warn!("a part did not end in time, and is cut off");
+        }
+    }
+
+    async fn end(self) {
         self.live.close();
         self.server.stop(true).await;
         self.cancel.cancel();
@@ -289,8 +304,14 @@ fn start_tasks(
 async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
     let mut last = false;
     loop {
-        if let Err(error) = ledger_signer.append_and_sign().await {
-            tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
+        match watch(STALL, ledger_signer.append_and_sign()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
+            }
+            Err(stalled) => {
+                tracing::error!(reason = %stalled, "the ledger could not be sealed, or copied, yet");
+            }
         }
         if last {
             return;
@@ -308,13 +329,13 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => break,
             () = keys.wanted() => {
-                if keys.supply().await.is_err() {
+                if !matches!(watch(STALL, keys.supply()).await, Ok(Ok(()))) {
                     tracing::error!("spare keys cannot be made: new conversations will be refused");
                     cancel.run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN)).await;
                 }
             }
             () = tokio::time::sleep(HOLD_INTERVAL) => {
-                if keys.hold().await.is_err() {
+                if !matches!(watch(STALL, keys.hold()).await, Ok(Ok(()))) {
                     tracing::warn!("spare keys could not be held");
                 }
             }

@@ -20,7 +20,7 @@ mod routes;
 pub mod webhook;
 mod when;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, http::header};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -38,7 +38,10 @@ pub use error::Error;
 pub use http::{client::Proxies, csrf::csrf, headers::headers, typed};
 pub use routes::routes;
 
-use crate::{clock::Clock, live::Live, objects::Objects, seal::Keyring};
+use crate::{clock::Clock, live::Live, objects::Objects, seal::Keyring, watchdog::watch};
+
+/// How long the work for a page may go without progress: one query, or one request to a store.
+const STALL: Duration = Duration::from_secs(20);
 
 /// The state that all handlers share; one for the whole server.
 pub struct Shared {
@@ -142,11 +145,18 @@ fn see_other(to: &str) -> HttpResponse {
 /// return a database connection to the pool inside an open transaction, and writes that are acknowledged on it
 /// afterwards are lost.
 ///
+/// Work that stalls is dropped: a person waits, and a connection that is silent does not come back.
+///
 /// # Errors
-/// The error of `work`; [`Error::Internal`] if it panics.
+/// The error of `work`; [`Error::Unavailable`] if it stalls; [`Error::Internal`] if it panics.
 pub async fn detached<T: 'static>(
     work: impl Future<Output = Result<T, Error>> + 'static,
 ) -> Result<T, Error> {
+    let work = async {
+        watch(STALL, work)
+            .await
+            .unwrap_or(Err(Error::Unavailable("stalled")))
+    };
     actix_web::rt::spawn(work)
         .await
         .unwrap_or(Err(Error::Internal("panic")))

@@ -3,14 +3,14 @@
 //! runs in its own task, so that dropping the worker loses only its leases. An attempt that panics, or ends the
 //! process, counts as failed: its job waits for a back-off, and is given up after a number of such attempts.
 
+mod loops;
 mod slots;
 mod verdict;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use futures_util::FutureExt;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -19,41 +19,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    erasure::{
-        keys::Keys,
-        retention::{BATCH_PAUSE, Retention},
-        subject::Subjects,
-        withheld::Withheld,
-    },
+    erasure::{keys::Keys, retention::Retention, subject::Subjects, withheld::Withheld},
     exports::Exports,
     line::client::LineApi,
-    media::{BATCH_OBJECTS, Media, NoTls, Reach, Reconciled},
+    media::{Media, NoTls, Reach, Reconciled},
     objects::Objects,
     people::People,
+    pool,
     records::{
         failure::Internal,
         jobs::{self, Job, Kind, Order, Queue, Verdict},
         objects::LEASE,
     },
     seal::Keyring,
+    watchdog::{Stalled, watch},
 };
 use slots::Slots;
 
 /// How long each loop of the worker sleeps if nothing wakes it.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Interval of the reconcile, and the delay before the next one if it failed.
-const RECONCILE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-const COMPARE_AGAIN: Duration = Duration::from_secs(600);
-
 /// Delay between a wake-up and the claim. Under load, commits wake the worker hundreds of times a second; a claim for
 /// each would cost more than the commits.
 const WAKE_DELAY: Duration = Duration::from_millis(20);
-/// How often the retention rules are checked. They have something to erase once a day.
-const RETENTION_INTERVAL: TimeDelta = TimeDelta::minutes(5);
-/// How long keys that were read from the keyring stay in memory.
-const KEY_CACHE_TTL: TimeDelta = TimeDelta::minutes(1);
-
 /// A failure on our side. Its text contains no message content.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -63,6 +51,9 @@ pub enum Error {
     /// A job panicked.
     #[error("a job panicked")]
     Panic,
+    /// It waited too long for a connection that may be silent.
+    #[error(transparent)]
+    Stalled(Stalled),
 }
 
 impl<E: Into<Internal>> From<E> for Error {
@@ -87,6 +78,8 @@ pub struct Worker {
     slots: Slots,
     /// For claims only: one connection, with the settings of [`jobs::CLAIMING`].
     claims: PgPool,
+    /// Work that shows no progress for this long is dropped.
+    stall: Duration,
 }
 
 impl Worker {
@@ -103,9 +96,7 @@ impl Worker {
         reach: Reach,
     ) -> Result<Self, NoTls> {
         let options = (*pool.connect_options()).clone();
-        let claims = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(options.options(jobs::CLAIMING));
+        let claims = pool::open(options.options(jobs::CLAIMING), 1);
         let (shared, time) = (pool.clone(), clock.clone());
         let keys = Keys::new(shared.clone(), time.clone(), keyring.clone());
         let exports = Exports::new(
@@ -132,7 +123,15 @@ impl Worker {
             wake: Arc::default(),
             slots: Slots::default(),
             claims,
+            // By then its lease has ended, and another worker has its job.
+            stall: LEASE,
         })
+    }
+
+    /// Work that shows no progress for as long as `stall` is dropped, and tried again.
+    #[must_use]
+    pub fn with_stall(self, stall: Duration) -> Self {
+        Self { stall, ..self }
     }
 
     /// Wakes the worker: call `notify_one` after committing work for it.
@@ -158,10 +157,19 @@ impl Worker {
         );
     }
 
+    /// Does `work` unless it stalls.
+    async fn watched<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
+        let done = watch(self.stall, work).await.map_err(Error::Stalled)?;
+        Ok(done?)
+    }
+
     async fn fetch(&self, stop: &CancellationToken) {
         let mut running = JoinSet::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.claim(&mut running, stop).await {
+            if let Err(error) = self.watched(self.claim(&mut running, stop)).await {
                 tracing::warn!(reason = %verdict::reason(&error), "no job could be claimed");
             }
             tokio::select! {
@@ -174,89 +182,9 @@ impl Worker {
         while running.join_next().await.is_some() {}
     }
 
-    async fn keep_sweeping(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            match self.media.sweep(stop).await {
-                // There may be more, but the webhook endpoint needs the database too.
-                Ok(BATCH_OBJECTS) => {
-                    tokio::time::sleep(BATCH_PAUSE).await;
-                    continue;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let error = error.into();
-                    tracing::warn!(reason = %verdict::reason(&error), "an object could not be purged yet");
-                }
-            }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
-        }
-    }
-
-    async fn keep_shredding(&self, stop: &CancellationToken) {
-        let mut forgotten = self.clock.now();
-        while !stop.is_cancelled() {
-            if let Err(error) = self.keys.shred().await {
-                let error = error.into();
-                tracing::warn!(reason = %verdict::reason(&error), "a key could not be destroyed yet");
-            }
-            let now = self.clock.now();
-            if now - forgotten > KEY_CACHE_TTL {
-                self.keys.forget_found();
-                forgotten = now;
-            }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
-        }
-    }
-
-    /// Reconciles at the start and every [`RECONCILE_INTERVAL`].
-    async fn keep_comparing(&self, stop: &CancellationToken) {
-        let mut due = self.clock.now();
-        while !stop.is_cancelled() {
-            let now = self.clock.now();
-            if now >= due {
-                due = now + RECONCILE_INTERVAL;
-                if let Some(Err(error)) = stop.run_until_cancelled(self.compare()).await {
-                    due = now + COMPARE_AGAIN;
-                    tracing::warn!(reason = %verdict::reason(&error), "the reconcile failed and will be retried");
-                }
-            }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
-        }
-    }
-
-    /// Every [`POLL`], erases withheld messages that no hold keeps any more, and then what subject requests name.
-    /// Applies the retention rules every [`RETENTION_INTERVAL`].
-    async fn keep_erasing(&self, stop: &CancellationToken) {
-        let mut ruled = None;
-        while !stop.is_cancelled() {
-            let now = self.clock.now();
-            let mut failed = self.withheld.free(BATCH_PAUSE, stop).await.err();
-            failed = failed.or(self.subjects.erase(BATCH_PAUSE, stop).await.err());
-            if ruled.is_none_or(|at| now - at >= RETENTION_INTERVAL) {
-                ruled = Some(now);
-                failed = failed.or(self.retention.pass(BATCH_PAUSE, stop).await.err());
-            }
-            if let Some(error) = failed {
-                tracing::warn!(reason = %verdict::reason(&error.into()), "an erasure failed and will be retried");
-            }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
-        }
-    }
-
     /// Reconciles the object store with the rows now; see [`Media::reconcile`].
     pub async fn compare(&self) -> Result<Reconciled, Error> {
         Ok(self.media.reconcile().await?)
-    }
-
-    async fn keep_exporting(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            // An export that is cut off is made anew.
-            let worked = stop.run_until_cancelled(self.exports.work()).await;
-            if let Some(Err(error)) = worked {
-                tracing::warn!(reason = %verdict::reason(&error.into()), "exports could not be made yet");
-            }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
-        }
     }
 
     /// Does all work that is due now, to the end, and returns how many jobs, purges, exports, erasures and destroyed
@@ -340,7 +268,7 @@ impl Worker {
         stop: CancellationToken,
         _slot: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
-        let attempt = async {
+        let attempt = self.watched(async {
             match job.kind {
                 Kind::Original => self.media.original(&job, &stop).await.map_err(Error::from),
                 Kind::Preview => self.media.preview(&job, &stop).await.map_err(Error::from),
@@ -348,7 +276,7 @@ impl Worker {
                 Kind::Profile => self.people.profile(&job, &stop).await.map_err(Error::from),
                 Kind::Summary => self.people.summary(&job, &stop).await.map_err(Error::from),
             }
-        };
+        });
         self.settle(&job, attempt).await
     }
 
@@ -363,7 +291,7 @@ impl Worker {
             Ok(verdict) => verdict,
             Err(_) => self.crashed(job).await,
         };
-        self.write(job, verdict).await
+        self.watched(self.write(job, verdict)).await
     }
 }
 

@@ -120,7 +120,7 @@ fn wait(attempts: i32) -> Duration {
 pub(super) fn reason(error: &Error) -> Cow<'_, str> {
     match error {
         Error::Internal(error) => error.reason(),
-        Error::Panic => error.to_string().into(),
+        Error::Panic | Error::Stalled(_) => error.to_string().into(),
     }
 }
 

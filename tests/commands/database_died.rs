@@ -1,12 +1,15 @@
 //! The embedded PostgreSQL may die under the service: killed, or by a full disk.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
 use crate::{
     archive,
-    process::{Home, get, signal},
+    process::{Home, LONGEST, get, signal},
 };
 
 #[test]
@@ -44,4 +47,24 @@ fn a_service_ends_while_its_postgresql_is_started_again() {
     // A pid file of the killed one may be left.
     let left = home.postmaster().map(|pid| format!("/proc/{pid}"));
     assert!(left.is_none_or(|process| !Path::new(&process).exists()));
+}
+
+/// PostgreSQL is there and does nothing, as on a disk that hangs.
+#[test]
+fn a_service_ends_although_its_postgresql_hangs() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    let hung = home.processes_of_postgresql();
+    assert!(hung.len() > 3);
+    hung.iter().for_each(|pid| signal(*pid, Signal::STOP));
+    let begun = Instant::now();
+    assert!(!serve.stop(), "a PostgreSQL that goes on is an error");
+    let took = begun.elapsed();
+    hung.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let begun = Instant::now();
+    while Path::new(&format!("/proc/{}", hung[0])).exists() {
+        assert!(begun.elapsed() < LONGEST, "it was told to stop");
+        std::thread::yield_now();
+    }
 }

@@ -26,6 +26,7 @@ mod orders;
 mod outside;
 mod replayed;
 mod secrets;
+mod silent;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,

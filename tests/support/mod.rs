@@ -1,6 +1,7 @@
 //! Code that several test binaries share. Each uses a part of it: a binary that leaves something unused writes
 //! `#[expect(dead_code, reason = "…")]` where it declares this module.
 
+pub mod balancer;
 pub mod browser;
 pub mod keys;
 mod provision;

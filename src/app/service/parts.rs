@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -17,9 +18,13 @@ use crate::{
     line::client::LineApi,
     media::Reach,
     objects::Objects,
+    records,
     seal::{Keyring, SecretKey},
     web,
 };
+
+/// How long the worker's work may show no progress. By then its lease has ended, and another worker has its job.
+pub const STALL: Duration = records::objects::LEASE;
 
 /// The parts that a service is made of.
 pub struct Parts {
@@ -47,6 +52,8 @@ pub struct Parts {
     pub proxies: web::Proxies,
     /// True if pages show pictures of stickers, which browsers fetch from LINE's host for stickers.
     pub stickers: bool,
+    /// The worker's work is dropped, and tried again, if it shows no progress for this long.
+    pub stall: Duration,
 }
 
 impl Parts {
@@ -79,6 +86,7 @@ impl Parts {
             public_url: None,
             proxies: web::Proxies::default(),
             stickers: false,
+            stall: STALL,
         })
     }
 }

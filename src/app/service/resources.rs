@@ -1,6 +1,6 @@
 //! The database, the object store, the keyring and the clock of a service, and the parts that are made of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -15,10 +15,14 @@ use crate::{
     line::client::LineApi,
     media::Reach,
     objects::Objects,
+    pool,
     seal::Keyring,
     web::webhook::ChannelRegistry,
     worker::Worker,
 };
+
+/// Connections that the dashboard and the worker share. The lanes of the committer and the live listener have their own.
+const CONNECTIONS: u32 = 16;
 
 /// Resources that nearly every part of a service needs; each part gets clones.
 pub(super) struct Resources {
@@ -55,7 +59,7 @@ impl Resources {
             .await
             .context("the database cannot be reached")?;
         Ok(Self {
-            pool: database::pool(database.clone()),
+            pool: pool::open(database.clone(), CONNECTIONS),
             clock,
             keyring,
             objects,
@@ -100,7 +104,12 @@ impl Resources {
             .context("channels cannot be read")
     }
 
-    pub(super) fn make_worker(&self, line: LineApi, reach: Reach) -> anyhow::Result<Worker> {
+    pub(super) fn make_worker(
+        &self,
+        line: LineApi,
+        reach: Reach,
+        stall: Duration,
+    ) -> anyhow::Result<Worker> {
         Ok(Worker::new(
             self.pool.clone(),
             self.clock.clone(),
@@ -108,7 +117,8 @@ impl Resources {
             self.objects.clone(),
             line,
             reach,
-        )?)
+        )?
+        .with_stall(stall))
     }
 
     /// Starts the committer, which wakes `worker` after each batch.

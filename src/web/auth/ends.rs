@@ -14,10 +14,13 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::security_log::{Event, SecurityLog};
-use crate::{clock::Clock, live::Live, records::sessions, seal::Keyring};
+use crate::{clock::Clock, live::Live, records::sessions, seal::Keyring, watchdog::watch};
 
 /// Pause before the query is repeated when the database does not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long the database may be silent while the sessions are looked up.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The open requests of each session, by the SHA-256 of the session's token. Clones share the map.
 #[derive(Clone, Default)]
@@ -88,7 +91,7 @@ impl Ends {
                     if changed.is_err() {
                         return;
                     }
-                    while self.cancel_ended(&pool, &clock, &keyring, &log).await.is_err() {
+                    while !self.cancels_ended(&pool, &clock, &keyring, &log).await {
                         let again = tokio::time::sleep(ASK_AGAIN);
                         tokio::select! {
                             () = live.closed() => return,
@@ -98,6 +101,18 @@ impl Ends {
                 }
             }
         }
+    }
+
+    /// Whether [`Ends::cancel_ended`] succeeded.
+    async fn cancels_ended(
+        &self,
+        pool: &PgPool,
+        clock: &Clock,
+        keyring: &Keyring,
+        log: &SecurityLog,
+    ) -> bool {
+        let ended = self.cancel_ended(pool, clock, keyring, log);
+        matches!(watch(SILENCE, ended).await, Ok(Ok(())))
     }
 
     async fn cancel_ended(

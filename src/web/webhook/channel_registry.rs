@@ -12,10 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     records::channels::{self, ChannelSecrets},
     seal::Keyring,
+    watchdog::watch,
 };
 
 /// Interval at which the channels are read: the service notices a new, rotated or removed channel within this time.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// How long the database may be silent while the channels are read.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// All channels with their secrets, by slug. Clones share the map.
 #[derive(Clone)]
@@ -62,7 +66,7 @@ impl ChannelRegistry {
             .await
             .is_some()
         {
-            if self.refresh(&pool).await.is_err() {
+            if !matches!(watch(SILENCE, self.refresh(&pool)).await, Ok(Ok(()))) {
                 tracing::warn!("could not read the channels; the last known channels stay in use");
             }
         }
