@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::future::try_join_all;
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -21,7 +22,7 @@ use super::{
     Delivery,
     delivery::{MAX_EVENTS, MAX_QUEUED_BYTES},
     fast_path,
-    lane::{Lane, Refused, Waiting},
+    lane::{Lane, Queued, Refused, Waiting},
     memory::Memory,
     split::split,
 };
@@ -40,8 +41,8 @@ pub struct Room(OwnedSemaphorePermit);
 /// A handle to the committer. Clones share its lanes.
 #[derive(Clone)]
 pub struct Ingest {
-    fast: mpsc::Sender<Waiting>,
-    general: [mpsc::Sender<Waiting>; GENERAL_LANES],
+    fast: mpsc::Sender<Queued>,
+    general: [mpsc::Sender<Queued>; GENERAL_LANES],
     room: Arc<Semaphore>,
     clock: Clock,
     keyring: Keyring,
@@ -59,9 +60,12 @@ impl Ingest {
     ) -> (Self, JoinHandle<()>) {
         let memory = Arc::new(Memory::new());
         let mut lanes = JoinSet::new();
+        let mut number = 0;
         let mut lane = || {
             let (queue, waiting) = mpsc::channel(MAX_QUEUED);
+            number += 1;
             let lane = Lane::new(
+                number,
                 database.clone(),
                 clock.clone(),
                 keyring.clone(),
@@ -116,6 +120,24 @@ impl Ingest {
         }
     }
 
+    /// Tries whether a delivery could be stored now: each lane commits a row.
+    ///
+    /// # Errors
+    /// As [`Ingest::store`].
+    pub async fn probe(&self) -> Result<(), Refused> {
+        let probes = [&self.fast].into_iter().chain(&self.general).map(|lane| {
+            let (answer, answered) = oneshot::channel();
+            let queued = lane
+                .try_send(Queued::Probe(answer))
+                .map_err(|_| Refused::Busy);
+            async move {
+                queued?;
+                answered.await.unwrap_or(Err(Refused::NotStored))
+            }
+        });
+        try_join_all(probes).await.map(drop)
+    }
+
     async fn store_part(
         &self,
         delivery: Delivery,
@@ -128,11 +150,12 @@ impl Ingest {
             answer,
             _room: room,
         };
-        lane.try_send(waiting).map_err(|_| Refused::Busy)?;
+        lane.try_send(Queued::Delivery(waiting))
+            .map_err(|_| Refused::Busy)?;
         answered.await.unwrap_or(Err(Refused::NotStored))
     }
 
-    fn lane_of(&self, delivery: &Delivery) -> &mpsc::Sender<Waiting> {
+    fn lane_of(&self, delivery: &Delivery) -> &mpsc::Sender<Queued> {
         if fast_path::takes(&self.memory, &self.keyring, delivery, self.clock.now()) {
             return &self.fast;
         }

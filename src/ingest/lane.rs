@@ -18,7 +18,7 @@ use super::{
     item::Error,
     memory::{Epoch, Memory},
 };
-use crate::{clock::Clock, seal::Keyring};
+use crate::{clock::Clock, records::door, seal::Keyring};
 
 /// Events in one transaction. The last delivery taken, or part of one, may exceed this: it has up to 1,024 events
 /// itself.
@@ -65,6 +65,14 @@ pub enum Refused {
     NotStored,
 }
 
+/// Work that waits for a lane.
+pub(super) enum Queued {
+    /// A delivery to be stored.
+    Delivery(Waiting),
+    /// Somebody asks whether the lane could store one.
+    Probe(oneshot::Sender<Result<(), Refused>>),
+}
+
 /// A delivery that waits to be written.
 pub(super) struct Waiting {
     /// The delivery to write.
@@ -79,6 +87,7 @@ pub(super) struct Waiting {
 /// one transaction, answers them, and begins again. It never waits for a batch to fill, so a single delivery is not
 /// delayed.
 pub(super) struct Lane {
+    number: i16,
     database: PgConnectOptions,
     clock: Clock,
     keyring: Keyring,
@@ -90,6 +99,7 @@ pub(super) struct Lane {
 impl Lane {
     /// Makes a lane, which connects in [`Lane::run`].
     pub fn new(
+        number: i16,
         database: PgConnectOptions,
         clock: Clock,
         keyring: Keyring,
@@ -97,6 +107,7 @@ impl Lane {
         stored: Arc<Notify>,
     ) -> Self {
         Self {
+            number,
             database: database.options(OPTIONS),
             clock,
             keyring,
@@ -107,19 +118,25 @@ impl Lane {
     }
 
     /// Connects, and writes deliveries until all senders are dropped and the queue is empty.
-    pub async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+    pub async fn run(mut self, mut waiting: mpsc::Receiver<Queued>) {
         // Now, and not with the first delivery: each new connection clears the memory that all lanes share.
         if let Ok(Ok((connection, _))) = timeout(DATABASE_TIMEOUT, self.connect()).await {
             self.connection = Some(connection);
         }
         while let Some(first) = waiting.recv().await {
-            let mut count = first.delivery.events.len();
-            let mut batch = vec![first];
-            while count < BATCH_EVENTS
-                && let Ok(next) = waiting.try_recv()
-            {
-                count += next.delivery.events.len();
-                batch.push(next);
+            let (mut count, mut batch, mut probes) = (0, vec![], vec![]);
+            let mut next = Some(first);
+            while let Some(queued) = next {
+                match queued {
+                    Queued::Delivery(one) => {
+                        count += one.delivery.events.len();
+                        batch.push(one);
+                    }
+                    Queued::Probe(answer) => probes.push(answer),
+                }
+                next = (count < BATCH_EVENTS)
+                    .then(|| waiting.try_recv().ok())
+                    .flatten();
             }
             // A closed answer means that the handler answered 503 or that LINE hung up. LINE sends the delivery again,
             // so it is dropped here: otherwise the work would be done twice.
@@ -127,6 +144,12 @@ impl Lane {
             let erases = batch.iter().any(|one| one.delivery.erases());
             let begun = Instant::now();
             self.commit(batch).await;
+            if !probes.is_empty() {
+                let outcome = self.on_connection(Work::Probe).await;
+                for answer in probes {
+                    let _ = answer.send(outcome.as_ref().map_err(|_| Refused::NotStored).copied());
+                }
+            }
             if erases {
                 tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(MAX_PAUSE)).await;
             }
@@ -205,6 +228,10 @@ impl Lane {
         if deliveries.iter().all(|delivery| delivery.events.is_empty()) {
             return Ok(());
         }
+        self.on_connection(Work::Write(deliveries)).await
+    }
+
+    async fn on_connection(&mut self, work: Work<'_>) -> Result<(), Trouble> {
         let now = self.clock.now();
         // The connection is taken out while in use. If the transaction fails half-way or the time is up, it is closed
         // and not used again, because it may still have a transaction open.
@@ -215,8 +242,14 @@ impl Lane {
                 None => self.connect().await?,
             };
             let (memory, keyring) = (&self.memory, &self.keyring);
-            let outcome =
-                batch::write(&mut connection, memory, epoch, keyring, deliveries, now).await;
+            let outcome = match work {
+                Work::Write(deliveries) => {
+                    batch::write(&mut connection, memory, epoch, keyring, deliveries, now).await
+                }
+                Work::Probe => door::try_to_write(&mut connection, self.number, now)
+                    .await
+                    .map_err(Error::from),
+            };
             Ok::<_, Error>((connection, outcome))
         });
         match outcome.await {
@@ -243,6 +276,14 @@ impl Waiting {
         // `send` fails if the handler has stopped waiting.
         let _ = self.answer.send(outcome);
     }
+}
+
+/// What is done on a lane's connection.
+enum Work<'a> {
+    /// Writes deliveries in one transaction.
+    Write(&'a [&'a Delivery]),
+    /// Tries whether deliveries could be written.
+    Probe,
 }
 
 enum Trouble {

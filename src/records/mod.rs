@@ -7,6 +7,7 @@ pub mod channels;
 pub mod conversations;
 pub mod directory;
 pub mod doctor;
+pub mod door;
 pub mod erasure_list;
 pub mod erasures;
 pub mod events;

@@ -1,8 +1,8 @@
-//! Health checks for monitoring: whether the process is alive, and whether it can work.
+//! Health checks: whether the process is alive, whether it takes webhooks, and whether its pages have all they need.
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Error, Shared, detached};
+use super::{Error, Shared, detached, webhook::Webhook};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> &'static str {
@@ -32,41 +32,38 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// object store was silent, their waiting requests left no connection for webhooks.
 const WAITING: usize = 8;
 
-/// Whether the database, the object store and the keyring answered.
-type Parts = [bool; 3];
-
 /// Beyond this age, a result says nothing any more to a request that may not wait.
 const LAST_MAX_AGE: Duration = Duration::from_secs(30);
 
-/// The checks so far.
-pub(super) struct Checks {
+/// The checks so far of so many parts.
+pub(super) struct Checks<const N: usize> {
     /// The last check and when it ended.
-    last: Mutex<Option<(Instant, Parts)>>,
+    last: Mutex<Option<(Instant, [bool; N])>>,
     /// One place: for the request that checks.
     checking: Semaphore,
     waiting: Semaphore,
     /// Parts whose last check has not ended: one that hangs is not checked again beside itself.
-    running: [AtomicBool; 3],
+    running: [Arc<AtomicBool>; N],
 }
 
-impl Default for Checks {
+impl<const N: usize> Default for Checks<N> {
     fn default() -> Self {
         Self {
             last: Mutex::new(None),
             checking: Semaphore::new(1),
             waiting: Semaphore::new(WAITING),
-            running: [const { AtomicBool::new(false) }; 3],
+            running: std::array::from_fn(|_| Arc::default()),
         }
     }
 }
 
-impl Checks {
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, Parts)>> {
+impl<const N: usize> Checks<N> {
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, [bool; N])>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last result, if it is younger than this.
-    fn within(&self, age: Duration) -> Option<Parts> {
+    fn within(&self, age: Duration) -> Option<[bool; N]> {
         let last = *self.last();
         last.filter(|(at, _)| at.elapsed() < age)
             .map(|(_, parts)| parts)
@@ -74,12 +71,12 @@ impl Checks {
 
     /// A result that is recent, or else made now. If enough requests wait for one already, the last result; if that is
     /// too old, no part counts as answering.
-    async fn result(&self, check: impl Future<Output = Parts>) -> Parts {
+    async fn result(&self, check: impl Future<Output = [bool; N]>) -> [bool; N] {
         if let Some(parts) = self.within(PROBE_MAX_AGE) {
             return parts;
         }
         let Ok(_place) = self.waiting.try_acquire() else {
-            return self.within(LAST_MAX_AGE).unwrap_or([false; 3]);
+            return self.within(LAST_MAX_AGE).unwrap_or([false; N]);
         };
         let _turn = self.checking.acquire().await;
         // Made while this request waited for its turn.
@@ -90,28 +87,35 @@ impl Checks {
         *self.last() = Some((Instant::now(), parts));
         parts
     }
+
+    /// Whether a part answers in time. A check that takes too long goes on alone, and removes what it has written; until it
+    /// ends, the part counts as silent.
+    async fn answers(
+        &self,
+        part: usize,
+        check: impl Future<Output = bool> + Send + 'static,
+    ) -> bool {
+        answers(&self.running[part], check).await
+    }
 }
 
 /// Marks a part as being checked, until it is dropped.
-struct Running(web::Data<Shared>, usize);
+struct Running(Arc<AtomicBool>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.checks.running[self.1].store(false, Ordering::Release);
+        self.0.store(false, Ordering::Release);
     }
 }
 
-/// Whether a part answers in time. A check that takes too long goes on alone, and removes what it has written; until it
-/// ends, the part counts as silent.
 async fn answers(
-    shared: web::Data<Shared>,
-    part: usize,
+    running: &Arc<AtomicBool>,
     check: impl Future<Output = bool> + Send + 'static,
 ) -> bool {
-    if shared.checks.running[part].swap(true, Ordering::AcqRel) {
+    if running.swap(true, Ordering::AcqRel) {
         return false;
     }
-    let running = Running(shared, part);
+    let running = Running(Arc::clone(running));
     let check = tokio::spawn(async move {
         let answered = check.await;
         drop(running);
@@ -120,67 +124,100 @@ async fn answers(
     matches!(timeout(PROBE_TIMEOUT, check).await, Ok(Ok(true)))
 }
 
-/// Checks all parts at the same time.
-async fn check(shared: web::Data<Shared>) -> Parts {
-    let [one, two, three] = [(); 3].map(|()| shared.clone());
-    let database = async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() };
-    let objects = async move { two.objects.check().await.is_ok() };
-    let keyring = async move { three.keyring.check().await.is_ok() };
-    tokio::join!(
-        answers(shared.clone(), 0, database),
-        answers(shared.clone(), 1, objects),
-        answers(shared, 2, keyring)
-    )
-    .into()
-}
-
-/// `GET /readyz`: 200 if the database, the object store and the keyring answer; 503 if one of them does not. Only
-/// a request from this machine is told which one.
-pub(super) async fn ready(
+/// `GET /readyz`: 200 if webhooks are stored now: every lane of the committer commits a row, and keys are left. It says nothing
+/// of the object store, without which webhooks are stored too. Only a request from this machine is told which part fails.
+pub(super) async fn door(
     request: HttpRequest,
     shared: web::Data<Shared>,
+    webhook: web::Data<Webhook>,
 ) -> Result<HttpResponse, Error> {
     let local = shared.proxies.is_local(&request);
     detached(async move {
-        let all = shared.checks.result(check(shared.clone())).await;
-        let ready = all.iter().all(|answers| *answers);
-        let mut response = if ready {
-            HttpResponse::Ok()
-        } else {
-            HttpResponse::ServiceUnavailable()
-        };
-        let [database, objects, keyring] = all.map(word);
-        let text = match (local, ready) {
-            (true, _) => format!("database {database}\nobjects {objects}\nkeyring {keyring}\n"),
-            (false, true) => "ready\n".to_owned(),
-            (false, false) => "not ready\n".to_owned(),
-        };
-        Ok(response
-            .content_type("text/plain; charset=utf-8")
-            .body(text))
+        let (ingest, keyring) = (webhook.ingest.clone(), shared.keyring.clone());
+        let database = async move { ingest.probe().await.is_ok() };
+        let keys = async move { keyring.has_spare() || keyring.check().await.is_ok() };
+        let checks = &shared.door;
+        let check =
+            async { tokio::join!(checks.answers(0, database), checks.answers(1, keys)).into() };
+        let parts = checks.result(check).await;
+        let words = [
+            ("database", ["stores webhooks", "does not store webhooks"]),
+            ("keys", ["are left", "are used up"]),
+        ];
+        Ok(answer(local, parts, words))
     })
     .await
 }
 
-fn word(answers: bool) -> &'static str {
-    if answers {
-        "answers"
+/// `GET /readyz/pages`: 200 if the database, the object store and the keyring answer. As [`door`], it names a part to this machine
+/// only.
+pub(super) async fn pages(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Error> {
+    const ANSWERS: [&str; 2] = ["answers", "does not answer"];
+    let local = shared.proxies.is_local(&request);
+    detached(async move {
+        let [one, two, three] = [(); 3].map(|()| shared.clone());
+        let database = async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() };
+        let objects = async move { two.objects.check().await.is_ok() };
+        let keyring = async move { three.keyring.check().await.is_ok() };
+        let checks = &shared.checks;
+        let check = async {
+            tokio::join!(
+                checks.answers(0, database),
+                checks.answers(1, objects),
+                checks.answers(2, keyring)
+            )
+            .into()
+        };
+        let parts = checks.result(check).await;
+        Ok(answer(
+            local,
+            parts,
+            ["database", "objects", "keyring"].map(|part| (part, ANSWERS)),
+        ))
+    })
+    .await
+}
+
+/// The response for these parts: their names, and what is said of one that is well and of one that is not.
+fn answer<const N: usize>(
+    local: bool,
+    parts: [bool; N],
+    words: [(&str, [&str; 2]); N],
+) -> HttpResponse {
+    let ready = parts.iter().all(|is_well| *is_well);
+    let mut response = if ready {
+        HttpResponse::Ok()
     } else {
-        "does not answer"
-    }
+        HttpResponse::ServiceUnavailable()
+    };
+    let lines = parts
+        .iter()
+        .zip(words)
+        .map(|(is_well, (part, [well, unwell]))| {
+            format!("{part} {}\n", if *is_well { well } else { unwell })
+        });
+    let text = match (local, ready) {
+        (true, _) => lines.collect(),
+        (false, true) => "ready\n".to_owned(),
+        (false, false) => "not ready\n".to_owned(),
+    };
+    response
+        .content_type("text/plain; charset=utf-8")
+        .body(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::sync::Notify;
 
     use super::*;
 
     #[tokio::test]
     async fn requests_do_not_all_wait_for_a_check_that_hangs() {
-        let (checks, silent) = (Arc::new(Checks::default()), Arc::new(Notify::new()));
+        let (checks, silent) = (Arc::new(Checks::<3>::default()), Arc::new(Notify::new()));
         let asks = || {
             let (checks, silent) = (Arc::clone(&checks), Arc::clone(&silent));
             let check = async move {

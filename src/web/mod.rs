@@ -62,7 +62,8 @@ pub struct Shared {
     ends: auth::ends::Ends,
     security: Arc<auth::security_log::SecurityLog>,
     streams: conversation::live::Streams,
-    checks: health::Checks,
+    door: health::Checks<2>,
+    checks: health::Checks<3>,
     ended: auth::ended_tokens::EndedTokens,
 }
 
@@ -110,6 +111,7 @@ impl Shared {
             ends,
             security,
             streams: conversation::live::Streams::default(),
+            door: health::Checks::default(),
             checks: health::Checks::default(),
             ended: auth::ended_tokens::EndedTokens::default(),
         }

@@ -110,7 +110,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/exports/{id}", read().to(files::attachments::export))
         .route("/static/{file}", read().to(files::assets::file))
         .route("/healthz", read().to(health::alive))
-        .route("/readyz", read().to(health::ready))
+        .route("/readyz", read().to(health::door))
+        .route("/readyz/pages", read().to(health::pages))
         .default_service(web::route().to(async || Err::<HttpResponse, _>(Error::NotFound)));
 }
 

@@ -132,6 +132,7 @@ pub const ROUTES: &[Route] = &[
     ("GET", "/static/{file}", &[("v", "x")]),
     ("GET", "/healthz", &[]),
     ("GET", "/readyz", &[]),
+    ("GET", "/readyz/pages", &[]),
     ("POST", "/webhook/{channel}", &[]),
     // This ends the session, so it comes last.
     ("POST", "/logout", &[]),

@@ -98,6 +98,7 @@ async fn every_answer_forbids_what_it_does_not_need() {
         ("/erasures", 200),
         ("/healthz", 200),
         ("/readyz", 200),
+        ("/readyz/pages", 200),
         ("/nowhere", 404),
         ("/setup?token=x", 404),
         ("/webhook/shop", 404),
@@ -279,7 +280,7 @@ async fn the_other_scheme_of_the_same_host_is_another_site() {
 async fn what_fails_is_named_to_this_machine_only() {
     let ready = async |site: &Site, forwarded: &[(&str, &str)]| {
         let stranger = site.stranger();
-        let mut request = stranger.request(Method::GET, "/readyz");
+        let mut request = stranger.request(Method::GET, "/readyz/pages");
         for (name, value) in forwarded {
             request = request.header(*name, *value);
         }

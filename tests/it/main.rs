@@ -24,6 +24,7 @@ mod ledger_checked;
 mod media;
 mod orders;
 mod outside;
+mod ready;
 mod replayed;
 mod secrets;
 mod silent;
