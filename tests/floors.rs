@@ -95,7 +95,11 @@ const ROOMS: &[Room] = &[
             "clock",
         ],
     ),
-    room(3, "media", &["records", "objects", "seal", "line", "clock"]),
+    room(
+        3,
+        "media",
+        &["records", "objects", "seal", "line", "clock", "watchdog"],
+    ),
     room(
         3,
         "people",
@@ -104,7 +108,7 @@ const ROOMS: &[Room] = &[
     room(
         3,
         "erasure",
-        &["records", "ledger", "objects", "seal", "clock"],
+        &["records", "ledger", "objects", "seal", "clock", "watchdog"],
     ),
     room(3, "exports", &["records", "objects", "seal", "clock"]),
     room(3, "relay", &["records", "seal", "clock"]),

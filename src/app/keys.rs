@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use sqlx::PgConnection;
 use url::Url;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
+    bucket_key_store::BucketKeyStore,
     database::{self, Purpose},
     marks::{KEYRING, Marks},
     places, privileges,
@@ -23,13 +23,17 @@ use crate::{
     embedded,
     ledger::Signer,
     marked::Marking,
-    objects::{self, Objects},
+    objects::Objects,
     records::{attest, installation, keys},
     seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring, SecretKey},
 };
 
-/// How many of the newest keys are looked for if the newest key in use is not in the keyring.
-const NEWEST_KEYS_CHECKED: i64 = 64;
+/// How many of the newest keys are looked for if the newest key in use is not in the keyring; if none of the few is there, the
+/// many, because 64 keys share a file, which may be damaged.
+const NEWEST_KEYS_CHECKED: [i64; 2] = [64, 4096];
+
+const MISSING_KEYRING: &str = "the keyring is missing, is an old copy, or belongs to another database: check KEYRING_URL. Without the \
+     right keyring the archive cannot be read";
 
 /// Opens the keyring that belongs to this database.
 ///
@@ -50,7 +54,7 @@ pub async fn open(
         matches_secret(&secret, db).await?,
         wrong_secret_key_message(&path)
     );
-    let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED).await?;
+    let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED[1]).await?;
     let marking = first_marking(storage, &marks, known.is_empty()).await;
     let is_unmarked = matches!(marking, Marking::Unmarked);
     let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
@@ -69,12 +73,15 @@ pub async fn open(
         None => {}
         Some(id) => match keyring.find(id).await {
             Ok(_) => {}
-            Err(Error::Unreadable) => bail!(wrong_secret_key_message(&path)),
-            Err(Error::NoKey) => ensure!(
-                belongs_to_database(&keyring, db).await?,
-                "the keyring is missing, is an old copy, or belongs to another database: check KEYRING_URL. Without the \
-                 right keyring the archive cannot be read"
-            ),
+            Err(error @ (Error::Unreadable | Error::NoKey | Error::Damaged(_))) => {
+                if belongs_to_database(&keyring, db).await? {
+                    report_damaged(&keyring, id, &error);
+                } else if matches!(error, Error::Unreadable) {
+                    bail!(wrong_secret_key_message(&path));
+                } else {
+                    bail!(MISSING_KEYRING);
+                }
+            }
             Err(error) => return Err(error.into()),
         },
     }
@@ -104,12 +111,27 @@ async fn first_marking(storage: &StorageConfig, marks: &Marks, is_new: bool) -> 
     }
 }
 
-/// Whether the keyring belongs to the database, although it lacks the newest key in use. After a restore, the newest
-/// key in the database may have been destroyed since the backup. The right keyring still has at least one of the
-/// [`NEWEST_KEYS_CHECKED`] newest keys; an old copy that has none of them is refused.
+/// Whether the keyring belongs to the database, although the newest key in use is not there or cannot be read. After a
+/// restore, the newest key in the database may have been destroyed since the backup; and a file of keys may be damaged. The
+/// right keyring still has at least one of the newest keys; an old copy that has none of them is refused.
 async fn belongs_to_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
-    let newest = keys::newest(db, NEWEST_KEYS_CHECKED).await?;
-    Ok(!keyring.find_all(newest).await?.is_empty())
+    for checked in NEWEST_KEYS_CHECKED {
+        let newest = keys::newest(db, checked).await?;
+        if !keyring.find_all(newest).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Logs that a key in use cannot be read.
+fn report_damaged(keyring: &Keyring, id: Uuid, error: &Error) {
+    if !matches!(error, Error::NoKey) {
+        tracing::error!(
+            file = keyring.file_of(id),
+            "a file of the keyring is damaged: conversations whose keys it holds cannot be read. `doctor` looks at all files"
+        );
+    }
 }
 
 /// As [`open`]. If the archive is of a version without MACs, also adds a MAC to the rows of operators and channels. A
@@ -332,45 +354,4 @@ fn directory(url: &Url) -> anyhow::Result<PathBuf> {
     let path = (url.scheme() == "file").then(|| url.to_file_path().ok());
     path.flatten()
         .context("KEYRING_URL must be file:///an/absolute/directory or s3://bucket/prefix")
-}
-
-/// A keyring in S3: each key is an object of its own, and is destroyed with all versions of the object.
-#[derive(Debug)]
-struct BucketKeyStore(Objects);
-
-/// How many keys are written or destroyed at the same time.
-const PARALLEL_REQUESTS: usize = 16;
-
-fn named(id: Uuid) -> String {
-    format!("keys/{}", id.simple())
-}
-
-fn to_io_error(error: objects::Error) -> Error {
-    Error::Io(io::Error::other(error))
-}
-
-impl KeyStore for BucketKeyStore {
-    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
-        let bucket = &self.0;
-        let written = stream::iter(keys).map(move |(id, key)| async move {
-            let written = bucket.write_named(&named(*id), key.clone()).await;
-            written.map_err(to_io_error)
-        });
-        Box::pin(written.buffer_unordered(PARALLEL_REQUESTS).try_collect())
-    }
-
-    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
-        Box::pin(async move {
-            let found = self.0.read_named(&named(id)).await;
-            found.map_err(to_io_error)?.ok_or(Error::NoKey)
-        })
-    }
-
-    fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
-        let purged = stream::iter(ids).map(move |id| async move {
-            let purged = self.0.purge_named(&named(*id)).await;
-            purged.map_err(to_io_error)
-        });
-        Box::pin(purged.buffer_unordered(PARALLEL_REQUESTS).try_collect())
-    }
 }

@@ -1,6 +1,7 @@
 //! Assembles the program from all other modules. Each command of the command line is a function here.
 
 mod ask;
+mod bucket_key_store;
 pub mod channels;
 mod counted;
 pub mod database;

@@ -272,7 +272,7 @@ async fn look_in_keyring(keyring: &Keyring, ids: &Ids) -> anyhow::Result<Line> {
     for key in &ids.keys {
         match keyring.find(*key).await {
             Err(seal::Error::NoKey) => {}
-            Ok(_) | Err(seal::Error::Unreadable) => there += 1,
+            Ok(_) | Err(seal::Error::Unreadable | seal::Error::Damaged(_)) => there += 1,
             Err(error) => return Err(error.into()),
         }
     }

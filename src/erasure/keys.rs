@@ -7,7 +7,11 @@
 //! row. Then the key is destroyed and confirmed gone, and its row is deleted. All steps are idempotent: they can stop
 //! at any point, and any replica can repeat them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
@@ -22,6 +26,7 @@ use crate::{
         wrapping,
     },
     seal::{self, HEAD, Keyring, WrappingKey, key_of},
+    watchdog,
 };
 
 /// Lease of a process on its spare keys. The process renews it long before it ends.
@@ -72,14 +77,26 @@ impl Keys {
         let missing = self.keyring.new_ids().len();
         let limit = i64::try_from(missing).unwrap_or(i64::MAX);
         let left = keys::adopt(&mut conn, limit, now, now + SPARE_LEASE).await?;
+        let mut damaged = BTreeSet::new();
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
-                // The process ended after it inserted the row and before it made the key. A key that cannot be read is
-                // another case: it belongs to another secret key.
+                // The process ended after it inserted the row and before it made the key.
                 Err(seal::Error::NoKey) => keys::gone(&mut conn, &[id], now).await?,
+                // Nothing was sealed under it yet.
+                Err(seal::Error::Unreadable | seal::Error::Damaged(_)) => {
+                    damaged.insert(self.keyring.file_of(id));
+                    self.keyring.destroy(&[id]).await?;
+                    keys::gone(&mut conn, &[id], now).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
+        }
+        for file in damaged {
+            tracing::error!(
+                file,
+                "a file of the keyring is damaged: its spare keys are destroyed"
+            );
         }
         let ids = self.keyring.new_ids();
         keys::announce(&mut conn, &ids, now, now + SPARE_LEASE).await?;
@@ -93,12 +110,28 @@ impl Keys {
         Ok(())
     }
 
-    /// Renews the lease on the spare keys of this process. The process no longer uses keys whose lease it has lost.
+    /// Renews the lease on the spare keys of this process, and reads them. The process no longer uses keys whose lease it has
+    /// lost, nor keys that are not in the keyring any more: what it sealed under them could not be read after a restart.
     ///
     /// # Errors
     /// The database fails.
     pub async fn hold(&self) -> Result<(), Internal> {
-        self.hold_until(self.clock.now() + SPARE_LEASE).await
+        self.hold_until(self.clock.now() + SPARE_LEASE).await?;
+        for id in self.keyring.spare() {
+            match self.keyring.verify(id).await {
+                Ok(()) => {}
+                Err(error) if error.is_permanent() => {
+                    tracing::error!(
+                        file = self.keyring.file_of(id),
+                        "a spare key is missing in the keyring, or damaged; it is not used"
+                    );
+                    self.keyring.forget(&[id]);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            watchdog::progress();
+        }
+        Ok(())
     }
 
     /// Ends the lease on the spare keys, so that the next process can adopt them.

@@ -13,6 +13,7 @@ mod preview;
 mod purge;
 mod reading;
 mod reconcile;
+mod scrub;
 mod thumbnail;
 mod upload;
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::Media;
+use super::{Media, scrub::Condition};
 use crate::{
     objects::{ObjectKey, Shard},
     records::{
@@ -128,8 +128,8 @@ impl Media {
         Ok(unknown_objects.len())
     }
 
-    /// Marks originals as kept that the object store had lost and has again, because somebody restored it from a
-    /// backup.
+    /// Marks originals as kept that the object store had lost, or that were damaged, and that it has again, because
+    /// somebody restored them from a backup.
     async fn restore_found(&self) -> Result<(), Internal> {
         let mut conn = self.pool.acquire().await?;
         let lost = missing::lost(&mut conn, MOST as i64).await?;
@@ -138,9 +138,12 @@ impl Media {
             let Some(key) = ObjectKey::parse(&key) else {
                 continue;
             };
-            if !self.objects.has(key).await? {
+            if !self.objects.has(key).await?
+                || !matches!(self.condition(key).await?, Condition::Whole(_))
+            {
                 continue;
             }
+            self.mark(key, None).await?;
             let mut tx = self.pool.begin().await?;
             if missing::found(&mut tx, id, key, self.clock.now()).await? {
                 tracing::warn!(object = %key, attachment = %id, "an object that was missing is there again");
@@ -154,7 +157,7 @@ impl Media {
     async fn refetch_missing(&self, missing: Vec<ObjectKey>) -> Result<usize, Internal> {
         let mut count = 0;
         for key in missing {
-            if !self.objects.has(key).await? && self.refetch_one(key).await? {
+            if !self.objects.has(key).await? && self.refetch(key, Condition::Missing).await? {
                 count += 1;
             }
         }
@@ -164,7 +167,11 @@ impl Media {
     /// Inserts a job that fetches the lost file, as if it had never been fetched. If LINE no longer has it, the job
     /// records that. An original keeps its row and key until another object replaces it: a restore from a backup may
     /// still bring it back.
-    async fn refetch_one(&self, key: ObjectKey) -> Result<bool, Internal> {
+    pub(super) async fn refetch(
+        &self,
+        key: ObjectKey,
+        condition: Condition,
+    ) -> Result<bool, Internal> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let user = missing::user(&mut tx, key).await?;
@@ -175,7 +182,7 @@ impl Media {
                 if !missing::fetch_again(&mut tx, id, part, key, now).await? {
                     return Ok(false);
                 }
-                tracing::warn!(object = %key, attachment = %id, ?part, "an object is missing, and is fetched again");
+                tracing::warn!(object = %key, attachment = %id, ?part, ?condition, "an object cannot be read, and is fetched again");
                 notify::attachment_changed(&mut tx, id).await?;
                 if part == Part::Original {
                     tx.commit().await?;
@@ -187,10 +194,14 @@ impl Media {
                 if known.and_then(|known| known.picture_key()) != Some(key) {
                     return Ok(false);
                 }
-                tracing::warn!(object = %key, ?subject, "a picture is missing, and is fetched again");
+                tracing::warn!(object = %key, ?subject, ?condition, "a picture cannot be read, and is fetched again");
                 people::set_picture(&mut tx, subject, None).await?;
                 people::ask_for_picture(&mut tx, channel_id, subject, None, now).await?;
                 people::notify(&mut tx, subject).await?;
+            }
+            None if condition == Condition::Damaged => {
+                tracing::error!(object = %key, "the object of an export is damaged: make the export anew");
+                return Ok(false);
             }
             None => tracing::warn!(object = %key, "a missing object is not in use"),
         }

@@ -33,6 +33,7 @@ pub mod orders;
 pub mod people;
 pub mod retention;
 pub mod rewraps;
+pub mod scrubs;
 pub mod sealed;
 pub mod sessions;
 pub mod subjects;

@@ -26,6 +26,9 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// Reads one key; [`Error::NoKey`] if it is not there.
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>>;
 
+    /// The name of the file or object that holds a key, for messages.
+    fn name(&self, id: Uuid) -> String;
+
     /// Destroys keys and confirms that they are gone. After an error, some of them may be gone. A key that never
     /// existed counts as gone.
     fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>>;
@@ -99,12 +102,20 @@ impl KeyStore for DirectoryKeyStore {
             let mut key = vec![0; HEAD];
             let mut file = here.open(&path).map_err(or_no_key)?;
             file.seek(SeekFrom::Start(slot * HEAD as u64))?;
-            file.read_exact(&mut key)?;
+            file.read_exact(&mut key)
+                .map_err(|error| match error.kind() {
+                    ErrorKind::UnexpectedEof => Error::Damaged(path.display().to_string()),
+                    _ => error.into(),
+                })?;
             match key.iter().all(|byte| *byte == 0) {
                 true => Err(Error::NoKey),
                 false => Ok(key),
             }
         }))
+    }
+
+    fn name(&self, id: Uuid) -> String {
+        place(id).0.display().to_string()
     }
 
     fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
@@ -136,24 +147,27 @@ fn or_no_key(error: io::Error) -> Error {
 }
 
 /// Overwrites keys of a file with zeros, in place, and reads them back to check. Deletes the file if all its keys are
-/// zeros.
+/// zeros. A file that was cut stays as long as it is: keys that are missing in it were not destroyed, and may be restored.
 fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
     let file = here.open_to_change(path).map_err(or_no_key)?;
+    let whole = HEAD * usize::from(KEYS_PER_FILE);
+    let size = usize::try_from(file.metadata()?.len()).map_or(whole, |size| size.min(whole));
+    let key = |slot: u64| {
+        let start = usize::try_from(slot).map_or(size, |slot| (slot * HEAD).min(size));
+        start..(start + HEAD).min(size)
+    };
     for slot in slots {
-        file.write_all_at(&[0; HEAD], slot * HEAD as u64)?;
+        file.write_all_at(&[0; HEAD][..key(*slot).len()], slot * HEAD as u64)?;
     }
     file.sync_data()?;
-    let mut all = vec![0; HEAD * usize::from(KEYS_PER_FILE)];
+    let mut all = vec![0; size];
     file.read_exact_at(&mut all, 0)?;
-    let mut key = [0; HEAD];
-    for slot in slots {
-        file.read_exact_at(&mut key, slot * HEAD as u64)?;
-        if key.iter().any(|byte| *byte != 0) {
-            let error = io::Error::other("a key is still there after it was overwritten");
-            return Err(error.into());
-        }
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    if !slots.iter().all(|slot| is_zero(&all[key(*slot)])) {
+        let error = io::Error::other("a key is still there after it was overwritten");
+        return Err(error.into());
     }
-    if all.iter().all(|byte| *byte == 0) {
+    if size == whole && is_zero(&all) {
         here.remove(path)?;
         if let Some(parent) = path.parent() {
             here.sync(parent)?;
@@ -240,6 +254,36 @@ mod tests {
         fs::remove_dir(&root).unwrap();
         fs::rename(&away, &root).unwrap();
         assert_eq!(key_store.get(keys[0].0).await.unwrap(), keys[0].1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_is_damaged_and_not_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_store = DirectoryKeyStore::open(dir.path()).unwrap();
+        let keys = together();
+        key_store.put(&keys).await.unwrap();
+        let file = dir.path().join(key_store.name(keys[0].0));
+        let whole = fs::read(&file).unwrap();
+        let cut = HEAD * 10 + 5;
+        fs::write(&file, &whole[..cut]).unwrap();
+        for (slot, (id, bytes)) in keys.iter().enumerate() {
+            match key_store.get(*id).await {
+                Ok(found) => assert!(slot < 10 && found == *bytes),
+                Err(Error::Damaged(name)) => assert!(slot >= 10 && file.ends_with(name)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let ids: Vec<Uuid> = [3, 10, 50].map(|slot| keys[slot].0).to_vec();
+        key_store.destroy(&ids).await.unwrap();
+        let left = fs::read(&file).unwrap();
+        assert_eq!(left.len(), cut, "the missing keys may be restored");
+        assert_eq!(
+            left[HEAD * 10..],
+            [0; 5],
+            "of a cut key too nothing is left"
+        );
+        assert!(matches!(key_store.get(ids[0]).await, Err(Error::NoKey)));
+        assert_eq!(key_store.get(keys[2].0).await.unwrap(), keys[2].1);
     }
 
     #[tokio::test]

@@ -5,14 +5,17 @@ mod mark;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
+    io::ErrorKind,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 use super::{
@@ -24,6 +27,9 @@ pub const COVERS: u32 = 4096;
 
 /// Spare keys of a process: this many new conversations can begin at the same time without waiting for a file.
 const SPARE: usize = 1024;
+
+/// How long the key store may be silent when a key is read.
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Keys that one process keeps in memory: this many that are in use, and this many that were read.
 const REMEMBERED: usize = 100_000;
@@ -188,8 +194,22 @@ impl Keyring {
         Ok(key)
     }
 
+    /// Reads a key from the key store, although it may be in memory: whether it is still there, and whole.
+    ///
+    /// # Errors
+    /// As [`Keyring::find`]; [`Error::Damaged`] if its file is too short.
+    pub async fn verify(&self, id: Uuid) -> Result<(), Error> {
+        self.read(id).await.map(drop)
+    }
+
+    /// The name of the file or object that holds a key, for messages.
+    pub fn file_of(&self, id: Uuid) -> String {
+        self.0.key_store.name(id)
+    }
+
     async fn read(&self, id: Uuid) -> Result<WrappingKey, Error> {
-        let head = self.0.key_store.get(id).await?;
+        let head = timeout(READ_TIMEOUT, self.0.key_store.get(id)).await;
+        let head = head.unwrap_or_else(|_| Err(Error::Io(ErrorKind::TimedOut.into())))?;
         let key = self.0.master.unwrap(id.as_bytes(), &head)?;
         Ok(WrappingKey::new(id, key.bytes, self.0.cipher))
     }
@@ -204,9 +224,10 @@ impl Keyring {
     ) -> Result<HashMap<Uuid, Arc<WrappingKey>>, Error> {
         let ids: HashSet<Uuid> = ids.into_iter().collect();
         let found = stream::iter(ids).map(|id| async move { (id, self.find(id).await) });
-        let found: Vec<_> = found.buffer_unordered(16).collect().await;
-        let mut keys = HashMap::with_capacity(found.len());
-        for (id, key) in found {
+        let mut found = pin!(found.buffer_unordered(16));
+        let mut keys = HashMap::new();
+        // Ends with the first key that does not come: a person may be waiting.
+        while let Some((id, key)) = found.next().await {
             match key {
                 Ok(key) => drop(keys.insert(id, key)),
                 Err(error) if error.is_permanent() => {}

@@ -54,6 +54,9 @@ pub enum Error {
     /// The key is not in the keyring: it was destroyed, or this is another keyring.
     #[error("a key is not in the keyring")]
     NoKey,
+    /// A file or an object of the keyring is too short for its key.
+    #[error("the keyring's {0} is damaged: it is too short")]
+    Damaged(String),
     /// The keyring cannot be read or written.
     #[error("the keyring: {0}")]
     Io(#[from] io::Error),
@@ -68,6 +71,6 @@ pub enum Error {
 impl Error {
     /// True if the sealed value can never be opened again: another attempt would fail as well.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Unreadable | Self::NoKey)
+        matches!(self, Self::Unreadable | Self::NoKey | Self::Damaged(_))
     }
 }

@@ -73,6 +73,13 @@ fn count(sealed: u64) -> u64 {
     sealed.div_ceil(SEALED_CHUNK as u64).max(1)
 }
 
+/// The range of content in the last chunk of an object of `sealed` bytes. To open it proves that the object is whole: its number
+/// and its being the last one are authenticated.
+pub fn last_chunk(sealed: u64) -> Range<u64> {
+    let start = (count(sealed) - 1) * CHUNK as u64;
+    start..plain_size(sealed).max(start)
+}
+
 /// The range of bytes to read from a sealed object of `sealed` bytes, to open the range `plain` of its content.
 pub fn sealed_range(plain: &Range<u64>, sealed: u64) -> Range<u64> {
     let first = plain.start / CHUNK as u64;
@@ -83,7 +90,8 @@ pub fn sealed_range(plain: &Range<u64>, sealed: u64) -> Range<u64> {
 
 /// Opens the range `plain` of an object of `sealed` bytes. `body` is the [`sealed_range`] of it.
 ///
-/// The stream yields authenticated bytes only. It ends in an error if chunks were altered, cut off or reordered.
+/// The stream yields authenticated bytes only. It ends in an error if chunks were altered, cut off or reordered. An empty range
+/// is opened too: an object of which nothing is left is not an empty file.
 pub fn open<S, E>(
     key: &DataKey,
     context: SealContext<'_>,
@@ -108,6 +116,7 @@ where
             .saturating_sub(plain.start),
         skip: usize::try_from(plain.start - first * CHUNK as u64).unwrap_or(usize::MAX),
         ends: sealed == 0,
+        opened: false,
     };
     stream::try_unfold(state, |mut state| async move {
         let chunk = state.next().await?;
@@ -124,6 +133,8 @@ struct Opening<S> {
     left: u64,
     skip: usize,
     ends: bool,
+    /// True once a chunk was opened.
+    opened: bool,
 }
 
 impl<S> Opening<S> {
@@ -132,7 +143,7 @@ impl<S> Opening<S> {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: From<Error> + Send,
     {
-        if self.left == 0 {
+        if self.left == 0 && self.opened {
             return Ok(None);
         }
         while self.read.len() < SEALED_CHUNK && !self.ends {
@@ -148,6 +159,10 @@ impl<S> Opening<S> {
             .chunks
             .open(position, self.position == self.last, &sealed)?;
         self.position += 1;
+        self.opened = true;
+        if self.left == 0 {
+            return Ok(None);
+        }
         let mut chunk = Bytes::from(std::mem::take(&mut chunk));
         let skipped = chunk.split_to(self.skip.min(chunk.len()));
         self.skip -= skipped.len();

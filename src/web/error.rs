@@ -57,6 +57,9 @@ pub enum Error {
     /// The database or the object store does not answer. Has a word for the log.
     #[error("unavailable")]
     Unavailable(&'static str),
+    /// The object store does not have the file any more, or has other bytes than were written.
+    #[error("damaged")]
+    Damaged,
     /// A fault of this program. Has a word for the log.
     #[error("internal")]
     Internal(&'static str),
@@ -103,6 +106,7 @@ struct Page {
     id: String,
 }
 
+const SOON: &str = "Try again in a minute. If it lasts, give an administrator the id below.";
 const KEPT: &str = "Nothing in the archive has changed.";
 
 impl Error {
@@ -173,11 +177,29 @@ impl Error {
                 "Your account is not locked.",
                 "If it was not you who tried, tell an administrator.",
             ),
+            Self::Damaged => (
+                "This file is damaged",
+                "The stored file is missing, or is not what was stored.".into(),
+                "Its message is kept. The archive fetches the file from LINE again, if LINE still has it.",
+                "Look again in a few minutes. If it stays like this, give an administrator the id below.",
+            ),
+            Self::Unavailable("objects") => (
+                "Files do not answer",
+                "The store of the archive's files does not answer at the moment.".into(),
+                "Messages are stored and shown as before. Files that arrive now are fetched later.",
+                SOON,
+            ),
+            Self::Unavailable("keyring") => (
+                "Keys do not answer",
+                "The keyring does not answer, so nothing can be decrypted at the moment.".into(),
+                "Messages are stored as long as keys are left that were made before.",
+                SOON,
+            ),
             Self::Unavailable(_) => (
                 "Not answering",
                 "The archive's database or its files do not answer at the moment.".into(),
                 "What was acknowledged is kept. LINE is told to send again what could not be taken.",
-                "Try again in a minute. If it lasts, give an administrator the id below.",
+                SOON,
             ),
             Self::Internal(_) | Self::Database(_) => (
                 "Internal error",
@@ -198,8 +220,7 @@ fn wait(seconds: i64) -> String {
     }
 }
 
-/// Failed pages, and refused pages, that are logged one by one within a minute. Strangers can cause refused pages at
-/// any time, and failed ones while the database is away.
+/// Failed pages, and refused pages, that are logged one by one within a minute: strangers can cause both.
 const BURST: u64 = 60;
 static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
 static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
@@ -238,7 +259,8 @@ impl Error {
     fn log(&self, id: &str, status: StatusCode) {
         let status = status.as_u16();
         let (cause, sqlstate) = match self {
-            Self::Unavailable(cause) | Self::Internal(cause) => (Some(cause), None),
+            Self::Unavailable(cause) | Self::Internal(cause) => (Some(*cause), None),
+            Self::Damaged => (Some("damaged"), None),
             Self::Database(sqlstate) => (None, Some(sqlstate)),
             _ => {
                 if tracing::enabled!(tracing::Level::DEBUG) {
@@ -274,7 +296,7 @@ impl ResponseError for Error {
             Self::RuleExists => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Damaged => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) | Self::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -294,7 +316,7 @@ impl ResponseError for Error {
             Self::TooMany(seconds) => {
                 response.insert_header((header::RETRY_AFTER, *seconds));
             }
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::Damaged => {
                 response.insert_header((header::RETRY_AFTER, 5));
             }
             _ => {}

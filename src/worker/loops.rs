@@ -16,6 +16,9 @@ const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 const RETENTION_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 /// How long keys that were read from the keyring stay in memory.
 const KEY_CACHE_TTL: TimeDelta = TimeDelta::minutes(1);
+/// Bytes of objects that the scrub reads in a second, and its pause after a failure.
+const SCRUB_BYTES: u64 = 8 << 20;
+const SCRUB_AGAIN: Duration = Duration::from_secs(60);
 /// An erasure stalls after this many times the usual limit: one statement of a rule looks through millions of messages.
 const STATEMENTS: u32 = 10;
 
@@ -67,6 +70,22 @@ impl Worker {
                 }
             }
             stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+        }
+    }
+
+    /// Reads keys and objects to find damage, at most [`SCRUB_BYTES`] a second.
+    pub(super) async fn keep_scrubbing(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let mut pause = POLL;
+            match stop.run_until_cancelled(self.watched(self.scrub())).await {
+                None => return,
+                Some(Ok(bytes)) => pause += Duration::from_secs(bytes / SCRUB_BYTES),
+                Some(Err(error)) => {
+                    pause = SCRUB_AGAIN;
+                    tracing::warn!(reason = %verdict::reason(&error), "the scrub could not go on and will be retried");
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
     }
 

@@ -152,6 +152,7 @@ impl Worker {
             self.keep_sweeping(&stop),
             self.keep_shredding(&stop),
             self.keep_comparing(&stop),
+            self.keep_scrubbing(&stop),
             self.keep_erasing(&stop),
             self.keep_exporting(&stop)
         );
@@ -185,6 +186,14 @@ impl Worker {
     /// Reconciles the object store with the rows now; see [`Media::reconcile`].
     pub async fn compare(&self) -> Result<Reconciled, Error> {
         Ok(self.media.reconcile().await?)
+    }
+
+    /// Takes one step of the scrub that is due; see [`Media::scrub`].
+    ///
+    /// # Errors
+    /// As [`Media::scrub`].
+    pub async fn scrub(&self) -> Result<u64, Error> {
+        Ok(self.media.scrub().await?)
     }
 
     /// Does all work that is due now, to the end, and returns how many jobs, purges, exports, erasures and destroyed

@@ -6,6 +6,7 @@ mod absent;
 mod at_once;
 mod away;
 mod channels;
+mod damaged_keyring;
 mod database_died;
 mod documented;
 mod ended;

@@ -16,6 +16,7 @@ mod attested;
 )]
 mod bucket;
 mod cookies;
+mod damaged;
 mod edge;
 mod encodings;
 mod erasures;

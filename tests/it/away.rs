@@ -12,13 +12,17 @@ use std::{
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use line_chat_archive::{
+    erasure::keys::Keys,
     fake_line::Event,
-    seal::{Error, key_of},
+    seal::{Cipher, Error, key_of},
 };
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::harness::{T, run};
+use crate::{
+    harness::{T, run},
+    support::keys,
+};
 
 /// Within this time a service works again once the disk is back.
 const SOON: Duration = Duration::from_secs(20);
@@ -314,6 +318,25 @@ async fn sixty_times_a_disk_goes_and_comes_back_under_load() {
         let files = t.objects()?.len();
         assert_eq!(i64::try_from(files)?, kept, "files that nobody knows");
         assert_eq!(t.opened_objects().await?.len(), files);
+        Ok(())
+    })
+    .await;
+}
+
+/// Somebody deletes files of the keyring under a running service: it stops to use the keys in them before they are handed out.
+#[tokio::test]
+async fn spare_keys_that_are_missing_are_not_used() {
+    run(async |t| {
+        let keyring = keys::keyring_of(t.home.path(), Cipher::Sealed);
+        let spare_keys = Keys::new(t.pool().clone(), t.clock.clone(), keyring.clone());
+        spare_keys.supply().await?;
+        let all = keyring.spare();
+        let file = keyring.file_of(all[0]);
+        fs::remove_file(t.home.path().join("keyring").join(&file))?;
+        spare_keys.hold().await?;
+        let left = keyring.spare();
+        assert_eq!(left.len(), all.len() - 64);
+        assert!(left.iter().all(|id| keyring.file_of(*id) != file));
         Ok(())
     })
     .await;

@@ -2,6 +2,7 @@
 //! address that may contain a secret.
 
 mod channels;
+mod damage;
 mod database;
 mod machine;
 
@@ -201,6 +202,7 @@ async fn keyring_checks(
             error.to_string(),
         ),
     }];
+    findings.extend(damage::check(db, &keyring).await?);
     let line = LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?;
     let channels = records::channels::list(db).await?;
     if channels.is_empty() {

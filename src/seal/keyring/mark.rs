@@ -23,6 +23,15 @@ impl Keyring {
         match self.read(self.0.attested).await {
             Ok(_) => Ok(true),
             Err(Error::NoKey) => Ok(false),
+            // Nobody but this archive has put it there, so it was set; it is written anew.
+            Err(Error::Unreadable | Error::Damaged(_)) => {
+                tracing::error!(
+                    file = self.file_of(self.0.attested),
+                    "a file of the keyring is damaged, and is written anew"
+                );
+                self.write_attested().await?;
+                Ok(true)
+            }
             Err(error) => Err(error),
         }
     }
@@ -32,11 +41,15 @@ impl Keyring {
     /// # Errors
     /// The key store cannot be written.
     pub async fn set_attested(&self) -> Result<(), Error> {
-        let id = self.0.attested;
-        let (_, head) = self.0.master.data_key(id.as_bytes())?;
-        match self.0.key_store.put(&[(id, head)]).await {
+        match self.write_attested().await {
             Err(_) if self.is_attested().await? => Ok(()),
             put => put,
         }
+    }
+
+    async fn write_attested(&self) -> Result<(), Error> {
+        let id = self.0.attested;
+        let (_, head) = self.0.master.data_key(id.as_bytes())?;
+        self.0.key_store.put(&[(id, head)]).await
     }
 }

@@ -5,7 +5,7 @@
 //! checked again for each MiB, and the connection is closed once the message, or whatever else the object belongs to,
 //! is erased. When the session ends, the connection is closed at once.
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,9 +16,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sqlx::PgConnection;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{file_name, sniff};
+use super::{
+    file_name,
+    object::{self, Body, OBJECTS_TIMEOUT, Object, head},
+    sniff,
+};
 use crate::web::{
     Error, Shared,
     auth::{ends::SessionEnd, session::Viewer},
@@ -28,9 +33,7 @@ use crate::web::{
 };
 use crate::{
     line::{event::Event, message::Content},
-    objects::{self, ObjectKey},
-    records::{self, conversations, exports, timeline},
-    seal::{self, DataKey, SealContext, key_of},
+    records::{conversations, exports, timeline},
 };
 
 /// Bytes that are sent between two checks of the object's row.
@@ -38,25 +41,6 @@ const RECHECK_BYTES: usize = 1024 * 1024;
 
 /// A browser that opens the file as a page may run and load nothing in it.
 const SANDBOX: &str = "sandbox; default-src 'none'";
-
-impl From<objects::Error> for Error {
-    fn from(error: objects::Error) -> Self {
-        match error {
-            objects::Error::NotFound => Self::NotFound,
-            _ => Self::Unavailable("objects"),
-        }
-    }
-}
-
-impl From<seal::Error> for Error {
-    fn from(error: seal::Error) -> Self {
-        match error {
-            seal::Error::NoKey => Self::NotFound,
-            seal::Error::Unreadable => Self::Internal("sealed"),
-            _ => Self::Unavailable("keyring"),
-        }
-    }
-}
 
 /// `GET /attachments/{id}`: the original.
 pub(in crate::web) async fn original(
@@ -208,7 +192,23 @@ async fn send(
     name: Option<&str>,
     access: Access,
 ) -> Result<HttpResponse, Error> {
-    let object = Object::find(&shared, &key, access.withheld).await?;
+    let sent = respond(request, &shared, &key, portion, name, access).await;
+    if matches!(sent, Err(Error::Damaged)) {
+        object::suspect(&shared, key).await;
+    }
+    sent
+}
+
+async fn respond(
+    request: &HttpRequest,
+    shared: &web::Data<Shared>,
+    key: &str,
+    portion: Portion,
+    name: Option<&str>,
+    access: Access,
+) -> Result<HttpResponse, Error> {
+    let object = Object::find(shared, key, access.withheld).await?;
+    object.is_whole(shared).await?;
     let within = match portion {
         Portion::Whole => 0..object.size,
         Portion::First(bytes) => 0..bytes.min(object.size),
@@ -216,7 +216,7 @@ async fn send(
     };
     let (start, size) = (within.start, within.end - within.start);
     let first = start..start + size.min(sniff::ENOUGH);
-    let first = object.read(&shared, first).await?;
+    let first = object.read(shared, first).await?;
     let first: Vec<Bytes> = first.try_collect().await?;
     let kind = sniff::playable(&first.concat());
     if kind.is_none() && !is_download(request) {
@@ -249,8 +249,9 @@ async fn send(
         response.insert_header((header::CONTENT_RANGE, range));
     }
     let part = start + part.start..start + part.end;
-    let body = object.read(&shared, part).await?;
-    Ok(response.streaming(Box::pin(checked_stream(body, shared, key, access))))
+    let body = object.read(shared, part).await?;
+    let body = checked_stream(body, shared.clone(), key.to_owned(), access);
+    Ok(response.streaming(Box::pin(body)))
 }
 
 /// The status of the response and the bytes that the request asks for; `None` if they are beyond the end.
@@ -275,58 +276,6 @@ fn is_download(request: &HttpRequest) -> bool {
     wanted.is_none_or(|wanted| wanted == "document" || wanted == "empty")
 }
 
-/// The plaintext of an object.
-type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
-
-/// An object that is in use, with its data key.
-struct Object {
-    key: ObjectKey,
-    text: String,
-    data_key: DataKey,
-    /// Bytes of plaintext.
-    size: u64,
-    sealed: u64,
-}
-
-impl Object {
-    async fn find(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Self, Error> {
-        let text = key.to_owned();
-        let key = ObjectKey::parse(key).ok_or(Error::Internal("key"))?;
-        let head = head(shared, &text, all).await?.ok_or(Error::NotFound)?;
-        let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
-        let data_key = shared.keyring.find(wrapping).await?.open_data_key(&head)?;
-        let (sealed, _) = shared.objects.get(key, Some(0..0)).await?;
-        Ok(Self {
-            key,
-            text,
-            data_key,
-            size: seal::stream::plain_size(sealed),
-            sealed,
-        })
-    }
-
-    async fn read(&self, shared: &Shared, part: Range<u64>) -> Result<Body, Error> {
-        let range = seal::stream::sealed_range(&part, self.sealed);
-        let (_, body) = shared.objects.get(self.key, Some(range)).await?;
-        let body = body.map_err(Error::from);
-        let context = SealContext::Object(&self.text);
-        let plain = seal::stream::open(&self.data_key, context, part, self.sealed, body);
-        Ok(Box::pin(plain))
-    }
-}
-
-async fn head(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<Option<Vec<u8>>, Error> {
-    let (shared, key) = (shared.clone(), key.to_owned());
-    detached(async move {
-        let mut conn = shared.pool.acquire().await?;
-        Ok(match all {
-            true => records::objects::head(&mut conn, &key).await?,
-            false => records::objects::head_in_sight(&mut conn, &key).await?,
-        })
-    })
-    .await
-}
-
 /// Passes the bytes on as long as the object is in use and the session lasts. An erasure takes the objects out of use
 /// in the transaction that deletes the rows.
 fn checked_stream(
@@ -342,9 +291,13 @@ fn checked_stream(
             let next = tokio::select! {
                 biased;
                 () = access.end.ended() => return Err(Error::SignedOut),
-                next = body.next() => next,
+                next = timeout(OBJECTS_TIMEOUT, body.next()) => next,
             };
-            let Some(bytes) = next.transpose()? else {
+            let next = next.map_err(|_| Error::Unavailable("objects"))?.transpose();
+            if matches!(next, Err(Error::Damaged)) {
+                object::suspect(&shared, key.clone()).await;
+            }
+            let Some(bytes) = next? else {
                 return Ok(None);
             };
             sent += bytes.len();

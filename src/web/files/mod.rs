@@ -4,4 +4,5 @@ pub(in crate::web) mod assets;
 pub(in crate::web) mod attachments;
 pub(in crate::web) mod fetch;
 pub(in crate::web) mod file_name;
-pub(in crate::web) mod sniff;
+pub(in crate::web) mod object;
+mod sniff;

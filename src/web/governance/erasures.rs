@@ -13,6 +13,7 @@ pub(in crate::web) use query::ErasureQuery;
 use crate::records::{
     conversations::{self, Channel, Cursor},
     erasure_list::{self, Figures, Filter, Row, State},
+    scrubs,
 };
 use crate::seal::Keyring;
 use crate::web::{
@@ -50,6 +51,10 @@ struct Page {
     late: i64,
     median: Option<String>,
     worst: Option<String>,
+    /// When all keys and objects were last read; `None`: not yet.
+    scrubbed: Option<When>,
+    /// True if keys or objects are known to be missing or damaged.
+    damaged: bool,
     csv: String,
     newest: Option<String>,
     older: Option<String>,
@@ -99,6 +104,7 @@ pub(in crate::web) async fn page(
 struct Contents {
     channels: Vec<Channel>,
     figures: Figures,
+    scrub: scrubs::Report,
     overdue: Vec<Row>,
     rows: Vec<Row>,
     /// Where the next page begins; `None` if this is the last one.
@@ -136,6 +142,7 @@ async fn load(
     Ok(Contents {
         channels,
         figures,
+        scrub: scrubs::report(conn).await?,
         overdue,
         rows,
         next,
@@ -161,6 +168,8 @@ impl Contents {
             late: self.figures.overdue,
             median: self.figures.median.map(span),
             worst: self.figures.worst.map(span),
+            scrubbed: self.scrub.finished_at.map(|at| now.dated(at)),
+            damaged: self.scrub.damaged_keys > 0 || self.scrub.damaged_objects > 0,
             csv: asked.address("/erasures.csv", None),
             newest: (asked.before.is_some()).then(|| address(None)),
             older: self.next.map(|next| address(Some(cursor::text(next)))),

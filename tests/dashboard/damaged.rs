@@ -1,0 +1,198 @@
+//! Objects that are missing or damaged in the object store: what a person sees, and how they come back.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use chrono::TimeDelta;
+use line_chat_archive::fake_line::{Call, Event, pictures};
+use uuid::Uuid;
+
+use crate::{site::Site, support::visitor::Visitor};
+
+/// A change to the file of an object.
+type Damage = (&'static str, fn(&PathBuf, Vec<u8>));
+
+fn flip(path: &PathBuf, mut bytes: Vec<u8>, at: usize) {
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+const DAMAGES: [Damage; 8] = [
+    ("missing", |path, _| fs::remove_file(path).unwrap()),
+    ("empty", |path, _| fs::write(path, "").unwrap()),
+    ("as short as an empty file", |path, bytes| {
+        fs::write(path, &bytes[..16]).unwrap()
+    }),
+    ("one byte short", |path, bytes| {
+        fs::write(path, &bytes[..bytes.len() - 1]).unwrap()
+    }),
+    ("cut after a chunk", |path, bytes| {
+        fs::write(path, &bytes[..65_552]).unwrap()
+    }),
+    ("another first bit", |path, bytes| flip(path, bytes, 0)),
+    ("another last bit", |path, bytes| {
+        let last = bytes.len() - 1;
+        flip(path, bytes, last);
+    }),
+    ("zeros", |path, bytes| {
+        fs::write(path, vec![0; bytes.len()]).unwrap()
+    }),
+];
+
+async fn original(site: &Site, event: &Event) -> (String, PathBuf) {
+    let (id, key): (Uuid, String) = sqlx::query_as(
+        "select a.id, a.original_key from attachment a join message m on m.id = a.message_id where m.message_id = $1",
+    )
+    .bind(event.message_id())
+    .fetch_one(&mut site.db().await)
+    .await
+    .unwrap();
+    (format!("/attachments/{id}"), site.bucket.file(&key))
+}
+
+async fn answer(visitor: &Visitor, path: &str) -> (u16, Vec<u8>) {
+    let answer = visitor.get(path).await;
+    let status = answer.status().as_u16();
+    (
+        status,
+        answer.bytes().await.map(Vec::from).unwrap_or_default(),
+    )
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_called_so_and_fetched_again_from_line() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let aoi = site.shop.user("Aoi");
+    let sent = vec![7; 200_000];
+    let event = aoi.sends_file("a.bin", sent.clone()).await.unwrap();
+    site.run_jobs().await;
+    for (what, damage) in DAMAGES {
+        let (path, file) = original(&site, &event).await;
+        assert_eq!(
+            answer(&admin, &path).await,
+            (200, sent.clone()),
+            "before: {what}"
+        );
+        damage(&file, fs::read(&file).unwrap());
+        let (status, body) = answer(&admin, &path).await;
+        let words = String::from_utf8_lossy(&body);
+        assert_eq!(status, 503, "{what}");
+        assert!(words.contains("This file is damaged"), "{what}");
+        site.service.worker.scrub().await.unwrap();
+        site.run_jobs().await;
+    }
+    let (path, _) = original(&site, &event).await;
+    assert_eq!(answer(&admin, &path).await, (200, sent));
+    assert_eq!(
+        site.one::<i64>(
+            "select count(*) from object where damaged_at is not null and state = 'kept'"
+        )
+        .await,
+        0
+    );
+}
+
+/// A bit in the middle is found once bytes have been sent: the response ends early, and never has other bytes.
+#[tokio::test]
+async fn a_response_that_finds_damage_midway_is_cut_off() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let sent = vec![7; 400_000];
+    let event = site
+        .shop
+        .user("Aoi")
+        .sends_file("a.bin", sent.clone())
+        .await
+        .unwrap();
+    site.run_jobs().await;
+    let (path, file) = original(&site, &event).await;
+    flip(&file, fs::read(&file).unwrap(), 150_000);
+    let answer = admin.get(&path).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.is_err(), "it is cut off");
+    site.service.worker.scrub().await.unwrap();
+    site.run_jobs().await;
+    let (path, _) = original(&site, &event).await;
+    assert_eq!(admin.get(&path).await.bytes().await.unwrap(), sent);
+}
+
+#[tokio::test]
+async fn a_damaged_file_that_line_has_deleted_waits_for_a_copy() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let sent = vec![7; 1000];
+    let event = site
+        .shop
+        .user("Aoi")
+        .sends_file("a.bin", sent.clone())
+        .await
+        .unwrap();
+    site.run_jobs().await;
+    let (path, file) = original(&site, &event).await;
+    let copy = fs::read(&file).unwrap();
+    flip(&file, copy.clone(), 500);
+    assert_eq!(answer(&admin, &path).await.0, 503);
+    site.line.trouble(Call::Content).always().answers(404);
+    site.service.worker.scrub().await.unwrap();
+    for _ in 0..40 {
+        site.clock.advance(Duration::from_secs(7200));
+        site.run_jobs().await;
+    }
+    assert_eq!(
+        site.one::<String>("select original_state from attachment")
+            .await,
+        "gone"
+    );
+    site.service.worker.compare().await.unwrap();
+    assert_eq!(
+        site.one::<String>("select original_state from attachment")
+            .await,
+        "gone",
+        "the damaged one is not taken"
+    );
+    let later = site.visitor("admin").await;
+    assert!(later.page("/erasures").await.contains("missing or damaged"));
+    fs::write(&file, copy).unwrap();
+    site.service.worker.compare().await.unwrap();
+    assert_eq!(answer(&later, &path).await, (200, sent));
+    assert!(!later.page("/erasures").await.contains("missing or damaged"));
+}
+
+/// Nobody has opened the page: the scrub finds it, and a week later the next one.
+#[tokio::test]
+async fn the_scrub_reads_all_keys_and_objects_each_week() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let aoi = site.shop.user("Aoi");
+    let mut events = vec![];
+    for n in 0..3 {
+        let photo = pictures::photo(n, 64, 64);
+        events.push(aoi.sends_image(photo).await.unwrap());
+    }
+    site.run_jobs().await;
+    let scrub = async || {
+        for _ in 0..10 {
+            site.service.worker.scrub().await.unwrap();
+        }
+        site.run_jobs().await;
+    };
+    site.clock.advance(TimeDelta::minutes(11).to_std().unwrap());
+    scrub().await;
+    let finished = "select count(*) from scrub where finished_at is not null";
+    assert_eq!(site.one::<i64>(finished).await, 1);
+    let objects = "select count(*) from object where state = 'kept'";
+    let objects = site.one::<i64>(objects).await;
+    assert_eq!(site.one::<i64>("select objects from scrub").await, objects);
+    assert!(site.one::<i64>("select keys from scrub").await > 1000);
+    assert!(admin.page("/erasures").await.contains("were last read"));
+    let (_, file) = original(&site, &events[1]).await;
+    flip(&file, fs::read(&file).unwrap(), 20);
+    scrub().await;
+    assert_eq!(site.one::<i64>(finished).await, 1, "none is due");
+    site.clock.advance(TimeDelta::days(7).to_std().unwrap());
+    scrub().await;
+    assert_eq!(site.one::<i64>(finished).await, 2);
+    let (path, again) = original(&site, &events[1]).await;
+    assert_ne!(again, file, "it was fetched again");
+    assert_eq!(site.visitor("admin").await.get(&path).await.status(), 200);
+}
