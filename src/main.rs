@@ -236,6 +236,9 @@ fn plain_usage(mut command: clap::Command) -> clap::Command {
     command.override_usage(usage)
 }
 
+/// How long file operations that are under way may take at the end.
+const FILES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+
 fn main() -> ExitCode {
     if let Err(error) = environment::clean() {
         // The log is not started yet.
@@ -272,6 +275,8 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error.into()),
     };
     let code = runtime.block_on(run(&cli.storage, cli.command));
+    // A file operation on a disk that hangs does not end.
+    runtime.shutdown_timeout(FILES_TIMEOUT);
     match UNWRITTEN.load(Relaxed) {
         true => ExitCode::from(2),
         false => code,

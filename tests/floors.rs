@@ -127,7 +127,7 @@ const ROOMS: &[Room] = &[
     ),
     room(2, "search", &["seal"]),
     room(0, "line", &[]),
-    room(1, "objects", &["marked", "watchdog"]),
+    room(1, "objects", &["marked"]),
     room(1, "seal", &["marked"]),
     room(0, "marked", &[]),
     room(0, "ledger", &[]),

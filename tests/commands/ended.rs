@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::{
     archive,
-    process::{Home, LONGEST, Running, signal},
+    process::{Home, LONGEST, Running, get, signal},
 };
 
 #[test]
@@ -132,4 +132,35 @@ fn nothing_of_a_demo_stays_whatever_ends_it() {
             sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The disks of keyring and objects hang: an open of a file there does not return.
+#[test]
+fn a_service_ends_although_its_disks_hang() {
+    let home = Home::new();
+    let (mut serve, dashboard) = archive(&home);
+    let address = dashboard
+        .trim_start_matches("http://")
+        .trim_end_matches('/');
+    for name in ["keyring/mark", "objects/mark"] {
+        let mark = home.data().join(name);
+        fs::remove_file(&mark).unwrap();
+        let made = Command::new("mkfifo")
+            .args(["-m", "666"])
+            .arg(&mark)
+            .status();
+        assert!(made.unwrap().success());
+    }
+    serve.until(|| get(address, "/readyz/pages").starts_with("HTTP/1.1 503"));
+    assert!(
+        get(address, "/readyz").starts_with("HTTP/1.1 200"),
+        "keys are left"
+    );
+    let begun = Instant::now();
+    assert!(serve.stop());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
 }

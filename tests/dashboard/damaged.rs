@@ -1,6 +1,10 @@
 //! Objects that are missing or damaged in the object store: what a person sees, and how they come back.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use chrono::TimeDelta;
 use line_chat_archive::fake_line::{Call, Event, pictures};
@@ -195,4 +199,34 @@ async fn the_scrub_reads_all_keys_and_objects_each_week() {
     let (path, again) = original(&site, &events[1]).await;
     assert_ne!(again, file, "it was fetched again");
     assert_eq!(site.visitor("admin").await.get(&path).await.status(), 200);
+}
+
+/// The disk of the objects hangs: an open of the file does not return.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_does_not_wait_for_a_disk_that_hangs() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let aoi = site.shop.user("Aoi");
+    let event = aoi.sends_file("a.bin", vec![7; 1000]).await.unwrap();
+    site.run_jobs().await;
+    let (path, file) = original(&site, &event).await;
+    fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let begun = Instant::now();
+    let (status, body) = answer(&admin, &path).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(status, 503);
+    assert!(String::from_utf8_lossy(&body).contains("Files do not answer"));
+    assert_eq!(answer(&admin, "/conversations").await.0, 200);
+    assert_eq!(admin.status("/readyz").await, 200);
+    // The open returns, so that the test can end.
+    tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(file))
+        .await
+        .unwrap()
+        .unwrap();
 }
