@@ -1,5 +1,7 @@
 //! Opens the sealed fields of rows when they are read.
 
+use std::io;
+
 use crate::seal::{Error, Keyring, SealContext, key_of};
 
 /// Opens fields in place. A field that cannot be read any more, because its key is destroyed or its bytes were altered,
@@ -72,7 +74,8 @@ pub async fn open_one(
 
 fn unreachable(error: Error) -> sqlx::Error {
     match error {
-        Error::Io(error) => sqlx::Error::Io(error),
+        // Kept inside, so that a page can say that it is the keyring that does not answer.
+        Error::Io(error) => sqlx::Error::Io(io::Error::new(error.kind(), Error::Io(error))),
         other => sqlx::Error::Decode(other.into()),
     }
 }

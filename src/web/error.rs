@@ -1,20 +1,18 @@
 //! The errors of pages, in words for the person who sees them. The cause is only logged, under the id that the page
 //! shows.
 
-use std::{
-    borrow::Cow,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+mod log;
+
+use std::borrow::Cow;
 
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
 use askama::Template;
-use chrono::{DateTime, Utc};
 
-use super::log_window::Window;
-use crate::clock::Clock;
+pub(super) use self::log::summarize;
+use crate::seal;
 
 /// Why a page was refused or failed.
 #[derive(thiserror::Error, Debug)]
@@ -78,6 +76,13 @@ impl From<sqlx::Error> for Error {
                 }
                 code => Self::Database(code.map_or_else(String::new, Cow::into_owned)),
             },
+            sqlx::Error::Io(error)
+                if error
+                    .get_ref()
+                    .is_some_and(|cause| cause.is::<seal::Error>()) =>
+            {
+                Self::Unavailable("keyring")
+            }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
                 Self::Unavailable("database")
             }
@@ -220,67 +225,15 @@ fn wait(seconds: i64) -> String {
     }
 }
 
-/// Failed pages, and refused pages, that are logged one by one within a minute: strangers can cause both.
-const BURST: u64 = 60;
-static FAILED: Mutex<Window> = Mutex::new(Window::NEW);
-static REFUSED: Mutex<Window> = Mutex::new(Window::NEW);
-
-fn window(kind: &'static Mutex<Window>) -> MutexGuard<'static, Window> {
-    kind.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts one page. Returns whether it is logged, and how many were not logged in the minute before, if that has just
-/// been closed. Uses the system's clock: an error has no other, and only the number of log lines depends on it.
-fn logged(kind: &'static Mutex<Window>) -> (bool, Option<u64>) {
-    window(kind).count(Clock::system().now(), BURST)
-}
-
-/// Logs how many more pages failed or were refused than were logged, in minutes that are over at `now` on the system's
-/// clock. Without this function the count waits for the next page that fails, and is lost if none does.
-pub(super) fn summarize(now: DateTime<Utc>) {
-    let [failed, refused] = [&FAILED, &REFUSED].map(|kind| window(kind).close(now, BURST));
-    if let Some(more) = failed {
-        more_failed(more);
-    }
-    if let Some(more) = refused {
-        more_refused(more);
-    }
-}
-
-fn more_failed(more: u64) {
-    tracing::error!(more, "pages failed (more within a minute)");
-}
-
-fn more_refused(more: u64) {
-    tracing::debug!(more, "pages were refused (more within a minute)");
-}
-
 impl Error {
     fn log(&self, id: &str, status: StatusCode) {
-        let status = status.as_u16();
-        let (cause, sqlstate) = match self {
-            Self::Unavailable(cause) | Self::Internal(cause) => (Some(*cause), None),
-            Self::Damaged => (Some("damaged"), None),
-            Self::Database(sqlstate) => (None, Some(sqlstate)),
-            _ => {
-                if tracing::enabled!(tracing::Level::DEBUG) {
-                    let (is_logged, more) = logged(&REFUSED);
-                    if let Some(more) = more {
-                        more_refused(more);
-                    }
-                    if is_logged {
-                        tracing::debug!(id, status, "a page was refused");
-                    }
-                }
-                return;
+        match self {
+            Self::Unavailable(cause) | Self::Internal(cause) => {
+                log::failed(id, status, Some(cause), None)
             }
-        };
-        let (is_logged, more) = logged(&FAILED);
-        if let Some(more) = more {
-            more_failed(more);
-        }
-        if is_logged {
-            tracing::error!(id, status, cause, sqlstate, "a page failed");
+            Self::Damaged => log::failed(id, status, Some("damaged"), None),
+            Self::Database(sqlstate) => log::failed(id, status, None, Some(sqlstate)),
+            _ => log::refused(id, status),
         }
     }
 }
@@ -345,8 +298,8 @@ mod tests {
     use actix_web::body::to_bytes;
     use chrono::TimeDelta;
 
-    use super::*;
-    use crate::web::captured::Log;
+    use super::{log::BURST, *};
+    use crate::{clock::Clock, web::captured::Log};
 
     #[actix_web::test]
     async fn a_page_tells_no_cause() {

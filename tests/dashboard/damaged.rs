@@ -1,13 +1,14 @@
 //! Objects that are missing or damaged in the object store: what a person sees, and how they come back.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
 use line_chat_archive::fake_line::{Call, Event, pictures};
+use url::Url;
 use uuid::Uuid;
 
 use crate::{site::Site, support::visitor::Visitor};
@@ -50,7 +51,14 @@ async fn original(site: &Site, event: &Event) -> (String, PathBuf) {
     .fetch_one(&mut site.db().await)
     .await
     .unwrap();
-    (format!("/attachments/{id}"), site.bucket.file(&key))
+    (
+        format!("/attachments/{id}"),
+        Url::parse(&site.bucket.words())
+            .unwrap()
+            .to_file_path()
+            .unwrap()
+            .join(key),
+    )
 }
 
 async fn answer(visitor: &Visitor, path: &str) -> (u16, Vec<u8>) {
@@ -201,7 +209,25 @@ async fn the_scrub_reads_all_keys_and_objects_each_week() {
     assert_eq!(site.visitor("admin").await.get(&path).await.status(), 200);
 }
 
-/// The disk of the objects hangs: an open of the file does not return.
+/// In the place of a file, a disk that hangs: an open of the file does not return until this is dropped.
+struct Hung(PathBuf);
+
+impl Hung {
+    fn instead_of(file: PathBuf) -> Self {
+        fs::remove_file(&file).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.unwrap().success());
+        Self(file)
+    }
+
+    /// Lets every open return that waits, so that the test can end.
+    async fn heals(self) {
+        let writer = OpenOptions::new().read(true).write(true).open(&self.0);
+        fs::remove_file(&self.0).unwrap();
+        drop(writer.unwrap());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     let site = Site::new().await;
@@ -210,23 +236,47 @@ async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     let event = aoi.sends_file("a.bin", vec![7; 1000]).await.unwrap();
     site.run_jobs().await;
     let (path, file) = original(&site, &event).await;
-    fs::remove_file(&file).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(&file).status();
-    assert!(made.unwrap().success());
-    let begun = Instant::now();
-    let (status, body) = answer(&admin, &path).await;
+    let answers_in_time = async |path: &str| {
+        let begun = Instant::now();
+        let (status, body) = answer(&admin, path).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            begun.elapsed()
+        );
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+
+    let objects = Hung::instead_of(file);
+    let (status, words) = answers_in_time(&path).await;
     assert!(
-        begun.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        begun.elapsed()
+        status == 503 && words.contains("Files do not answer"),
+        "{words}"
     );
-    assert_eq!(status, 503);
-    assert!(String::from_utf8_lossy(&body).contains("Files do not answer"));
-    assert_eq!(answer(&admin, "/conversations").await.0, 200);
+    assert_eq!(answers_in_time("/conversations").await.0, 200);
     assert_eq!(admin.status("/readyz").await, 200);
-    // The open returns, so that the test can end.
-    tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(file))
-        .await
-        .unwrap()
-        .unwrap();
+    objects.heals().await;
+
+    let ben = site.shop.user("Ben");
+    ben.sends_text("hello").await.unwrap();
+    let (conversation, key): (Uuid, Uuid) = sqlx::query_as(
+        "select c.id, k.id from conversation c join keyring_key k on k.subject = c.id order by c.id desc limit 1",
+    )
+    .fetch_one(&mut site.db().await)
+    .await
+    .unwrap();
+    let keys = Hung::instead_of(
+        site.home
+            .path()
+            .join("keyring")
+            .join(site.keyring.file_of(key)),
+    );
+    let (status, words) = answers_in_time(&format!("/conversations/{conversation}")).await;
+    assert!(
+        status == 503 && words.contains("Keys do not answer"),
+        "{words}"
+    );
+    assert_eq!(admin.status("/readyz").await, 200);
+    assert!(ben.sends_text("is stored").await.is_ok());
+    keys.heals().await;
 }

@@ -136,15 +136,6 @@ impl Home {
         ended(shell)
     }
 
-    /// The ids of all processes of PostgreSQL, the first one's first.
-    pub fn processes_of_postgresql(&self) -> Vec<u32> {
-        let first = self.postmaster().unwrap();
-        let file = format!("/proc/{first}/task/{first}/children");
-        let children = fs::read_to_string(file).unwrap();
-        let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        [first].into_iter().chain(children).collect()
-    }
-
     /// PostgreSQL's process id, from its pid file.
     pub fn postmaster(&self) -> Option<u32> {
         let file = fs::read_to_string(self.data().join("postgres/data/postmaster.pid")).ok()?;

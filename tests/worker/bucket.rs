@@ -42,11 +42,6 @@ impl Bucket {
     }
 
     /// Breaks the bucket: every later operation fails.
-    /// The file of an object.
-    pub(crate) fn file(&self, key: &str) -> PathBuf {
-        self.dir.path().join("objects").join(key)
-    }
-
     pub(crate) fn breaks(&self) {
         let (place, aside) = (
             self.dir.path().join("objects"),
