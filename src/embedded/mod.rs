@@ -44,6 +44,7 @@ use lock::{OldUsers, Users};
 pub use place::DataDir;
 pub use safe_path::new_file;
 pub use scratch::Scratch;
+use server::{STILL_STARTING, Started};
 pub use wheel::{Release, Wheel};
 
 /// Name of the database that every command works on.
@@ -189,37 +190,47 @@ impl Embedded {
     /// at any time.
     pub async fn keep_running(&mut self) {
         let mut pause = WATCH_INTERVAL;
+        let mut is_starting = false;
         loop {
             sleep(pause).await;
             if self.cluster.is_there().await {
                 pause = WATCH_INTERVAL;
+                if is_starting && self.cluster.is_ready().await {
+                    is_starting = false;
+                    tracing::info!("PostgreSQL runs again");
+                }
                 continue;
             }
             tracing::error!(
                 "PostgreSQL has died: it is started again, and webhooks are answered 503 meanwhile"
             );
-            match self.start_again().await {
-                Ok(()) => {
-                    tracing::info!("PostgreSQL runs again");
-                    pause = WATCH_INTERVAL;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "PostgreSQL could not be started again");
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let started = self.start_again().await;
+            is_starting = matches!(started, Ok(Started::StillStarting));
+            pause = match started {
+                Ok(_) => WATCH_INTERVAL,
+                Err(_) => (pause * 2).min(LONGEST_PAUSE),
+            };
+            match started {
+                Ok(Started::Ready) => tracing::info!("PostgreSQL runs again"),
+                Ok(Started::StillStarting) => tracing::info!("{STILL_STARTING}"),
+                Err(error) => tracing::error!(%error, "PostgreSQL could not be started again"),
             }
         }
     }
 
-    async fn start_again(&mut self) -> Result<(), EmbeddedError> {
+    async fn start_again(&mut self) -> Result<Started, EmbeddedError> {
         let _turn = self.users.turn().await?;
         // Another process may have started it.
         if self.cluster.is_there().await {
-            return Ok(());
+            return Ok(Started::StillStarting);
         }
         match &mut self.keeper {
             Some(keeper) => keeper.start_again().await,
-            None => self.cluster.start(false, &|_| ()).await,
+            None => {
+                let say = |line: &str| tracing::info!("{}", line.trim_start());
+                let started = self.cluster.start(false, &say).await;
+                started.map(|()| Started::Ready)
+            }
         }
     }
 

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use sqlx::{Connection, PgConnection};
 use tokio::{
     net::UnixStream,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
-    EmbeddedError,
+    DATABASE, EmbeddedError, access,
     cluster::Cluster,
     owned_directory::{OwnedDirectory, WorkDir},
     progress::{last, with_progress},
@@ -22,7 +23,26 @@ use super::{
 
 /// How long a start is tried again: the processes of a killed server may still hold its shared memory, and a server
 /// that is just starting does not answer yet.
-const GRACE: Duration = Duration::from_secs(20);
+pub(super) const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a server may take to accept a connection or to refuse it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// SQLSTATE of a server that is starting: it recovers and accepts no connection yet.
+const CANNOT_CONNECT_NOW: &str = "57P03";
+
+/// Said of a start that takes long.
+pub(super) const STILL_STARTING: &str =
+    "PostgreSQL is still starting, perhaps recovering from a crash";
+
+/// The state of a server after a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Started {
+    /// It accepts connections.
+    Ready,
+    /// It recovers, and will accept connections later.
+    StillStarting,
+}
 
 const PID_FILE: &str = "data/postmaster.pid";
 const SOCKET: &str = ".s.PGSQL.5432";
@@ -87,8 +107,7 @@ impl Cluster {
             .arg(log.join("start.log"))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let progress =
-            || "  PostgreSQL is still starting, perhaps recovering from a crash …".to_owned();
+        let progress = || format!("  {STILL_STARTING} …");
         let status = with_progress(say, progress, start.status())
             .await
             .map_err(EmbeddedError::file("pg_ctl"))?;
@@ -122,6 +141,21 @@ impl Cluster {
             error,
             Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)
         )
+    }
+
+    /// Whether the server accepts connections of the service. A refusal for another reason than a start counts too.
+    pub(super) async fn is_ready(&self) -> bool {
+        let options = self.connect_options(DATABASE, access::SERVICE);
+        match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
+                let _ = connection.close().await;
+                true
+            }
+            Ok(Err(sqlx::Error::Database(refused))) => {
+                refused.code().as_deref() != Some(CANNOT_CONNECT_NOW)
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 
     /// The end of the newest log, where the server says why it gave up.

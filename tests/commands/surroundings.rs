@@ -340,10 +340,10 @@ fn the_table_of_surroundings_says_what_is_said() {
 }
 
 /// A file system in memory; it is unmounted when this is dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn tmpfs(at: &Path, options: &str) -> Self {
+    pub(crate) fn tmpfs(at: &Path, options: &str) -> Self {
         let args = ["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new);
         let done = Command::new("mount").args(args).arg(at).status().unwrap();
         assert!(done.success(), "only root with CAP_SYS_ADMIN can mount");
