@@ -187,19 +187,11 @@ impl Keys {
     }
 
     async fn destroy(&self, closed: &[Closed]) -> Result<usize, Internal> {
-        let (mut readable, mut to_destroy, mut failed) = (HashMap::new(), vec![], None);
+        let (mut readable, mut missing, mut failed) = (HashMap::new(), vec![], None);
         for key in closed {
             match self.keyring.find(key.id).await {
                 Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
-                // This happens after a restore: the key was destroyed after the backup was made. Documents that are
-                // still sealed under it are lost, and the pages say so where they would show them.
-                Err(seal::Error::NoKey) => {
-                    tracing::warn!(
-                        key = %key.id,
-                        "a key is not in the keyring: it was destroyed after the backup of this database was made, or this is another keyring. Documents that are still sealed under it cannot be read"
-                    );
-                    to_destroy.push(key.id);
-                }
+                Err(seal::Error::NoKey) => missing.push(key.id),
                 Err(error) => failed = Some(error.into()),
             }
         }
@@ -210,7 +202,19 @@ impl Keys {
         let mut conn = self.pool.acquire().await?;
         // These keys still have documents: a row was locked by another transaction, or a document could not be opened.
         let held = rewraps::in_use(&mut conn, &ids).await?;
+        // Another replica may have destroyed a key since its row was read here. It does so only when nothing is sealed
+        // under the key any more, and it deletes the row afterwards: so the documents tell the two cases apart, and the
+        // row does not.
+        for key in rewraps::in_use(&mut conn, &missing).await? {
+            // This happens after a restore: the key was destroyed after the backup was made. Documents that are still
+            // sealed under it are lost, and the pages say so where they would show them.
+            tracing::warn!(
+                %key,
+                "a key is not in the keyring: it was destroyed after the backup of this database was made, or this is another keyring. Documents that are still sealed under it cannot be read"
+            );
+        }
         drop(conn);
+        let mut to_destroy = missing;
         to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
         if self.keyring.destroy(&to_destroy).await.is_err() {
             // Retry with each key on its own, so that a key that cannot be destroyed does not stop the others.

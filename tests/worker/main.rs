@@ -18,6 +18,7 @@ mod killed;
 mod logged;
 mod people;
 mod reconcile;
+mod replicas;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,
