@@ -5,6 +5,7 @@ mod bucket_key_store;
 pub mod channels;
 mod counted;
 pub mod database;
+pub mod database_clock;
 pub mod database_url;
 pub mod demo;
 pub mod doctor;

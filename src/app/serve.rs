@@ -153,7 +153,7 @@ fn parts(
         objects: stores.objects,
         line: LineApi::new(serve.line_api_url.clone(), serve.line_data_api_url.clone())?,
         reach: serve.external_content.into(),
-        clock: Clock::system(),
+        clock: Clock::system().following_database(),
         listener,
         public_url: serve.public_url.clone(),
         proxies: serve.trusted_proxies.clone().into(),

@@ -27,6 +27,7 @@ pub use self::{
     parts::{Parts, STALL},
 };
 use crate::{
+    app::database_clock,
     clock::Clock,
     erasure::{keys::Keys, ledger_signer::LedgerSigner},
     ingest::Ingest,
@@ -113,11 +114,13 @@ impl Service {
             ledger.key,
             parts.stickers,
         );
-        let webhook = webhook_state(channels.clone(), ingest, proxies.clone(), resources.clock);
+        let clock = resources.clock.clone();
+        let webhook = webhook_state(channels.clone(), ingest, proxies.clone(), clock);
         let server = run_server(parts.listener, proxies, &public_url, &shared, webhook)?;
-        let (pool, cancel) = (resources.pool, CancellationToken::new());
+        let (pool, clock) = (resources.pool, resources.clock);
+        let cancel = CancellationToken::new();
         let handle = server.handle();
-        let tasks = start_tasks(server, &channels, keys, &pool, &cancel);
+        let tasks = start_tasks(server, &channels, keys, (&pool, clock), &cancel);
         Ok(Self {
             address,
             public_url: printed_url,
@@ -283,7 +286,7 @@ fn start_tasks(
     server: Server,
     channels: &ChannelRegistry,
     keys: Keys,
-    pool: &PgPool,
+    (pool, clock): (&PgPool, Clock),
     cancel: &CancellationToken,
 ) -> Vec<(&'static str, JoinHandle<()>)> {
     let served = tokio::spawn(async move {
@@ -293,10 +296,16 @@ fn start_tasks(
     });
     let known = tokio::spawn(channels.clone().keep_fresh(pool.clone(), cancel.clone()));
     let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
+    let set = tokio::spawn(database_clock::keep_following(
+        pool.clone(),
+        clock,
+        cancel.clone(),
+    ));
     vec![
         ("the HTTP server", served),
         ("the list of channels", known),
         ("the supply of keys", supplied),
+        ("the clock", set),
     ]
 }
 

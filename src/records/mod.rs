@@ -5,6 +5,7 @@ pub mod attested;
 pub mod channel_pauses;
 pub mod channels;
 pub mod conversations;
+pub mod database_clock;
 pub mod directory;
 pub mod doctor;
 pub mod door;

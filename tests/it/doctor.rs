@@ -121,6 +121,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     assert!(!said.contains("bad   "), "{said}");
     for line in [
         "ok       fsync = on",
+        "ok       this machine's clock is 0.",
         "ok       shop: LINE takes the access token",
         "ok       shop: LINE sends webhooks here",
         "ok       PUBLIC_URL is https://archive.example.com/",

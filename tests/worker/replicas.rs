@@ -1,19 +1,28 @@
-//! Two replicas on one database and one keyring.
+//! Two replicas on one database, one keyring and one bucket.
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use line_chat_archive::{
+    app::{database_clock, service::Service},
+    clock::Clock,
     erasure::keys::Keys,
+    fake_line::Call,
     seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring},
 };
+use sqlx::postgres::PgPoolOptions;
+use tempfile::TempDir;
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
 use crate::{
     archive::Archive,
     healed::Log,
-    support::keys::{keyring, secret},
+    support::{
+        keys::{keyring, secret},
+        world::{self, World},
+    },
 };
 
 const MINUTE: Duration = Duration::from_secs(61);
@@ -142,4 +151,71 @@ async fn a_key_that_is_missing_while_documents_need_it_is_an_alarm() {
     assert_eq!(shredder.shred().await.unwrap(), 1);
     assert_eq!(alarms(log, key), 1);
     assert!(is_destroyed(&t, key).await);
+}
+
+/// A clock of a machine that is `wrong` by so much.
+fn clock(wrong: TimeDelta) -> Clock {
+    Clock::manual(world::start() + wrong).following_database()
+}
+
+#[tokio::test]
+async fn two_replicas_whose_clocks_are_ten_minutes_apart_fetch_no_file_twice() {
+    for clocks in [[0, 10], [10, 0]].map(|pair| pair.map(|wrong| clock(TimeDelta::minutes(wrong))))
+    {
+        let (home, database) = (TempDir::new().unwrap(), world::database().await.unwrap());
+        let t = World::with(home, database.clone(), Cipher::Sealed, |parts| {
+            parts.clock = clocks[0].clone();
+        });
+        let t = t.await.unwrap();
+        let home = t.home.path();
+        let parts = world::parts(home, database, Cipher::Sealed, &t.line, &clocks[1]).await;
+        let replica = Service::start(parts.unwrap()).await.unwrap();
+        let aoi = t.shop.user("Aoi");
+        let sent = [1, 2, 3].map(|n| aoi.sends_file(&format!("{n}"), vec![n; 100_000]).make());
+        t.deliver(&sent).await.unwrap();
+        let gates = sent.each_ref().map(|event| {
+            let trouble = t.line.trouble(Call::Content);
+            trouble.of(event.message_id()).held_after(70_000)
+        });
+        let working = tokio::spawn({
+            let worker = t.service.worker.clone();
+            async move { worker.run_until_idle().await }
+        });
+        for gate in &gates {
+            gate.reached().await;
+        }
+        replica.worker.run_until_idle().await.unwrap();
+        for gate in &gates {
+            gate.open();
+        }
+        working.await.unwrap().unwrap();
+        // A file that the other replica took for given up would be fetched again now.
+        clocks.iter().for_each(|clock| clock.advance(60 * MINUTE));
+        replica.worker.run_until_idle().await.unwrap();
+        for event in &sent {
+            assert_eq!(t.line.calls(Call::Content, event.message_id()), 1);
+        }
+        let kept = "select count(*) from attachment where original_state = 'kept'";
+        assert_eq!(t.count(kept).await.unwrap(), 3);
+        replica.stop().await;
+        t.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_while_the_service_runs_is_corrected_by_the_next_measurement() {
+    let options = world::database().await.unwrap();
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let (mine, other) = (clock(TimeDelta::zero()), clock(TimeDelta::minutes(10)));
+    let near = |one: &Clock, other: &Clock| (one.now() - other.now()).abs() < TimeDelta::minutes(1);
+    for _ in 0..2 {
+        assert!(!near(&mine, &other));
+        database_clock::follow(&pool, &mine).await.unwrap();
+        database_clock::follow(&pool, &other).await.unwrap();
+        assert!(near(&mine, &other));
+        mine.advance(Duration::from_secs(600));
+    }
+    let alone = Clock::manual(world::start());
+    database_clock::follow(&pool, &alone).await.unwrap();
+    assert_eq!(alone.now(), world::start());
 }

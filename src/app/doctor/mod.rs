@@ -2,6 +2,7 @@
 //! address that may contain a secret.
 
 mod channels;
+mod clock;
 mod damage;
 mod database;
 mod machine;
@@ -127,6 +128,7 @@ pub async fn check(
     let mut findings = vec![schema_finding];
     findings.push(database::transport(&database.options));
     findings.extend(database::check(&mut db).await?);
+    findings.push(clock::check(&mut db).await?);
     findings.extend(object_store(storage, &mut db).await);
     findings.extend(machine::check(storage));
     findings.push(public_url(serve));

@@ -7,7 +7,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinHandle;
 
 use crate::{
-    app::database,
+    app::{database, database_clock},
     clock::Clock,
     erasure::{copies::Copies, keys::Keys, ledger_signer::LedgerSigner, restore},
     ingest::Ingest,
@@ -44,7 +44,7 @@ pub(super) struct Ledger {
 }
 
 impl Resources {
-    /// Checks the object store, and switches to the role that cannot change the ledger.
+    /// Checks the object store, switches to the role that cannot change the ledger, and sets the clock by the database's.
     pub(super) async fn open(
         database: PgConnectOptions,
         objects: Objects,
@@ -58,8 +58,12 @@ impl Resources {
         let database = database::restricted(database)
             .await
             .context("the database cannot be reached")?;
+        let pool = pool::open(database.clone(), CONNECTIONS);
+        database_clock::follow(&pool, &clock)
+            .await
+            .context("the database's clock cannot be read")?;
         Ok(Self {
-            pool: pool::open(database.clone(), CONNECTIONS),
+            pool,
             clock,
             keyring,
             objects,
