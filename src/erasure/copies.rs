@@ -81,13 +81,18 @@ impl Copies {
         self.current.load(Ordering::Relaxed)
     }
 
+    /// Notes that the copies have to be updated.
+    pub fn are_outdated(&self) {
+        self.current.store(false, Ordering::Relaxed);
+    }
+
     /// Writes to every backend what its copy lacks: first the records, then the checkpoint that covers them.
     ///
     /// # Errors
     /// The database or an object store fails, or a copy is damaged or contradicts the database. The first error is
     /// returned after all backends were tried.
     pub async fn bring_up_to_date(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        self.current.store(false, Ordering::Relaxed);
+        self.are_outdated();
         let Some(newest) = ledger::newest_checkpoint(conn).await? else {
             return Ok(());
         };

@@ -107,10 +107,26 @@ impl LedgerSigner {
         tx.commit().await?;
         *tree = grown;
         if due || !self.copies.are_current() {
-            let mut conn = self.pool.acquire().await?;
-            self.copies.bring_up_to_date(&mut conn).await?;
+            self.copy().await?;
         }
         Ok(count)
+    }
+}
+
+impl LedgerSigner {
+    /// Updates the copies, unless another replica does so now: then the next call looks again. A slower replica would otherwise
+    /// write an older file of records over a newer one, or take a newer checkpoint for one that the database has lost.
+    async fn copy(&self) -> Result<(), Error> {
+        let mut conn = self.pool.acquire().await?;
+        // The lock ends with the connection, also if this future is dropped.
+        conn.close_on_drop();
+        match ledger::try_lock_copies(&mut conn).await? {
+            true => Ok(self.copies.bring_up_to_date(&mut conn).await?),
+            false => {
+                self.copies.are_outdated();
+                Ok(())
+            }
+        }
     }
 }
 

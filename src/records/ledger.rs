@@ -124,6 +124,18 @@ pub async fn try_lock(conn: &mut PgConnection) -> Result<bool> {
         .await
 }
 
+/// Takes the lock of the copies until the session ends. `false`: another process holds it. The server ends the session if it is
+/// silent for a minute, so that a connection that was lost does not keep the lock.
+pub async fn try_lock_copies(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query("set idle_session_timeout = '1min'")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(locks::LEDGER_COPIES)
+        .fetch_one(conn)
+        .await
+}
+
 /// Number of records in the ledger.
 pub async fn size(conn: &mut PgConnection) -> Result<u64> {
     let size: i64 = sqlx::query_scalar("select coalesce(max(seq) + 1, 0) from ledger")

@@ -8,6 +8,9 @@ pub(super) const OPEN_KEYS: i64 = 726_593_041;
 /// Held by the one replica that signs the ledger.
 pub(super) const LEDGER: i64 = 726_593_042;
 
+/// Held by the session of the one replica that copies the ledger.
+pub(super) const LEDGER_COPIES: i64 = 726_593_047;
+
 /// Held shared by transactions that erase, and exclusively by the one that begins an export.
 pub(super) const EXPORTS: i64 = 726_593_043;
 

@@ -1,7 +1,7 @@
 //! The ledger in the database: without gaps however many processes write and whichever are killed, not changeable, and
 //! replayed after a restore.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use line_chat_archive::{
     app::{self, database},
@@ -99,6 +99,27 @@ async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
         assert_eq!(asked.channel.as_deref(), Some("shop"));
         assert_eq!(asked.cause.as_deref(), Some("unsend"));
         assert!(asked.trigger.is_some() && asked.rows > Some(2) && asked.objects > Some(0));
+        Ok(())
+    })
+    .await;
+}
+
+/// While another replica copies the ledger, the signer signs, and copies once that one is done.
+#[tokio::test]
+async fn one_replica_at_a_time_copies_the_ledger() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let mut other = t.owner().await?;
+        assert!(ledger::try_lock_copies(&mut other).await?);
+        let copied = || fs::read_to_string(t.home.path().join("objects/ledger/checkpoint"));
+        let before = copied().unwrap_or_default();
+        let text = aoi.sends_text("secret").await?;
+        aoi.unsends(&text).await?;
+        assert!(t.service.ledger_signer.append_and_sign().await? > 0);
+        assert_eq!(copied().unwrap_or_default(), before, "the other one writes");
+        other.close().await?;
+        t.service.ledger_signer.append_and_sign().await?;
+        assert_ne!(copied()?, before);
         Ok(())
     })
     .await;

@@ -64,6 +64,10 @@ impl KeyStore for Held {
         })
     }
 
+    fn name(&self, id: Uuid) -> String {
+        self.storage.name(id)
+    }
+
     fn destroy<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.storage.destroy(ids).await?;
