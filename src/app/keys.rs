@@ -28,9 +28,11 @@ use crate::{
     seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring, SecretKey},
 };
 
-/// How many of the newest keys are looked for if the newest key in use is not in the keyring; if none of the few is there, the
-/// many, because 64 keys share a file, which may be damaged.
-const NEWEST_KEYS_CHECKED: [i64; 2] = [64, 4096];
+/// How many keys are looked for in a keyring that has no mark yet.
+const NEWEST_KEYS_CHECKED: i64 = 64;
+
+/// How many keys are looked for if the newest key in use is not in the keyring: of this key's file and seven others.
+const OTHERS_CHECKED: i64 = 512;
 
 const MISSING_KEYRING: &str = "the keyring is missing, is an old copy, or belongs to another database: check KEYRING_URL. Without the \
      right keyring the archive cannot be read";
@@ -54,7 +56,7 @@ pub async fn open(
         matches_secret(&secret, db).await?,
         wrong_secret_key_message(&path)
     );
-    let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED[1]).await?;
+    let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED).await?;
     let marking = first_marking(storage, &marks, known.is_empty()).await;
     let is_unmarked = matches!(marking, Marking::Unmarked);
     let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
@@ -74,7 +76,7 @@ pub async fn open(
         Some(id) => match keyring.find(id).await {
             Ok(_) => {}
             Err(error @ (Error::Unreadable | Error::NoKey | Error::Damaged(_))) => {
-                if belongs_to_database(&keyring, db).await? {
+                if belongs_to_database(&keyring, db, id).await? {
                     report_damaged(&keyring, id, &error);
                 } else if matches!(error, Error::Unreadable) {
                     bail!(wrong_secret_key_message(&path));
@@ -111,17 +113,16 @@ async fn first_marking(storage: &StorageConfig, marks: &Marks, is_new: bool) -> 
     }
 }
 
-/// Whether the keyring belongs to the database, although the newest key in use is not there or cannot be read. After a
-/// restore, the newest key in the database may have been destroyed since the backup; and a file of keys may be damaged. The
-/// right keyring still has at least one of the newest keys; an old copy that has none of them is refused.
-async fn belongs_to_database(keyring: &Keyring, db: &mut PgConnection) -> anyhow::Result<bool> {
-    for checked in NEWEST_KEYS_CHECKED {
-        let newest = keys::newest(db, checked).await?;
-        if !keyring.find_all(newest).await?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether the keyring belongs to the database, although the newest key in use, `id`, is not there or cannot be read. After a
+/// restore, that key may have been destroyed since the backup; and a file of keys may be damaged or lost. The right keyring then
+/// still has keys that were made at the same time or later; an old copy that has none of them is refused.
+async fn belongs_to_database(
+    keyring: &Keyring,
+    db: &mut PgConnection,
+    id: Uuid,
+) -> anyhow::Result<bool> {
+    let others = keys::made_with_or_after(db, id, OTHERS_CHECKED).await?;
+    Ok(!keyring.find_all(others).await?.is_empty())
 }
 
 /// Logs that a key in use cannot be read.

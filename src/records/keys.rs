@@ -110,11 +110,18 @@ pub async fn newest_in_use(conn: &mut PgConnection) -> Result<Option<Uuid>> {
     .await
 }
 
-/// Up to `limit` of the keys that were made last and are not closed, used or not.
-pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
+/// Up to `limit` of the keys that were made together with `id` or later, used or not, and are not closed.
+pub async fn made_with_or_after(
+    conn: &mut PgConnection,
+    id: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>> {
     sqlx::query_scalar(
-        "select id from keyring_key where closed_at is null order by made_at desc limit $1",
+        "select id from keyring_key
+         where closed_at is null and made_at >= (select made_at from keyring_key where id = $1)
+         order by made_at desc limit $2",
     )
+    .bind(id)
     .bind(limit)
     .fetch_all(conn)
     .await

@@ -253,6 +253,7 @@ async fn round(t: &T, n: usize, disks: &mut [&mut Disk], sent: &mut Sent) -> any
         for _ in 0..3 {
             // Jobs that need a disk that is away fail, and run again later.
             let _ = t.run_jobs().await;
+            let _ = t.service.ledger_signer.append_and_sign().await;
             t.clock.advance(MINUTE);
         }
     };
@@ -274,21 +275,24 @@ async fn round(t: &T, n: usize, disks: &mut [&mut Disk], sent: &mut Sent) -> any
     Ok(())
 }
 
-/// Sixty times the keyring (with its copy of the ledger), the objects, or both go and come back, each time at another
-/// point of the work.
+/// Sixty times the keyring, the objects, both, or the copy of the ledger go and come back, each time at another point of the
+/// work.
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_times_a_disk_goes_and_comes_back_under_load() {
     run(async |t| {
         let home = t.home.path();
         let mut keyring = Disk::take(home, "keyring");
         let mut objects = Disk::take(home, "objects");
+        let mut copies = Disk::take(home, "copies");
         keyring.give_back();
         objects.give_back();
+        copies.give_back();
         let mut sent = Sent::default();
         for n in 0..60 {
-            let mut disks = match n % 3 {
+            let mut disks = match n % 4 {
                 0 => vec![&mut keyring],
                 1 => vec![&mut objects],
+                2 => vec![&mut copies],
                 _ => vec![&mut keyring, &mut objects],
             };
             round(t, n, &mut disks, &mut sent).await?;
@@ -296,6 +300,16 @@ async fn sixty_times_a_disk_goes_and_comes_back_under_load() {
         for _ in 0..12 {
             t.clock.advance(Duration::from_secs(600));
             t.run_jobs().await?;
+        }
+        t.service.ledger_signer.append_and_sign().await?;
+        let signed: String = sqlx::query_scalar(
+            "select note from checkpoint order by size desc, made_at desc limit 1",
+        )
+        .fetch_one(t.pool())
+        .await?;
+        for copy in ["objects", "copies"] {
+            let copied = fs::read_to_string(home.join(copy).join("ledger/checkpoint"))?;
+            assert_eq!(copied, signed, "{copy}");
         }
         assert!(are_kept(t, &sent.texts).await?, "lost");
         let acknowledged = sent.texts.iter().filter(|(_, acknowledged)| *acknowledged);

@@ -44,9 +44,9 @@ pub async fn run(test: impl AsyncFnOnce(&mut T) -> anyhow::Result<()>) {
     t.0.stop().await;
 }
 
-/// The place of a further copy of the ledger: beside the keyring.
+/// The place of a further copy of the ledger.
 async fn copy(home: &TempDir) -> anyhow::Result<Vec<Objects>> {
-    let place = Url::from_directory_path(home.path().join("keyring"))
+    let place = Url::from_directory_path(home.path().join("copies"))
         .ok()
         .context("a path")?;
     Ok(vec![Objects::open(&place).await?])
