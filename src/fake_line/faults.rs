@@ -9,6 +9,10 @@ pub(super) struct Fault {
     pub(super) call: Call,
     pub(super) id: Option<String>,
     pub(super) times: usize,
+    /// Lets every second matching call pass, beginning with the second one.
+    pub(super) alternates: bool,
+    /// Whether the next matching call passes.
+    pub(super) passes: bool,
     pub(super) kind: FaultKind,
 }
 
@@ -20,6 +24,8 @@ pub(super) enum FaultKind {
     HangUp,
     /// The `Content-Length` of the whole body, its first bytes, then the connection closes.
     CutAfter(usize),
+    /// The first bytes of the body, as a complete answer.
+    ShortenedTo(usize),
     /// A `Content-Length` other than the body's length; the connection closes after the body.
     Promising(u64),
     /// The first bytes, and the rest once the gate is open.
@@ -41,11 +47,16 @@ impl GateKeeper {
     }
 }
 
-/// Takes the first fault that matches this call and id.
+/// Takes the first fault that matches this call and id, without those that let this call pass.
 pub(super) fn take(faults: &mut Vec<Fault>, call: Call, id: &str) -> Option<FaultKind> {
-    let matches =
-        |fault: &Fault| fault.call == call && fault.id.as_deref().is_none_or(|of| of == id);
-    let at = faults.iter().position(matches)?;
+    let at = faults.iter_mut().position(|fault| {
+        let matches = fault.call == call && fault.id.as_deref().is_none_or(|of| of == id);
+        let passes = fault.passes;
+        if matches {
+            fault.passes = fault.alternates && !passes;
+        }
+        matches && !passes
+    })?;
     let kind = faults[at].kind.clone();
     faults[at].times = faults[at].times.saturating_sub(1);
     if faults[at].times == 0 {

@@ -114,22 +114,22 @@ impl FakeLine {
     /// How often `call` was made for `id`: a message, user, group or room; empty for calls without an id.
     #[must_use]
     pub fn calls(&self, call: Call, id: &str) -> usize {
-        self.world()
-            .calls
-            .get(&(call, id.to_owned()))
-            .copied()
-            .unwrap_or_default()
+        let world = self.world();
+        let same = |made: &&(Call, String)| made.0 == call && made.1 == id;
+        world.calls.iter().filter(same).count()
     }
 
     /// How often `call` was made, for any id.
     #[must_use]
     pub fn all_calls(&self, call: Call) -> usize {
-        self.world()
-            .calls
-            .iter()
-            .filter(|((kind, _), _)| *kind == call)
-            .map(|(_, times)| times)
-            .sum()
+        let world = self.world();
+        world.calls.iter().filter(|(kind, _)| *kind == call).count()
+    }
+
+    /// Every call so far with its id, in the order in which the calls came.
+    #[must_use]
+    pub fn calls_in_order(&self) -> Vec<(Call, String)> {
+        self.world().calls.clone()
     }
 
     /// Requests to paths that LINE doesn't have, as `GET /path`.

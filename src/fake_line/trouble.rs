@@ -24,6 +24,8 @@ impl Trouble {
                 call,
                 id: None,
                 times: 1,
+                alternates: false,
+                passes: false,
                 kind: FaultKind::HangUp,
             },
         }
@@ -46,6 +48,12 @@ impl Trouble {
         self.times(usize::MAX)
     }
 
+    /// The fault happens at every second call: the first of them fails, the second one is answered as usual.
+    pub fn every_second(mut self) -> Self {
+        self.fault.alternates = true;
+        self.always()
+    }
+
     /// The call answers with this status.
     pub fn answers(self, status: u16) {
         self.begins(FaultKind::Status(status));
@@ -59,6 +67,11 @@ impl Trouble {
     /// The answer breaks off after `bytes` bytes of its body, fewer than its `Content-Length`.
     pub fn cut_after(self, bytes: usize) {
         self.begins(FaultKind::CutAfter(bytes));
+    }
+
+    /// The answer is complete, but has only the first `bytes` bytes of the body.
+    pub fn shortened_to(self, bytes: usize) {
+        self.begins(FaultKind::ShortenedTo(bytes));
     }
 
     /// The answer's `Content-Length` is `bytes`, whatever the length of its body.

@@ -28,7 +28,8 @@ pub(super) struct World {
     /// Accepted push requests by channel and retry key.
     pub(super) accepted: HashMap<(usize, String), Accepted>,
     pub(super) faults: Vec<Fault>,
-    pub(super) calls: HashMap<(Call, String), usize>,
+    /// Every call and its id, in the order in which they came.
+    pub(super) calls: Vec<(Call, String)>,
     pub(super) unexpected: Vec<String>,
     /// Whether the content API honours `Range`.
     pub(super) honours_range: bool,
@@ -47,7 +48,7 @@ impl World {
             reply_tokens: HashMap::new(),
             accepted: HashMap::new(),
             faults: Vec::new(),
-            calls: HashMap::new(),
+            calls: Vec::new(),
             unexpected: Vec::new(),
             honours_range: false,
         }

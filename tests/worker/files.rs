@@ -204,6 +204,23 @@ async fn a_preview_that_is_no_image_is_replaced_and_a_picture_that_is_none_has_n
     t.holds_only(4).await;
 }
 
+/// LINE cut it, or had not finished it.
+#[tokio::test]
+async fn a_videos_broken_preview_is_fetched_again() {
+    let t = Archive::new().await;
+    let picture = photo(1, 300, 200);
+    let video = t.shop.user("Aoi").sends_video(&b"video"[..], 1);
+    let video = video.previewed_by(picture.clone()).make();
+    let id = t.receives(&video).await;
+    // One complete answer with the first bytes only.
+    t.line.trouble(Call::Preview).shortened_to(20);
+    t.work().await;
+    assert_eq!(t.states(id).await, "kept, waiting unreadable");
+    t.work_on(1, Duration::from_secs(3)).await;
+    assert_eq!(t.states(id).await, "kept, kept");
+    assert_eq!(t.line.calls(Call::Preview, video.message_id()), 2);
+}
+
 #[tokio::test]
 async fn previews_and_originals_have_slots_each_for_the_newest_three_and_the_oldest() {
     let t = Archive::new().await;

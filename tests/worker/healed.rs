@@ -8,7 +8,7 @@ use std::{
 };
 
 use line_chat_archive::{
-    fake_line::{Call, FakeLine},
+    fake_line::{Call, FakeLine, pictures::photo},
     telemetry,
 };
 
@@ -151,6 +151,33 @@ async fn an_outage_of_half_an_hour_loses_no_file_and_starts_no_storm() {
         t.work_on(60, MINUTE).await;
         for (status, id) in files {
             assert_eq!(t.states(id).await, "kept, none", "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_an_hour_in_which_half_of_the_requests_fail_loses_no_file() {
+    for status in [400, 403, 404, 410, 500, 503] {
+        let t = Archive::new().await;
+        let aoi = t.shop.user("Aoi");
+        for call in [Call::Content, Call::Preview] {
+            t.line.trouble(call).every_second().answers(status);
+        }
+        let mut files = vec![];
+        for minute in 0..30_u8 {
+            let file = aoi.sends_file("a", vec![minute; 100]).make();
+            files.push((t.receives(&file).await, "kept, none"));
+            let video = aoi.sends_video(vec![minute; 64], 1);
+            let video = video.previewed_by(photo(minute.into(), 9, 9)).make();
+            files.push((t.receives(&video).await, "kept, kept"));
+            t.work_on(1, MINUTE).await;
+        }
+        let asked = t.line.all_calls(Call::Content) + t.line.all_calls(Call::Preview);
+        assert!(asked < 90 * 4, "{status}: {asked} requests");
+        t.line.is_well();
+        t.work_on(60, MINUTE).await;
+        for (id, states) in files {
+            assert_eq!(t.states(id).await, states, "{status}");
         }
     }
 }

@@ -105,6 +105,7 @@ impl Answer {
                 length,
                 breaking_off_after(head(&body, bytes)),
             )),
+            Some(FaultKind::ShortenedTo(bytes)) => response.body(head(&body, bytes)),
             Some(FaultKind::Promising(bytes)) => {
                 response.body(SizedStream::new(bytes, breaking_off_after(body)))
             }

@@ -108,10 +108,7 @@ async fn serve(http: HttpRequest, body: web::Bytes, platform: web::Data<Platform
     };
     let fault = {
         let mut world = platform.world();
-        *world
-            .calls
-            .entry((request.call, request.id.to_owned()))
-            .or_default() += 1;
+        world.calls.push((request.call, request.id.to_owned()));
         faults::take(&mut world.faults, request.call, request.id)
     };
     match fault {

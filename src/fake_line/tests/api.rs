@@ -219,6 +219,24 @@ async fn trouble_comes_as_described_and_then_ends() -> Outcome {
 }
 
 #[tokio::test]
+async fn every_second_request_fails_and_all_are_in_order() -> Outcome {
+    let (line, shop, aoi) = stage()?;
+    let files = ["a", "b"].map(|name| aoi.sends_file(name, vec![7; 9]).make());
+    line.trouble(Call::Content).every_second().answers(404);
+    let mut statuses = vec![];
+    for file in [&files[0], &files[1], &files[0], &files[0]] {
+        let path = format!("/v2/bot/message/{}/content", file.message_id());
+        statuses.push(get(&shop, &path).await?.status().as_u16());
+    }
+    assert_eq!(statuses, [404, 200, 404, 200]);
+    let order = line.calls_in_order();
+    let asked: Vec<_> = order.iter().map(|(_, id)| id.as_str()).collect();
+    let [a, b] = files.each_ref().map(|file| file.message_id());
+    assert_eq!(asked, [a, b, a, a]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn unknown_addresses_are_noticed() -> Outcome {
     let (line, shop, _aoi) = stage()?;
     assert_eq!(
