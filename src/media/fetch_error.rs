@@ -66,10 +66,9 @@ impl FetchError {
     /// only after hours, because LINE has said so of files that were there.
     pub(super) fn doubted(attempts: i32, reason: Reason) -> Self {
         match reason {
-            Reason::Gone if attempts >= ATTEMPTS_GONE => Self::Gone(reason),
-            Reason::NotFound if attempts >= ATTEMPTS_DOUBTED => Self::Gone(reason),
-            Reason::Rejected if attempts >= ATTEMPTS_DOUBTED => Self::Failed(reason),
-            _ => Self::NotYet(reason),
+            _ if !is_believed(attempts, reason) => Self::NotYet(reason),
+            Reason::Rejected => Self::Failed(reason),
+            _ => Self::Gone(reason),
         }
     }
 
@@ -86,6 +85,15 @@ impl FetchError {
             Answer::Never(_) => Self::doubted(attempts, Reason::Rejected),
             Answer::Trouble(_) => Self::NotYet(Reason::Trouble),
         })
+    }
+}
+
+/// Whether a refusal for this reason is believed in attempt number `attempts`.
+fn is_believed(attempts: i32, reason: Reason) -> bool {
+    match reason {
+        Reason::Gone => attempts >= ATTEMPTS_GONE,
+        Reason::NotFound | Reason::Rejected => attempts >= ATTEMPTS_DOUBTED,
+        _ => false,
     }
 }
 
@@ -182,15 +190,15 @@ async fn state_to_mark(
     (state, reason): (State, Option<Reason>),
 ) -> sqlx::Result<(State, Option<Reason>)> {
     Ok(match part {
-        // Earlier attempts may have failed for other reasons: a single such answer does not prove that the file is gone.
+        // Earlier attempts may have failed for other reasons: a single refusal does not prove that the file is gone. It
+        // takes two in turn that are believed by now, of whatever kind: LINE may alternate between 400 and 404.
         Part::Original
-            if (ATTEMPTS_GONE..ATTEMPTS).contains(&attempts)
-                && matches!(
-                    reason,
-                    Some(Reason::NotFound | Reason::Gone | Reason::Rejected)
-                )
+            if attempts < ATTEMPTS
                 && state != State::Waiting
-                && media::original_reason(conn, id).await? != reason =>
+                && reason.is_some_and(|reason| is_believed(attempts, reason))
+                && !media::original_reason(conn, id)
+                    .await?
+                    .is_some_and(|before| is_believed(attempts, before)) =>
         {
             (State::Waiting, reason)
         }

@@ -49,6 +49,31 @@ async fn content_that_is_not_found_is_looked_for_again_for_hours() {
 }
 
 #[tokio::test]
+async fn refusals_that_alternate_are_believed_like_equal_ones() {
+    let t = Archive::new().await;
+    let file = t.shop.user("Aoi").sends_file("a", &b"a"[..]).make();
+    let id = t.receives(&file).await;
+    t.line.trouble(Call::Content).every_second().answers(400);
+    t.line.trouble(Call::Content).always().answers(404);
+    t.work().await;
+    t.work_on(48, 30 * MINUTE).await;
+    assert_eq!(t.states(id).await, "gone not_found, none");
+    assert_eq!(t.line.calls(Call::Content, file.message_id()), 18);
+}
+
+#[tokio::test]
+async fn a_410_after_other_answers_is_not_believed_alone() {
+    let t = Archive::new().await;
+    let file = t.shop.user("Aoi").sends_file("a", &b"a"[..]).make();
+    let id = t.receives(&file).await;
+    t.line.trouble(Call::Content).times(11).answers(404);
+    t.line.trouble(Call::Content).answers(410);
+    t.work().await;
+    t.work_on(48, 30 * MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, none");
+}
+
+#[tokio::test]
 async fn content_that_is_gone_is_asked_for_a_few_times() {
     let t = Archive::new().await;
     let aoi = t.shop.user("Aoi");
