@@ -134,7 +134,12 @@ impl Media {
             return Ok(Verdict::Settled);
         };
         tx.commit().await?;
-        Ok(verdict)
+        Ok(match reason {
+            Some(Reason::Trouble | Reason::Truncated) if verdict == Verdict::Again => {
+                Verdict::Trouble
+            }
+            _ => verdict,
+        })
     }
 
     /// Gives up a job that crashed too often, alone or with the whole process. The page of an attachment shows the

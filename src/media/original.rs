@@ -36,7 +36,7 @@ impl Media {
             return self.drop_job(job).await;
         };
         match self.fetch_original(job, id, stop).await {
-            Ok(()) => Ok(Verdict::Settled),
+            Ok(()) => Ok(Verdict::Fetched),
             Err(error) => self.settle(job, id, Part::Original, error).await,
         }
     }

@@ -36,7 +36,7 @@ impl Media {
             return self.drop_job(job).await;
         };
         match self.fetch_preview(job, id, stop).await {
-            Ok(()) => Ok(Verdict::Settled),
+            Ok(verdict) => Ok(verdict),
             Err(error) => self.settle(job, id, Part::Preview, error).await,
         }
     }
@@ -46,14 +46,17 @@ impl Media {
         job: &Job,
         id: Uuid,
         stop: &CancellationToken,
-    ) -> Result<(), FetchError> {
+    ) -> Result<Verdict, FetchError> {
         let attachment = self.waiting(id, Part::Preview).await?;
         let image = attachment.kind == "image";
         let lacking = match image {
             false => FetchError::None,
             true => match self.original_bytes(&attachment).await {
                 Ok(bytes) => match self.previews(bytes).await {
-                    Ok(previews) => return self.land_previews(job, id, &previews, false).await,
+                    Ok(previews) => {
+                        self.land_previews(job, id, &previews, false).await?;
+                        return Ok(Verdict::Settled);
+                    }
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -91,7 +94,10 @@ impl Media {
                 self.land_previews(job, id, &previews, true).await?;
                 Err(FetchError::NotYet(Reason::Original))
             }
-            Ok(previews) => self.land_previews(job, id, &previews, false).await,
+            Ok(previews) => {
+                self.land_previews(job, id, &previews, false).await?;
+                Ok(Verdict::Fetched)
+            }
             Err(FetchError::Failed(_)) if image => Err(lacking),
             // LINE may have cut it, or had not finished it.
             Err(FetchError::Failed(Reason::Unreadable)) if job.attempts < ATTEMPTS_UNREADABLE => {

@@ -130,16 +130,17 @@ impl People {
             Answer::NotFound | Answer::Gone | Answer::Never(_) => None,
             Answer::Refused(401) => return Ok(Verdict::Refused),
             Answer::TooMany(pause) => return Ok(Verdict::Paused(pause.unwrap_or(DEFAULT_PAUSE))),
-            Answer::NotReady | Answer::Refused(_) | Answer::Trouble(_) => {
-                return self.retry_or_give_up(job).await;
+            Answer::Trouble(_) => return self.retry_or_give_up(job, Verdict::Trouble).await,
+            Answer::NotReady | Answer::Refused(_) => {
+                return self.retry_or_give_up(job, Verdict::Again).await;
             }
         };
         self.save(job, subject, document).await
     }
 
-    async fn retry_or_give_up(&self, job: &Job) -> Result<Verdict, Internal> {
+    async fn retry_or_give_up(&self, job: &Job, retry: Verdict) -> Result<Verdict, Internal> {
         if job.attempts < ATTEMPTS {
-            return Ok(Verdict::Again);
+            return Ok(retry);
         }
         let mut conn = self.pool.acquire().await?;
         jobs::finish(&mut conn, job).await?;
@@ -172,6 +173,7 @@ impl People {
             None => None,
         };
         people::answered(&mut tx, subject, sealed.as_deref(), now).await?;
+        let known_to_line = document.is_some();
         if let Some(document) = document {
             update_picture(&mut tx, job, subject, known, &document, now).await?;
             people::notify(&mut tx, subject).await?;
@@ -180,7 +182,10 @@ impl People {
         if let Some(taken) = taken {
             self.keyring.claimed(subject.id(), taken.key.id());
         }
-        Ok(Verdict::Settled)
+        Ok(match known_to_line {
+            true => Verdict::Fetched,
+            false => Verdict::Settled,
+        })
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Job {
     /// The group of [`Kind::Summary`], and of [`Kind::Picture`] for a group; with a contact: where the contact was
     /// seen.
     pub conversation_id: Option<Uuid>,
+    /// The slots that it is claimed for.
+    pub queue: Queue,
     /// Its flow: flows of a queue take turns.
     pub flow: i32,
     /// Number of attempts, with this one unless the job is `lapsed`.
@@ -51,10 +53,14 @@ pub struct Job {
 /// Outcome of a job, which the worker records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// The server gave what the job asked for, and it is written.
+    Fetched,
     /// The result is written, or another process has the job, or its target is gone.
     Settled,
     /// To be tried again after a back-off.
     Again,
+    /// The server failed, or did not answer completely: to be tried again after a back-off, or once it answers others.
+    Trouble,
     /// Not tried; the attempt is not counted.
     PutBack,
     /// LINE refused the channel's token.
@@ -199,8 +205,8 @@ pub async fn claim(
          update job set lease = gen_random_uuid(), leased_until = $4,
              attempts = attempts + (not due.lapsed)::int
          from due where job.id = due.id
-         returning job.id, kind, channel_id, attachment_id, contact_id, conversation_id, flow, attempts,
-             crashes, due.lapsed, job.lease"
+         returning job.id, kind, channel_id, attachment_id, contact_id, conversation_id, queue, flow,
+             attempts, crashes, due.lapsed, job.lease"
     );
     sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(queue)
@@ -252,7 +258,8 @@ pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
 /// Releases the job until `run_at`.
 pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set lease = null, leased_until = null, run_at = $3, deferred = true where id = $1 and lease = $2",
+        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, backoff_until = null
+         where id = $1 and lease = $2",
     )
     .bind(job.id)
     .bind(job.lease)
@@ -266,7 +273,8 @@ pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) ->
 /// they only count for the back-off, up to its longest pause.
 pub async fn failed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, attempts = least(attempts, 12)
+        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, backoff_until = null,
+             attempts = least(attempts, 12)
          where id = $1 and lease = $2",
     )
     .bind(job.id)
@@ -280,7 +288,8 @@ pub async fn failed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -
 /// Releases the job until `run_at`, after an attempt that ended without a verdict.
 pub async fn crashed(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, crashes = crashes + 1
+        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, backoff_until = null,
+             crashes = crashes + 1
          where id = $1 and lease = $2",
     )
     .bind(job.id)

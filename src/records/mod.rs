@@ -21,6 +21,7 @@ pub mod installation;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
+pub mod line_trouble;
 mod locks;
 pub mod login;
 pub mod marked_places;

@@ -6,6 +6,7 @@ use super::{Error, Worker};
 use crate::records::{
     self, channel_pauses,
     jobs::{self, Job, Kind, Verdict},
+    line_trouble,
 };
 
 /// Longest back-off before jitter.
@@ -46,18 +47,25 @@ impl Worker {
         let mut failed = Ok(());
         // Lock order: the attachment before the job, as everywhere.
         if job.kind == Kind::Original
-            && !matches!(verdict, Ok(Verdict::Settled))
+            && !matches!(verdict, Ok(Verdict::Settled | Verdict::Fetched))
             && let Some(id) = job.attachment_id
         {
             records::media::clear_progress(&mut tx, id).await?;
         }
         match verdict {
             // A picture is not on LINE's API, and says nothing of the token.
-            Ok(Verdict::Settled) if job.kind == Kind::Picture => {}
+            Ok(Verdict::Settled | Verdict::Fetched) if job.kind == Kind::Picture => {}
             Ok(Verdict::Settled) => {
                 channel_pauses::accept_token(&mut tx, job.channel_id, now).await?;
             }
+            Ok(Verdict::Fetched) => {
+                channel_pauses::accept_token(&mut tx, job.channel_id, now).await?;
+                line_trouble::end(&mut tx, job, now).await?;
+            }
             Ok(Verdict::Again) => jobs::retry(&mut tx, job, now + wait(job.attempts)).await?,
+            Ok(Verdict::Trouble) => {
+                line_trouble::retry(&mut tx, job, now, wait(job.attempts)).await?;
+            }
             Ok(Verdict::Crashed) => {
                 tracing::error!(job = job.id, kind = ?job.kind, crashes = job.crashes + 1, "a job crashed");
                 jobs::crashed(&mut tx, job, now + wait(job.attempts)).await?;
