@@ -21,6 +21,7 @@ mod outage;
 mod people;
 mod reconcile;
 mod replicas;
+mod refetch;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,
