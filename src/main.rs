@@ -151,6 +151,8 @@ enum Channel {
         #[arg(value_parser = |text: &str| in_words(app::channels::mib(text)))]
         mib: Option<u32>,
     },
+    /// Fetch files again that LINE refused, or that could not be fetched
+    FetchAgain(app::channels::FetchAgain),
     /// Remove a channel: its webhooks are refused from now on, its conversations stay
     Remove {
         /// The channel's slug
@@ -299,6 +301,7 @@ async fn run(storage: &StorageConfig, command: Command) -> ExitCode {
                 given,
             } => app::channels::rotate_secret(storage, &slug, finish, &given, &say).await,
             Channel::Limit { slug, mib } => app::channels::limit(storage, &slug, mib, &say).await,
+            Channel::FetchAgain(given) => app::channels::fetch_again(storage, &given, &say).await,
             Channel::Remove { slug } => app::channels::remove(storage, &slug, &say).await,
         },
         Command::Operator(command) => match command {

@@ -1,4 +1,4 @@
-//! `channel add | list | rotate-secret | limit | remove`.
+//! `channel add | list | rotate-secret | limit | fetch-again | remove`.
 
 use anyhow::{Context, bail, ensure};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,8 +18,10 @@ use crate::{
 };
 
 mod credentials;
+mod fetch_again;
 mod list;
 
+pub use fetch_again::{FetchAgain, fetch_again};
 pub use list::list;
 
 /// Longest name of a channel, in characters.

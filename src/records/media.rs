@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use super::{notify, sealed};
+use super::sealed;
 use crate::{
     live,
     objects::ObjectKey,
@@ -335,47 +335,6 @@ pub async fn progress(conn: &mut PgConnection, id: Uuid, percent: i16) -> Result
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// Queues a failed or gone original of an attachment in scope to be fetched again; one that was too large, whatever its
-/// size.
-/// `false`: there is nothing to fetch.
-pub async fn retry_fetch(
-    conn: &mut PgConnection,
-    channels: &[i32],
-    id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let done = sqlx::query(
-        "with wanted as (
-             update attachment set original_state = 'waiting', original_reason = null,
-                 wanted = wanted or original_reason = 'too_large',
-                 preview_state = case when preview_state in ('failed', 'gone') then 'waiting' else preview_state end,
-                 preview_reason = case when preview_state in ('failed', 'gone') then null else preview_reason end
-             where id = $1 and channel_id = any($2) and original_state in ('failed', 'gone')
-                 and not exists (select from withheld w where w.message_id = attachment.message_id)
-                 and (provider <> 'line' or exists (
-                     select from channel c where c.id = attachment.channel_id and c.removed_at is null))
-             returning id, message_id, channel_id, provider = 'line' as asks_line, preview_state,
-                 kind in ('video', 'file') as large
-         )
-         insert into job (kind, channel_id, attachment_id, asks_line, large, flow, run_at, created_at)
-         select job.kind, w.channel_id, w.id, asks_line, large and job.kind = 'original',
-             job_flow(coalesce(m.contact_id, m.conversation_id)), $3, $3
-         from wanted w join message m on m.id = w.message_id
-             cross join unnest(array['original', 'preview']) as job (kind)
-         where job.kind = 'original' or preview_state = 'waiting'
-         on conflict (attachment_id, kind) where attachment_id is not null do nothing",
-    )
-    .bind(id)
-    .bind(channels)
-    .bind(now)
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() > 0 {
-        notify::attachment_changed(conn, id).await?;
-    }
-    Ok(done.rows_affected() > 0)
 }
 
 /// Makes a preview that waits for its original run at `now`, and ends the lease of a process that is about to defer it.

@@ -33,6 +33,7 @@ pub mod objects;
 pub mod operators;
 pub mod orders;
 pub mod people;
+pub mod refetch;
 pub mod retention;
 pub mod rewraps;
 pub mod scrubs;

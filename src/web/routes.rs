@@ -40,6 +40,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
             read().to(conversation::gallery::page),
         )
         .route(
+            "/conversations/{id}/fetch",
+            web::post().to(files::fetch::conversation),
+        )
+        .route(
             "/conversations/{id}/picture",
             read().to(files::attachments::conversation_picture),
         )
@@ -55,6 +59,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route(
             "/attachments/{id}/fetch",
             web::post().to(files::fetch::again),
+        )
+        .service(
+            web::resource("/missing")
+                .route(read().to(files::fetch::page))
+                .route(web::post().to(files::fetch::period)),
         )
         .route("/live", web::get().to(conversation::live::stream))
         .route("/erasures", read().to(governance::erasures::page))

@@ -1,6 +1,8 @@
 //! Shows times in the operator's time zone: as short as possible, and the full time on hover.
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// A time to be shown.
@@ -84,6 +86,17 @@ impl Now {
         self.local(at).date_naive()
     }
 
+    /// The time at which a day begins in the operator's zone. `None` if its clocks skip that midnight.
+    pub(super) fn beginning(self, day: NaiveDate) -> Option<DateTime<Utc>> {
+        let begins = self.zone.from_local_datetime(&day.and_time(NaiveTime::MIN));
+        Some(begins.earliest()?.with_timezone(&Utc))
+    }
+
+    /// The time at which a day ends in the operator's zone. `None` if its clocks skip that midnight.
+    pub(super) fn end(self, day: NaiveDate) -> Option<DateTime<Utc>> {
+        self.beginning(day.checked_add_days(Days::new(1))?)
+    }
+
     /// The heading of a day, between messages.
     pub(super) fn day(self, day: NaiveDate) -> String {
         let today = self.date(self.at);
@@ -94,6 +107,16 @@ impl Now {
             _ => day.format("%A, %-d %B %Y").to_string(),
         }
     }
+}
+
+/// The years that a form can name: nothing was archived before them, and nothing will be after them. Within them PostgreSQL
+/// and every time zone can represent a day and the day after it.
+const YEARS: RangeInclusive<i32> = 2000..=9998;
+
+/// Reads a day, `YYYY-MM-DD`. `None` for other texts and for years outside of [`YEARS`].
+pub(super) fn read_day(text: &str) -> Option<NaiveDate> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    day.filter(|day| YEARS.contains(&day.year()))
 }
 
 /// A duration in its two largest units: `0.4 s`, `3 min 20 s`, `2 d 4 h`.

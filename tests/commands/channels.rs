@@ -180,6 +180,33 @@ fn serve_reports_a_secret_or_token_that_no_channel_has() {
 }
 
 #[test]
+fn missing_files_are_asked_for_by_channel_and_period() {
+    let home = Home::new();
+    let (serve, _) = archive(&home);
+    assert!(run(&home, &["channel", "add", "shop"], Some(ONE), None).success);
+    for (given, success, words) in [
+        (&["shop"][..], true, "No file is missing"),
+        (
+            &["shop", "--from", "2026-02-03", "--to", "2026-02-03"],
+            true,
+            "No file is missing",
+        ),
+        (
+            &["shop", "--from", "2026-02-03", "--to", "2026-02-02"],
+            false,
+            "--from 2026-02-03 is after --to 2026-02-02",
+        ),
+        (&["shop", "--to", "yesterday"], false, "this is not a day"),
+        (&["desk"], false, "there is no channel desk"),
+    ] {
+        let said = home.run(&[&["channel", "fetch-again"], given].concat());
+        assert_eq!(said.success, success, "{}", said.said);
+        assert!(said.said.contains(words), "{}", said.said);
+    }
+    drop(serve);
+}
+
+#[test]
 fn malformed_secrets_and_tokens_are_refused_in_lines_words() {
     let home = Home::new();
     let (serve, _) = archive(&home);

@@ -94,3 +94,113 @@ async fn a_refused_token_is_an_alarm_for_who_sees_the_channel_and_messages_go_on
     let ken = site.visitor("ken").await;
     assert!(!ken.page("/conversations").await.contains(alarm));
 }
+
+/// Makes all files of the archive as those that LINE refused for hours.
+async fn refuse_all(site: &Site) {
+    sqlx::raw_sql(
+        "delete from job;
+         update attachment set original_state = 'failed', original_reason = 'rejected', original_key = null",
+    )
+    .execute(&mut site.db().await)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn the_missing_files_of_a_conversation_are_fetched_by_who_sees_it() {
+    let site = Site::new().await;
+    let (aoi, ren) = (site.shop.user("Aoi"), site.shop.user("Ren"));
+    for n in 0..3 {
+        aoi.sends_file("plan.pdf", vec![n; 50]).await.unwrap();
+    }
+    site.run_jobs().await;
+    let chat: Uuid = site.one("select id from conversation").await;
+    ren.sends_file("other.pdf", vec![7; 50]).await.unwrap();
+    site.run_jobs().await;
+    let (media, again) = (
+        format!("/conversations/{chat}/media?of=files"),
+        format!("/conversations/{chat}/fetch"),
+    );
+    site.operator("mika", "operator", Some(&["shop"])).await;
+    site.operator("ken", "operator", Some(&[])).await;
+    let (mika, ken) = (site.visitor("mika").await, site.visitor("ken").await);
+    assert!(!mika.page(&media).await.contains(&again), "none is missing");
+
+    refuse_all(&site).await;
+    let page = mika.page(&media).await;
+    assert!(page.contains(&again) && page.contains("Fetch 3 missing files again"));
+    assert_eq!(ken.post(&again, &[]).await.status(), StatusCode::NOT_FOUND);
+    let sent_away = site.stranger().post(&again, &[]).await;
+    assert_eq!(sent_away.headers()["location"], "/login?next=%2F");
+    assert_eq!(site.one::<i64>("select count(*) from job").await, 0);
+
+    let answer = mika.post(&again, &[]).await;
+    let shown = answer.headers()["location"].to_str().unwrap().to_owned();
+    let page = mika.page(&shown).await;
+    assert!(page.contains("3 files are being fetched again"));
+    assert!(!page.contains(&again));
+    site.run_jobs().await;
+    let kept = "select count(*) from attachment where original_state = 'kept'";
+    assert_eq!(site.one::<i64>(kept).await, 3, "and nothing of another one");
+}
+
+#[tokio::test]
+async fn the_missing_files_of_a_channel_and_a_period_are_fetched_again() {
+    let site = Site::new().await;
+    let desk = site.channel("desk").await;
+    let (aoi, may) = (site.shop.user("Aoi"), desk.user("May"));
+    aoi.sends_file("old.pdf", vec![1; 50]).await.unwrap();
+    may.sends_file("desk.pdf", vec![2; 50]).await.unwrap();
+    sqlx::query("update message set occurred_at = '2026-02-03T23:59:59Z'")
+        .execute(&mut site.db().await)
+        .await
+        .unwrap();
+    aoi.sends_file("new.pdf", vec![3; 50]).await.unwrap();
+    site.run_jobs().await;
+    site.operator("mika", "operator", Some(&["shop"])).await;
+    site.operator("ken", "operator", Some(&[])).await;
+    let (mika, ken) = (site.visitor("mika").await, site.visitor("ken").await);
+    assert!(mika.page("/missing").await.contains("Nothing is missing"));
+
+    refuse_all(&site).await;
+    let page = mika.page("/missing").await;
+    assert!(page.contains("2 files are missing") && !page.contains("1 file is missing"));
+    assert!(ken.page("/missing").await.contains("Nothing is missing"));
+    let id: i32 = site.one("select id from channel where slug = 'shop'").await;
+    let id = id.to_string();
+    let day = [
+        ("channel", &*id),
+        ("from", "2026-02-03"),
+        ("to", "2026-02-03"),
+    ];
+    assert_eq!(
+        ken.post("/missing", &day).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    let sent_away = site.stranger().post("/missing", &day).await;
+    assert_eq!(sent_away.headers()["location"], "/login?next=%2F");
+    for odd in ["yesterday", "2026-02-30", "262142-12-31"] {
+        let answer = mika
+            .post("/missing", &[("channel", &*id), ("from", odd), ("to", "")])
+            .await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{odd}");
+    }
+    assert_eq!(site.one::<i64>("select count(*) from job").await, 0);
+
+    let answer = mika.post("/missing", &day).await;
+    assert_eq!(answer.headers()["location"], "/missing?asked=1");
+    let page = mika.page("/missing?asked=1").await;
+    assert!(page.contains("1 file is being fetched again") && page.contains("1 file is missing"));
+    site.run_jobs().await;
+    let kept = "select count(*) from attachment where original_state = 'kept'";
+    assert_eq!(site.one::<i64>(kept).await, 1);
+    let all = [("channel", &*id), ("from", ""), ("to", "")];
+    let answer = mika.post("/missing", &all).await;
+    assert_eq!(answer.headers()["location"], "/missing?asked=1");
+    site.run_jobs().await;
+    assert_eq!(
+        site.one::<i64>(kept).await,
+        2,
+        "nothing of the other channel"
+    );
+}

@@ -1,8 +1,11 @@
-//! Failed and gone files that are asked for again.
+//! Failed and gone files that are asked for again, all of a conversation or of a channel.
+
+use std::time::Duration;
 
 use line_chat_archive::{
     MIGRATOR,
     fake_line::{Call, pictures::photo},
+    records::refetch::{self, BATCH_FILES, Period},
 };
 use uuid::Uuid;
 
@@ -25,6 +28,81 @@ async fn ended(t: &Archive, id: Uuid, states: [Option<&str>; 4]) {
     .execute(&t.pool)
     .await
     .unwrap();
+}
+
+async fn ask(t: &Archive) -> u64 {
+    let mut conn = t.pool.acquire().await.unwrap();
+    let (channels, now) = ([t.channel_id], t.clock.now());
+    refetch::retry_period(&mut conn, &channels, Period::default(), now)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn many_files_are_asked_for_in_batches() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let extra = 50;
+    let events: Vec<_> = (0..BATCH_FILES + extra)
+        .map(|_| aoi.sends_file("a", vec![1; 9]).make())
+        .collect();
+    for part in events.chunks(500) {
+        t.deliver(part).await.unwrap();
+    }
+    sqlx::raw_sql("delete from job; update attachment set original_state = 'gone', original_reason = 'not_found'")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    assert_eq!(ask(&t).await, BATCH_FILES);
+    assert_eq!(t.jobs().await, BATCH_FILES.cast_signed());
+    assert_eq!(ask(&t).await, extra);
+    assert_eq!(ask(&t).await, 0);
+    assert_eq!(t.jobs().await, (BATCH_FILES + extra).cast_signed());
+}
+
+#[tokio::test]
+async fn of_many_files_those_are_left_out_that_would_not_come_or_may_not() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    let failed = |reason| [Some("failed"), Some(reason), None, None];
+    let large = t.receives(&aoi.sends_file("a", vec![1; 9]).make()).await;
+    ended(&t, large, failed("too_large")).await;
+    assert_eq!(ask(&t).await, 0, "the channel's limit holds");
+
+    let withheld = t.receives(&aoi.sends_file("b", vec![2; 9]).make()).await;
+    ended(&t, withheld, failed("trouble")).await;
+    t.operator("keiko", "admin", None).await.unwrap();
+    t.text(
+        "with held as (
+             insert into hold (id, conversation_id, reason, covers_subject, covers_unsend, set_by, set_at)
+             select gen_random_uuid(), m.conversation_id, 'case', true, true, o.id, now()
+             from attachment a join message m on m.id = a.message_id, operator o where a.id = $1 returning id
+         )
+         insert into withheld (message_id, hold_id, erasure_id, requested_at, withheld_at)
+         select a.message_id, held.id, gen_random_uuid(), now(), now() from attachment a, held where a.id = $1
+         returning hold_id::text",
+        withheld,
+    )
+    .await;
+    assert_eq!(ask(&t).await, 0, "nothing of a withheld message is fetched");
+
+    let image = t.receives(&aoi.sends_image(photo(1, 64, 64)).make()).await;
+    t.work_on(2, Duration::from_secs(3)).await;
+    let unreadable = [None, None, Some("failed"), Some("unreadable")];
+    ended(&t, image, unreadable).await;
+    assert_eq!(ask(&t).await, 0, "it would fail again");
+    ended(&t, image, [None, None, Some("gone"), Some("not_found")]).await;
+    assert_eq!(ask(&t).await, 1, "a preview alone");
+    assert_eq!(t.jobs().await, 1);
+    t.work().await;
+    assert_eq!(t.states(image).await, "kept, kept");
+
+    ended(&t, image, [Some("gone"), Some("gone"), None, None]).await;
+    sqlx::query("update channel set removed_at = now()")
+        .execute(&t.pool)
+        .await
+        .unwrap();
+    assert_eq!(ask(&t).await, 0, "a removed channel has no token");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use line_chat_archive::{
     fake_line::{Call, pictures::photo},
-    records::media,
+    records::refetch,
 };
 
 use crate::archive::{Archive, until};
@@ -104,22 +104,22 @@ async fn a_file_above_the_channels_limit_is_not_kept_until_somebody_wants_it() {
     let mut conn = t.pool.acquire().await.unwrap();
     let now = t.clock.now();
     assert!(
-        !media::retry_fetch(&mut conn, &[99], large, now)
+        !refetch::retry_fetch(&mut conn, &[99], large, now)
             .await
             .unwrap()
     );
     assert!(
-        !media::retry_fetch(&mut conn, &[1], small, now)
+        !refetch::retry_fetch(&mut conn, &[1], small, now)
             .await
             .unwrap()
     );
     assert!(
-        media::retry_fetch(&mut conn, &[1], large, now)
+        refetch::retry_fetch(&mut conn, &[1], large, now)
             .await
             .unwrap()
     );
     assert!(
-        !media::retry_fetch(&mut conn, &[1], large, now)
+        !refetch::retry_fetch(&mut conn, &[1], large, now)
             .await
             .unwrap()
     );
@@ -186,7 +186,7 @@ async fn what_failed_otherwise_and_is_asked_for_again_is_still_held_to_the_limit
     .await;
     let mut conn = t.pool.acquire().await.unwrap();
     assert!(
-        media::retry_fetch(&mut conn, &[t.channel_id], id, t.clock.now())
+        refetch::retry_fetch(&mut conn, &[t.channel_id], id, t.clock.now())
             .await
             .unwrap()
     );

@@ -21,6 +21,7 @@ use crate::web::{
     Error, Shared,
     auth::session::Viewer,
     detached,
+    files::fetch::Missing,
     layout::Layout,
     page,
     preferences::Preferences,
@@ -58,6 +59,7 @@ struct Page {
     /// Address of the conversation.
     back: String,
     tabs: Vec<Tab>,
+    missing: Missing,
     /// The current tab, as in the address.
     of: &'static str,
     /// Equal for two versions of one page of one tab: the script then patches the list instead of replacing it.
@@ -105,6 +107,7 @@ enum What {
 pub(in crate::web) struct Query {
     of: Option<String>,
     before: Option<String>,
+    asked: Option<u32>,
     channel: Option<String>,
     list: Option<String>,
 }
@@ -153,6 +156,7 @@ struct PageAddress {
     of: &'static str,
     kind: &'static str,
     before: Option<Cursor>,
+    asked: Option<u32>,
     /// [`Page::key`].
     key: String,
 }
@@ -174,6 +178,7 @@ impl PageAddress {
             of,
             kind,
             before,
+            asked: query.asked,
             key: format!("{id} {of} {}", query.before.as_deref().unwrap_or_default()),
             state: ListState {
                 channel: query.channel,
@@ -188,6 +193,7 @@ struct Contents {
     conversation: Conversation,
     name: Name,
     found: Found,
+    missing: Missing,
     /// The names of the senders, by the contact's id.
     people: HashMap<Uuid, Name>,
 }
@@ -216,6 +222,7 @@ async fn load(
     );
     Ok(Contents {
         people: people(conn, keyring, &conversation, &found).await?,
+        missing: Missing::load(conn, channels, id, address.asked).await?,
         conversation,
         name,
         found,
@@ -243,6 +250,7 @@ impl Contents {
             name: self.name,
             back: state.thread(id, None),
             tabs: tabs(state, id, of),
+            missing: self.missing,
             of,
             items: items.collect(),
             newest: address.before.map(|_| state.media(id, of, None)),

@@ -1,11 +1,28 @@
-//! `POST /attachments/{id}/fetch`: fetches an original again that was too large or could not be fetched.
+//! Fetches files again that were too large or could not be fetched: one original (`POST /attachments/{id}/fetch`), those of
+//! a conversation (`POST /conversations/{id}/fetch`), or those of a channel and a period (`/missing`).
 
 use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::NaiveDate;
+use serde::Deserialize;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::records::media;
+use crate::records::{
+    conversations, media,
+    refetch::{self, BATCH_FILES, Period},
+};
 use crate::web::{
-    Error, Shared, auth::session::Viewer, conversation::list::ListState, detached, see_other,
+    Error, Shared,
+    auth::session::Viewer,
+    conversation::{list::ListState, names::ChannelName},
+    detached,
+    http::form::FormBody,
+    layout::Layout,
+    page,
+    preferences::Preferences,
+    see_other,
+    when::{self, Now},
 };
 
 /// `POST /attachments/{id}/fetch`
@@ -20,7 +37,7 @@ pub(in crate::web) async fn again(
         let place = media::place(&mut tx, &viewer.session.channels, *id).await?;
         let (conversation, message, at) = place.ok_or(Error::NotFound)?;
         // Idempotent: if asked twice, the original is fetched once. The page shows its state.
-        media::retry_fetch(&mut tx, &viewer.session.channels, *id, now).await?;
+        refetch::retry_fetch(&mut tx, &viewer.session.channels, *id, now).await?;
         tx.commit().await?;
         Ok(see_other(&ListState::default().message(
             conversation,
@@ -29,4 +46,165 @@ pub(in crate::web) async fn again(
         )))
     })
     .await
+}
+
+/// The missing files of a conversation, for its gallery.
+pub(in crate::web) struct Missing {
+    conversation: Uuid,
+    /// The number of messages with files that can be fetched again.
+    pub(in crate::web) files: i64,
+    /// The number that was just asked for, if the page is shown for that reason.
+    pub(in crate::web) asked: Option<u32>,
+}
+
+impl Missing {
+    /// The missing files of a conversation in scope.
+    pub(in crate::web) async fn load(
+        conn: &mut PgConnection,
+        channels: &[i32],
+        conversation: Uuid,
+        asked: Option<u32>,
+    ) -> sqlx::Result<Self> {
+        Ok(Self {
+            conversation,
+            files: refetch::count_conversation(conn, channels, conversation).await?,
+            asked,
+        })
+    }
+
+    /// The address to which the form is sent.
+    pub(in crate::web) fn action(&self) -> String {
+        format!("/conversations/{}/fetch", self.conversation)
+    }
+}
+
+/// `POST /conversations/{id}/fetch`
+pub(in crate::web) async fn conversation(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    detached(async move {
+        let (id, now, channels) = (*id, shared.clock.now(), &viewer.session.channels);
+        let mut tx = viewer.begin(&shared).await?;
+        let found = conversations::find(&mut tx, &shared.keyring, channels, id).await?;
+        found.ok_or(Error::NotFound)?;
+        tx.commit().await?;
+        let asked = in_batches(&shared, &viewer, async |tx| {
+            refetch::retry_conversation(tx, channels, id, now).await
+        });
+        let page = format!("/conversations/{id}/media?asked={}", asked.await?);
+        Ok(see_other(&page))
+    })
+    .await
+}
+
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct Page {
+    layout: Layout,
+    channels: Vec<Channel>,
+    asked: Option<u32>,
+}
+
+struct Channel {
+    id: i32,
+    name: ChannelName,
+    files: i64,
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Query {
+    asked: Option<u32>,
+}
+
+/// `GET /missing`: the channels with files that can be fetched again.
+pub(in crate::web) async fn page(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    preferences: Preferences,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Error> {
+    detached(async move {
+        let allowed = &viewer.session.channels;
+        let mut tx = shared.snapshot().await?;
+        let missing = refetch::count_channels(&mut tx, allowed).await?;
+        let channels = conversations::channels(&mut tx, allowed).await?;
+        tx.commit().await?;
+        let channels = channels.into_iter().filter_map(|channel| {
+            let (id, files) = *missing.iter().find(|(id, _)| *id == channel.id)?;
+            let name = ChannelName::new(&channel.name, channel.removed);
+            Some(Channel { id, name, files })
+        });
+        page::html(&Page {
+            layout: Layout::new(&viewer, &preferences, "missing"),
+            channels: channels.collect(),
+            asked: query.asked,
+        })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Wanted {
+    channel: i32,
+    /// Days in the operator's time zone, both inclusive; empty: no limit.
+    from: String,
+    to: String,
+}
+
+impl Wanted {
+    fn period(&self, now: Now) -> Result<Period, Error> {
+        let day = |text: &str| match text {
+            "" => Ok(None),
+            text => when::read_day(text).map(Some).ok_or(Error::Unreadable),
+        };
+        let moment = |day: Option<NaiveDate>, of: fn(Now, NaiveDate) -> Option<_>| match day {
+            Some(day) => of(now, day).map(Some).ok_or(Error::Unreadable),
+            None => Ok(None),
+        };
+        Ok(Period {
+            from: moment(day(&self.from)?, Now::beginning)?,
+            until: moment(day(&self.to)?, Now::end)?,
+        })
+    }
+}
+
+/// `POST /missing`
+pub(in crate::web) async fn period(
+    shared: web::Data<Shared>,
+    viewer: Viewer,
+    preferences: Preferences,
+    FormBody(wanted): FormBody<Wanted>,
+) -> Result<HttpResponse, Error> {
+    detached(async move {
+        let now = page::now(&shared, preferences);
+        let period = wanted.period(now)?;
+        if !viewer.session.channels.contains(&wanted.channel) {
+            return Err(Error::NotFound);
+        }
+        let asked = in_batches(&shared, &viewer, async |tx| {
+            refetch::retry_period(tx, &[wanted.channel], period, now.at).await
+        });
+        Ok(see_other(&format!("/missing?asked={}", asked.await?)))
+    })
+    .await
+}
+
+/// Asks for files until fewer than [`BATCH_FILES`] are left, each time in a transaction of its own. Returns their number.
+async fn in_batches(
+    shared: &Shared,
+    viewer: &Viewer,
+    batch: impl AsyncFn(&mut Transaction<'static, Postgres>) -> sqlx::Result<u64>,
+) -> Result<u64, Error> {
+    let mut asked = 0;
+    loop {
+        let mut tx = viewer.begin(shared).await?;
+        let files = batch(&mut tx).await?;
+        tx.commit().await?;
+        asked += files;
+        if files < BATCH_FILES {
+            return Ok(asked);
+        }
+    }
 }

@@ -57,6 +57,7 @@ async fn no_page_breaks_whatever_people_write() {
             ("/erasures", "erasures"),
             ("/retention", "retention"),
             ("/holds", "holds"),
+            ("/missing", "missing"),
             ("/nowhere", "not-found"),
         ] {
             desk.walks(&page(path, Some((name, 0)))).await?;

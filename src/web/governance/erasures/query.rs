@@ -1,7 +1,6 @@
 //! The filter of the erasures, as it is written in an address.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer};
 
 use super::OVERDUE;
@@ -9,7 +8,11 @@ use crate::records::{
     conversations::{Channel, Cursor},
     erasure_list::{Filter, State, Why},
 };
-use crate::web::{Error, conversation::cursor, when::Now};
+use crate::web::{
+    Error,
+    conversation::cursor,
+    when::{self, Now},
+};
 
 /// The filter in the address. A cause, state or day that is empty or cannot be read does not filter.
 #[derive(Deserialize, Default, Clone)]
@@ -63,16 +66,9 @@ fn word<'de, T: QueryWord, D: Deserializer<'de>>(from: D) -> Result<Word<T>, D::
     Ok(known.copied())
 }
 
-/// Reads a day, `YYYY-MM-DD`. `None` for other texts and for years outside of [`YEARS`], within which PostgreSQL and
-/// every time zone can represent a day and the day after it.
 fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NaiveDate>, D::Error> {
-    let text = String::deserialize(from)?;
-    let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
-    Ok(day.filter(|day| YEARS.contains(&day.year())))
+    Ok(when::read_day(&String::deserialize(from)?))
 }
-
-/// The years that a filter can name: nothing was erased before them, and nothing will be after them.
-const YEARS: std::ops::RangeInclusive<i32> = 2000..=9998;
 
 impl ErasureQuery {
     /// Converts this into the filter of the records. Fails with [`Error::NotFound`] for a channel outside of the
@@ -83,17 +79,13 @@ impl ErasureQuery {
         if meant.is_empty() && !self.channel.is_empty() {
             return Err(Error::NotFound);
         }
-        let next = |day: NaiveDate| day.checked_add_days(Days::new(1));
         Ok(Filter {
             channels: meant,
             only: None,
             cause: self.cause.map(|(_, cause)| cause),
             state: self.state.map(|(_, state)| state),
-            from: self.from.and_then(|day| midnight(day, now.zone)),
-            until: self
-                .to
-                .and_then(next)
-                .and_then(|day| midnight(day, now.zone)),
+            from: self.from.and_then(|day| now.beginning(day)),
+            until: self.to.and_then(|day| now.end(day)),
             overdue_before: now.at - OVERDUE,
         })
     }
@@ -142,15 +134,11 @@ impl ErasureQuery {
     }
 }
 
-/// The time at which a day begins. `None` at the end of the calendar, and in a zone whose clocks skip that midnight.
-fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
-    let begins = zone.from_local_datetime(&day.and_time(chrono::NaiveTime::MIN));
-    Some(begins.earliest()?.with_timezone(&Utc))
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::web;
+    use chrono::{DateTime, Utc};
+    use chrono_tz::Tz;
 
     use super::*;
 
