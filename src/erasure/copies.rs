@@ -33,8 +33,10 @@ pub enum Error {
     #[error("a copy of the ledger cannot be read or written: {0}")]
     Objects(#[from] objects::Error),
     /// The copy is not signed with this installation's key, or is incomplete.
-    #[error("a copy of the ledger is damaged, or belongs to another archive")]
-    Damaged,
+    #[error(
+        "the copy of the ledger at {0} is damaged, or belongs to another archive. If it is damaged, remove its directory `ledger`: the copy is then written anew"
+    )]
+    Damaged(String),
     /// The copy was signed over other records than those in the database.
     #[error(
         "a copy of the ledger contradicts the database: the database lost signed records or was altered. Run `erasures verify` to find the difference"
@@ -96,7 +98,7 @@ impl Copies {
         let Some(newest) = ledger::newest_checkpoint(conn).await? else {
             return Ok(());
         };
-        let size = u64::try_from(newest.size).map_err(|_| Error::Damaged)?;
+        let size = u64::try_from(newest.size).unwrap_or_default();
         let mut result = Ok(());
         for backend in self.backends.iter() {
             let done = self.update(conn, backend, size, &newest.note).await;
@@ -150,8 +152,8 @@ impl Copies {
         let Some(bytes) = backend.read_named(CHECKPOINT).await? else {
             return Ok(None);
         };
-        let note = String::from_utf8(bytes).map_err(|_| Error::Damaged)?;
-        let checkpoint = self.verifier.open(&note).map_err(|_| Error::Damaged)?;
+        let note = String::from_utf8(bytes).map_err(|_| damaged(backend))?;
+        let checkpoint = self.verifier.open(&note).map_err(|_| damaged(backend))?;
         Ok(Some(CopiedCheckpoint {
             size: checkpoint.size,
             root: checkpoint.root,
@@ -159,22 +161,34 @@ impl Copies {
         }))
     }
 
-    /// The newest checkpoint of all copies, and the backend of that copy; `None` if there is no copy yet.
+    /// The newest checkpoint of all copies, and the backend of that copy; `None` if there is no copy yet. A damaged copy is
+    /// logged, and does not keep the others from being used.
     ///
     /// # Errors
-    /// A backend cannot be read, or its copy is damaged.
+    /// A backend cannot be read, or there is a damaged copy and no sound one.
     pub async fn newest(&self) -> Result<Option<(CopiedCheckpoint, Objects)>, Error> {
-        let mut newest: Option<(CopiedCheckpoint, Objects)> = None;
+        let (mut newest, mut unsound): (Option<(CopiedCheckpoint, Objects)>, _) = (None, None);
         for backend in self.backends.iter() {
-            if let Some(copied) = self.checkpoint(backend).await?
-                && newest
-                    .as_ref()
-                    .is_none_or(|(known, _)| known.size < copied.size)
-            {
-                newest = Some((copied, backend.clone()));
+            match self.checkpoint(backend).await {
+                Ok(Some(copied))
+                    if newest
+                        .as_ref()
+                        .is_none_or(|(known, _)| known.size < copied.size) =>
+                {
+                    newest = Some((copied, backend.clone()));
+                }
+                Ok(_) => {}
+                Err(error @ Error::Damaged(_)) => {
+                    tracing::error!(%error, "a copy of the ledger cannot be used");
+                    unsound = Some(error);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(newest)
+        match (newest, unsound) {
+            (None, Some(error)) => Err(error),
+            (newest, _) => Ok(newest),
+        }
     }
 
     /// The records of the copy in `backend`, from number `from` up to, but without, `until`.
@@ -187,7 +201,7 @@ impl Copies {
             let bytes = backend
                 .read_named(&name(file))
                 .await?
-                .ok_or(Error::Damaged)?;
+                .ok_or_else(|| damaged(backend))?;
             let lines = bytes
                 .split(|byte| *byte == b'\n')
                 .filter(|line| !line.is_empty());
@@ -197,9 +211,13 @@ impl Copies {
         }
         match records.len() as u64 == until - from {
             true => Ok(records),
-            false => Err(Error::Damaged),
+            false => Err(damaged(backend)),
         }
     }
+}
+
+fn damaged(copy: &Objects) -> Error {
+    Error::Damaged(copy.place().to_owned())
 }
 
 fn name(file: u64) -> String {

@@ -206,7 +206,7 @@ async fn erasures_to_replay(
 ) -> Result<Vec<ReplayedErasure>, Error> {
     let mut asked = vec![];
     for bytes in records {
-        let record = Record::parse(bytes).ok_or(copies::Error::Damaged)?;
+        let record = Record::parse(bytes).ok_or(Error::Contradicted)?;
         // A message that was withheld and erased later is replayed as erased.
         let counts = match record.kind {
             Kind::Requested => true,

@@ -93,6 +93,7 @@ pub type Keys = Pin<Box<dyn Stream<Item = Result<ObjectKey, Error>> + Send>>;
 #[derive(Clone, Debug)]
 pub struct Objects {
     backend: Backend,
+    place: Arc<str>,
     under_way: Arc<AtomicU64>,
 }
 
@@ -127,10 +128,18 @@ impl Objects {
             )),
             _ => return Err(Error::Address),
         };
+        let path = url.to_file_path().ok();
+        let path = path.map(|path| path.display().to_string());
         Ok(Self {
             backend,
+            place: path.unwrap_or_else(|| url.to_string()).into(),
             under_way: Arc::default(),
         })
+    }
+
+    /// Its directory, or its bucket and prefix, for messages. It contains no credentials.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Checks whether [`Objects::open_with`] accepts the form of `url`. Has no side effects and uses no network.

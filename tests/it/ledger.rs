@@ -3,6 +3,7 @@
 
 use std::{fs, time::Duration};
 
+use anyhow::Context;
 use line_chat_archive::{
     app::{self, database},
     clock::Clock,
@@ -99,6 +100,39 @@ async fn an_unsend_is_told_when_asked_when_purged_and_when_its_keys_are_gone() {
         assert_eq!(asked.channel.as_deref(), Some("shop"));
         assert_eq!(asked.cause.as_deref(), Some("unsend"));
         assert!(asked.trigger.is_some() && asked.rows > Some(2) && asked.objects > Some(0));
+        Ok(())
+    })
+    .await;
+}
+
+/// A disk has cut the file of a copy. The other copy is used, and the damaged one is named; with no sound copy nothing starts.
+#[tokio::test]
+async fn a_damaged_copy_of_the_ledger_is_named_and_the_other_one_is_used() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let text = aoi.sends_text("secret").await?;
+        aoi.unsends(&text).await?;
+        t.service.ledger_signer.append_and_sign().await?;
+        let files =
+            ["objects", "copies"].map(|copy| t.home.path().join(copy).join("ledger/checkpoint"));
+        let whole = fs::read(&files[0])?;
+        for file in &files {
+            fs::write(file, &whole[..20])?;
+            t.replica().await?.stop().await;
+            fs::write(file, &whole)?;
+        }
+        for file in &files {
+            fs::write(file, "")?;
+        }
+        let refused = t.replica().await.err().context("it started")?;
+        let refused = format!("{refused:#}");
+        assert!(
+            refused.contains("copies is damaged") || refused.contains("copies/ is damaged"),
+            "{refused}"
+        );
+        for file in &files {
+            fs::write(file, &whole)?;
+        }
         Ok(())
     })
     .await;

@@ -20,8 +20,8 @@ mod order;
 mod outage;
 mod people;
 mod reconcile;
-mod replicas;
 mod refetch;
+mod replicas;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,
