@@ -82,10 +82,15 @@ pub fn last_chunk(sealed: u64) -> Range<u64> {
 
 /// The range of bytes to read from a sealed object of `sealed` bytes, to open the range `plain` of its content.
 pub fn sealed_range(plain: &Range<u64>, sealed: u64) -> Range<u64> {
-    let first = plain.start / CHUNK as u64;
+    let first = first_chunk(plain, sealed);
     let behind = plain.end.div_ceil(CHUNK as u64).max(first + 1);
     let at = |chunk: u64| (chunk * SEALED_CHUNK as u64).min(sealed);
     at(first)..at(behind)
+}
+
+/// The chunk that holds the first byte of `plain`, or the last chunk if `plain` is empty at the end.
+fn first_chunk(plain: &Range<u64>, sealed: u64) -> u64 {
+    (plain.start / CHUNK as u64).min(count(sealed) - 1)
 }
 
 /// Opens the range `plain` of an object of `sealed` bytes. `body` is the [`sealed_range`] of it.
@@ -103,7 +108,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     E: From<Error> + Send,
 {
-    let first = plain.start / CHUNK as u64;
+    let first = first_chunk(&plain, sealed);
     let state = Opening {
         chunks: Chunks::new(key, context),
         body,
@@ -316,5 +321,13 @@ mod tests {
                 .await
                 .is_err()
         );
+        // Nothing is left of it, or as much as of an empty file.
+        for cut in [0, TAG] {
+            assert!(
+                opened(&key, HERE, 0..0, &object[..cut], CHUNK)
+                    .await
+                    .is_err()
+            );
+        }
     }
 }
