@@ -19,6 +19,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take to finish what its borrower has left. Then it is closed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long after a stall connections are tested when they come back.
+const SUSPICION: Duration = Duration::from_secs(60);
+
 /// Options of each connection.
 const OPTIONS: [(&str, &str); 9] = [
     // If a replica dies inside a transaction, its row locks must not last until the network notices.
@@ -36,8 +39,8 @@ const OPTIONS: [(&str, &str); 9] = [
     ("default_transaction_isolation", "read committed"),
 ];
 
-/// A pool of at most so many `connections` that never hands out a connection inside the open transaction of an earlier borrower, and loses no place to a silent
-/// connection.
+/// A pool of at most `connections` connections. It never hands out one inside the open transaction of an earlier borrower, and a
+/// silent connection frees its place.
 ///
 /// sqlx 0.8.4 to 0.9.0 returns a connection to its pool inside an open transaction if the future that was beginning the
 /// transaction is dropped. The writes of the next borrower are then acknowledged and never committed. The first guard
@@ -50,6 +53,8 @@ pub fn open(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // `before_acquire` tests the connection too, and not without a limit.
+        .test_before_acquire(false)
         .after_connect(|_, _| {
             watchdog::progress();
             Box::pin(async { Ok(()) })
@@ -63,7 +68,10 @@ pub fn open(options: PgConnectOptions, connections: u32) -> PgPool {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                in_time(RELEASE_TIMEOUT, connection.ping()).await?;
+                // Only then: while it is tested, the next borrower would open another connection.
+                if watchdog::has_stalled_within(SUSPICION) {
+                    in_time(RELEASE_TIMEOUT, connection.ping()).await?;
+                }
                 Ok(true)
             })
         })

@@ -17,6 +17,15 @@ tokio::task_local! {
     static LAST: Arc<Mutex<Instant>>;
 }
 
+/// When work was last dropped in this process.
+static LAST_STALL: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// True if work was dropped less than `ago` before now.
+pub fn has_stalled_within(ago: Duration) -> bool {
+    let last = *LAST_STALL.lock().unwrap_or_else(PoisonError::into_inner);
+    last.is_some_and(|last| last.elapsed() < ago)
+}
+
 /// The work showed no progress for too long and was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it made no progress and was cut off: a connection may be silent")]
@@ -33,6 +42,7 @@ pub async fn watch<T>(limit: Duration, work: impl Future<Output = T>) -> Result<
     loop {
         let seen = *last.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.elapsed() >= limit {
+            *LAST_STALL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             return Err(Stalled);
         }
         if let Ok(done) = timeout_at(seen + limit, &mut work).await {

@@ -133,6 +133,10 @@ impl Database {
         if purpose == Purpose::Look {
             return Ok(());
         }
+        // A request for a lock that waits lets nobody else at the table: it must not wait for a backup.
+        sqlx::raw_sql("set lock_timeout = '60s'")
+            .execute(&mut db)
+            .await?;
         MIGRATOR
             .run(&mut db)
             .await

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, records::database_clock};
+use crate::{clock::Clock, records::database_clock, watchdog::watch};
 
 /// Interval of the measurements, a sixth of the shortest lease.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ pub async fn follow(pool: &PgPool, clock: &Clock) -> sqlx::Result<()> {
     if !clock.follows_database() {
         return Ok(());
     }
-    let measured = timeout(ANSWER_TIMEOUT, async {
+    let measured = watch(ANSWER_TIMEOUT, async {
         measure(&mut *pool.acquire().await?, clock).await
     });
     let timed_out = |_| Err(sqlx::Error::PoolTimedOut);

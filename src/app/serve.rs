@@ -29,8 +29,10 @@ use crate::{
 /// Slug of the channel that is made from `LINE_CHANNEL_SECRET` if there is no channel yet.
 const FIRST_CHANNEL: &str = "default";
 
-/// How long the embedded PostgreSQL may take to end, after the service has. Then the process ends without it.
-const DATABASE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the embedded PostgreSQL may take to end: to write what it has in memory to a slow disk takes a while. If it did not
+/// answer before, it gets less time. Then the process ends without it.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
+const HUNG_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Runs the service until SIGINT, SIGTERM or SIGHUP. `say` gets the lines that a person has to read.
 ///
@@ -57,6 +59,7 @@ pub async fn serve(
         begun = begin(storage, serve, &database, listener, say) => begun.map(Some),
         () = &mut told => Ok(None),
     };
+    let mut in_time = true;
     let ended = match begun {
         Ok(Some(mut service)) => {
             let ended = tokio::select! {
@@ -65,16 +68,20 @@ pub async fn serve(
                 part = service.broken() => Err(anyhow!("{part} stopped unexpectedly; the service ends too, so that a supervisor can start it again")),
             };
             tracing::info!("ending");
-            service.stop().await;
+            in_time = service.stop().await;
             ended
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
-    let closed = timeout(DATABASE_STOP_TIMEOUT, database.close()).await;
+    let patience = match in_time {
+        true => CHECKPOINT_TIMEOUT,
+        false => HUNG_STOP_TIMEOUT,
+    };
+    let closed = timeout(patience, database.close()).await;
     ended?;
     closed.unwrap_or_else(|_| {
-        Err(anyhow!("PostgreSQL has been told to stop and does not answer. It ends by itself; everything acknowledged is on disk"))
+        Err(anyhow!("PostgreSQL has been told to stop and does not answer. It stops when its shutdown completes; everything acknowledged is on disk"))
     })
 }
 

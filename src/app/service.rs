@@ -172,13 +172,15 @@ impl Service {
         )
     }
 
-    /// Answers the open requests, writes the deliveries that wait, and ends all parts. Parts that have not ended by then are cut
-    /// off after [`STOP_TIMEOUT`].
-    pub async fn stop(self) {
-        if timeout(STOP_TIMEOUT, self.end()).await.is_err() {
+    /// Answers the open requests, writes the deliveries that wait, and ends all parts. After [`STOP_TIMEOUT`] it cuts off parts
+    /// that have not ended. Returns whether all have.
+    pub async fn stop(self) -> bool {
+        let in_time = timeout(STOP_TIMEOUT, self.end()).await.is_ok();
+        if !in_time {
             // All that was acknowledged is committed; the rest waits for something outside.
             tracing::warn!("a part did not end in time, and is cut off");
         }
+        in_time
     }
 
     async fn end(self) {
@@ -295,7 +297,8 @@ fn start_tasks(
         }
     });
     let known = tokio::spawn(channels.clone().keep_fresh(pool.clone(), cancel.clone()));
-    let supplied = tokio::spawn(keep_supplied(keys, cancel.clone()));
+    let supplied = tokio::spawn(keep_supplied(keys.clone(), cancel.clone()));
+    let held = tokio::spawn(keep_held(keys, cancel.clone()));
     let set = tokio::spawn(database_clock::keep_following(
         pool.clone(),
         clock,
@@ -305,6 +308,7 @@ fn start_tasks(
         ("the HTTP server", served),
         ("the list of channels", known),
         ("the supply of keys", supplied),
+        ("the claim on spare keys", held),
         ("the clock", set),
     ]
 }
@@ -332,22 +336,29 @@ async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
     }
 }
 
-/// Makes spare keys whenever there are few, and renews this process's claim on them.
+/// Makes spare keys whenever there are few.
 async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
-    while !cancel.is_cancelled() {
-        tokio::select! {
-            () = cancel.cancelled() => break,
-            () = keys.wanted() => {
-                if !matches!(watch(STALL, keys.supply()).await, Ok(Ok(()))) {
-                    tracing::error!("spare keys cannot be made: new conversations will be refused");
-                    cancel.run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN)).await;
-                }
-            }
-            () = tokio::time::sleep(HOLD_INTERVAL) => {
-                if !matches!(watch(STALL, keys.hold()).await, Ok(Ok(()))) {
-                    tracing::warn!("spare keys could not be held");
-                }
-            }
+    while cancel.run_until_cancelled(keys.wanted()).await.is_some() {
+        if !matches!(watch(STALL, keys.supply()).await, Ok(Ok(()))) {
+            tracing::error!("spare keys cannot be made: new conversations will be refused");
+            cancel
+                .run_until_cancelled(tokio::time::sleep(SUPPLY_AGAIN))
+                .await;
+        }
+    }
+}
+
+/// Renews this process's claim on its spare keys, and reads them. Beside the supply, because to read a thousand keys in S3 takes
+/// a minute.
+async fn keep_held(keys: Keys, cancel: CancellationToken) {
+    while cancel
+        .run_until_cancelled(tokio::time::sleep(HOLD_INTERVAL))
+        .await
+        .is_some()
+    {
+        let held = cancel.run_until_cancelled(watch(STALL, keys.hold())).await;
+        if !matches!(held, None | Some(Ok(Ok(())))) {
+            tracing::warn!("spare keys could not be held");
         }
     }
     let _ = keys.release_spare_keys().await;

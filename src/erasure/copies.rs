@@ -4,21 +4,29 @@
 //! A copy consists of the newest checkpoint and the records that it covers, 1,000 in each file. Records hold no
 //! content.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use sqlx::PgConnection;
+use tokio::time::timeout;
 
 use crate::{
     ledger::Verifier,
     objects::{self, Objects},
     records::ledger,
+    watchdog,
 };
 
 /// Records in one file.
 const RECORDS_PER_FILE: u64 = 1000;
+
+/// Half of the time that the lock of the copies outlives a lost connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Name of the object that holds the newest checkpoint.
 const CHECKPOINT: &str = "ledger/checkpoint";
@@ -140,12 +148,9 @@ impl Copies {
                 lines.extend_from_slice(&record);
                 lines.push(b'\n');
             }
-            backend.write_named(&name(file), lines).await?;
+            write(backend, &name(file), lines).await?;
         }
-        backend
-            .write_named(CHECKPOINT, note.as_bytes().to_vec())
-            .await?;
-        Ok(())
+        write(backend, CHECKPOINT, note.as_bytes().to_vec()).await
     }
 
     async fn checkpoint(&self, backend: &Objects) -> Result<Option<CopiedCheckpoint>, Error> {
@@ -161,34 +166,33 @@ impl Copies {
         }))
     }
 
-    /// The newest checkpoint of all copies, and the backend of that copy; `None` if there is no copy yet. A damaged copy is
-    /// logged, and does not keep the others from being used.
+    /// The newest checkpoint of all copies; `None` if there is no copy yet.
     ///
     /// # Errors
-    /// A backend cannot be read, or there is a damaged copy and no sound one.
-    pub async fn newest(&self) -> Result<Option<(CopiedCheckpoint, Objects)>, Error> {
-        let (mut newest, mut unsound): (Option<(CopiedCheckpoint, Objects)>, _) = (None, None);
+    /// A backend cannot be read, or its copy is damaged.
+    pub async fn newest(&self) -> Result<Option<CopiedCheckpoint>, Error> {
+        let (sound, damaged) = self.sound().await?;
+        match damaged {
+            Some(error) => Err(error),
+            None => Ok(sound.into_iter().next().map(|(copied, _)| copied)),
+        }
+    }
+
+    /// The checkpoints of all copies, the newest first, each with its backend, and the error of a copy that is damaged.
+    ///
+    /// # Errors
+    /// A backend cannot be read.
+    pub async fn sound(&self) -> Result<(Vec<(CopiedCheckpoint, Objects)>, Option<Error>), Error> {
+        let (mut sound, mut damaged) = (vec![], None);
         for backend in self.backends.iter() {
             match self.checkpoint(backend).await {
-                Ok(Some(copied))
-                    if newest
-                        .as_ref()
-                        .is_none_or(|(known, _)| known.size < copied.size) =>
-                {
-                    newest = Some((copied, backend.clone()));
-                }
-                Ok(_) => {}
-                Err(error @ Error::Damaged(_)) => {
-                    tracing::error!(%error, "a copy of the ledger cannot be used");
-                    unsound = Some(error);
-                }
+                Ok(copied) => sound.extend(copied.map(|copied| (copied, backend.clone()))),
+                Err(error @ Error::Damaged(_)) => damaged = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        match (newest, unsound) {
-            (None, Some(error)) => Err(error),
-            (newest, _) => Ok(newest),
-        }
+        sound.sort_by_key(|(copied, _)| std::cmp::Reverse(copied.size));
+        Ok((sound, damaged))
     }
 
     /// The records of the copy in `backend`, from number `from` up to, but without, `until`.
@@ -214,6 +218,15 @@ impl Copies {
             false => Err(damaged(backend)),
         }
     }
+}
+
+/// Writes within half a minute: a write that takes longer could come after one of another replica.
+async fn write(backend: &Objects, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+    let written = timeout(WRITE_TIMEOUT, backend.write_named(name, bytes)).await;
+    written.unwrap_or(Err(objects::Error::Silent))?;
+    // A new copy of a large ledger takes long.
+    watchdog::progress();
+    Ok(())
 }
 
 fn damaged(copy: &Objects) -> Error {

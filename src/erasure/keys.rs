@@ -14,7 +14,8 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
+use futures_util::{StreamExt, stream};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
@@ -39,6 +40,9 @@ const MIN_USE: TimeDelta = TimeDelta::seconds(50);
 
 /// Keys destroyed in one batch, so that each file of the keyring is synced once for all keys of the batch in it.
 const BATCH_KEYS: i64 = 500;
+
+/// Keys that are looked for, or destroyed, at the same time.
+const AT_ONCE: usize = 64;
 
 /// How long the rewrapping of survivors waits for spare keys that are being made.
 const KEY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,11 +90,13 @@ impl Keys {
                 // Nothing was sealed under it yet.
                 Err(seal::Error::Unreadable | seal::Error::Damaged(_)) => {
                     damaged.insert(self.keyring.file_of(id));
-                    self.keyring.destroy(&[id]).await?;
+                    // Of a file that was cut nothing may be left to destroy.
+                    let _ = self.keyring.destroy(&[id]).await;
                     keys::gone(&mut conn, &[id], now).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
+            watchdog::progress();
         }
         for file in damaged {
             tracing::error!(
@@ -188,8 +194,16 @@ impl Keys {
 
     async fn destroy(&self, closed: &[Closed]) -> Result<usize, Internal> {
         let (mut readable, mut missing, mut failed) = (HashMap::new(), vec![], None);
-        for key in closed {
-            match self.keyring.find(key.id).await {
+        let keyring = &self.keyring;
+        let found = stream::iter(closed.to_vec())
+            .map(|key| async move { (key, keyring.find(key.id).await) });
+        let found: Vec<_> = found
+            .buffer_unordered(AT_ONCE)
+            .inspect(|_| watchdog::progress())
+            .collect()
+            .await;
+        for (key, found) in found {
+            match found {
                 Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
                 Err(seal::Error::NoKey) => missing.push(key.id),
                 Err(error) => failed = Some(error.into()),
@@ -202,36 +216,68 @@ impl Keys {
         let mut conn = self.pool.acquire().await?;
         // These keys still have documents: a row was locked by another transaction, or a document could not be opened.
         let held = rewraps::in_use(&mut conn, &ids).await?;
-        // Another replica may have destroyed a key since its row was read here. It does so only when nothing is sealed
-        // under the key any more, and it deletes the row afterwards: so the documents tell the two cases apart, and the
-        // row does not.
-        for key in rewraps::in_use(&mut conn, &missing).await? {
-            // This happens after a restore: the key was destroyed after the backup was made. Documents that are still
-            // sealed under it are lost, and the pages say so where they would show them.
+        // Read after the look into the keyring: another replica may have destroyed a key since the rows were read.
+        let lost = keys::lost_if_missing(&mut conn, &missing).await?;
+        for key in &lost {
+            tracing::error!(
+                %key,
+                file = self.keyring.file_of(*key),
+                "a key that is to be destroyed is missing in the keyring, and was not destroyed: its file was lost. The erasure waits until it is put back"
+            );
+            failed = Some(seal::Error::NoKey.into());
+        }
+        missing.retain(|id| !lost.contains(id));
+        self.report_unreadable(&mut conn, &missing).await?;
+        let mut to_destroy = missing;
+        to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
+        keys::begin_to_destroy(&mut conn, &to_destroy, self.clock.now()).await?;
+        drop(conn);
+        let gone = self.destroy_each(to_destroy, &mut failed).await;
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        keys::gone(&mut tx, &gone, now).await?;
+        tx.commit().await?;
+        failed.map_or(Ok(gone.len()), Err)
+    }
+
+    /// Logs the keys of `missing` that documents are still sealed under. This happens after a restore: the key was destroyed after
+    /// the backup was made. These documents are lost, and the pages say so where they would show them.
+    async fn report_unreadable(
+        &self,
+        conn: &mut PgConnection,
+        missing: &[Uuid],
+    ) -> Result<(), Internal> {
+        for key in rewraps::in_use(conn, missing).await? {
             tracing::warn!(
                 %key,
                 "a key is not in the keyring: it was destroyed after the backup of this database was made, or this is another keyring. Documents that are still sealed under it cannot be read"
             );
         }
-        drop(conn);
-        let mut to_destroy = missing;
-        to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
-        if self.keyring.destroy(&to_destroy).await.is_err() {
-            // Retry with each key on its own, so that a key that cannot be destroyed does not stop the others.
-            let mut gone = vec![];
-            for id in to_destroy {
-                match self.keyring.destroy(&[id]).await {
-                    Ok(()) => gone.push(id),
-                    Err(error) => failed = Some(error.into()),
+        Ok(())
+    }
+
+    /// Destroys keys, together if that succeeds, else each on its own, so that a key that cannot be destroyed does not stop the
+    /// others. Returns those that are gone.
+    async fn destroy_each(
+        &self,
+        to_destroy: Vec<Uuid>,
+        failed: &mut Option<Internal>,
+    ) -> Vec<Uuid> {
+        let mut gone = vec![];
+        for batch in to_destroy.chunks(AT_ONCE) {
+            if self.keyring.destroy(batch).await.is_ok() {
+                gone.extend_from_slice(batch);
+            } else {
+                for id in batch {
+                    match self.keyring.destroy(&[*id]).await {
+                        Ok(()) => gone.push(*id),
+                        Err(error) => *failed = Some(error.into()),
+                    }
                 }
             }
-            to_destroy = gone;
+            watchdog::progress();
         }
-        let now = self.clock.now();
-        let mut tx = self.pool.begin().await?;
-        keys::gone(&mut tx, &to_destroy, now).await?;
-        tx.commit().await?;
-        failed.map_or(Ok(to_destroy.len()), Err)
+        gone
     }
 
     /// Rewraps the documents under these keys under other keys of the same subjects. Skips documents whose rows are

@@ -8,17 +8,18 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::copies::{self, Copies};
+use super::copies::{self, CopiedCheckpoint, Copies};
 use crate::{
     clock::Clock,
     ledger::{
         Hash, Kind, Record,
         tree::{Frontier, leaf_hash},
     },
+    objects::Objects,
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
-        holds,
+        holds, keys,
         ledger::{self, Checkpoint},
         messages::{self, Mention, Ref},
         subjects::{self, Task},
@@ -52,10 +53,24 @@ pub enum Error {
 /// The database or a copy fails, or they contradict each other. The port must not be opened then, because pages might
 /// show erased messages.
 pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usize, Error> {
-    let Some((head, place)) = copies.newest().await? else {
+    let (sound, damaged) = copies.sound().await?;
+    let mut conn = pool.acquire().await?;
+    if let Some(error) = damaged {
+        // The damaged copy may have been newer than the sound ones, and the database restored: then erased messages would be shown.
+        let newest = ledger::newest_checkpoint(&mut conn).await?;
+        let is_known = |copied: &CopiedCheckpoint| {
+            newest
+                .as_ref()
+                .is_some_and(|newest| newest.note == copied.note)
+        };
+        if !sound.first().is_some_and(|(copied, _)| is_known(copied)) {
+            return Err(error.into());
+        }
+        tracing::error!(%error, "a copy of the ledger cannot be used; another copy agrees with the database");
+    }
+    let Some((head, _)) = sound.first().cloned() else {
         return Ok(0);
     };
-    let mut conn = pool.acquire().await?;
     let size = ledger::size(&mut conn).await?;
     let mut tree = Frontier::new();
     while tree.size() < size.min(head.size) {
@@ -65,7 +80,7 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
             }
         }
     }
-    let records = Copies::records(&place, tree.size(), head.size).await?;
+    let records = records_of(&sound, tree.size(), head.size).await?;
     let leaves: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
     let mut whole = tree.clone();
     leaves.iter().for_each(|leaf| whole.push(*leaf));
@@ -75,6 +90,9 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     let now = clock.now();
     let mut erased = 0;
     let requested = requested(&records);
+    if !records.is_empty() {
+        keys::may_be_gone(&mut conn).await?;
+    }
     drop(conn);
     for (records, leaves) in records
         .chunks(BATCH_RECORDS)
@@ -97,6 +115,22 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
         ledger::insert_checkpoint(&mut conn, &checkpoint).await?;
     }
     Ok(erased)
+}
+
+/// The records from number `from` up to, but without, `until`, of the first copy that has them all and whole.
+async fn records_of(
+    sound: &[(CopiedCheckpoint, Objects)],
+    from: u64,
+    until: u64,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut result = Ok(vec![]);
+    for (_, backend) in sound.iter().filter(|(copied, _)| copied.size >= until) {
+        result = Copies::records(backend, from, until).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    Ok(result?)
 }
 
 /// An erasure that has to be done again, from its record in the ledger.

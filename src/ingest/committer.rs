@@ -60,12 +60,9 @@ impl Ingest {
     ) -> (Self, JoinHandle<()>) {
         let memory = Arc::new(Memory::new());
         let mut lanes = JoinSet::new();
-        let mut number = 0;
         let mut lane = || {
             let (queue, waiting) = mpsc::channel(MAX_QUEUED);
-            number += 1;
             let lane = Lane::new(
-                number,
                 database.clone(),
                 clock.clone(),
                 keyring.clone(),

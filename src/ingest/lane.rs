@@ -11,6 +11,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot},
     time::timeout,
 };
+use uuid::Uuid;
 
 use super::{
     Delivery, IncomingEvent, batch,
@@ -69,7 +70,7 @@ pub enum Refused {
 pub(super) enum Queued {
     /// A delivery to be stored.
     Delivery(Waiting),
-    /// Somebody asks whether the lane could store one.
+    /// A readiness check asks whether the lane can commit.
     Probe(oneshot::Sender<Result<(), Refused>>),
 }
 
@@ -87,7 +88,7 @@ pub(super) struct Waiting {
 /// one transaction, answers them, and begins again. It never waits for a batch to fill, so a single delivery is not
 /// delayed.
 pub(super) struct Lane {
-    number: i16,
+    id: Uuid,
     database: PgConnectOptions,
     clock: Clock,
     keyring: Keyring,
@@ -99,7 +100,6 @@ pub(super) struct Lane {
 impl Lane {
     /// Makes a lane, which connects in [`Lane::run`].
     pub fn new(
-        number: i16,
         database: PgConnectOptions,
         clock: Clock,
         keyring: Keyring,
@@ -107,7 +107,7 @@ impl Lane {
         stored: Arc<Notify>,
     ) -> Self {
         Self {
-            number,
+            id: Uuid::new_v4(),
             database: database.options(OPTIONS),
             clock,
             keyring,
@@ -246,7 +246,7 @@ impl Lane {
                 Work::Write(deliveries) => {
                     batch::write(&mut connection, memory, epoch, keyring, deliveries, now).await
                 }
-                Work::Probe => door::try_to_write(&mut connection, self.number, now)
+                Work::Probe => door::try_to_write(&mut connection, self.id, now)
                     .await
                     .map_err(Error::from),
             };
@@ -278,7 +278,7 @@ impl Waiting {
     }
 }
 
-/// What is done on a lane's connection.
+/// Work for a lane's connection.
 enum Work<'a> {
     /// Writes deliveries in one transaction.
     Write(&'a [&'a Delivery]),

@@ -29,6 +29,7 @@ pub use external::Reach;
 pub use original::LARGEST_MIB;
 pub use purge::BATCH_OBJECTS;
 pub use reconcile::Reconciled;
+pub use scrub::scrub_pause;
 pub use thumbnail::{Previews, previews};
 
 /// The HTTPS client could not be created.

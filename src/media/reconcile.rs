@@ -15,6 +15,7 @@ use crate::{
         missing::{self, User},
         notify, objects, people,
     },
+    watchdog,
 };
 
 /// Maximum number of keys in one database query.
@@ -89,6 +90,7 @@ impl Media {
             && let Some(key) = listed.try_next().await?
         {
             missing.remove(&key);
+            watchdog::progress();
         }
         drop(listed);
         found.absent += missing.len();
@@ -138,9 +140,12 @@ impl Media {
             let Some(key) = ObjectKey::parse(&key) else {
                 continue;
             };
-            if !self.objects.has(key).await?
-                || !matches!(self.condition(key).await?, Condition::Whole(_))
-            {
+            watchdog::progress();
+            if !self.objects.has(key).await? {
+                continue;
+            }
+            // One that cannot be read now does not keep the others.
+            if !matches!(self.condition(key).await, Ok(Condition::Whole(_))) {
                 continue;
             }
             self.mark(key, None).await?;
@@ -157,6 +162,7 @@ impl Media {
     async fn refetch_missing(&self, missing: Vec<ObjectKey>) -> Result<usize, Internal> {
         let mut count = 0;
         for key in missing {
+            watchdog::progress();
             if !self.objects.has(key).await? && self.refetch(key, Condition::Missing).await? {
                 count += 1;
             }

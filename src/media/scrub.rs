@@ -1,5 +1,7 @@
 //! Scrub: reads all keys in use and all objects to their ends, slowly, so that damage is found while LINE still has the file or
-//! a copy can be restored. Disks flip bits, and lose files, without a word.
+//! a copy can be restored. Disks flip bits and lose files without reporting an error.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
@@ -11,8 +13,7 @@ use crate::{
     records::{
         self,
         failure::Internal,
-        objects::LEASE,
-        scrubs::{self, Key, Read, Scrub},
+        scrubs::{self, Key, Kind, Scrub},
     },
     seal::{self, SealContext, key_of, stream},
     watchdog,
@@ -25,8 +26,16 @@ const STEP_OBJECTS: i64 = 64;
 /// A step reads no further object after this many bytes.
 const STEP_BYTES: u64 = 8 << 20;
 
+/// Bytes of objects that are read in a second.
+const BYTES_PER_SECOND: u64 = 8 << 20;
+
 /// Objects that a reader found damaged and that one call reads again.
-const SUSPECTS: i64 = 16;
+const BATCH_SUSPECTS: i64 = 16;
+
+/// How long to wait after `bytes` were read.
+pub fn scrub_pause(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / BYTES_PER_SECOND)
+}
 
 /// State of an object that was read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,80 +46,97 @@ pub(super) enum Condition {
     Damaged,
     /// It is not in the object store.
     Missing,
-    /// It is not in use any more, or its key is not there: nothing can be said of it.
+    /// It is not in use any more, or its key is not there: its condition is unknown.
     Unknown,
 }
 
 impl Media {
-    /// Reads the objects that readers found damaged, and then takes one step of the scrub that is due. Returns how many bytes
+    /// Reads the objects that readers found damaged, and then takes one step of each scrub that is due. Returns how many bytes
     /// were read.
     ///
     /// # Errors
-    /// The database, the keyring or the object store fails; what was read before is noted.
+    /// The database, the keyring or the object store fails; the step is taken again.
     pub async fn scrub(&self) -> Result<u64, Internal> {
         let mut conn = self.pool.acquire().await?;
-        let suspects = scrubs::suspected(&mut conn, SUSPECTS).await?;
+        let suspects = scrubs::suspected(&mut conn, BATCH_SUSPECTS).await?;
         drop(conn);
-        let mut bytes = 0;
-        for key in suspects {
-            bytes += self
-                .look_at(key, &[Condition::Damaged, Condition::Missing])
-                .await?;
-        }
-        let now = self.clock.now();
-        let mut conn = self.pool.acquire().await?;
-        let scrub = scrubs::resume(&mut conn, now, now + LEASE).await?;
-        drop(conn);
-        match scrub {
-            Some(scrub) => Ok(bytes + self.step(scrub).await?),
-            None => Ok(bytes),
-        }
-    }
-
-    /// Reads the next keys, or if all were read, the next objects.
-    async fn step(&self, mut scrub: Scrub) -> Result<u64, Internal> {
-        let (mut read, mut bytes) = (Read::default(), 0);
-        let finished = match scrub.next_key {
-            Some(after) => {
-                let last = self.check_keys(after, &mut read).await?;
-                scrub.next_key = last;
-                last.is_none() && !scrub.with_objects
+        let mut bytes = self
+            .verify_objects(&suspects, &[Condition::Damaged, Condition::Missing])
+            .await?;
+        for kind in [Kind::Keys, Kind::Objects] {
+            let mut conn = self.pool.acquire().await?;
+            let scrub = scrubs::resume(&mut conn, kind, self.clock.now()).await?;
+            drop(conn);
+            if let Some(scrub) = scrub {
+                bytes += match kind {
+                    Kind::Keys => self.step_keys(scrub).await?,
+                    Kind::Objects => self.step_objects(scrub).await?,
+                };
             }
-            None => {
-                let mut conn = self.pool.acquire().await?;
-                let next = scrubs::objects(&mut conn, &scrub.next_object, STEP_OBJECTS).await?;
-                drop(conn);
-                let finished = next.is_empty();
-                for key in next {
-                    // If many are missing, the reconcile decides whether this is the right bucket.
-                    bytes += self.look_at(key, &[Condition::Damaged]).await?;
-                    read.objects += 1;
-                    scrub.next_object = key.to_string();
-                    if bytes >= STEP_BYTES {
-                        break;
-                    }
-                }
-                finished
-            }
-        };
-        read.bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let mut conn = self.pool.acquire().await?;
-        scrubs::save(&mut conn, &scrub, read, finished, self.clock.now()).await?;
+        }
         Ok(bytes)
     }
 
-    /// Reads the keys after `after`. Returns the last of them; `None` if none is left.
-    async fn check_keys(&self, after: Uuid, read: &mut Read) -> Result<Option<Uuid>, Internal> {
+    /// Reads the next objects of a scrub.
+    async fn step_objects(&self, mut scrub: Scrub) -> Result<u64, Internal> {
+        let (mut bytes, mut count) = (0, 0);
+        let mut conn = self.pool.acquire().await?;
+        let next = scrubs::objects(&mut conn, &scrub.position, STEP_OBJECTS).await?;
+        drop(conn);
+        for key in &next {
+            // If many are missing, the reconcile decides whether this is the right bucket.
+            bytes += self
+                .verify_objects(std::slice::from_ref(key), &[Condition::Damaged])
+                .await?;
+            count += 1;
+            scrub.position = key.to_string();
+            if bytes >= STEP_BYTES {
+                break;
+            }
+        }
+        self.save(&scrub, count, bytes, next.is_empty()).await?;
+        Ok(bytes)
+    }
+
+    /// Reads the next keys of a scrub.
+    async fn step_keys(&self, mut scrub: Scrub) -> Result<u64, Internal> {
         let now = self.clock.now();
+        let after = scrub.position.parse().unwrap_or(Uuid::nil());
         let mut conn = self.pool.acquire().await?;
         let keys = scrubs::keys(&mut conn, after, STEP_KEYS).await?;
         drop(conn);
+        let mut count = 0;
         for key in keys.iter().filter(|key| key.is_expected(now)) {
             self.check_key(key, now).await?;
-            read.keys += 1;
+            count += 1;
             watchdog::progress();
         }
-        Ok(keys.last().map(|key| key.id))
+        if let Some(last) = keys.last() {
+            scrub.position = last.id.to_string();
+        }
+        self.save(&scrub, count, 0, keys.is_empty()).await?;
+        Ok(0)
+    }
+
+    async fn save(
+        &self,
+        scrub: &Scrub,
+        count: i64,
+        bytes: u64,
+        finished: bool,
+    ) -> Result<(), Internal> {
+        let now = self.clock.now();
+        let read = (count, i64::try_from(bytes).unwrap_or(i64::MAX));
+        let mut conn = self.pool.acquire().await?;
+        scrubs::save(
+            &mut conn,
+            scrub,
+            read,
+            finished,
+            (now, now + scrub_pause(bytes)),
+        )
+        .await?;
+        Ok(())
     }
 
     async fn check_key(&self, key: &Key, now: DateTime<Utc>) -> Result<(), Internal> {
@@ -126,7 +152,7 @@ impl Media {
             }
             Err(error) if error.is_permanent() => {
                 let mut conn = self.pool.acquire().await?;
-                // Noted after the look into the keyring: a key that is to be destroyed is closed before.
+                // Noted after the read from the keyring: a key that is to be destroyed is closed before.
                 if scrubs::mark_key(&mut conn, key.id, Some(now)).await? && !key.is_damaged {
                     // This process seals nothing under it any more.
                     self.keyring.forget(&[key.id]);
@@ -141,29 +167,43 @@ impl Media {
         Ok(())
     }
 
-    /// Reads an object, and notes its condition. In one of the conditions `bad` it is fetched again. Returns how many bytes were
-    /// read.
-    async fn look_at(&self, key: ObjectKey, bad: &[Condition]) -> Result<u64, Internal> {
-        let mut condition = self.condition(key).await?;
-        if matches!(condition, Condition::Damaged | Condition::Missing) {
-            // Read once more: the network and the memory make errors too.
-            condition = self.condition(key).await?;
-        }
-        let now = self.clock.now();
-        match condition {
-            Condition::Whole(bytes) => {
-                self.mark(key, None).await?;
-                return Ok(bytes);
+    /// Reads objects, and notes their condition. Those in one of the conditions `bad` are fetched again. Returns how many bytes
+    /// were read.
+    async fn verify_objects(&self, keys: &[ObjectKey], bad: &[Condition]) -> Result<u64, Internal> {
+        let mut bytes = 0;
+        for key in keys {
+            let mut condition = self.readable_condition(*key).await?;
+            if matches!(condition, Condition::Damaged | Condition::Missing) {
+                // Read once more: the network and the memory make errors too.
+                condition = self.readable_condition(*key).await?;
             }
-            Condition::Unknown => self.mark(key, None).await?,
-            Condition::Damaged | Condition::Missing => {
-                self.mark(key, Some(now)).await?;
-                if bad.contains(&condition) {
-                    self.refetch(key, condition).await?;
+            match condition {
+                Condition::Whole(read) => {
+                    bytes += read;
+                    self.mark(*key, None).await?;
+                }
+                Condition::Unknown => self.mark(*key, None).await?,
+                Condition::Damaged | Condition::Missing => {
+                    self.mark(*key, Some(self.clock.now())).await?;
+                    if bad.contains(&condition) {
+                        self.refetch(*key, condition).await?;
+                    }
                 }
             }
         }
-        Ok(0)
+        Ok(bytes)
+    }
+
+    /// As [`Media::condition`]. An object that cannot be read counts as damaged if the object store works otherwise: a disk may have
+    /// lost a sector.
+    async fn readable_condition(&self, key: ObjectKey) -> Result<Condition, Internal> {
+        match self.condition(key).await {
+            Err(Internal::Objects(_)) => {
+                self.objects.check().await?;
+                Ok(Condition::Damaged)
+            }
+            condition => condition,
+        }
     }
 
     /// Records the condition of an object.
@@ -179,7 +219,7 @@ impl Media {
     /// Reads an object to its end.
     ///
     /// # Errors
-    /// The database, the keyring or the object store does not answer: this says nothing of the object.
+    /// The database, the keyring or the object store fails: the object's condition stays unknown.
     pub(super) async fn condition(&self, key: ObjectKey) -> Result<Condition, Internal> {
         let text = key.to_string();
         let mut conn = self.pool.acquire().await?;

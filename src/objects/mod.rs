@@ -72,6 +72,9 @@ pub enum Error {
         "the bucket locks every object for a time (a default retention of object lock): take that off, or choose another bucket, for what is unsent has to go at once"
     )]
     Locked,
+    /// The object store did not answer in time.
+    #[error("the object store does not answer")]
+    Silent,
     /// The object was deleted several times, and is still there.
     #[error("an object is still there after it was deleted")]
     Remains,

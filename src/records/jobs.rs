@@ -258,7 +258,7 @@ pub async fn finish(conn: &mut PgConnection, job: &Job) -> Result<bool> {
 /// Releases the job until `run_at`.
 pub async fn retry(conn: &mut PgConnection, job: &Job, run_at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, backoff_until = null
+        "update job set lease = null, leased_until = null, run_at = $3, deferred = true, backoff_until = null, crashes = 0
          where id = $1 and lease = $2",
     )
     .bind(job.id)

@@ -82,7 +82,7 @@ pub async fn claim(
     sqlx::query_scalar(
         "update keyring_key k set subject = w.subject, taken_at = coalesce(taken_at, $3)
          from (select * from unnest($1::uuid[], $2::uuid[]) as w (id, subject) order by id) w
-         where k.id = w.id and (k.subject is null or k.subject = w.subject) and k.closed_at is null
+         where k.id = w.id and (k.subject is null or k.subject = w.subject) and k.closed_at is null and k.damaged_at is null
          returning k.id",
     )
     .bind(ids)
@@ -144,6 +144,39 @@ pub struct Closed {
     pub id: Uuid,
     /// The conversation, contact or subject request it was for.
     pub subject: Uuid,
+}
+
+/// Writes that these closed keys are about to be destroyed.
+pub async fn begin_to_destroy(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "update keyring_key set destroying_at = $2 where id = any($1) and destroying_at is null",
+    )
+    .bind(ids)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Those of the keys that were lost, if they are missing in the keyring: no process has begun to destroy them, and they were not
+/// destroyed after the backup of this database.
+pub async fn lost_if_missing(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar("select id from keyring_key where id = any($1) and destroying_at is null and not may_be_gone")
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+}
+
+/// Notes that the database was restored from a backup, so that any key may have been destroyed since.
+pub async fn may_be_gone(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("update keyring_key set may_be_gone = true where not may_be_gone")
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Closes up to 500 keys under which something was erased, if they were taken at or before `taken_before`: a

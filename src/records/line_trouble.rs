@@ -18,7 +18,7 @@ const PROBES_PER_OUTAGE: f64 = 120.0;
 const SPREAD_SECONDS: f64 = 20.0;
 /// Most jobs that an answer pulls forward. Ten thousand keep the slots busy for minutes; the rest waits for its
 /// back-off.
-const PULLED: i64 = 10_000;
+const MAX_PULLED_JOBS: i64 = 10_000;
 
 /// True: profiles and group summaries, from LINE's API. False: files, from LINE's host for content. `None`: another host,
 /// which says nothing about LINE.
@@ -31,7 +31,7 @@ fn asks_for_people(queue: Queue) -> Option<bool> {
 }
 
 /// Releases the job after a failure of LINE's, for `wait`, or until the end of its back-off if this attempt was pulled
-/// forward. Sees to it that one job of the channel is tried soon.
+/// forward. Schedules a probe: one job of the channel runs soon.
 pub async fn retry(
     conn: &mut PgConnection,
     job: &Job,
@@ -133,7 +133,7 @@ pub async fn end(conn: &mut PgConnection, job: &Job, now: DateTime<Utc>) -> Resu
     .bind(people)
     .bind(now)
     .bind(SPREAD_SECONDS)
-    .bind(PULLED)
+    .bind(MAX_PULLED_JOBS)
     .execute(conn)
     .await?;
     Ok(())

@@ -9,9 +9,12 @@ use super::notify;
 /// Most attachments that one call for a conversation or a channel asks for.
 pub const BATCH_FILES: u64 = 1000;
 
+/// The largest number that [`count_conversation`] counts exactly.
+pub const MAX_COUNTED: i64 = 1000;
+
 // An attachment `a` that can be fetched again, in the channels $1. Its original has failed or is gone; or its preview
 // alone is, because of LINE: a preview that cannot be made of a kept original would fail again.
-macro_rules! lacking {
+macro_rules! can_be_refetched {
     () => {
         "a.channel_id = any($1)
          and (a.original_state in ('failed', 'gone') or a.preview_state in ('failed', 'gone')
@@ -23,20 +26,20 @@ macro_rules! lacking {
 }
 
 // Of many attachments, those are left out whose size is above the channel's limit: only an operator who asks for that
-// one file overrides it. Locked rows are skipped, because an erasure locks in another order.
-macro_rules! lacking_many {
+// one file overrides it.
+macro_rules! select_refetchable {
     ($which:literal) => {
         concat!(
             "select a.id from message m join attachment a on a.message_id = m.id where ",
-            lacking!(),
+            can_be_refetched!(),
             " and a.original_reason is distinct from 'too_large' and ",
             $which
         )
     };
 }
 
-// Queues the chosen attachments at $2, and returns their conversations. `materialized`: as a subquery the choice was read
-// again for each row, and its limit did not hold.
+// Queues the chosen attachments at $2, and returns their ids and conversations. `materialized`: as a subquery the choice
+// was read again for each row, and its limit did not hold.
 macro_rules! retry {
     ($chosen:expr) => {
         concat!(
@@ -47,7 +50,7 @@ macro_rules! retry {
                      wanted = wanted or original_reason is not distinct from 'too_large',
                      preview_state = case when preview_state in ('failed', 'gone') then 'waiting' else preview_state end,
                      preview_reason = case when preview_state in ('failed', 'gone') then null else preview_reason end
-                 where a.id in (select id from chosen) and ", lacking!(), "
+                 where a.id in (select id from chosen) and ", can_be_refetched!(), "
                  returning id, message_id, channel_id, provider = 'line' as asks_line, original_state, preview_state,
                      kind in ('video', 'file') as large
              ), queued as (
@@ -59,8 +62,22 @@ macro_rules! retry {
                  where case job.kind when 'original' then original_state else preview_state end = 'waiting'
                  on conflict (attachment_id, kind) where attachment_id is not null do nothing
              )
-             select m.conversation_id from wanted w join message m on m.id = w.message_id"
+             select w.id, m.conversation_id from wanted w join message m on m.id = w.message_id"
         )
+    };
+}
+
+// Queues up to $4 attachments of the channel $channel after the id $3 (keyset pagination). The equality with one channel
+// lets a batch begin in the index `attachment_lacking` where the last one ended; `= any($1)` alone made PostgreSQL read the
+// kept attachments too. Locked rows are skipped, because an erasure locks in another order.
+macro_rules! retry_batch {
+    ($which:literal, $channel:literal) => {
+        retry!(concat!(
+            select_refetchable!($which),
+            " and a.channel_id = ",
+            $channel,
+            " and a.id > $3 order by a.id limit $4 for update of a skip locked"
+        ))
     };
 }
 
@@ -72,34 +89,45 @@ pub async fn retry_fetch(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let found: Vec<Uuid> = sqlx::query_scalar(retry!("select $3::uuid as id"))
+    let found: Vec<(Uuid, Uuid)> = sqlx::query_as(retry!("select $3::uuid as id"))
         .bind(channels)
         .bind(now)
         .bind(id)
         .fetch_all(&mut *conn)
         .await?;
-    Ok(tell(conn, found).await? > 0)
+    Ok(notify_and_count(conn, found).await?.files > 0)
+}
+
+/// The result of one call for a conversation or a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// The number of attachments that were asked for.
+    pub files: u64,
+    /// The id after which the next batch begins. `None`: no attachment is left.
+    pub next: Option<Uuid>,
 }
 
 /// Queues the failed and gone files of up to [`BATCH_FILES`] attachments of a conversation in scope to be fetched again,
-/// without those that were too large. Returns the number of attachments.
+/// without those that were too large. Takes attachments with ids greater than `after`; the nil id: all.
 pub async fn retry_conversation(
     conn: &mut PgConnection,
     channels: &[i32],
     id: Uuid,
+    after: Uuid,
     now: DateTime<Utc>,
-) -> Result<u64> {
-    let found: Vec<Uuid> = sqlx::query_scalar(retry!(concat!(
-        lacking_many!("m.conversation_id = $3"),
-        " order by a.id limit $4 for update of a skip locked"
-    )))
+) -> Result<Batch> {
+    let found: Vec<(Uuid, Uuid)> = sqlx::query_as(retry_batch!(
+        "m.conversation_id = $5",
+        "(select channel_id from conversation where id = $5)"
+    ))
     .bind(channels)
     .bind(now)
-    .bind(id)
+    .bind(after)
     .bind(BATCH_FILES.cast_signed())
+    .bind(id)
     .fetch_all(&mut *conn)
     .await?;
-    tell(conn, found).await
+    notify_and_count(conn, found).await
 }
 
 /// A period: from its first moment (`None`: from the first message on) until before its end (`None`: without an end).
@@ -111,42 +139,51 @@ pub struct Period {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Queues the failed and gone files of up to [`BATCH_FILES`] attachments of messages that were sent in `period` to be
-/// fetched again, without those that were too large. Returns the number of attachments.
+/// Queues the failed and gone files of up to [`BATCH_FILES`] attachments of a channel to be fetched again, whose messages
+/// were sent in `period`, without those that were too large. Takes attachments with ids greater than `after`; the nil id:
+/// all. The caller checks that the channel is in scope.
 pub async fn retry_period(
     conn: &mut PgConnection,
-    channels: &[i32],
+    channel: i32,
     period: Period,
+    after: Uuid,
     now: DateTime<Utc>,
-) -> Result<u64> {
-    let found: Vec<Uuid> = sqlx::query_scalar(retry!(concat!(
-        lacking_many!(
-            "($3::timestamptz is null or m.occurred_at >= $3) and ($4::timestamptz is null or m.occurred_at < $4)"
-        ),
-        " order by a.id limit $5 for update of a skip locked"
-    )))
-    .bind(channels)
+) -> Result<Batch> {
+    let found: Vec<(Uuid, Uuid)> = sqlx::query_as(retry_batch!(
+        "($5::timestamptz is null or m.occurred_at >= $5) and ($6::timestamptz is null or m.occurred_at < $6)",
+        "$7"
+    ))
+    .bind([channel])
     .bind(now)
+    .bind(after)
+    .bind(BATCH_FILES.cast_signed())
     .bind(period.from)
     .bind(period.until)
-    .bind(BATCH_FILES.cast_signed())
+    .bind(channel)
     .fetch_all(&mut *conn)
     .await?;
-    tell(conn, found).await
+    notify_and_count(conn, found).await
 }
 
-/// Notifies open pages of these conversations, one for each attachment, and returns the number of attachments.
-async fn tell(conn: &mut PgConnection, mut conversations: Vec<Uuid>) -> Result<u64> {
-    let attachments = conversations.len() as u64;
+/// Notifies open pages of the conversations of these attachments, given as pairs of attachment and conversation, and
+/// counts the attachments.
+async fn notify_and_count(conn: &mut PgConnection, found: Vec<(Uuid, Uuid)>) -> Result<Batch> {
+    let files = found.len() as u64;
+    let last = found.iter().map(|(id, _)| *id).max();
+    let mut conversations: Vec<Uuid> = found.into_iter().map(|(_, id)| id).collect();
     conversations.sort_unstable();
     conversations.dedup();
-    if attachments > 0 {
+    if files > 0 {
         notify::conversations_changed(conn, &conversations).await?;
     }
-    Ok(attachments)
+    Ok(Batch {
+        files,
+        next: last.filter(|_| files == BATCH_FILES),
+    })
 }
 
-/// The number of attachments of a conversation in scope that [`retry_conversation`] would ask for.
+/// The number of attachments of a conversation in scope that [`retry_conversation`] would ask for, at most one more than
+/// [`MAX_COUNTED`]: each page of the gallery counts them.
 pub async fn count_conversation(
     conn: &mut PgConnection,
     channels: &[i32],
@@ -154,11 +191,12 @@ pub async fn count_conversation(
 ) -> Result<i64> {
     sqlx::query_scalar(concat!(
         "select count(*) from (",
-        lacking_many!("m.conversation_id = $2"),
-        ") lacking"
+        select_refetchable!("m.conversation_id = $2"),
+        " limit $3) refetchable"
     ))
     .bind(channels)
     .bind(id)
+    .bind(MAX_COUNTED + 1)
     .fetch_one(conn)
     .await
 }
@@ -167,7 +205,7 @@ pub async fn count_conversation(
 pub async fn count_channels(conn: &mut PgConnection, channels: &[i32]) -> Result<Vec<(i32, i64)>> {
     sqlx::query_as(concat!(
         "select channel_id, count(*) from attachment where id in (",
-        lacking_many!("true"),
+        select_refetchable!("true"),
         ") group by channel_id"
     ))
     .bind(channels)

@@ -6,22 +6,36 @@ use uuid::Uuid;
 
 use crate::objects::ObjectKey;
 
-/// The keys are read each day, which is cheap and finds a lost file of the keyring before much is sealed under its keys; the
-/// objects each week.
-const KEYS_INTERVAL: TimeDelta = TimeDelta::days(1);
-const OBJECTS_INTERVAL: TimeDelta = TimeDelta::days(7);
+/// What a scrub reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Kind {
+    /// All keys, each day: that is cheap, and finds a lost file of the keyring before much is sealed under its keys.
+    Keys,
+    /// All objects, each week.
+    Objects,
+}
 
-/// A scrub that goes on.
+impl Kind {
+    fn interval(self) -> TimeDelta {
+        match self {
+            Self::Keys => TimeDelta::days(1),
+            Self::Objects => TimeDelta::days(7),
+        }
+    }
+}
+
+/// How long a process may take for one step of a scrub: it may read an object of gigabytes from a slow disk.
+const LEASE: TimeDelta = TimeDelta::minutes(15);
+
+/// An unfinished scrub, leased to the caller.
 #[derive(sqlx::FromRow, Clone, Debug)]
 pub struct Scrub {
-    /// Our own number.
-    pub id: i32,
-    /// The last key that was read; `None`: all keys were.
-    pub next_key: Option<Uuid>,
-    /// True if the objects are read too.
-    pub with_objects: bool,
-    /// The last object that was read; empty: none yet.
-    pub next_object: String,
+    /// What it reads.
+    pub kind: Kind,
+    /// All ids of keys, or all keys of objects, up to this one were read; empty: none yet.
+    pub position: String,
+    lease: Uuid,
 }
 
 /// A key that should be in the keyring.
@@ -38,77 +52,66 @@ pub struct Key {
 }
 
 /// A spare key whose row is younger than this may not be made yet.
-const BEING_MADE: TimeDelta = TimeDelta::minutes(10);
+const SPARE_KEY_MIN_AGE: TimeDelta = TimeDelta::minutes(10);
 
 impl Key {
     /// True unless it may not be made yet.
     pub fn is_expected(&self, now: DateTime<Utc>) -> bool {
-        !self.is_spare || self.made_at <= now - BEING_MADE
+        !self.is_spare || self.made_at <= now - SPARE_KEY_MIN_AGE
     }
 }
 
-/// Objects and keys that were read by one step of a scrub.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// Keys.
-    pub keys: i64,
-    /// Objects.
-    pub objects: i64,
-    /// Bytes of the objects.
-    pub bytes: i64,
-}
-
-/// Leases the scrub that goes on until `until`, or begins one: of the keys if the last one began a day ago, of the objects too if
-/// the last of these began a week ago. `None`: another process works on it, or none is due.
+/// Leases the unfinished scrub of this kind, or begins one if the last one began long enough ago. `None`: another process works on
+/// it, or none is due.
 pub async fn resume(
     conn: &mut PgConnection,
+    kind: Kind,
     now: DateTime<Utc>,
-    until: DateTime<Utc>,
 ) -> Result<Option<Scrub>> {
     sqlx::query(
-        "insert into scrub (started_at, with_objects, next_key, leased_until)
-         select $1, not exists (select from scrub where with_objects and started_at > $4), $2, $1
-         where not exists (select from scrub where finished_at is null or started_at > $3)
+        "insert into scrub (kind, started_at, leased_until) select $1, $2, $2
+         where not exists (select from scrub where kind = $1 and (finished_at is null or started_at > $3))
          on conflict do nothing",
     )
+    .bind(kind)
     .bind(now)
-    .bind(Uuid::nil())
-    .bind(now - KEYS_INTERVAL)
-    .bind(now - OBJECTS_INTERVAL)
+    .bind(now - kind.interval())
     .execute(&mut *conn)
     .await?;
     sqlx::query_as(
-        "update scrub set leased_until = $2 where id in (
-             select id from scrub where finished_at is null and leased_until <= $1 for update skip locked)
-         returning id, next_key, with_objects, next_object",
+        "update scrub set lease = gen_random_uuid(), leased_until = $3
+         where kind = $1 and finished_at is null and leased_until <= $2
+         returning kind, position, lease",
     )
+    .bind(kind)
     .bind(now)
-    .bind(until)
+    .bind(now + LEASE)
     .fetch_optional(conn)
     .await
 }
 
-/// Writes how far a scrub has come, and ends the lease. `finished`: nothing is left to read.
+/// Writes how far a scrub has come: `count` more keys or objects of so many bytes. Nobody works on it before `until`. `finished`:
+/// nothing is left to read. Has no effect if another process has taken it over.
 pub async fn save(
     conn: &mut PgConnection,
     scrub: &Scrub,
-    read: Read,
+    (count, bytes): (i64, i64),
     finished: bool,
-    now: DateTime<Utc>,
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<()> {
     sqlx::query(
-        "update scrub set next_key = $2, next_object = $3, keys = keys + $4, objects = objects + $5, bytes = bytes + $6,
-             finished_at = case when $7 then $8 end, leased_until = $8
-         where id = $1",
+        "update scrub set position = $3, count = count + $4, bytes = bytes + $5,
+             finished_at = case when $6 then $7 end, leased_until = $8
+         where kind = $1 and lease = $2 and finished_at is null",
     )
-    .bind(scrub.id)
-    .bind(scrub.next_key)
-    .bind(&scrub.next_object)
-    .bind(read.keys)
-    .bind(read.objects)
-    .bind(read.bytes)
+    .bind(scrub.kind)
+    .bind(scrub.lease)
+    .bind(&scrub.position)
+    .bind(count)
+    .bind(bytes)
     .bind(finished)
     .bind(now)
+    .bind(until)
     .execute(conn)
     .await?;
     Ok(())
@@ -126,18 +129,21 @@ pub async fn keys(conn: &mut PgConnection, after: Uuid, limit: i64) -> Result<Ve
     .await
 }
 
-/// Records that a key is damaged, or is whole again. A key that was closed meanwhile may be destroyed, and is left as it is.
+/// Records that a key is damaged, or is whole again. `false`: it was not recorded, because the key is to be destroyed, or may have
+/// been destroyed after the backup of this database.
 pub async fn mark_key(
     conn: &mut PgConnection,
     id: Uuid,
     damaged_at: Option<DateTime<Utc>>,
 ) -> Result<bool> {
-    let done =
-        sqlx::query("update keyring_key set damaged_at = $2 where id = $1 and closed_at is null")
-            .bind(id)
-            .bind(damaged_at)
-            .execute(conn)
-            .await?;
+    let done = sqlx::query(
+        "update keyring_key set damaged_at = $2
+         where id = $1 and ($2 is null or dirty_at is null and closed_at is null and not may_be_gone)",
+    )
+    .bind(id)
+    .bind(damaged_at)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -197,14 +203,14 @@ fn parsed(keys: &[String]) -> Vec<ObjectKey> {
         .collect()
 }
 
-/// The last scrub of keys and objects that ended, and all damage that is known now.
+/// The last complete scrubs, and all damage that is known now.
 #[derive(sqlx::FromRow, Clone, Debug)]
 pub struct Report {
-    /// When the last complete scrub ended; `None`: none has.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Keys that it read.
-    pub keys: i64,
-    /// Objects that it read.
+    /// When all keys were last read; `None`: not yet.
+    pub keys_at: Option<DateTime<Utc>>,
+    /// When all objects were last read; `None`: not yet.
+    pub objects_at: Option<DateTime<Utc>>,
+    /// Number of objects that were read then.
     pub objects: i64,
     /// Bytes of these objects.
     pub bytes: i64,
@@ -217,12 +223,37 @@ pub struct Report {
 /// The present report.
 pub async fn report(conn: &mut PgConnection) -> Result<Report> {
     sqlx::query_as(
-        "select finished_at, coalesce(keys, 0) as keys, coalesce(objects, 0) as objects, coalesce(bytes, 0) as bytes,
+        "select keys.finished_at as keys_at, objects.finished_at as objects_at,
+             coalesce(objects.count, 0) as objects, coalesce(objects.bytes, 0) as bytes,
              (select count(*) from keyring_key where damaged_at is not null) as damaged_keys,
              (select count(*) from object where damaged_at is not null and state = 'kept') as damaged_objects
-         from (values (1)) one left join lateral (
-             select * from scrub where finished_at is not null and with_objects order by id desc limit 1) last on true",
+         from (values (1)) one
+         left join lateral (select * from scrub where kind = 'keys' and finished_at is not null
+             order by started_at desc limit 1) keys on true
+         left join lateral (select * from scrub where kind = 'objects' and finished_at is not null
+             order by started_at desc limit 1) objects on true",
     )
     .fetch_one(conn)
     .await
+}
+
+/// Up to `limit` keys that are missing or unreadable.
+pub async fn damaged_keys(conn: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from keyring_key where damaged_at is not null order by id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// Up to `limit` objects that are missing or damaged.
+pub async fn damaged_objects(conn: &mut PgConnection, limit: i64) -> Result<Vec<ObjectKey>> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select key from object where damaged_at is not null and state = 'kept' order by damaged_at limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(parsed(&keys))
 }

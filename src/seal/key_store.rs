@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::{Error, HEAD};
@@ -17,6 +17,10 @@ use crate::marked::{Here, MarkedDirectory, Marking};
 
 /// Number of keys that are made together. Their ids differ in the last six bits only.
 pub(super) const KEYS_PER_FILE: u8 = 64;
+
+/// Threads that file work may keep at the same time. On a disk that hangs they do not end, and passwords, names of hosts and other
+/// disks need threads too.
+static THREADS: Semaphore = Semaphore::const_new(64);
 
 /// Storage for wrapped keys of [`HEAD`] bytes each.
 pub trait KeyStore: fmt::Debug + Send + Sync {
@@ -167,6 +171,9 @@ fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
         let error = io::Error::other("a key is still there after it was overwritten");
         return Err(error.into());
     }
+    if slots.iter().any(|slot| key(*slot).len() < HEAD) {
+        return Err(Error::Damaged(path.display().to_string()));
+    }
     if size == whole && is_zero(&all) {
         here.remove(path)?;
         if let Some(parent) = path.parent() {
@@ -180,6 +187,13 @@ fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    // Never closed.
+    let place = THREADS.acquire().await.ok();
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
     match spawn_blocking(work).await {
         Ok(done) => done,
         Err(_) => Err(io::Error::other("the file operation was interrupted").into()),
@@ -274,7 +288,14 @@ mod tests {
             }
         }
         let ids: Vec<Uuid> = [3, 10, 50].map(|slot| keys[slot].0).to_vec();
-        key_store.destroy(&ids).await.unwrap();
+        key_store.destroy(&ids[..1]).await.unwrap();
+        for id in &ids[1..] {
+            let destroyed = key_store.destroy(&[*id]).await;
+            assert!(
+                matches!(destroyed, Err(Error::Damaged(_))),
+                "it may come back"
+            );
+        }
         let left = fs::read(&file).unwrap();
         assert_eq!(left.len(), cut, "the missing keys may be restored");
         assert_eq!(

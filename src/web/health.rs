@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{Error, Shared, detached, webhook::Webhook};
+use crate::watchdog::watch;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> &'static str {
@@ -30,7 +31,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many requests wait for the check that runs. Strangers may request it on every connection there is: while the
 /// object store was silent, their waiting requests left no connection for webhooks.
-const WAITING: usize = 8;
+const MAX_WAITING_REQUESTS: usize = 8;
 
 /// Beyond this age, a result says nothing any more to a request that may not wait.
 const LAST_MAX_AGE: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ const LAST_MAX_AGE: Duration = Duration::from_secs(30);
 pub(super) struct Checks<const N: usize> {
     /// The last check and when it ended.
     last: Mutex<Option<(Instant, [bool; N])>>,
-    /// One place: for the request that checks.
+    /// One permit, held by the request that runs the check.
     checking: Semaphore,
     waiting: Semaphore,
     /// Parts whose last check has not ended: one that hangs is not checked again beside itself.
@@ -51,7 +52,7 @@ impl<const N: usize> Default for Checks<N> {
         Self {
             last: Mutex::new(None),
             checking: Semaphore::new(1),
-            waiting: Semaphore::new(WAITING),
+            waiting: Semaphore::new(MAX_WAITING_REQUESTS),
             running: std::array::from_fn(|_| Arc::default()),
         }
     }
@@ -159,7 +160,10 @@ pub(super) async fn pages(
     let local = shared.proxies.is_local(&request);
     detached(async move {
         let [one, two, three] = [(); 3].map(|()| shared.clone());
-        let database = async move { sqlx::query("select 1").execute(&one.pool).await.is_ok() };
+        let database = async move {
+            let asked = watch(PROBE_TIMEOUT, sqlx::query("select 1").execute(&one.pool));
+            matches!(asked.await, Ok(Ok(_)))
+        };
         let objects = async move { two.objects.check().await.is_ok() };
         let keyring = async move { three.keyring.check().await.is_ok() };
         let checks = &shared.checks;
@@ -181,7 +185,7 @@ pub(super) async fn pages(
     .await
 }
 
-/// The response for these parts: their names, and what is said of one that is well and of one that is not.
+/// The response for these parts: their names, each with the text for a passing and for a failing part.
 fn answer<const N: usize>(
     local: bool,
     parts: [bool; N],
@@ -196,8 +200,8 @@ fn answer<const N: usize>(
     let lines = parts
         .iter()
         .zip(words)
-        .map(|(is_well, (part, [well, unwell]))| {
-            format!("{part} {}\n", if *is_well { well } else { unwell })
+        .map(|(is_well, (part, [passing, failing]))| {
+            format!("{part} {}\n", if *is_well { passing } else { failing })
         });
     let text = match (local, ready) {
         (true, _) => lines.collect(),
@@ -226,7 +230,7 @@ mod tests {
             };
             tokio::spawn(async move { checks.result(check).await })
         };
-        let waiting: Vec<_> = (0..WAITING).map(|_| asks()).collect();
+        let waiting: Vec<_> = (0..MAX_WAITING_REQUESTS).map(|_| asks()).collect();
         while checks.waiting.available_permits() > 0 {
             tokio::task::yield_now().await;
         }

@@ -6,7 +6,11 @@ use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, POLL, Worker, verdict};
-use crate::{erasure::retention::BATCH_PAUSE, media::BATCH_OBJECTS, watchdog::watch};
+use crate::{
+    erasure::retention::BATCH_PAUSE,
+    media::{BATCH_OBJECTS, scrub_pause},
+    watchdog::watch,
+};
 
 /// Interval of the reconcile, and the delay before the next one if it failed.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
@@ -16,11 +20,12 @@ const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 const RETENTION_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 /// How long keys that were read from the keyring stay in memory.
 const KEY_CACHE_TTL: TimeDelta = TimeDelta::minutes(1);
-/// Bytes of objects that the scrub reads in a second, and its pause after a failure.
-const SCRUB_BYTES: u64 = 8 << 20;
-const SCRUB_AGAIN: Duration = Duration::from_secs(60);
+/// Pause of the scrub after a failure.
+const SCRUB_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// Pause after a key could not be destroyed: a key that is lost would fill the log.
+const SHRED_RETRY_DELAY: Duration = Duration::from_secs(10);
 /// An erasure stalls after this many times the usual limit: one statement of a rule looks through millions of messages.
-const STATEMENTS: u32 = 10;
+const ERASURE_STALL_FACTOR: u32 = 10;
 
 impl Worker {
     pub(super) async fn keep_sweeping(&self, stop: &CancellationToken) {
@@ -43,7 +48,9 @@ impl Worker {
     pub(super) async fn keep_shredding(&self, stop: &CancellationToken) {
         let mut forgotten = self.clock.now();
         while !stop.is_cancelled() {
+            let mut pause = POLL;
             if let Err(error) = self.watched(self.keys.shred()).await {
+                pause = SHRED_RETRY_DELAY;
                 tracing::warn!(reason = %verdict::reason(&error), "a key could not be destroyed yet");
             }
             let now = self.clock.now();
@@ -51,7 +58,7 @@ impl Worker {
                 self.keys.forget_found();
                 forgotten = now;
             }
-            stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
     }
 
@@ -73,15 +80,15 @@ impl Worker {
         }
     }
 
-    /// Reads keys and objects to find damage, at most [`SCRUB_BYTES`] a second.
+    /// Reads keys and objects to find damage, at most 8 MiB of them a second.
     pub(super) async fn keep_scrubbing(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let mut pause = POLL;
             match stop.run_until_cancelled(self.watched(self.scrub())).await {
                 None => return,
-                Some(Ok(bytes)) => pause += Duration::from_secs(bytes / SCRUB_BYTES),
+                Some(Ok(bytes)) => pause += scrub_pause(bytes),
                 Some(Err(error)) => {
-                    pause = SCRUB_AGAIN;
+                    pause = SCRUB_RETRY_DELAY;
                     tracing::warn!(reason = %verdict::reason(&error), "the scrub could not go on and will be retried");
                 }
             }
@@ -109,7 +116,11 @@ impl Worker {
             if is_ruled {
                 ruled = Some(now);
             }
-            let erased = watch(self.stall * STATEMENTS, self.erase(is_ruled, stop)).await;
+            let erased = watch(
+                self.stall * ERASURE_STALL_FACTOR,
+                self.erase(is_ruled, stop),
+            )
+            .await;
             if let Err(error) = erased.map_err(Error::Stalled).flatten() {
                 tracing::warn!(reason = %verdict::reason(&error), "an erasure failed and will be retried");
             }

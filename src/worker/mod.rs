@@ -147,14 +147,15 @@ impl Worker {
     /// Works until `stop`. Then gives up the work in progress within moments, so that another worker can continue it at
     /// once.
     pub async fn run(&self, stop: CancellationToken) {
+        // On the heap: together they are larger than a thread's stack is in a build without optimizations.
         tokio::join!(
-            self.fetch(&stop),
-            self.keep_sweeping(&stop),
-            self.keep_shredding(&stop),
-            self.keep_comparing(&stop),
-            self.keep_scrubbing(&stop),
-            self.keep_erasing(&stop),
-            self.keep_exporting(&stop)
+            Box::pin(self.fetch(&stop)),
+            Box::pin(self.keep_sweeping(&stop)),
+            Box::pin(self.keep_shredding(&stop)),
+            Box::pin(self.keep_comparing(&stop)),
+            Box::pin(self.keep_scrubbing(&stop)),
+            Box::pin(self.keep_erasing(&stop)),
+            Box::pin(self.keep_exporting(&stop))
         );
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use line_chat_archive::{
     MIGRATOR,
     fake_line::{Call, pictures::photo},
-    records::refetch::{self, BATCH_FILES, Period},
+    records::refetch::{self, BATCH_FILES, Batch, Period},
 };
 use uuid::Uuid;
 
@@ -30,12 +30,24 @@ async fn ended(t: &Archive, id: Uuid, states: [Option<&str>; 4]) {
     .unwrap();
 }
 
-async fn ask(t: &Archive) -> u64 {
+async fn ask_after(t: &Archive, after: Uuid) -> Batch {
     let mut conn = t.pool.acquire().await.unwrap();
-    let (channels, now) = ([t.channel_id], t.clock.now());
-    refetch::retry_period(&mut conn, &channels, Period::default(), now)
+    let (period, now) = (Period::default(), t.clock.now());
+    refetch::retry_period(&mut conn, t.channel_id, period, after, now)
         .await
         .unwrap()
+}
+
+async fn ask(t: &Archive) -> u64 {
+    ask_after(t, Uuid::nil()).await.files
+}
+
+/// Gives up the originals of all attachments, as if their jobs had ended so.
+async fn all_gone(t: &Archive) {
+    sqlx::raw_sql("delete from job; update attachment set original_state = 'gone', original_reason = 'not_found'")
+        .execute(&t.pool)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -49,15 +61,19 @@ async fn many_files_are_asked_for_in_batches() {
     for part in events.chunks(500) {
         t.deliver(part).await.unwrap();
     }
-    sqlx::raw_sql("delete from job; update attachment set original_state = 'gone', original_reason = 'not_found'")
-        .execute(&t.pool)
-        .await
-        .unwrap();
-    assert_eq!(ask(&t).await, BATCH_FILES);
+    all_gone(&t).await;
+    let first = ask_after(&t, Uuid::nil()).await;
+    let second = first.next.unwrap();
+    assert_eq!(first.files, BATCH_FILES);
     assert_eq!(t.jobs().await, BATCH_FILES.cast_signed());
-    assert_eq!(ask(&t).await, extra);
+    let rest = ask_after(&t, second).await;
+    assert_eq!((rest.files, rest.next), (extra, None));
     assert_eq!(ask(&t).await, 0);
     assert_eq!(t.jobs().await, (BATCH_FILES + extra).cast_signed());
+
+    all_gone(&t).await;
+    let rest = ask_after(&t, second).await;
+    assert_eq!(rest.files, extra, "a batch leaves those before it alone");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use line_chat_archive::{
     clock::Clock,
     erasure::keys::Keys,
     fake_line::Call,
+    records,
     seal::{Cipher, DirectoryKeyStore, Error, KeyStore, Keyring},
 };
 use sqlx::postgres::PgPoolOptions;
@@ -145,12 +146,36 @@ async fn a_key_that_another_replica_destroys_meanwhile_is_no_alarm() {
     }
 }
 
+/// A file of the keyring was lost. Nobody has destroyed its keys, and it may come back: no erasure is complete by that.
 #[tokio::test]
-async fn a_key_that_is_missing_while_documents_need_it_is_an_alarm() {
+async fn a_key_that_was_lost_is_not_said_to_be_destroyed() {
+    let log = Log::kept();
+    let (t, key) = unsent().await;
+    let keyring = keyring(t.home.path());
+    let file = t.home.path().join("keyring").join(keyring.file_of(key));
+    let aside = t.home.path().join("aside");
+    let shredder = shredder(&t, keyring);
+    shredder.supply().await.unwrap();
+    std::fs::rename(&file, &aside).unwrap();
+    assert!(shredder.shred().await.is_err());
+    assert!(!is_destroyed(&t, key).await);
+    let is_told =
+        |line: &str| line.contains("its file was lost") && line.contains(&key.to_string());
+    assert!(log.text().lines().any(is_told));
+    std::fs::rename(&aside, &file).unwrap();
+    assert_eq!(shredder.shred().await.unwrap(), 1);
+    assert!(is_destroyed(&t, key).await);
+}
+
+/// After a restore from a backup keys may be missing because they were destroyed since.
+#[tokio::test]
+async fn a_key_that_is_missing_after_a_restore_is_destroyed_and_its_documents_are_an_alarm() {
     let log = Log::kept();
     let (t, key) = unsent().await;
     let storage = DirectoryKeyStore::open(&t.home.path().join("keyring")).unwrap();
     storage.destroy(&[key]).await.unwrap();
+    let mut db = t.owner().await.unwrap();
+    records::keys::may_be_gone(&mut db).await.unwrap();
     let shredder = shredder(&t, keyring(t.home.path()));
     assert_eq!(shredder.shred().await.unwrap(), 1);
     assert_eq!(alarms(log, key), 1);

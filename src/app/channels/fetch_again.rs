@@ -3,13 +3,16 @@
 use anyhow::ensure;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use sqlx::Connection;
+use uuid::Uuid;
 
 use super::find;
 use crate::{
     app::{counted::counted, erasures, failure, keys},
-    clock::Clock,
     config::StorageConfig,
-    records::refetch::{self, BATCH_FILES, Period},
+    records::{
+        database_clock,
+        refetch::{self, Period},
+    },
 };
 
 /// A channel and a period of days in UTC.
@@ -50,17 +53,17 @@ pub async fn fetch_again(
             .map(beginning),
     };
     keys::with_attested(storage, async |db, keyring| {
-        let channels = [find(db, keyring, &given.slug).await?];
-        let now = Clock::system().now();
+        let channel = find(db, keyring, &given.slug).await?;
+        // The worker goes by the database's time: with this machine's, jobs would wait for as long as its clock is ahead.
+        let now = database_clock::read(db).await?;
         let mut files = 0;
-        loop {
+        let mut next = Some(Uuid::nil());
+        while let Some(after) = next {
             let mut tx = db.begin().await?;
-            let asked = refetch::retry_period(&mut tx, &channels, period, now).await?;
+            let batch = refetch::retry_period(&mut tx, channel, period, after, now).await?;
             tx.commit().await?;
-            files += asked;
-            if asked < BATCH_FILES {
-                break;
-            }
+            files += batch.files;
+            next = batch.next;
         }
         say(&match files {
             0 => "No file is missing that can be fetched again.".to_owned(),

@@ -21,31 +21,53 @@ const AT_ONCE: usize = 16;
 const READ_FOR: Duration = Duration::from_secs(10);
 
 /// Names of damaged files that one line has at most.
-const MOST_NAMES: usize = 10;
+const MOST_NAMES: i64 = 10;
+
+const LOST_KEYS: &str = "the conversations that they are for cannot be read: look at the disk, and at who could write there. A \
+     file that is put back as it was is used again";
 
 pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec<Finding>> {
     let keys = keys(db, keyring).await?;
     let report = scrubs::report(db).await?;
-    let scrub = match report.finished_at {
-        None => Finding::ok("no scrub of all keys and objects has ended yet"),
-        Some(at) => Finding::ok(format!(
-            "last scrub at {}: {} and {} of {} MiB were read",
-            at.format("%F %T UTC"),
-            counted(report.keys, "key"),
+    let scrub = match (report.keys_at, report.objects_at) {
+        (Some(keys), Some(objects)) => Finding::ok(format!(
+            "last scrub: all keys at {}; all objects at {}, {} of {} MiB",
+            keys.format("%F %T UTC"),
+            objects.format("%F %T UTC"),
             counted(report.objects, "object"),
             report.bytes >> 20
         )),
+        _ => Finding::ok("no scrub of all keys and objects has ended yet"),
     };
-    let objects = match report.damaged_objects {
-        0 => Finding::ok("no object is known to be missing or damaged"),
-        damaged => Finding::new(
+    let mut known = scrubs::damaged_keys(db, MOST_NAMES).await?;
+    known.dedup_by_key(|id| keyring.file_of(*id));
+    let files: Vec<String> = known.iter().map(|id| keyring.file_of(*id)).collect();
+    let damaged = scrubs::damaged_objects(db, MOST_NAMES).await?;
+    let objects: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+    Ok(vec![
+        keys,
+        scrub,
+        Finding::if_any(
+            &files,
+            "the scrub knows of no damaged key",
             Level::Bad,
-            format!("{} missing or damaged", counted(damaged, "object")),
-            "LINE has not got them any more, or they are being fetched again. A copy of the objects, put back, is noticed \
-             within six hours",
+            &format!(
+                "the scrub has found {} missing or damaged, in the keyring's",
+                counted(report.damaged_keys, "key")
+            ),
+            LOST_KEYS,
         ),
-    };
-    Ok(vec![keys, scrub, objects])
+        Finding::if_any(
+            &objects,
+            "the scrub knows of no missing or damaged object",
+            Level::Bad,
+            &format!(
+                "{} missing or damaged, among them",
+                counted(report.damaged_objects, "object")
+            ),
+            "LINE no longer has them, or they are being fetched again. A copy of the objects, put back, is noticed within six hours",
+        ),
+    ])
 }
 
 /// Reads as many keys as the time allows, and names the files of those that are missing or damaged.
@@ -80,12 +102,9 @@ async fn keys(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Finding>
         }));
     }
     let lost: usize = damaged.values().sum();
-    let more = damaged.len().saturating_sub(MOST_NAMES);
-    let names: Vec<&str> = damaged
-        .keys()
-        .take(MOST_NAMES)
-        .map(String::as_str)
-        .collect();
+    let most = usize::try_from(MOST_NAMES).unwrap_or_default();
+    let more = damaged.len().saturating_sub(most);
+    let names: Vec<&str> = damaged.keys().take(most).map(String::as_str).collect();
     let more = if more > 0 {
         format!(" and {more} more")
     } else {
@@ -98,7 +117,6 @@ async fn keys(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Finding>
             counted(lost, "key"),
             names.join(", ")
         ),
-        "the conversations that they are for cannot be read: look at the disk, and at who could write there. A file that is put \
-         back as it was is used again",
+        LOST_KEYS,
     ))
 }

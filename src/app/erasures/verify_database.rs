@@ -53,7 +53,7 @@ pub(super) async fn verify(
             _ => bail!(keys::wrong_ledger_key_message(storage)),
         };
     }
-    let copy = copy?.map(|(head, _)| (head.size, head.root));
+    let copy = copy?.map(|head| (head.size, head.root));
     let mut snapshot = db
         .begin_with("begin isolation level repeatable read, read only")
         .await?;

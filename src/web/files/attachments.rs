@@ -16,12 +16,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use sqlx::PgConnection;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
     file_name,
-    object::{self, Body, OBJECTS_TIMEOUT, Object, head},
+    object::{self, Body, Object, head},
     sniff,
 };
 use crate::web::{
@@ -208,7 +207,7 @@ async fn respond(
     access: Access,
 ) -> Result<HttpResponse, Error> {
     let object = Object::find(shared, key, access.withheld).await?;
-    object.is_whole(shared).await?;
+    object.check_last_chunk(shared).await?;
     let within = match portion {
         Portion::Whole => 0..object.size,
         Portion::First(bytes) => 0..bytes.min(object.size),
@@ -291,9 +290,8 @@ fn checked_stream(
             let next = tokio::select! {
                 biased;
                 () = access.end.ended() => return Err(Error::SignedOut),
-                next = timeout(OBJECTS_TIMEOUT, body.next()) => next,
+                next = body.next() => next.transpose(),
             };
-            let next = next.map_err(|_| Error::Unavailable("objects"))?.transpose();
             if matches!(next, Err(Error::Damaged)) {
                 object::suspect(&shared, key.clone()).await;
             }

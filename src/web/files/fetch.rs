@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::records::{
     conversations, media,
-    refetch::{self, BATCH_FILES, Period},
+    refetch::{self, Batch, MAX_COUNTED, Period},
 };
 use crate::web::{
     Error, Shared,
@@ -51,7 +51,7 @@ pub(in crate::web) async fn again(
 /// The missing files of a conversation, for its gallery.
 pub(in crate::web) struct Missing {
     conversation: Uuid,
-    /// The number of messages with files that can be fetched again.
+    /// The number of messages with files that can be fetched again, at most one more than [`MAX_COUNTED`].
     pub(in crate::web) files: i64,
     /// The number that was just asked for, if the page is shown for that reason.
     pub(in crate::web) asked: Option<u32>,
@@ -72,6 +72,14 @@ impl Missing {
         })
     }
 
+    /// The number of files on the button.
+    pub(in crate::web) fn count(&self) -> String {
+        match self.files {
+            ..=MAX_COUNTED => self.files.to_string(),
+            _ => "more than 1,000".to_owned(),
+        }
+    }
+
     /// The address to which the form is sent.
     pub(in crate::web) fn action(&self) -> String {
         format!("/conversations/{}/fetch", self.conversation)
@@ -90,8 +98,8 @@ pub(in crate::web) async fn conversation(
         let found = conversations::find(&mut tx, &shared.keyring, channels, id).await?;
         found.ok_or(Error::NotFound)?;
         tx.commit().await?;
-        let asked = in_batches(&shared, &viewer, async |tx| {
-            refetch::retry_conversation(tx, channels, id, now).await
+        let asked = in_batches(&shared, &viewer, async |tx, after| {
+            refetch::retry_conversation(tx, channels, id, after, now).await
         });
         let page = format!("/conversations/{id}/media?asked={}", asked.await?);
         Ok(see_other(&page))
@@ -183,28 +191,49 @@ pub(in crate::web) async fn period(
         if !viewer.session.channels.contains(&wanted.channel) {
             return Err(Error::NotFound);
         }
-        let asked = in_batches(&shared, &viewer, async |tx| {
-            refetch::retry_period(tx, &[wanted.channel], period, now.at).await
+        let asked = in_batches(&shared, &viewer, async |tx, after| {
+            refetch::retry_period(tx, wanted.channel, period, after, now.at).await
         });
         Ok(see_other(&format!("/missing?asked={}", asked.await?)))
     })
     .await
 }
 
-/// Asks for files until fewer than [`BATCH_FILES`] are left, each time in a transaction of its own. Returns their number.
+/// Asks for files until none is left, each batch in a transaction of its own, from the id after which it begins. Returns
+/// the number of files.
 async fn in_batches(
     shared: &Shared,
     viewer: &Viewer,
-    batch: impl AsyncFn(&mut Transaction<'static, Postgres>) -> sqlx::Result<u64>,
+    ask: impl AsyncFn(&mut Transaction<'static, Postgres>, Uuid) -> sqlx::Result<Batch>,
 ) -> Result<u64, Error> {
     let mut asked = 0;
-    loop {
+    let mut next = Some(Uuid::nil());
+    while let Some(after) = next {
         let mut tx = viewer.begin(shared).await?;
-        let files = batch(&mut tx).await?;
+        let batch = ask(&mut tx, after).await?;
         tx.commit().await?;
-        asked += files;
-        if files < BATCH_FILES {
-            return Ok(asked);
-        }
+        asked += batch.files;
+        next = batch.next;
+    }
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_button_counts_up_to_a_limit() {
+        let count = |files| {
+            let (conversation, asked) = (Uuid::nil(), None);
+            Missing {
+                conversation,
+                files,
+                asked,
+            }
+            .count()
+        };
+        assert_eq!(count(MAX_COUNTED), "1000");
+        assert_eq!(count(MAX_COUNTED + 1), "more than 1,000");
     }
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, pin::Pin, time::Duration};
 
 use actix_web::web;
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, TryStreamExt, stream as stream_of};
 use tokio::time::timeout;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long the object store may be silent before a file is given up.
-pub(super) const OBJECTS_TIMEOUT: Duration = Duration::from_secs(10);
+const OBJECTS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The plaintext of an object.
 pub(super) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
@@ -86,7 +86,7 @@ impl Object {
 
     /// Checks that the object has its full length, before the first byte of the response: only its last chunk is sealed as the
     /// last one.
-    pub(super) async fn is_whole(&self, shared: &Shared) -> Result<(), Error> {
+    pub(super) async fn check_last_chunk(&self, shared: &Shared) -> Result<(), Error> {
         let mut chunk = self.read(shared, stream::last_chunk(self.sealed)).await?;
         while chunk.try_next().await?.is_some() {}
         Ok(())
@@ -99,7 +99,12 @@ impl Object {
         let body = body.map_err(ReadError::from);
         let context = SealContext::Object(&self.text);
         let plain = stream::open(&self.data_key, context, part, self.sealed, body);
-        Ok(Box::pin(plain.map_err(|ReadError(error)| error)))
+        let plain = Box::pin(plain.map_err(|ReadError(error)| error));
+        Ok(Box::pin(stream_of::try_unfold(plain, |mut plain| async {
+            let next = timeout(OBJECTS_TIMEOUT, plain.try_next()).await;
+            let next = next.map_err(|_| Error::Unavailable("objects"))??;
+            Ok(next.map(|bytes| (bytes, plain)))
+        })))
     }
 }
 

@@ -168,7 +168,11 @@ impl Contents {
             late: self.figures.overdue,
             median: self.figures.median.map(span),
             worst: self.figures.worst.map(span),
-            scrubbed: self.scrub.finished_at.map(|at| now.dated(at)),
+            scrubbed: self
+                .scrub
+                .keys_at
+                .zip(self.scrub.objects_at)
+                .map(|(keys, objects)| now.dated(keys.min(objects))),
             damaged: self.scrub.damaged_keys > 0 || self.scrub.damaged_objects > 0,
             csv: asked.address("/erasures.csv", None),
             newest: (asked.before.is_some()).then(|| address(None)),

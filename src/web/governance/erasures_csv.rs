@@ -20,6 +20,7 @@ use crate::{
         conversations::{self, Cursor},
         erasure_list::{self, Row},
     },
+    watchdog,
 };
 
 /// Rows read at a time.
@@ -69,6 +70,7 @@ pub(in crate::web) async fn file(
             let Some(last) = rows.last().filter(|_| count < MAX_ROWS) else {
                 break;
             };
+            watchdog::progress();
             before = Cursor {
                 at: last.rows_gone_at,
                 id: last.id,

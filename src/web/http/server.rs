@@ -30,7 +30,7 @@ use super::{
 };
 
 /// Seconds that a stop waits for responses that have begun.
-const STOP_SECONDS: u64 = 5;
+const STOP_SECONDS: u64 = 2;
 
 /// Serves `app` on `listener`, on `threads` threads. Connections of `proxies` are not counted by address. The app has
 /// to be wrapped in [`exchange`](super::exchange()), outermost.
