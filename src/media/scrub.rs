@@ -103,10 +103,10 @@ impl Media {
         let now = self.clock.now();
         let after = scrub.position.parse().unwrap_or(Uuid::nil());
         let mut conn = self.pool.acquire().await?;
-        let keys = scrubs::keys(&mut conn, after, STEP_KEYS).await?;
+        let keys = scrubs::keys(&mut conn, after, STEP_KEYS, now).await?;
         drop(conn);
         let mut count = 0;
-        for key in keys.iter().filter(|key| key.is_expected(now)) {
+        for key in keys.iter().filter(|key| key.is_expected) {
             self.check_key(key, now).await?;
             count += 1;
             watchdog::progress();
@@ -144,7 +144,7 @@ impl Media {
             Ok(()) if !key.is_damaged => {}
             Ok(()) => {
                 let mut conn = self.pool.acquire().await?;
-                scrubs::mark_key(&mut conn, key.id, None).await?;
+                scrubs::mark_key_whole(&mut conn, key.id).await?;
                 tracing::warn!(
                     file = self.keyring.file_of(key.id),
                     "a key that was missing or damaged can be read again"
@@ -153,7 +153,9 @@ impl Media {
             Err(error) if error.is_permanent() => {
                 let mut conn = self.pool.acquire().await?;
                 // Noted after the read from the keyring: a key that is to be destroyed is closed before.
-                if scrubs::mark_key(&mut conn, key.id, Some(now)).await? && !key.is_damaged {
+                let missing = matches!(error, seal::Error::NoKey);
+                let is_new = scrubs::mark_key_damaged(&mut conn, key.id, missing, now).await?;
+                if is_new && !key.is_damaged {
                     // This process seals nothing under it any more.
                     self.keyring.forget(&[key.id]);
                     tracing::error!(

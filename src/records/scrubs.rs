@@ -38,27 +38,15 @@ pub struct Scrub {
     lease: Uuid,
 }
 
-/// A key that should be in the keyring.
+/// A key that is not closed.
 #[derive(sqlx::FromRow, Clone, Copy, Debug)]
 pub struct Key {
     /// Id of the key.
     pub id: Uuid,
-    /// True for a spare key: nothing is sealed under it yet.
-    pub is_spare: bool,
-    /// When its row was inserted, before it was made.
-    pub made_at: DateTime<Utc>,
+    /// True if it has to be in the keyring: it is in use, or a spare key that is not just being made.
+    pub is_expected: bool,
     /// True if it is known to be missing or damaged.
     pub is_damaged: bool,
-}
-
-/// A spare key whose row is younger than this may not be made yet.
-const SPARE_KEY_MIN_AGE: TimeDelta = TimeDelta::minutes(10);
-
-impl Key {
-    /// True unless it may not be made yet.
-    pub fn is_expected(&self, now: DateTime<Utc>) -> bool {
-        !self.is_spare || self.made_at <= now - SPARE_KEY_MIN_AGE
-    }
 }
 
 /// Leases the unfinished scrub of this kind, or begins one if the last one began long enough ago. `None`: another process works on
@@ -117,34 +105,53 @@ pub async fn save(
     Ok(())
 }
 
-/// Up to `limit` keys after `after` that are not closed, in the order of their ids.
-pub async fn keys(conn: &mut PgConnection, after: Uuid, limit: i64) -> Result<Vec<Key>> {
+/// Up to `limit` keys after `after` that are not closed, in the order of their ids. A spare key is made right after its row was
+/// inserted; if its lease has ended, its process has made it, or has ended before.
+pub async fn keys(
+    conn: &mut PgConnection,
+    after: Uuid,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<Key>> {
     sqlx::query_as(
-        "select id, subject is null as is_spare, made_at, damaged_at is not null as is_damaged from keyring_key
-         where id > $1 and closed_at is null order by id limit $2",
+        "select id, subject is not null or made_at <= $3 - interval '1 minute' or lease_until <= $3 as is_expected,
+             damaged_at is not null as is_damaged
+         from keyring_key where id > $1 and closed_at is null order by id limit $2",
     )
     .bind(after)
     .bind(limit)
+    .bind(now)
     .fetch_all(conn)
     .await
 }
 
-/// Records that a key is damaged, or is whole again. `false`: it was not recorded, because the key is to be destroyed, or may have
-/// been destroyed after the backup of this database.
-pub async fn mark_key(
+/// Records that a key is missing or unreadable. `false`: it was not recorded, because the key is to be destroyed, or it is
+/// `missing` and may have been destroyed after the backup of this database.
+pub async fn mark_key_damaged(
     conn: &mut PgConnection,
     id: Uuid,
-    damaged_at: Option<DateTime<Utc>>,
+    missing: bool,
+    now: DateTime<Utc>,
 ) -> Result<bool> {
     let done = sqlx::query(
         "update keyring_key set damaged_at = $2
-         where id = $1 and ($2 is null or dirty_at is null and closed_at is null and not may_be_gone)",
+         where id = $1 and dirty_at is null and closed_at is null and not (may_be_gone and $3)",
     )
     .bind(id)
-    .bind(damaged_at)
+    .bind(now)
+    .bind(missing)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Records that a key can be read again.
+pub async fn mark_key_whole(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query("update keyring_key set damaged_at = null where id = $1")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Up to `limit` objects in use after `after`, in the order of their keys.

@@ -360,3 +360,27 @@ async fn spare_keys_that_are_missing_are_not_used() {
     })
     .await;
 }
+
+/// Another replica's scrub has found the key missing, which this service still has in memory.
+#[tokio::test]
+async fn nothing_is_sealed_under_a_key_that_is_known_to_be_damaged() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        aoi.sends_text("one").await?;
+        aoi.sends_text("two").await?;
+        sqlx::query("update keyring_key set damaged_at = now() where subject is not null")
+            .execute(&mut t.owner().await?)
+            .await?;
+        aoi.sends_text("three").await?;
+        let sealed: Vec<Vec<u8>> =
+            sqlx::query_scalar("select content from revision order by occurred_at, message_id")
+                .fetch_all(t.pool())
+                .await?;
+        let keys: Vec<_> = sealed.iter().map(|document| key_of(document)).collect();
+        assert_eq!(keys.len(), 3);
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[1], keys[2]);
+        Ok(())
+    })
+    .await;
+}
