@@ -5,11 +5,12 @@ comment on column object.suspected_at is 'When a reader found it missing or dama
 comment on column object.damaged_at is 'When it was read to its end and found missing or damaged; null if it is whole';
 
 alter table keyring_key add column damaged_at timestamptz, add column destroying_at timestamptz,
-    add column may_be_gone boolean not null default false;
+    add column may_be_gone boolean not null default false, add column given_up boolean not null default false;
 create index keyring_key_damaged on keyring_key (damaged_at) where damaged_at is not null;
 comment on column keyring_key.damaged_at is 'When the key was found missing or unreadable in the keyring, although it was not destroyed; null if it is whole';
 comment on column keyring_key.destroying_at is 'Written before the key is destroyed: if it is missing without this, it was lost';
 comment on column keyring_key.may_be_gone is 'True if the database was restored from a backup: the key may have been destroyed since';
+comment on column keyring_key.given_up is 'True if somebody said that the key is lost for good: an erasure does not wait for it';
 -- An earlier version may have destroyed some of them without a note.
 update keyring_key set destroying_at = now() where closed_at is not null;
 

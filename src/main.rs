@@ -79,6 +79,12 @@ enum Keys {
         /// Path of the new file
         file: std::path::PathBuf,
     },
+    /// Give up keys that are missing or damaged in the keyring, so that erasures that wait for them are completed
+    Lost {
+        /// Give them up; without this they are only named
+        #[arg(long)]
+        confirm: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -250,7 +256,7 @@ fn main() -> ExitCode {
     let mut cli =
         Cli::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|error| error.exit());
     telemetry::start(cli.storage.log_format);
-    no_core_dump();
+    privileges::no_core_dump();
     let prepared = match &cli.command {
         Command::Demo { .. } => privileges::prepare_demo(&mut cli.storage),
         // This command reads only the files that it is given, and needs no archive.
@@ -340,25 +346,12 @@ async fn run(storage: &StorageConfig, command: Command) -> ExitCode {
             message_id,
         }) => return looked(app::trace::trace(storage, &channel, &message_id, &say).await),
         Command::Keys(Keys::New { file }) => app::keys::new(storage, &file, &say),
+        Command::Keys(Keys::Lost { confirm }) => app::lost_keys::lost(storage, confirm, &say).await,
         Command::Doctor { strict, serve } => {
             return looked(app::doctor::doctor(storage, &serve, strict, &say).await);
         }
     };
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
-}
-
-/// Switches off core dumps: one would contain keys and what people wrote.
-fn no_core_dump() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if setrlimit(Resource::Core, none).is_err() {
-        tracing::warn!(
-            "core dumps cannot be switched off: one would hold keys and what people wrote"
-        );
-    }
 }
 
 /// Exit code of a command that searches or checks; 2 if it could not do so.

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod erasures;
 pub mod failure;
 pub mod keys;
+pub mod lost_keys;
 mod marks;
 pub mod operators;
 mod places;

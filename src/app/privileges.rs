@@ -320,3 +320,17 @@ fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
     }
     Ok(true)
 }
+
+/// Switches off core dumps: one would contain keys and what people wrote.
+pub fn no_core_dump() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if setrlimit(Resource::Core, none).is_err() {
+        tracing::warn!(
+            "core dumps cannot be switched off: one would hold keys and what people wrote"
+        );
+    }
+}

@@ -193,7 +193,8 @@ impl Keys {
     }
 
     async fn destroy(&self, closed: &[Closed]) -> Result<usize, Internal> {
-        let (mut readable, mut missing, mut failed) = (HashMap::new(), vec![], None);
+        let (mut readable, mut missing, mut unreadable, mut failed) =
+            (HashMap::new(), vec![], vec![], None);
         let keyring = &self.keyring;
         let found = stream::iter(closed.to_vec())
             .map(|key| async move { (key, keyring.find(key.id).await) });
@@ -206,6 +207,7 @@ impl Keys {
             match found {
                 Ok(found) => drop(readable.insert(key.id, (found, key.subject))),
                 Err(seal::Error::NoKey) => missing.push(key.id),
+                Err(error) if error.is_permanent() => unreadable.push((key.id, error)),
                 Err(error) => failed = Some(error.into()),
             }
         }
@@ -228,11 +230,19 @@ impl Keys {
         }
         missing.retain(|id| !lost.contains(id));
         self.report_unreadable(&mut conn, &missing).await?;
+        let damaged: Vec<Uuid> = unreadable.iter().map(|(id, _)| *id).collect();
+        let given_up = keys::given_up(&mut conn, &damaged).await?;
+        for (id, error) in unreadable {
+            if !given_up.contains(&id) {
+                failed = Some(error.into());
+            }
+        }
         let mut to_destroy = missing;
+        to_destroy.extend_from_slice(&given_up);
         to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
         keys::begin_to_destroy(&mut conn, &to_destroy, self.clock.now()).await?;
         drop(conn);
-        let gone = self.destroy_each(to_destroy, &mut failed).await;
+        let gone = self.destroy_each(to_destroy, &given_up, &mut failed).await;
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         keys::gone(&mut tx, &gone, now).await?;
@@ -257,10 +267,11 @@ impl Keys {
     }
 
     /// Destroys keys, together if that succeeds, else each on its own, so that a key that cannot be destroyed does not stop the
-    /// others. Returns those that are gone.
+    /// others. Of those that were given up, nothing may be left to destroy. Returns those that are gone.
     async fn destroy_each(
         &self,
         to_destroy: Vec<Uuid>,
+        given_up: &[Uuid],
         failed: &mut Option<Internal>,
     ) -> Vec<Uuid> {
         let mut gone = vec![];
@@ -271,6 +282,7 @@ impl Keys {
                 for id in batch {
                     match self.keyring.destroy(&[*id]).await {
                         Ok(()) => gone.push(*id),
+                        Err(seal::Error::Damaged(_)) if given_up.contains(id) => gone.push(*id),
                         Err(error) => *failed = Some(error.into()),
                     }
                 }

@@ -165,7 +165,34 @@ pub async fn begin_to_destroy(
 /// Those of the keys that were lost, if they are missing in the keyring: no process has begun to destroy them, and they were not
 /// destroyed after the backup of this database.
 pub async fn lost_if_missing(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-    sqlx::query_scalar("select id from keyring_key where id = any($1) and destroying_at is null and not may_be_gone")
+    sqlx::query_scalar("select id from keyring_key where id = any($1) and destroying_at is null and not may_be_gone and not given_up")
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+}
+
+/// Keys that may be lost: known to be missing or damaged, or closed and not being destroyed yet. Without those that were given up.
+pub async fn doubtful(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from keyring_key
+         where (damaged_at is not null or closed_at is not null and destroying_at is null) and not given_up order by id",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Gives keys up: an erasure does not wait for a key that is missing or unreadable.
+pub async fn give_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    sqlx::query("update keyring_key set given_up = true where id = any($1)")
+        .bind(ids)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Those of the keys that were given up.
+pub async fn given_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar("select id from keyring_key where id = any($1) and given_up")
         .bind(ids)
         .fetch_all(conn)
         .await

@@ -104,6 +104,8 @@ fn a_damaged_file_of_the_keyring_is_named_and_the_service_starts() {
             }
         }
     }
+    let said = home.run(&["keys", "lost"]).said;
+    assert!(said.contains("No key is known to be missing"), "{said}");
     let (marks, keys): (Vec<_>, Vec<_>) = files(&home.data().join("keyring"))
         .into_iter()
         .partition(|file| has_one_key(&fs::read(file).unwrap()));

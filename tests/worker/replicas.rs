@@ -167,6 +167,40 @@ async fn a_key_that_was_lost_is_not_said_to_be_destroyed() {
     assert!(is_destroyed(&t, key).await);
 }
 
+/// Somebody says that a file of the keyring is lost for good, so that the erasure does not wait for ever.
+#[tokio::test]
+async fn an_erasure_does_not_wait_for_a_key_that_was_given_up() {
+    type Damage = fn(&std::path::Path);
+    let damages: [Damage; 3] = [
+        |file| std::fs::remove_file(file).unwrap(),
+        |file| std::fs::write(file, "cut").unwrap(),
+        |file| {
+            let flipped = std::fs::read(file)
+                .unwrap()
+                .iter()
+                .map(|byte| byte ^ 1)
+                .collect::<Vec<_>>();
+            std::fs::write(file, flipped).unwrap();
+        },
+    ];
+    for damage in damages {
+        let (t, key) = unsent().await;
+        let keyring = keyring(t.home.path());
+        let shredder = shredder(&t, keyring.clone());
+        shredder.supply().await.unwrap();
+        damage(&t.home.path().join("keyring").join(keyring.file_of(key)));
+        assert!(shredder.shred().await.is_err());
+        let mut db = t.owner().await.unwrap();
+        assert_eq!(records::keys::doubtful(&mut db).await.unwrap(), [key]);
+        records::keys::give_up(&mut db, &[key]).await.unwrap();
+        assert_eq!(shredder.shred().await.unwrap(), 1);
+        let waiting = "select count(*) from keyring_key where closed_at is not null";
+        assert_eq!(t.count(waiting).await, 0);
+        let complete = "select count(*) from erasure where keys_gone_at is not null";
+        assert_eq!(t.count(complete).await, 1);
+    }
+}
+
 /// After a restore from a backup keys may be missing because they were destroyed since.
 #[tokio::test]
 async fn a_key_that_is_missing_after_a_restore_is_destroyed_and_its_documents_are_an_alarm() {

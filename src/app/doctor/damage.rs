@@ -24,7 +24,7 @@ const READ_FOR: Duration = Duration::from_secs(10);
 const MOST_NAMES: i64 = 10;
 
 const LOST_KEYS: &str = "the conversations that they are for cannot be read: look at the disk, and at who could write there. A \
-     file that is put back as it was is used again";
+     file that is put back as it was is used again; `keys lost` gives them up";
 
 pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Result<Vec<Finding>> {
     let keys = keys(db, keyring).await?;
