@@ -76,6 +76,12 @@ impl Archive {
         }
     }
 
+    /// Stops the service, and closes all connections: a test that makes many archives would otherwise take all that the server has.
+    pub(crate) async fn stop(self) {
+        self.pool.close().await;
+        self.world.stop().await;
+    }
+
     /// The directory of the keyring.
     pub(crate) fn keyring_dir(&self) -> &std::path::Path {
         self.home.path()

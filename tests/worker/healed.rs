@@ -117,6 +117,7 @@ async fn whatever_trouble_line_has_the_file_comes_once_it_is_over() {
         let (text, token) = (log.text(), t.shop.access_token());
         assert!(!text.is_empty() && !text.contains(&token), "{name}");
         assert!(!text.contains(&token[..20]), "{name}: a part of it");
+        t.stop().await;
     }
 }
 
@@ -152,6 +153,7 @@ async fn an_outage_of_half_an_hour_loses_no_file_and_starts_no_storm() {
         for (status, id) in files {
             assert_eq!(t.states(id).await, "kept, none", "{status}");
         }
+        t.stop().await;
     }
 }
 
@@ -179,5 +181,6 @@ async fn half_an_hour_in_which_half_of_the_requests_fail_loses_no_file() {
         for (id, states) in files {
             assert_eq!(t.states(id).await, states, "{status}");
         }
+        t.stop().await;
     }
 }

@@ -59,6 +59,7 @@ async fn the_files_come_within_a_minute_of_the_end_of_an_outage() {
         t.work_on(A_MINUTE, STEP).await;
         assert_eq!(waiting(&t).await, 0, "{name}");
         assert_eq!(t.states(video).await, "kept, kept", "{name}");
+        t.stop().await;
     }
 }
 

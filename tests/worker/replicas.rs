@@ -198,6 +198,8 @@ async fn an_erasure_does_not_wait_for_a_key_that_was_given_up() {
         assert_eq!(t.count(waiting).await, 0);
         let complete = "select count(*) from erasure where keys_gone_at is not null";
         assert_eq!(t.count(complete).await, 1);
+        drop(db);
+        t.stop().await;
     }
 }
 

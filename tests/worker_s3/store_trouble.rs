@@ -92,5 +92,6 @@ async fn whatever_trouble_s3_has_files_come_and_go_once_it_is_over() {
             !text.is_empty() && !text.contains(SECRET) && !text.contains(&t.shop.access_token()),
             "{name}"
         );
+        t.stop().await;
     }
 }
