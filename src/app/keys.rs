@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use sqlx::PgConnection;
+use tokio::task::spawn_blocking;
 use url::Url;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -308,8 +309,10 @@ async fn key_store(storage: &StorageConfig, marking: Marking) -> anyhow::Result<
             directory(url)?
         }
     };
-    let store = DirectoryKeyStore::open_with(&path, marking);
-    Ok(Arc::new(store.with_context(|| path.display().to_string())?))
+    let shown = path.display().to_string();
+    // On a thread of its own: a disk that hangs must not keep a signal from ending the start.
+    let store = spawn_blocking(move || DirectoryKeyStore::open_with(&path, marking)).await?;
+    Ok(Arc::new(store.context(shown)?))
 }
 
 /// Checks the form of `KEYRING_URL` and of the secret key's file. Has no side effects and uses no network.

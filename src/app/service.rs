@@ -54,6 +54,9 @@ const SEAL: Duration = Duration::from_secs(5);
 /// Interval at which this process renews its claim on its spare keys.
 const HOLD_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Interval at which files of the keyring are read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Pause before keys are made again after a failure.
 const SUPPLY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -348,16 +351,25 @@ async fn keep_supplied(keys: Keys, cancel: CancellationToken) {
     }
 }
 
-/// Renews this process's claim on its spare keys, and reads them. Beside the supply, because to read a thousand keys in S3 takes
-/// a minute.
+/// Renews this process's claim on its spare keys, and looks each minute whether the keys that it hands out are in the keyring.
 async fn keep_held(keys: Keys, cancel: CancellationToken) {
+    let mut held = tokio::time::Instant::now();
     while cancel
-        .run_until_cancelled(tokio::time::sleep(HOLD_INTERVAL))
+        .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
         .await
         .is_some()
     {
-        let held = cancel.run_until_cancelled(watch(STALL, keys.hold())).await;
-        if !matches!(held, None | Some(Ok(Ok(())))) {
+        let checked = cancel
+            .run_until_cancelled(watch(STALL, keys.check_files()))
+            .await;
+        if !matches!(checked, None | Some(Ok(Ok(())))) {
+            tracing::warn!("the keyring could not be checked");
+        }
+        if held.elapsed() < HOLD_INTERVAL {
+            continue;
+        }
+        held = tokio::time::Instant::now();
+        if !matches!(watch(STALL, keys.hold()).await, Ok(Ok(()))) {
             tracing::warn!("spare keys could not be held");
         }
     }

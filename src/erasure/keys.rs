@@ -41,6 +41,12 @@ const MIN_USE: TimeDelta = TimeDelta::seconds(50);
 /// Keys destroyed in one batch, so that each file of the keyring is synced once for all keys of the batch in it.
 const BATCH_KEYS: i64 = 500;
 
+/// Files of the keyring that one check reads. In S3 each is a request.
+const FILES_CHECKED: usize = 64;
+
+/// Spare keys of other processes that may be unreadable when they are taken over: those of two files.
+const MOST_FAILURES: usize = 128;
+
 /// Keys that are looked for, or destroyed, at the same time.
 const AT_ONCE: usize = 64;
 
@@ -81,7 +87,7 @@ impl Keys {
         let missing = self.keyring.new_ids().len();
         let limit = i64::try_from(missing).unwrap_or(i64::MAX);
         let left = keys::adopt(&mut conn, limit, now, now + SPARE_LEASE).await?;
-        let mut damaged = BTreeSet::new();
+        let (mut damaged, mut failures) = (BTreeSet::new(), 0);
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
@@ -94,14 +100,21 @@ impl Keys {
                     let _ = self.keyring.destroy(&[id]).await;
                     keys::gone(&mut conn, &[id], now).await?;
                 }
-                Err(error) => return Err(error.into()),
+                // One file that cannot be read does not keep the service from starting; a keyring that is away does.
+                Err(error) => {
+                    failures += 1;
+                    if failures > MOST_FAILURES {
+                        return Err(error.into());
+                    }
+                    damaged.insert(self.keyring.file_of(id));
+                }
             }
             watchdog::progress();
         }
         for file in damaged {
             tracing::error!(
                 file,
-                "a file of the keyring is damaged: its spare keys are destroyed"
+                "a file of the keyring is damaged, or cannot be read: its spare keys are not used"
             );
         }
         let ids = self.keyring.new_ids();
@@ -116,22 +129,29 @@ impl Keys {
         Ok(())
     }
 
-    /// Renews the lease on the spare keys of this process, and reads them. The process no longer uses keys whose lease it has
-    /// lost, nor keys that are not in the keyring any more: what it sealed under them could not be read after a restart.
+    /// Renews the lease on the spare keys of this process. The process no longer uses keys whose lease it has lost.
     ///
     /// # Errors
     /// The database fails.
     pub async fn hold(&self) -> Result<(), Internal> {
-        self.hold_until(self.clock.now() + SPARE_LEASE).await?;
-        for id in self.keyring.spare() {
+        self.hold_until(self.clock.now() + SPARE_LEASE).await
+    }
+
+    /// Reads one key of each of some files of the keyring whose keys this process hands out. If a file is missing or damaged, the
+    /// process seals nothing more under its keys: what it sealed under them could not be read after a restart.
+    ///
+    /// # Errors
+    /// The keyring cannot be reached.
+    pub async fn check_files(&self) -> Result<(), Internal> {
+        for (file, id) in self.keyring.some_files(FILES_CHECKED) {
             match self.keyring.verify(id).await {
                 Ok(()) => {}
                 Err(error) if error.is_permanent() => {
                     tracing::error!(
-                        file = self.keyring.file_of(id),
-                        "a spare key is missing in the keyring, or damaged; it is not used"
+                        file,
+                        "a file of the keyring is missing or damaged; nothing more is sealed under its keys"
                     );
-                    self.keyring.forget(&[id]);
+                    self.keyring.forget_file(&file);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -242,12 +262,30 @@ impl Keys {
         to_destroy.extend(ids.into_iter().filter(|id| !held.contains(id)));
         keys::begin_to_destroy(&mut conn, &to_destroy, self.clock.now()).await?;
         drop(conn);
-        let gone = self.destroy_each(to_destroy, &given_up, &mut failed).await;
+        let gone = self.destroy_each(&to_destroy, &given_up, &mut failed).await;
+        self.note_still_there(to_destroy.iter().filter(|id| !gone.contains(id)))
+            .await?;
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         keys::gone(&mut tx, &gone, now).await?;
         tx.commit().await?;
         failed.map_or(Ok(gone.len()), Err)
+    }
+
+    /// Takes the note that they are about to be destroyed back from keys that can still be read: if such a key is missing later, it
+    /// was lost.
+    async fn note_still_there(&self, left: impl Iterator<Item = &Uuid>) -> Result<(), Internal> {
+        let mut there = vec![];
+        for id in left {
+            if self.keyring.verify(*id).await.is_ok() {
+                there.push(*id);
+            }
+        }
+        if !there.is_empty() {
+            let mut conn = self.pool.acquire().await?;
+            keys::are_still_there(&mut conn, &there).await?;
+        }
+        Ok(())
     }
 
     /// Logs the keys of `missing` that documents are still sealed under. This happens after a restore: the key was destroyed after
@@ -270,7 +308,7 @@ impl Keys {
     /// others. Of those that were given up, nothing may be left to destroy. Returns those that are gone.
     async fn destroy_each(
         &self,
-        to_destroy: Vec<Uuid>,
+        to_destroy: &[Uuid],
         given_up: &[Uuid],
         failed: &mut Option<Internal>,
     ) -> Vec<Uuid> {

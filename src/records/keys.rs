@@ -162,6 +162,15 @@ pub async fn begin_to_destroy(
     Ok(())
 }
 
+/// Notes that these keys were not destroyed although it was tried.
+pub async fn are_still_there(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    sqlx::query("update keyring_key set destroying_at = null where id = any($1)")
+        .bind(ids)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Those of the keys that were lost, if they are missing in the keyring: no process has begun to destroy them, and they were not
 /// destroyed after the backup of this database.
 pub async fn lost_if_missing(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {

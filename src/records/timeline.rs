@@ -271,6 +271,8 @@ pub async fn people(
 pub struct File {
     /// The original's object, if it is kept.
     pub original_key: Option<String>,
+    /// True if the original was kept, and its object is missing or damaged now.
+    pub is_lost: bool,
     /// The preview's object, even of a preview that only stands in for now.
     pub preview_key: Option<String>,
     /// Bytes of the smaller one of two pictures in the preview's object; `None`: it holds one.
@@ -289,6 +291,7 @@ pub async fn file(
 ) -> sqlx::Result<Option<File>> {
     let mut file: Option<File> = sqlx::query_as(
         "select case original_state when 'kept' then original_key end as original_key,
+            original_state <> 'kept' and original_key is not null as is_lost,
             preview_key,
             preview_smaller, message_id, (
             select content from revision where revision.message_id = attachment.message_id

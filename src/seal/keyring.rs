@@ -170,6 +170,27 @@ impl Keyring {
         }
     }
 
+    /// A key of each of up to `limit` files whose keys may be handed out, chosen at random, with the file's name.
+    pub fn some_files(&self, limit: usize) -> Vec<(String, Uuid)> {
+        let state = self.state();
+        let used = state.subjects.keys().copied();
+        let ids: Vec<Uuid> = used.chain(state.spare.iter().map(|key| key.id())).collect();
+        drop(state);
+        let files: HashMap<String, Uuid> =
+            ids.into_iter().map(|id| (self.file_of(id), id)).collect();
+        files.into_iter().take(limit).collect()
+    }
+
+    /// Removes the keys of a file from memory.
+    pub fn forget_file(&self, file: &str) {
+        let state = self.state();
+        let used = state.subjects.keys().copied();
+        let ids = used.chain(state.spare.iter().map(|key| key.id()));
+        let ids: Vec<Uuid> = ids.filter(|id| self.file_of(*id) == file).collect();
+        drop(state);
+        self.forget(&ids);
+    }
+
     /// Removes from memory the keys that were read from the key store, so that keys destroyed by another replica do not
     /// stay in memory.
     pub fn forget_found(&self) {
@@ -185,7 +206,12 @@ impl Keyring {
         if let Some(key) = self.state().found.get(&id) {
             return Ok(Arc::clone(key));
         }
-        let key = Arc::new(self.read(id).await?);
+        let read = self.read(id).await;
+        if read.as_ref().is_err_and(Error::is_permanent) {
+            // It may still be in memory, to be sealed under.
+            self.forget(&[id]);
+        }
+        let key = Arc::new(read?);
         let mut state = self.state();
         if state.found.len() >= REMEMBERED {
             state.found.clear();

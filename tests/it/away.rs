@@ -352,7 +352,7 @@ async fn spare_keys_that_are_missing_are_not_used() {
         let all = keyring.spare();
         let file = keyring.file_of(all[0]);
         fs::remove_file(t.home.path().join("keyring").join(&file))?;
-        spare_keys.hold().await?;
+        spare_keys.check_files().await?;
         let left = keyring.spare();
         assert_eq!(left.len(), all.len() - 64);
         assert!(left.iter().all(|id| keyring.file_of(*id) != file));

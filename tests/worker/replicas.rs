@@ -167,6 +167,51 @@ async fn a_key_that_was_lost_is_not_said_to_be_destroyed() {
     assert!(is_destroyed(&t, key).await);
 }
 
+/// A storage that can be read, and from which nothing can be deleted.
+#[derive(Debug)]
+struct ReadOnly(DirectoryKeyStore);
+
+impl KeyStore for ReadOnly {
+    fn put<'a>(&'a self, keys: &'a [(Uuid, Vec<u8>)]) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.put(keys)
+    }
+
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
+        self.0.get(id)
+    }
+
+    fn name(&self, id: Uuid) -> String {
+        self.0.name(id)
+    }
+
+    fn destroy<'a>(&'a self, _: &'a [Uuid]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem).into()) })
+    }
+}
+
+/// The disk was read-only when the key was to be destroyed, and then its file was lost.
+#[tokio::test]
+async fn a_key_that_could_not_be_destroyed_and_was_lost_later_is_not_said_to_be_destroyed() {
+    let (t, key) = unsent().await;
+    let home = t.home.path();
+    let storage = DirectoryKeyStore::open(&home.join("keyring")).unwrap();
+    let keyring = Keyring::new(&secret(home), Arc::new(ReadOnly(storage)), Cipher::Sealed);
+    let shredder = shredder(&t, keyring.clone());
+    shredder.supply().await.unwrap();
+    assert!(shredder.shred().await.is_err());
+    std::fs::rename(
+        home.join("keyring").join(keyring.file_of(key)),
+        home.join("aside"),
+    )
+    .unwrap();
+    assert!(shredder.shred().await.is_err());
+    assert_eq!(
+        t.count("select count(*) from erasure where keys_gone_at is not null")
+            .await,
+        0
+    );
+}
+
 /// Somebody says that a file of the keyring is lost for good, so that the erasure does not wait for ever.
 #[tokio::test]
 async fn an_erasure_does_not_wait_for_a_key_that_was_given_up() {

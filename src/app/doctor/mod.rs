@@ -7,9 +7,11 @@ mod damage;
 mod database;
 mod machine;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
+use anyhow::anyhow;
 use sqlx::PgConnection;
+use tokio::time::timeout;
 
 use super::{
     counted::counted,
@@ -22,6 +24,10 @@ use crate::{
     line::client::LineApi,
     records,
 };
+
+/// How long the object store and the keyring may be silent.
+const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENT: &str = "it does not answer";
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +151,8 @@ async fn object_store(storage: &StorageConfig, db: &mut PgConnection) -> Option<
     if !keys::matches_secret(&secret, db).await.unwrap_or(true) {
         return None;
     }
-    let stores = match Stores::open(storage, db, Purpose::Look).await {
+    let opened = timeout(STORE_TIMEOUT, Stores::open(storage, db, Purpose::Look)).await;
+    let stores = match opened.unwrap_or_else(|_| Err(anyhow!(SILENT))) {
         Ok(stores) => stores,
         Err(error) => {
             let what = "the object store or a copy of the ledger cannot be opened";
@@ -185,7 +192,8 @@ async fn keyring_checks(
     serve: &Serve,
     db: &mut PgConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let keyring = match keys::open(storage, db, Purpose::Look).await {
+    let opened = timeout(STORE_TIMEOUT, keys::open(storage, db, Purpose::Look)).await;
+    let keyring = match opened.unwrap_or_else(|_| Err(anyhow!(SILENT))) {
         Ok(keyring) => keyring,
         Err(error) => {
             let what = "the keyring cannot be opened";

@@ -59,3 +59,15 @@ async fn without_the_secret_the_keyring_opens_nothing() {
     assert!(matches!(stranger.find(id).await, Err(Error::Unreadable)));
     assert!(mine.find(id).await.is_ok());
 }
+
+#[tokio::test]
+async fn nothing_more_is_sealed_under_a_key_that_a_reader_did_not_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = keyring(dir.path(), &SecretKey::random());
+    keyring.make(&keyring.new_ids()).await.unwrap();
+    let subject = Uuid::now_v7();
+    let first = keyring.take(subject, 1).unwrap().key.id();
+    std::fs::remove_file(dir.path().join(keyring.file_of(first))).unwrap();
+    assert!(keyring.find(first).await.is_err());
+    assert_ne!(keyring.take(subject, 1).unwrap().key.id(), first);
+}

@@ -55,7 +55,10 @@ pub(in crate::web) async fn original(
         Some(Content::File { name, .. }) => Some(name),
         _ => None,
     };
-    let key = file.original_key.ok_or(Error::NotFound)?;
+    let key = file.original_key.ok_or(match file.is_lost {
+        true => Error::Damaged,
+        false => Error::NotFound,
+    })?;
     send(&request, shared, key, Portion::Whole, name, access).await
 }
 
