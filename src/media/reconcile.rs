@@ -144,7 +144,7 @@ impl Media {
             if !self.objects.has(key).await? {
                 continue;
             }
-            // One that cannot be read now does not keep the others.
+            // An object that cannot be read now does not keep the others from being found.
             if !matches!(self.condition(key).await, Ok(Condition::Whole(_))) {
                 continue;
             }

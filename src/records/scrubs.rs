@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::objects::ObjectKey;
 
-/// What a scrub reads.
+/// The kind of data that a scrub reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Kind {
@@ -31,7 +31,7 @@ const LEASE: TimeDelta = TimeDelta::minutes(15);
 /// An unfinished scrub, leased to the caller.
 #[derive(sqlx::FromRow, Clone, Debug)]
 pub struct Scrub {
-    /// What it reads.
+    /// The kind of data that it reads.
     pub kind: Kind,
     /// All ids of keys, or all keys of objects, up to this one were read; empty: none yet.
     pub position: String,
