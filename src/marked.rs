@@ -2,6 +2,8 @@
 //! opened at first, and its mark is read; all that follows is done through that handle. So nothing is written into a
 //! bare mount point, and a file that is not found there is not taken for gone.
 
+mod threads;
+
 use std::{
     ffi::OsString,
     fs::{DirBuilder, File},
@@ -18,6 +20,8 @@ use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat},
     io::Errno,
 };
+
+pub use threads::Threads;
 
 /// The file that holds the mark.
 const NAME: &str = "mark";

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    io::ErrorKind,
     sync::Arc,
     time::Duration,
 };
@@ -44,7 +45,7 @@ const BATCH_KEYS: i64 = 500;
 /// Files of the keyring that one check reads. In S3 each is a request.
 const FILES_CHECKED: usize = 64;
 
-/// Spare keys of other processes that may be unreadable when they are taken over: those of two files.
+/// Number of spare keys of other processes that may fail to be read when they are taken over: as many as two files hold.
 const MOST_FAILURES: usize = 128;
 
 /// Keys that are looked for, or destroyed, at the same time.
@@ -99,6 +100,10 @@ impl Keys {
                     // Of a file that was cut nothing may be left to destroy.
                     let _ = self.keyring.destroy(&[id]).await;
                     keys::gone(&mut conn, &[id], now).await?;
+                }
+                // On a disk that hangs, each of them would take as long.
+                Err(seal::Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(seal::Error::Io(error).into());
                 }
                 // One file that cannot be read does not keep the service from starting; a keyring that is away does.
                 Err(error) => {

@@ -111,9 +111,7 @@ impl LedgerSigner {
         }
         Ok(count)
     }
-}
 
-impl LedgerSigner {
     /// Updates the copies, unless another replica does so now: then the next call looks again. A slower replica would otherwise
     /// write an older file of records over a newer one, or take a newer checkpoint for one that the database has lost.
     async fn copy(&self) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     ops::Range,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -10,14 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{TryFutureExt, TryStreamExt, stream};
-use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{Body, Error, Keys, ObjectKey, Shard};
-use crate::marked::{Here, MarkedDirectory, Marking};
+use crate::marked::{Here, MarkedDirectory, Marking, Threads};
 
-/// Threads that file work may keep at the same time. On a disk that hangs they do not end, and passwords, names of hosts and other
-/// disks need threads too.
-static THREADS: Semaphore = Semaphore::const_new(128);
+/// Threads of the operations here.
+static THREADS: Threads = Threads::new(128);
 
 const CHUNK: u64 = 64 * 1024;
 /// Extension of a half-written file. No key contains it.
@@ -235,19 +233,9 @@ fn read_chunk(mut file: File, left: u64) -> Result<(Bytes, (File, u64)), Error> 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    // Never closed.
-    let place = THREADS.acquire().await.ok();
-    let work = move || {
-        let done = work();
-        drop(place);
-        done
-    };
-    match spawn_blocking(work).await {
-        Ok(Err(Error::Io(error))) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
-        Ok(done) => done,
-        Err(_) => Err(Error::Io(io::Error::other(
-            "the file operation was interrupted",
-        ))),
+    match THREADS.run(work).await? {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
+        done => done,
     }
 }
 

@@ -171,8 +171,8 @@ pub async fn are_still_there(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()
     Ok(())
 }
 
-/// Those of the keys that were lost, if they are missing in the keyring: no process has begun to destroy them, and they were not
-/// destroyed after the backup of this database.
+/// Returns the keys among `ids` that count as lost if the keyring lacks them: no process has begun to destroy them, nobody gave
+/// them up, and they were not destroyed after the backup of this database.
 pub async fn lost_if_missing(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar("select id from keyring_key where id = any($1) and destroying_at is null and not may_be_gone and not given_up")
         .bind(ids)
@@ -199,7 +199,7 @@ pub async fn give_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Those of the keys that were given up.
+/// Returns the keys among `ids` that were given up.
 pub async fn given_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     sqlx::query_scalar("select id from keyring_key where id = any($1) and given_up")
         .bind(ids)

@@ -9,18 +9,16 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::{sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::{Error, HEAD};
-use crate::marked::{Here, MarkedDirectory, Marking};
+use crate::marked::{Here, MarkedDirectory, Marking, Threads};
 
 /// Number of keys that are made together. Their ids differ in the last six bits only.
 pub(super) const KEYS_PER_FILE: u8 = 64;
 
-/// Threads that file work may keep at the same time. On a disk that hangs they do not end, and passwords, names of hosts and other
-/// disks need threads too.
-static THREADS: Semaphore = Semaphore::const_new(64);
+/// Threads of the operations here.
+static THREADS: Threads = Threads::new(64);
 
 /// Storage for wrapped keys of [`HEAD`] bytes each.
 pub trait KeyStore: fmt::Debug + Send + Sync {
@@ -183,21 +181,11 @@ fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs file work outside the async threads. It runs to its end even if the caller is dropped.
+/// As [`Threads::run`].
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    // Never closed.
-    let place = THREADS.acquire().await.ok();
-    let work = move || {
-        let done = work();
-        drop(place);
-        done
-    };
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(io::Error::other("the file operation was interrupted").into()),
-    }
+    THREADS.run(work).await?
 }
 
 #[cfg(test)]

@@ -61,6 +61,13 @@ async fn original(site: &Site, event: &Event) -> (String, PathBuf) {
     )
 }
 
+/// A message with this file, which was fetched.
+async fn kept(site: &Site, bytes: Vec<u8>) -> Event {
+    let sent = site.shop.user("Aoi").sends_file("a.bin", bytes).await;
+    site.run_jobs().await;
+    Event::clone(&sent.unwrap())
+}
+
 async fn answer(visitor: &Visitor, path: &str) -> (u16, Vec<u8>) {
     let answer = visitor.get(path).await;
     let status = answer.status().as_u16();
@@ -74,10 +81,8 @@ async fn answer(visitor: &Visitor, path: &str) -> (u16, Vec<u8>) {
 async fn a_damaged_file_is_called_so_and_fetched_again_from_line() {
     let site = Site::new().await;
     let admin = site.admin().await;
-    let aoi = site.shop.user("Aoi");
     let sent = vec![7; 200_000];
-    let event = aoi.sends_file("a.bin", sent.clone()).await.unwrap();
-    site.run_jobs().await;
+    let event = kept(&site, sent.clone()).await;
     for (what, damage) in DAMAGES {
         let (path, file) = original(&site, &event).await;
         assert_eq!(
@@ -110,13 +115,7 @@ async fn a_response_that_finds_damage_midway_is_cut_off() {
     let site = Site::new().await;
     let admin = site.admin().await;
     let sent = vec![7; 400_000];
-    let event = site
-        .shop
-        .user("Aoi")
-        .sends_file("a.bin", sent.clone())
-        .await
-        .unwrap();
-    site.run_jobs().await;
+    let event = kept(&site, sent.clone()).await;
     let (path, file) = original(&site, &event).await;
     flip(&file, fs::read(&file).unwrap(), 150_000);
     let answer = admin.get(&path).await;
@@ -133,13 +132,7 @@ async fn a_damaged_file_that_line_has_deleted_waits_for_a_copy() {
     let site = Site::new().await;
     let admin = site.admin().await;
     let sent = vec![7; 1000];
-    let event = site
-        .shop
-        .user("Aoi")
-        .sends_file("a.bin", sent.clone())
-        .await
-        .unwrap();
-    site.run_jobs().await;
+    let event = kept(&site, sent.clone()).await;
     let (path, file) = original(&site, &event).await;
     let copy = fs::read(&file).unwrap();
     flip(&file, copy.clone(), 500);
@@ -240,9 +233,7 @@ impl Hung {
 async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     let site = Site::new().await;
     let admin = site.admin().await;
-    let aoi = site.shop.user("Aoi");
-    let event = aoi.sends_file("a.bin", vec![7; 1000]).await.unwrap();
-    site.run_jobs().await;
+    let event = kept(&site, vec![7; 1000]).await;
     let (path, file) = original(&site, &event).await;
     let answers_in_time = async |path: &str| {
         let begun = Instant::now();
