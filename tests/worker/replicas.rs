@@ -195,16 +195,19 @@ async fn a_key_that_could_not_be_destroyed_and_was_lost_later_is_not_said_to_be_
     let (t, key) = unsent().await;
     let home = t.home.path();
     let storage = DirectoryKeyStore::open(&home.join("keyring")).unwrap();
-    let keyring = Keyring::new(&secret(home), Arc::new(ReadOnly(storage)), Cipher::Sealed);
-    let shredder = shredder(&t, keyring.clone());
-    shredder.supply().await.unwrap();
-    assert!(shredder.shred().await.is_err());
+    let read_only = Keyring::new(&secret(home), Arc::new(ReadOnly(storage)), Cipher::Sealed);
+    let before = shredder(&t, read_only);
+    before.supply().await.unwrap();
+    assert!(before.shred().await.is_err());
+    let keyring = keyring(home);
     std::fs::rename(
         home.join("keyring").join(keyring.file_of(key)),
         home.join("aside"),
     )
     .unwrap();
-    assert!(shredder.shred().await.is_err());
+    let later = shredder(&t, keyring);
+    later.supply().await.unwrap();
+    assert!(later.shred().await.is_err());
     assert_eq!(
         t.count("select count(*) from erasure where keys_gone_at is not null")
             .await,
