@@ -40,6 +40,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Limit for each lock in the server, because the service's role could hold a lock for ever.
 const LOCK_TIMEOUT: &str = "5s";
 
+/// How the names of directories begin in which `initdb` works.
+const UNFINISHED: &str = "data.unfinished";
+
 /// Whether committed data has to survive a crash of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
@@ -70,6 +73,7 @@ impl Cluster {
             durability,
             answer_timeout: ANSWER_TIMEOUT,
         };
+        cluster.base.remove_all_beginning_with(UNFINISHED);
         if version.is_none() {
             cluster.init(say).await?;
         }
@@ -81,16 +85,18 @@ impl Cluster {
     }
 
     /// Runs `initdb` in a directory of another name and renames that to `data`: a crash leaves no half-made database.
+    ///
+    /// The name is new each time: if this process is killed, its `initdb` goes on for a second or two, and what it
+    /// writes would come between the removal of its directory and the next start.
     async fn init(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), EmbeddedError> {
-        const UNFINISHED: &str = "data.unfinished";
+        let unfinished = format!("{UNFINISHED}-{:08x}", rand::random::<u32>());
         say(&format!(
             "making a PostgreSQL {} database in {} …",
             self.binaries.major,
             self.base.path().display()
         ));
-        self.base.remove_all(UNFINISHED)?;
-        self.base.make_dir(UNFINISHED)?;
-        let data = self.base.work_dir(UNFINISHED)?;
+        self.base.make_dir(&unfinished)?;
+        let data = self.base.work_dir(&unfinished)?;
         let mut initdb = self.owner().command(self.binaries.dir.join("initdb"));
         initdb
             .args(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"])
@@ -117,11 +123,11 @@ impl Cluster {
                 said: format!("{}: {said}", self.base.path().display()),
             });
         }
-        let conf = format!("{UNFINISHED}/postgresql.conf");
+        let conf = format!("{unfinished}/postgresql.conf");
         let made = self.base.read(&conf)?.unwrap_or_default();
         let settings = made + "\ninclude 'archive.conf'\n";
         self.base.write(&conf, &settings)?;
-        self.base.rename(UNFINISHED, "data")
+        self.base.rename(&unfinished, "data")
     }
 
     /// Writes the settings, and the rules on who may connect.

@@ -115,6 +115,24 @@ impl OwnedDirectory {
         })
     }
 
+    /// Removes what has a name that begins with `prefix`, as far as that is possible: a process of the account may still
+    /// write there. The rest goes next time.
+    pub(super) fn remove_all_beginning_with(&self, prefix: &str) {
+        let names = self.run_as_owner(prefix, |dir| {
+            let entries = rustix::fs::Dir::read_from(dir)?;
+            let names =
+                entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok().map(String::from));
+            Ok(names.collect::<Vec<_>>())
+        });
+        for name in names.unwrap_or_default() {
+            if name.starts_with(prefix)
+                && let Err(error) = self.remove_all(&name)
+            {
+                tracing::warn!(%error, "an unfinished directory could not be removed yet");
+            }
+        }
+    }
+
     /// Renames, and syncs the directory, so that the new name survives a crash.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), EmbeddedError> {
         self.run_as_owner(to, |dir| {

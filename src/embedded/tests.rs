@@ -362,3 +362,32 @@ fn a_second_serve_is_refused_and_told_of_the_first() {
     DataDirLock::check_free(&home.data_dir()).unwrap();
     DataDirLock::take(&home.data_dir()).unwrap();
 }
+
+/// A service that is killed in its first second leaves an `initdb` that goes on writing.
+#[tokio::test]
+async fn an_initdb_that_outlived_its_service_does_not_stop_the_next_start() {
+    let home = Home::new();
+    home.start().await.stop().await.unwrap();
+    let base = home.data_dir().join("postgres");
+    fs::rename(base.join("data"), base.join("data.real")).unwrap();
+    let ends = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (unfinished, stop) = (base.join("data.unfinished"), std::sync::Arc::clone(&ends));
+    let orphan = std::thread::spawn(move || {
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let _ = fs::create_dir_all(&unfinished);
+            let _ = fs::write(unfinished.join("PG_VERSION"), "18");
+        }
+    });
+    let started = home.start_in(&home.data_dir()).await;
+    ends.store(true, std::sync::atomic::Ordering::Relaxed);
+    orphan.join().unwrap();
+    started.unwrap().stop().await.unwrap();
+    let _ = fs::remove_dir_all(base.join("data.unfinished"));
+    let left = fs::read_dir(&base)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left
+        .filter(|name| name.to_string_lossy().contains("unfinished"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
