@@ -2,6 +2,7 @@
 //! opened at first, and its mark is read; all that follows is done through that handle. So nothing is written into a
 //! bare mount point, and a file that is not found there is not taken for gone.
 
+mod reads;
 mod threads;
 
 use std::{
@@ -21,6 +22,7 @@ use rustix::{
     io::Errno,
 };
 
+pub use reads::Reads;
 pub use threads::Threads;
 
 /// The file that holds the mark.
@@ -117,7 +119,7 @@ impl MarkedDirectory {
     ///
     /// # Errors
     /// It is away: its disk is not mounted, or another directory is in its place. The error's kind is never
-    /// [`ErrorKind::NotFound`].
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::InvalidData`].
     pub fn prove(&self) -> io::Result<Here> {
         let handle = open_in_place(&self.path)?;
         let is_same = identity(&handle)? == self.identity;
@@ -163,6 +165,11 @@ fn open_in_place(path: &Path) -> io::Result<OwnedFd> {
     })
 }
 
+fn not_regular(path: &Path) -> io::Error {
+    let path = path.display();
+    io::Error::new(ErrorKind::InvalidData, format!("{path} is no regular file"))
+}
+
 fn identity(handle: &OwnedFd) -> io::Result<(u64, u64)> {
     let stat = fstat(handle)?;
     Ok((stat.st_dev, stat.st_ino))
@@ -182,7 +189,8 @@ impl Here {
                 Ok(Some(text))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            // Another kind than that of a damaged file in a directory that is in its place.
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 
@@ -204,9 +212,18 @@ impl Here {
         self.open_with(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
     }
 
+    /// Refuses anything but a regular file, with [`ErrorKind::InvalidData`].
     fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
         let mode = Mode::RUSR | Mode::WUSR;
-        Ok(openat(&self.0, path, flags | OFlags::CLOEXEC, mode)?.into())
+        let file = match openat(&self.0, path, flags | OFlags::CLOEXEC, mode) {
+            Ok(file) => File::from(file),
+            Err(Errno::ISDIR | Errno::NXIO) => return Err(not_regular(path)),
+            Err(error) => return Err(error.into()),
+        };
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(not_regular(path)),
+        }
     }
 
     fn make_directories(&self, path: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{TryFutureExt, TryStreamExt, stream};
 
 use super::{Body, Error, Keys, ObjectKey, Shard};
-use crate::marked::{Here, MarkedDirectory, Marking, Threads};
+use crate::marked::{Here, MarkedDirectory, Marking, Reads, Threads};
 
 /// Threads of the operations here.
 static THREADS: Threads = Threads::new(128);
@@ -22,11 +22,20 @@ const CHUNK: u64 = 64 * 1024;
 const PART: &str = "part";
 
 #[derive(Clone, Debug)]
-pub(super) struct Directory(MarkedDirectory);
+pub(super) struct Directory {
+    marked: MarkedDirectory,
+    reads: Reads,
+}
 
 impl Directory {
     pub(super) async fn open(root: PathBuf, marking: Marking) -> Result<Self, Error> {
-        blocking(move || Ok(Self(MarkedDirectory::open(&root, marking)?))).await
+        blocking(move || {
+            Ok(Self {
+                marked: MarkedDirectory::open(&root, marking)?,
+                reads: Reads::default(),
+            })
+        })
+        .await
     }
 
     /// Does `work` in the directory, once it is proven to be in its place.
@@ -34,12 +43,12 @@ impl Directory {
         &self,
         work: impl FnOnce(Here) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let directory = self.0.clone();
+        let directory = self.marked.clone();
         blocking(move || work(directory.prove()?)).await
     }
 
     pub(super) async fn put(&self, key: ObjectKey) -> Result<Writer, Error> {
-        let (directory, path) = (self.0.clone(), path(key));
+        let (directory, path) = (self.marked.clone(), path(key));
         self.here(move |here| {
             let part = path.with_extension(PART);
             let file = here.create(&part)?;
@@ -58,16 +67,27 @@ impl Directory {
         key: ObjectKey,
         range: Option<Range<u64>>,
     ) -> Result<(u64, Body), Error> {
+        let (reads, path) = (self.reads.clone(), path(key));
+        let permit = reads.enter(&path).await;
         self.here(move |here| {
-            let mut file = here.open(&path(key))?;
+            let _permit = permit;
+            let mut file = open(&here, &path)?;
             let size = file.metadata()?.len();
             let range = range.unwrap_or(0..size);
             file.seek(SeekFrom::Start(range.start))?;
             let left = range.end.min(size).saturating_sub(range.start);
-            let body = stream::try_unfold((file, left), |(file, left)| async move {
-                match left {
-                    0 => Ok(None),
-                    _ => blocking(move || read_chunk(file, left)).await.map(Some),
+            let body = stream::try_unfold((file, left), move |(file, left)| {
+                let (reads, path) = (reads.clone(), path.clone());
+                async move {
+                    if left == 0 {
+                        return Ok(None);
+                    }
+                    let permit = reads.enter(&path).await;
+                    blocking(move || {
+                        let _permit = permit;
+                        read_chunk(file, left).map(Some)
+                    })
+                    .await
                 }
             });
             Ok((size, Box::pin(body) as Body))
@@ -146,7 +166,7 @@ impl Directory {
         let path = PathBuf::from(name);
         let read = self.here(move |here| {
             let mut bytes = vec![];
-            here.open(&path)?.read_to_end(&mut bytes)?;
+            open(&here, &path)?.read_to_end(&mut bytes)?;
             Ok(bytes)
         });
         match read.await {
@@ -217,6 +237,14 @@ impl Drop for Part {
         // On this thread: it is rare and short, and nothing could wait for it on another thread.
         let _ = self.here.remove(&self.path);
     }
+}
+
+/// Opens a file to read. What is not a regular file was not written here.
+fn open(here: &Here, path: &Path) -> Result<File, Error> {
+    here.open(path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Error::Corrupt,
+        _ => error.into(),
+    })
 }
 
 fn read_chunk(mut file: File, left: u64) -> Result<(Bytes, (File, u64)), Error> {

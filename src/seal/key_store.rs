@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{Error, HEAD};
-use crate::marked::{Here, MarkedDirectory, Marking, Threads};
+use crate::marked::{Here, MarkedDirectory, Marking, Reads, Threads};
 
 /// Number of keys that are made together. Their ids differ in the last six bits only.
 pub(super) const KEYS_PER_FILE: u8 = 64;
@@ -41,6 +41,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub struct DirectoryKeyStore {
     directory: MarkedDirectory,
+    reads: Reads,
 }
 
 impl DirectoryKeyStore {
@@ -60,6 +61,7 @@ impl DirectoryKeyStore {
     pub fn open_with(path: &Path, marking: Marking) -> Result<Self, Error> {
         Ok(Self {
             directory: MarkedDirectory::open(path, marking)?,
+            reads: Reads::default(),
         })
     }
 }
@@ -99,21 +101,26 @@ impl KeyStore for DirectoryKeyStore {
     fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<u8>, Error>> {
         let directory = self.directory.clone();
         let (path, slot) = place(id);
-        Box::pin(blocking(move || {
-            let here = directory.prove()?;
-            let mut key = vec![0; HEAD];
-            let mut file = here.open(&path).map_err(or_no_key)?;
-            file.seek(SeekFrom::Start(slot * HEAD as u64))?;
-            file.read_exact(&mut key)
-                .map_err(|error| match error.kind() {
-                    ErrorKind::UnexpectedEof => Error::Damaged(path.display().to_string()),
-                    _ => error.into(),
-                })?;
-            match key.iter().all(|byte| *byte == 0) {
-                true => Err(Error::NoKey),
-                false => Ok(key),
-            }
-        }))
+        Box::pin(async move {
+            let permit = self.reads.enter(&path).await;
+            blocking(move || {
+                let _permit = permit;
+                let here = directory.prove()?;
+                let mut key = vec![0; HEAD];
+                let mut file = here.open(&path).map_err(|error| in_words(error, &path))?;
+                file.seek(SeekFrom::Start(slot * HEAD as u64))?;
+                file.read_exact(&mut key)
+                    .map_err(|error| match error.kind() {
+                        ErrorKind::UnexpectedEof => Error::Damaged(path.display().to_string()),
+                        _ => error.into(),
+                    })?;
+                match key.iter().all(|byte| *byte == 0) {
+                    true => Err(Error::NoKey),
+                    false => Ok(key),
+                }
+            })
+            .await
+        })
     }
 
     fn name(&self, id: Uuid) -> String {
@@ -141,9 +148,10 @@ impl KeyStore for DirectoryKeyStore {
 }
 
 /// In a proven directory, a file that is not there holds no key any more.
-fn or_no_key(error: io::Error) -> Error {
+fn in_words(error: io::Error, path: &Path) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::NoKey,
+        ErrorKind::InvalidData => Error::Damaged(path.display().to_string()),
         _ => error.into(),
     }
 }
@@ -151,7 +159,9 @@ fn or_no_key(error: io::Error) -> Error {
 /// Overwrites keys of a file with zeros, in place, and reads them back to check. Deletes the file if all its keys are
 /// zeros. A file that was cut stays as long as it is: keys that are missing in it were not destroyed, and may be restored.
 fn zero(here: &Here, path: &Path, slots: &[u64]) -> Result<(), Error> {
-    let file = here.open_to_change(path).map_err(or_no_key)?;
+    let file = here
+        .open_to_change(path)
+        .map_err(|error| in_words(error, path))?;
     let whole = HEAD * usize::from(KEYS_PER_FILE);
     let size = usize::try_from(file.metadata()?.len()).map_or(whole, |size| size.min(whole));
     let key = |slot: u64| {

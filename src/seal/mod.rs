@@ -54,8 +54,8 @@ pub enum Error {
     /// The key is not in the keyring: it was destroyed, or this is another keyring.
     #[error("a key is not in the keyring")]
     NoKey,
-    /// A file or an object of the keyring is too short for its key.
-    #[error("the keyring's {0} is damaged: it is too short")]
+    /// A file or an object of the keyring is too short for its key, or the file is not a regular one.
+    #[error("the keyring's {0} is damaged")]
     Damaged(String),
     /// The keyring cannot be read or written.
     #[error("the keyring: {0}")]

@@ -177,3 +177,21 @@ async fn the_shards_are_together_what_the_whole_is() {
     }
     assert!(!objects.has(ObjectKey::new()).await.unwrap());
 }
+
+#[tokio::test]
+async fn what_is_not_a_file_in_an_objects_place_is_damaged() {
+    let (dir, objects) = bucket().await;
+    type Plant = fn(&Path);
+    let plants: [Plant; 2] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+    ];
+    for plant in plants {
+        let key = write(&objects, b"bytes").await;
+        let path = dir.path().join("objects").join(key.to_string());
+        fs::remove_file(&path).unwrap();
+        plant(&path);
+        let read = objects.get(key, None).await;
+        assert!(matches!(read, Err(Error::Corrupt)), "{:?}", read.err());
+    }
+}
