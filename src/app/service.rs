@@ -316,12 +316,21 @@ fn start_tasks(
     ]
 }
 
-/// Seals pending records every few seconds, and once more at the end.
+/// Seals pending records every few seconds, and once more at the end. Ends, and with it the service, if the database is
+/// not the one that was signed: it may show erased messages, and the next start erases them again.
 async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
     let mut last = false;
     loop {
         match watch(STALL, ledger_signer.append_and_sign()).await {
             Ok(Ok(_)) => {}
+            Ok(Err(error)) if error.is_contradiction() => {
+                tracing::error!(
+                    reason = %error,
+                    "the database was restored from a backup while the service ran, or altered. The service ends. The next start erases \
+                     again what was erased since the backup"
+                );
+                return;
+            }
             Ok(Err(error)) => {
                 tracing::error!(reason = %error, "the ledger could not be sealed, or copied, yet");
             }

@@ -1,7 +1,10 @@
 //! Opens the object store and the places for copies of the ledger.
 
-use anyhow::{Context, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
 use sqlx::PgConnection;
+use tokio::time::timeout;
 use url::Url;
 
 use super::{
@@ -9,10 +12,16 @@ use super::{
     keys,
     marks::{KEYRING, Marks, OBJECTS},
 };
-use crate::{config::StorageConfig, marked::Marking, objects::Objects, records::objects};
+use crate::{
+    config::StorageConfig, erasure::copies::Copies, ledger::Verifier, marked::Marking,
+    objects::Objects, records::objects,
+};
 
 /// An object store of an earlier version has no mark. It gets one only if one of this many newest objects is in it.
 const NEWEST_CHECKED: i64 = 64;
+
+/// How long the object store and the copies of the ledger may take to be opened, where a person waits.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The object store, and the places for copies of the ledger.
 pub struct Stores {
@@ -51,6 +60,26 @@ impl Stores {
             marks.note(db, &place).await?;
         }
         Ok(Self { objects, copies })
+    }
+
+    /// As [`Stores::open`].
+    ///
+    /// # Errors
+    /// As [`Stores::open`]; they do not answer within a minute.
+    pub async fn open_in_time(
+        storage: &StorageConfig,
+        db: &mut PgConnection,
+        purpose: Purpose,
+    ) -> anyhow::Result<Self> {
+        let opened = timeout(OPEN_TIMEOUT, Self::open(storage, db, purpose)).await;
+        opened.unwrap_or_else(|_| bail!("it does not answer"))
+    }
+
+    /// All copies of the ledger, with that in the object store. Their checkpoints are signed with the key of `verifier`.
+    pub fn ledger_copies(self, verifier: Verifier) -> Copies {
+        let mut backends = vec![self.objects];
+        backends.extend(self.copies);
+        Copies::new(backends, verifier)
     }
 }
 

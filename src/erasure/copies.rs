@@ -16,7 +16,10 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use crate::{
-    ledger::Verifier,
+    ledger::{
+        Verifier,
+        tree::{Frontier, leaf_hash},
+    },
     objects::{self, Objects},
     records::ledger,
     watchdog,
@@ -25,8 +28,9 @@ use crate::{
 /// Records in one file.
 const RECORDS_PER_FILE: u64 = 1000;
 
-/// Half of the time that the lock of the copies outlives a lost connection.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Limit for one read or write. Half of the time that the lock of the copies outlives a lost connection: a write that
+/// takes longer could come after one of another replica.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Name of the object that holds the newest checkpoint.
 const CHECKPOINT: &str = "ledger/checkpoint";
@@ -37,9 +41,9 @@ pub enum Error {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The object store of a copy failed.
-    #[error("a copy of the ledger cannot be read or written: {0}")]
-    Objects(#[from] objects::Error),
+    /// The object store of the copy at this place failed, or did not answer in time.
+    #[error("the copy of the ledger at {0} cannot be read or written: {1}")]
+    Objects(String, #[source] objects::Error),
     /// The copy is not signed with this installation's key, or is incomplete.
     #[error(
         "the copy of the ledger at {0} is damaged, or belongs to another archive. If it is damaged, remove its directory `ledger`: the copy is then written anew"
@@ -55,6 +59,13 @@ pub enum Error {
         "a copy of the ledger has records that the database lacks. The database was restored from a backup. Restart the service"
     )]
     Ahead,
+}
+
+impl Error {
+    /// True if the database lacks records that were signed: it may show messages that were erased.
+    pub fn is_contradiction(&self) -> bool {
+        matches!(self, Self::Forked | Self::Ahead)
+    }
 }
 
 /// The object stores that hold copies of the ledger. Clones share their state.
@@ -154,7 +165,7 @@ impl Copies {
     }
 
     async fn checkpoint(&self, backend: &Objects) -> Result<Option<CopiedCheckpoint>, Error> {
-        let Some(bytes) = backend.read_named(CHECKPOINT).await? else {
+        let Some(bytes) = read(backend, CHECKPOINT).await? else {
             return Ok(None);
         };
         let note = String::from_utf8(bytes).map_err(|_| damaged(backend))?;
@@ -164,6 +175,29 @@ impl Copies {
             root: checkpoint.root,
             note,
         }))
+    }
+
+    /// Reads all records of every copy, and compares them with its checkpoint.
+    ///
+    /// # Errors
+    /// A backend cannot be read, or its copy is damaged.
+    pub async fn verify(&self) -> Result<(), Error> {
+        for backend in self.backends.iter() {
+            let Some(copied) = self.checkpoint(backend).await? else {
+                continue;
+            };
+            let mut tree = Frontier::new();
+            while tree.size() < copied.size {
+                let until = (tree.size() + RECORDS_PER_FILE).min(copied.size);
+                for record in Self::records(backend, tree.size(), until).await? {
+                    tree.push(leaf_hash(&record));
+                }
+            }
+            if tree.root() != copied.root {
+                return Err(damaged(backend));
+            }
+        }
+        Ok(())
     }
 
     /// The newest checkpoint of all copies; `None` if there is no copy yet.
@@ -202,10 +236,8 @@ impl Copies {
     pub async fn records(backend: &Objects, from: u64, until: u64) -> Result<Vec<Vec<u8>>, Error> {
         let mut records = Vec::new();
         for file in from / RECORDS_PER_FILE..until.div_ceil(RECORDS_PER_FILE) {
-            let bytes = backend
-                .read_named(&name(file))
-                .await?
-                .ok_or_else(|| damaged(backend))?;
+            let bytes = read(backend, &name(file)).await?;
+            let bytes = bytes.ok_or_else(|| damaged(backend))?;
             let lines = bytes
                 .split(|byte| *byte == b'\n')
                 .filter(|line| !line.is_empty());
@@ -220,13 +252,23 @@ impl Copies {
     }
 }
 
-/// Writes within half a minute: a write that takes longer could come after one of another replica.
 async fn write(backend: &Objects, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-    let written = timeout(WRITE_TIMEOUT, backend.write_named(name, bytes)).await;
-    written.unwrap_or(Err(objects::Error::Silent))?;
+    let written = timeout(TIMEOUT, backend.write_named(name, bytes)).await;
+    let written = written.unwrap_or(Err(objects::Error::Silent));
     // A new copy of a large ledger takes long.
     watchdog::progress();
-    Ok(())
+    written.map_err(|error| Error::Objects(backend.place().to_owned(), error))
+}
+
+async fn read(backend: &Objects, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    let read = timeout(TIMEOUT, backend.read_named(name)).await;
+    watchdog::progress();
+    read.unwrap_or(Err(objects::Error::Silent))
+        .map_err(|error| match error {
+            // Something that is not a file is in its place.
+            objects::Error::Corrupt => damaged(backend),
+            error => Error::Objects(backend.place().to_owned(), error),
+        })
 }
 
 fn damaged(copy: &Objects) -> Error {

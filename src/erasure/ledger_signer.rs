@@ -45,6 +45,18 @@ pub enum Error {
     Fork,
 }
 
+impl Error {
+    /// True if the database lacks records that were signed, or has others: it was restored from a backup while the service
+    /// ran, or altered.
+    pub fn is_contradiction(&self) -> bool {
+        match self {
+            Self::Fork => true,
+            Self::Copy(error) => error.is_contradiction(),
+            Self::Database(_) => false,
+        }
+    }
+}
+
 /// Signs the ledger. Clones share their state.
 #[derive(Clone)]
 pub struct LedgerSigner {

@@ -2,26 +2,26 @@
 //! Everything that was erased since the backup is erased again before any page can show it, and the ledger continues
 //! where the copies end.
 
+mod compare;
+
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use self::compare::{missing_records, signed_part};
 use super::copies::{self, CopiedCheckpoint, Copies};
 use crate::{
     clock::Clock,
-    ledger::{
-        Hash, Kind, Record,
-        tree::{Frontier, leaf_hash},
-    },
-    objects::Objects,
+    ledger::{Hash, Kind, Record, tree::leaf_hash},
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
         holds, keys,
         ledger::{self, Checkpoint},
         messages::{self, Mention, Ref},
+        objects,
         subjects::{self, Task},
     },
 };
@@ -71,27 +71,15 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     let Some((head, _)) = sound.first().cloned() else {
         return Ok(0);
     };
-    let size = ledger::size(&mut conn).await?;
-    let mut tree = Frontier::new();
-    while tree.size() < size.min(head.size) {
-        for leaf in ledger::leaves(&mut conn, tree.size()).await? {
-            if tree.size() < head.size {
-                tree.push(leaf);
-            }
-        }
-    }
-    let records = records_of(&sound, tree.size(), head.size).await?;
+    let mut tree = signed_part(&mut conn, &sound).await?;
+    let records = missing_records(&sound, &tree).await?;
     let leaves: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
-    let mut whole = tree.clone();
-    leaves.iter().for_each(|leaf| whole.push(*leaf));
-    if whole.root() != head.root {
-        return Err(Error::Contradicted);
-    }
     let now = clock.now();
     let mut erased = 0;
     let requested = requested(&records);
     if !records.is_empty() {
         keys::may_be_gone(&mut conn).await?;
+        objects::may_be_gone(&mut conn).await?;
     }
     drop(conn);
     for (records, leaves) in records
@@ -115,22 +103,6 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
         ledger::insert_checkpoint(&mut conn, &checkpoint).await?;
     }
     Ok(erased)
-}
-
-/// The records from number `from` up to, but without, `until`, of the first copy that has them all and whole.
-async fn records_of(
-    sound: &[(CopiedCheckpoint, Objects)],
-    from: u64,
-    until: u64,
-) -> Result<Vec<Vec<u8>>, Error> {
-    let mut result = Ok(vec![]);
-    for (_, backend) in sound.iter().filter(|(copied, _)| copied.size >= until) {
-        result = Copies::records(backend, from, until).await;
-        if result.is_ok() {
-            break;
-        }
-    }
-    Ok(result?)
 }
 
 /// An erasure that has to be done again, from its record in the ledger.

@@ -138,6 +138,109 @@ async fn a_damaged_copy_of_the_ledger_is_named_and_the_other_one_is_used() {
     .await;
 }
 
+/// The newest checkpoint is whole, but the records beside it are not. The records of the other copy are used, for an older
+/// database too; `erasures verify` names the damaged copy.
+#[tokio::test]
+async fn damaged_records_of_a_copy_are_named_and_those_of_the_other_one_are_used() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        t.service.ledger_signer.append_and_sign().await?;
+        let name = t.database.get_database().context("a name")?.to_owned();
+        let older = backup(t, &name).await?;
+        let _ = aoi.sends_text("its connections were cut").await;
+        let text = aoi.sends_text("secret").await?;
+        aoi.unsends(&text).await?;
+        t.service.ledger_signer.append_and_sign().await?;
+        type Damage = fn(&std::path::Path);
+        let damages: [(&str, Damage); 4] = [
+            ("cut", |file| {
+                fs::write(file, &fs::read(file).unwrap()[..40]).unwrap()
+            }),
+            ("altered", |file| {
+                let mut bytes = fs::read(file).unwrap();
+                bytes[40] ^= 1;
+                fs::write(file, bytes).unwrap();
+            }),
+            ("missing", |file| fs::remove_file(file).unwrap()),
+            ("a directory", |file| {
+                fs::remove_file(file).unwrap();
+                fs::create_dir(file).unwrap();
+            }),
+        ];
+        for (copy, is_first) in [("objects", true), ("copies", false)] {
+            for part in ["records-000000000.ndjson", "checkpoint"] {
+                for (what, damage) in &damages {
+                    if part == "checkpoint" && *what == "missing" {
+                        continue;
+                    }
+                    let file = t.home.path().join(copy).join("ledger").join(part);
+                    let whole = fs::read(&file)?;
+                    damage(&file);
+                    let refused = verified_with_copies(t).await.err();
+                    let refused = refused.with_context(|| format!("{copy} {part} {what}"))?;
+                    assert!(
+                        format!("{refused:#}").contains(copy),
+                        "{copy} {part} {what}: {refused:#}"
+                    );
+                    t.replica().await?.stop().await;
+                    if is_first && part != "checkpoint" {
+                        let restored = t.serve_on(&older).await?;
+                        assert!(restored.replayed <= 1, "{what}");
+                        restored.stop().await;
+                    }
+                    let _ = fs::remove_dir(&file);
+                    fs::write(&file, &whole)?;
+                }
+            }
+        }
+        verified_with_copies(t).await?;
+        Ok(())
+    })
+    .await;
+}
+
+async fn verified_with_copies(t: &T) -> anyhow::Result<()> {
+    let mut storage = storage(t);
+    let copy = url::Url::from_directory_path(t.home.path().join("copies"));
+    storage.ledger_copies = vec![copy.ok().context("a path")?];
+    app::erasures::verify(&storage, None, None, &|_| ()).await?;
+    Ok(())
+}
+
+/// A database that is restored while the service runs shows erased messages until the service ends and is started again.
+#[tokio::test]
+async fn a_service_whose_database_is_restored_ends_and_the_next_one_repeats_the_erasures() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        for n in 0..2 {
+            let text = aoi.sends_text(&format!("secret {n}")).await?;
+            aoi.unsends(&text).await?;
+            t.service.ledger_signer.append_and_sign().await?;
+        }
+        let mut running = t.replica().await?;
+        running.work();
+        let mut owner = t.database.connect().await?;
+        owner
+            .execute(
+                "begin; alter table ledger disable trigger all; alter table checkpoint disable trigger all;
+                 create temporary table earlier as select size from checkpoint order by size desc offset 1 limit 1;
+                 delete from ledger where seq >= (select size from earlier);
+                 delete from checkpoint where size > (select size from earlier);
+                 alter table ledger enable trigger all; alter table checkpoint enable trigger all; commit",
+            )
+            .await?;
+        let limit = Duration::from_secs(60);
+        assert_eq!(tokio::time::timeout(limit, running.broken()).await?, "the ledger signer");
+        running.stop().await;
+        owner.close().await?;
+        let next = t.replica().await?;
+        assert_eq!(next.replayed, 1);
+        next.stop().await;
+        Ok(())
+    })
+    .await;
+}
+
 /// While another replica copies the ledger, the signer signs, and copies once that one is done.
 #[tokio::test]
 async fn one_replica_at_a_time_copies_the_ledger() {

@@ -21,6 +21,8 @@ use super::{
 };
 use crate::{
     config::{Serve, StorageConfig},
+    erasure::copies::Copies,
+    ledger::Verifier,
     line::client::LineApi,
     records,
 };
@@ -28,6 +30,8 @@ use crate::{
 /// How long the object store and the keyring may be silent.
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 const SILENT: &str = "it does not answer";
+/// How long the copies of the ledger are read.
+const COPIES_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,29 +148,52 @@ pub async fn check(
     Ok(findings)
 }
 
-/// Checks the object store, and that the copies of the ledger are in their places. Nothing without this archive's secret
-/// key: the check of the keyring says why it cannot be used.
-async fn object_store(storage: &StorageConfig, db: &mut PgConnection) -> Option<Finding> {
-    let secret = keys::secret(storage).ok()?;
+/// Checks the object store and the copies of the ledger. Nothing without this archive's secret key: the check of the
+/// keyring says why it cannot be used.
+async fn object_store(storage: &StorageConfig, db: &mut PgConnection) -> Vec<Finding> {
+    let Ok(secret) = keys::secret(storage) else {
+        return vec![];
+    };
     if !keys::matches_secret(&secret, db).await.unwrap_or(true) {
-        return None;
+        return vec![];
     }
-    let opened = timeout(STORE_TIMEOUT, Stores::open(storage, db, Purpose::Look)).await;
-    let stores = match opened.unwrap_or_else(|_| Err(anyhow!(SILENT))) {
+    let stores = match Stores::open_in_time(storage, db, Purpose::Look).await {
         Ok(stores) => stores,
         Err(error) => {
             let what = "the object store or a copy of the ledger cannot be opened";
-            return Some(Finding::new(Level::Bad, what, failure::in_words(&error)));
+            return vec![Finding::new(Level::Bad, what, failure::in_words(&error))];
         }
     };
-    Some(match stores.objects.check().await {
+    let checked = match stores.objects.check().await {
         Ok(()) => Finding::ok("the object store writes, reads and deletes"),
         Err(error) => Finding::new(
             Level::Bad,
             "the object store failed the test (write, read, delete)",
             error.to_string(),
         ),
-    })
+    };
+    let Ok(verifier) = Verifier::from_vkey(&keys::signer(&secret).vkey()) else {
+        return vec![checked];
+    };
+    vec![
+        checked,
+        ledger_copies(&stores.ledger_copies(verifier)).await,
+    ]
+}
+
+/// Reads the copies of the ledger, as far as the time allows.
+async fn ledger_copies(copies: &Copies) -> Finding {
+    match timeout(COPIES_TIMEOUT, copies.verify()).await {
+        Ok(Ok(())) => Finding::ok("the copies of the ledger are whole"),
+        Ok(Err(error)) => Finding::new(
+            Level::Bad,
+            "a copy of the ledger cannot be used",
+            error.to_string(),
+        ),
+        Err(_) => Finding::ok(
+            "the copies of the ledger are too long to be read here: `erasures verify` reads them",
+        ),
+    }
 }
 
 /// Checks that LINE can send webhooks to PUBLIC_URL.

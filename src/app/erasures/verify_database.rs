@@ -2,14 +2,13 @@
 
 use std::{iter::Peekable, vec::IntoIter};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
     app::{database::Purpose, keys, stores::Stores},
     config::StorageConfig,
-    erasure::copies::Copies,
     ledger::{
         Hash, Verdict, Verifier,
         tree::{Frontier, leaf_hash},
@@ -23,7 +22,7 @@ const CHECKPOINT_MAX_AGE: TimeDelta = TimeDelta::hours(26);
 const SIGNING_LIMIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Verifies the ledger: every leaf is the hash of its record, every checkpoint ever signed has a root of this tree,
-/// and no copy has more records. Also returns how many records wait for their signature; they are not part of the
+/// no copy has more records, and every copy has all records that it was signed over. Also returns how many records wait for their signature; they are not part of the
 /// verdict.
 pub(super) async fn verify(
     storage: &StorageConfig,
@@ -34,12 +33,11 @@ pub(super) async fn verify(
     let verifier = Verifier::from_vkey(&keys::signer(&secret).vkey())?;
     // Read the copies first, then one snapshot of the database, so that a record signed between the two reads does not
     // look like a contradiction.
-    let Stores {
-        mut copies,
-        objects,
-    } = Stores::open(storage, db, Purpose::Look).await?;
-    copies.push(objects);
-    let copy = Copies::new(copies, verifier.clone()).newest().await;
+    let stores = Stores::open_in_time(storage, db, Purpose::Look)
+        .await
+        .context("the object store or a copy of the ledger cannot be opened")?;
+    let copies = stores.ledger_copies(verifier.clone());
+    let copy = copies.newest().await;
     if !keys::matches_secret(&secret, db).await? {
         // The key's fingerprint in the database alone does not prove that the secret key is the wrong one: it can be
         // exchanged together with the rest of the database.
@@ -54,6 +52,7 @@ pub(super) async fn verify(
         };
     }
     let copy = copy?.map(|head| (head.size, head.root));
+    copies.verify().await?;
     let mut snapshot = db
         .begin_with("begin isolation level repeatable read, read only")
         .await?;

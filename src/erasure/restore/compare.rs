@@ -1,0 +1,73 @@
+//! Compares the ledger in the database with its copies.
+
+use sqlx::PgConnection;
+
+use super::Error;
+use crate::{
+    erasure::copies::{CopiedCheckpoint, Copies},
+    ledger::tree::{Frontier, leaf_hash},
+    objects::Objects,
+    records,
+};
+
+/// A copy of the ledger, the newest first: its checkpoint, and the object store that it is in.
+type Copy = (CopiedCheckpoint, Objects);
+
+/// The tree over the records in the database, as far as the copies reach.
+///
+/// # Errors
+/// [`Error::Contradicted`] if a copy was signed over other records.
+pub(super) async fn signed_part(
+    conn: &mut PgConnection,
+    sound: &[Copy],
+) -> Result<Frontier, Error> {
+    let signed = sound.first().map_or(0, |(newest, _)| newest.size);
+    let size = records::ledger::size(conn).await?.min(signed);
+    let mut tree = Frontier::new();
+    while tree.size() < size {
+        for leaf in records::ledger::leaves(conn, tree.size()).await? {
+            if tree.size() < size {
+                tree.push(leaf);
+                agrees(&tree, sound)?;
+            }
+        }
+    }
+    Ok(tree)
+}
+
+/// Compares the root of `tree` with the copies that were signed at this size.
+fn agrees(tree: &Frontier, sound: &[Copy]) -> Result<(), Error> {
+    let mut signed = sound
+        .iter()
+        .filter(|(copied, _)| copied.size == tree.size());
+    match signed.all(|(copied, _)| copied.root == tree.root()) {
+        true => Ok(()),
+        false => Err(Error::Contradicted),
+    }
+}
+
+/// The records after those of `tree`, of the first copy that has all that are signed, and whole.
+pub(super) async fn missing_records(
+    sound: &[Copy],
+    tree: &Frontier,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let until = sound.first().map_or(0, |(newest, _)| newest.size);
+    let mut result = Ok(vec![]);
+    for (_, backend) in sound.iter().filter(|(copied, _)| copied.size == until) {
+        result = match Copies::records(backend, tree.size(), until).await {
+            Ok(records) => {
+                let mut tree = tree.clone();
+                let agreed = records.iter().try_for_each(|record| {
+                    tree.push(leaf_hash(record));
+                    agrees(&tree, sound)
+                });
+                agreed.map(|()| records)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
