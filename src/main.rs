@@ -61,6 +61,9 @@ enum Command {
     /// The secret key
     #[command(subcommand)]
     Keys(Keys),
+    /// Files in the object store
+    #[command(subcommand)]
+    Objects(Objects),
     /// Check the installation and its settings. Exit code: 0 fine, 1 something is bad (with --strict: or a warning), 2 the
     /// check failed
     Doctor {
@@ -80,11 +83,13 @@ enum Keys {
         file: std::path::PathBuf,
     },
     /// Give up keys that are missing or damaged in the keyring, so that erasures that wait for them are completed
-    Lost {
-        /// Give them up; without this they are only named
-        #[arg(long)]
-        confirm: bool,
-    },
+    Lost(app::Confirm),
+}
+
+#[derive(Subcommand)]
+enum Objects {
+    /// Give up objects that have to be purged and are missing, so that erasures that wait for them are completed
+    Lost(app::Confirm),
 }
 
 #[derive(Subcommand)]
@@ -346,7 +351,10 @@ async fn run(storage: &StorageConfig, command: Command) -> ExitCode {
             message_id,
         }) => return looked(app::trace::trace(storage, &channel, &message_id, &say).await),
         Command::Keys(Keys::New { file }) => app::keys::new(storage, &file, &say),
-        Command::Keys(Keys::Lost { confirm }) => app::lost_keys::lost(storage, confirm, &say).await,
+        Command::Keys(Keys::Lost(given)) => app::lost_keys::lost(storage, given, &say).await,
+        Command::Objects(Objects::Lost(given)) => {
+            app::lost_objects::lost(storage, given, &say).await
+        }
         Command::Doctor { strict, serve } => {
             return looked(app::doctor::doctor(storage, &serve, strict, &say).await);
         }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{counted::counted, keys::with_attested};
+use super::{Confirm, counted::counted, keys::with_attested};
 use crate::{config::StorageConfig, records::keys};
 
-/// Names the keys in use that are known to be missing or damaged. With `confirm` it gives them up: erasures that wait for them are
+/// Names the keys in use that are known to be missing or damaged. With `--confirm` it gives them up: erasures that wait for them are
 /// completed, and the service destroys what is left of a key once something under it is erased.
 ///
 /// # Errors
 /// The database or the keyring cannot be used.
 pub async fn lost(
     storage: &StorageConfig,
-    confirm: bool,
+    given: Confirm,
     say: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     with_attested(storage, async |db, keyring| {
@@ -35,7 +35,7 @@ pub async fn lost(
         for (file, ids) in &lost {
             say(&format!("{file}: {} cannot be read", counted(ids.len(), "key")));
         }
-        if !confirm {
+        if !given.confirm {
             say(
                 "Nothing was changed. If these files can be put back as they were, do that: then everything is readable again. If they \
                  are lost for good, `keys lost --confirm` gives the keys up.",

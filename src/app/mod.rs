@@ -3,6 +3,7 @@
 mod ask;
 mod bucket_key_store;
 pub mod channels;
+mod confirm;
 mod counted;
 pub mod database;
 pub mod database_clock;
@@ -13,6 +14,7 @@ pub mod erasures;
 pub mod failure;
 pub mod keys;
 pub mod lost_keys;
+pub mod lost_objects;
 mod marks;
 pub mod operators;
 mod places;
@@ -26,4 +28,5 @@ pub mod stores;
 mod table;
 pub mod trace;
 
+pub use confirm::Confirm;
 pub use printable::printable;

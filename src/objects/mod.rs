@@ -226,6 +226,17 @@ impl Objects {
         }
     }
 
+    /// Whether an object that was finished, and that nobody has begun to purge, is missing.
+    ///
+    /// Never in S3: a bucket with its mark has all of its objects, and none can be moved aside. If one is missing there,
+    /// its former versions are purged like any others.
+    pub async fn is_lost(&self, key: ObjectKey) -> Result<bool, Error> {
+        match &self.backend {
+            Backend::Directory(directory) => Ok(!directory.has(key).await?),
+            Backend::S3(_) => Ok(false),
+        }
+    }
+
     /// The keys of all finished objects in `shard`.
     pub fn list(&self, shard: Shard) -> Keys {
         match &self.backend {

@@ -22,6 +22,8 @@ pub struct Due {
     pub key: ObjectKey,
     /// A writer of the object may be alive until this time.
     pub lease_until: DateTime<Utc>,
+    /// It was written whole, no purge has begun, and an erasure waits for it, or one may later: it has to be there.
+    pub is_expected: bool,
 }
 
 /// Announces an object before it is written, for `attachment_id`, or (`None`) as a picture of a person or group, or as
@@ -99,7 +101,7 @@ pub async fn head_in_sight(conn: &mut PgConnection, key: &str) -> Result<Option<
 /// Records that the object is written, and in use. `false`: it must not be used any more.
 pub async fn keep(conn: &mut PgConnection, key: ObjectKey, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query(
-        "update object set state = 'kept', lease_until = $2 where key = $1 and state = 'writing'",
+        "update object set state = 'kept', finished = true, lease_until = $2 where key = $1 and state = 'writing'",
     )
     .bind(key.to_string())
     .bind(now)
@@ -154,11 +156,12 @@ pub async fn due(
     now: DateTime<Utc>,
     again: DateTime<Utc>,
 ) -> Result<Vec<Due>> {
-    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+    let rows: Vec<(String, DateTime<Utc>, bool)> = sqlx::query_as(
         "update object set next_attempt_at = $3
          where key in (select key from object where state = 'purge' and next_attempt_at <= $2
              order by next_attempt_at limit $1 for update skip locked)
-         returning key, lease_until",
+         returning key, lease_until,
+             finished and purging_at is null and (erasure_id is not null or attachment_id is not null)",
     )
     .bind(limit)
     .bind(now)
@@ -166,11 +169,107 @@ pub async fn due(
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|(key, lease_until)| {
-            let key = parse(&key)?;
-            Ok(Due { key, lease_until })
+        .map(|(key, lease_until, is_expected)| {
+            Ok(Due {
+                key: parse(&key)?,
+                lease_until,
+                is_expected,
+            })
         })
         .collect()
+}
+
+/// Notes that the object is there and is about to be deleted: if it is missing later, it is gone.
+pub async fn begin_to_purge(
+    conn: &mut PgConnection,
+    key: ObjectKey,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "update object set purging_at = $2, lost_at = null where key = $1 and state = 'purge'",
+    )
+    .bind(key.to_string())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the object was not deleted although it was tried.
+pub async fn is_still_there(conn: &mut PgConnection, key: ObjectKey) -> Result<()> {
+    sqlx::query("update object set purging_at = null where key = $1 and state = 'purge'")
+        .bind(key.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Records that an object to be purged is missing although no purge had begun, and that the sweep looks for it again at `again`.
+/// Returns whether that is new.
+pub async fn lose(
+    conn: &mut PgConnection,
+    key: ObjectKey,
+    now: DateTime<Utc>,
+    again: DateTime<Utc>,
+) -> Result<bool> {
+    let since: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
+        "with old as (select key, lost_at from object where key = $1 and state = 'purge' for update)
+         update object o set lost_at = coalesce(o.lost_at, $2), next_attempt_at = $3 from old where o.key = old.key
+         returning old.lost_at",
+    )
+    .bind(key.to_string())
+    .bind(now)
+    .bind(again)
+    .fetch_optional(conn)
+    .await?;
+    Ok(since.is_some_and(|since| since.is_none()))
+}
+
+/// How many objects to be purged are lost, and how many of them an erasure waits for.
+pub async fn count_lost(conn: &mut PgConnection) -> Result<(i64, i64)> {
+    sqlx::query_as(
+        "select count(*), count(erasure_id) from object where lost_at is not null and state = 'purge'",
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Up to `limit` lost objects after `after`, in the order of their keys.
+pub async fn lost(conn: &mut PgConnection, after: &str, limit: i64) -> Result<Vec<ObjectKey>> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select key from object where lost_at is not null and state = 'purge' and key > $1 order by key limit $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    keys.iter().map(|key| parse(key)).collect()
+}
+
+/// Gives lost objects up: the sweep takes them for gone at `now` if it does not find them.
+pub async fn give_up(
+    conn: &mut PgConnection,
+    keys: &[ObjectKey],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    sqlx::query(
+        "update object set finished = false, next_attempt_at = $2
+         where key = any($1) and lost_at is not null and state = 'purge'",
+    )
+    .bind(keys)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the database was restored from a backup, so that any object may have been purged since.
+pub async fn may_be_gone(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("update object set finished = false where finished")
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Records that the object is gone, but may appear again until its writer's lease has ended: the sweep looks again at

@@ -234,6 +234,7 @@ async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     let site = Site::new().await;
     let admin = site.admin().await;
     let event = kept(&site, vec![7; 1000]).await;
+    let other = kept(&site, vec![8; 1000]).await;
     let (path, file) = original(&site, &event).await;
     let answers_in_time = async |path: &str| {
         let begun = Instant::now();
@@ -254,6 +255,10 @@ async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     );
     assert_eq!(answers_in_time("/conversations").await.0, 200);
     assert_eq!(admin.status("/readyz").await, 200);
+    // More often than there are threads for files.
+    futures_util::future::join_all((0..130).map(|_| admin.get(&path))).await;
+    let (path, _) = original(&site, &other).await;
+    assert_eq!(answers_in_time(&path).await.0, 200, "another file");
     objects.heals().await;
 
     let ben = site.shop.user("Ben");
@@ -278,4 +283,25 @@ async fn a_page_does_not_wait_for_a_disk_that_hangs() {
     assert_eq!(admin.status("/readyz").await, 200);
     assert!(ben.sends_text("is stored").await.is_ok());
     keys.heals().await;
+}
+
+/// A file that is missing when its message is unsent may be somewhere else: the page of erasures says that it is waited for.
+#[tokio::test]
+async fn a_file_that_is_missing_at_an_unsend_keeps_the_erasure_open_on_the_page() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let event = kept(&site, vec![7; 1000]).await;
+    let (_, file) = original(&site, &event).await;
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    site.shop.user("Aoi").unsends(&event).await.unwrap();
+    site.run_jobs().await;
+    let page = admin.page("/erasures").await;
+    assert!(page.contains("1 file to be deleted cannot be found"));
+    fs::rename(&aside, &file).unwrap();
+    site.clock.advance(Duration::from_secs(11 * 60));
+    site.run_jobs().await;
+    assert!(!file.exists());
+    let page = site.visitor("admin").await.page("/erasures").await;
+    assert!(!page.contains("cannot be found"));
 }

@@ -259,7 +259,8 @@ impl Archive {
     /// exists.
     pub(crate) async fn holds_only(&self, count: usize) {
         let rows: Vec<(String, String)> =
-            sqlx::query_as("select key, state from object order by key")
+            // A lost object keeps its row: it may come back.
+            sqlx::query_as("select key, state from object where lost_at is null order by key")
                 .fetch_all(&self.pool)
                 .await
                 .unwrap();

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use line_chat_archive::objects::Objects;
+use line_chat_archive::objects::{ObjectKey, Objects};
 use url::Url;
 
 pub(crate) struct Bucket {
@@ -39,6 +39,11 @@ impl Bucket {
         parts
             .map(|part| fs::metadata(part).map_or(0, |part| part.len()))
             .sum()
+    }
+
+    /// The file of an object.
+    pub(crate) fn file_of(&self, key: ObjectKey) -> PathBuf {
+        self.dir.path().join("objects").join(key.to_string())
     }
 
     /// Breaks the bucket: every later operation fails.

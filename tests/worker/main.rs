@@ -16,6 +16,7 @@ mod files;
 mod healed;
 mod killed;
 mod logged;
+mod lost_objects;
 mod order;
 mod outage;
 mod people;

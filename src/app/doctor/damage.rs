@@ -11,7 +11,7 @@ use super::{Finding, Level};
 use crate::{
     app::counted::counted,
     clock::Clock,
-    records::scrubs,
+    records::{objects, scrubs},
     seal::{self, Keyring},
 };
 
@@ -47,6 +47,7 @@ pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
     Ok(vec![
         keys,
         scrub,
+        lost_objects(objects::count_lost(db).await?),
         Finding::if_any(
             &files,
             "the scrub knows of no damaged key",
@@ -68,6 +69,24 @@ pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
             "LINE no longer has them, or they are being fetched again. A copy of the objects, put back, is noticed within six hours",
         ),
     ])
+}
+
+/// `lost` objects have to be purged and are missing; erasures wait for `awaited` of them.
+fn lost_objects((lost, awaited): (i64, i64)) -> Finding {
+    let level = match (lost, awaited) {
+        (0, _) => return Finding::ok("no object that has to be purged is missing"),
+        (_, 0) => Level::Warning,
+        _ => Level::Bad,
+    };
+    Finding::new(
+        level,
+        format!(
+            "{} to be purged, missing in the object store; erasures wait for {awaited}",
+            counted(lost, "object")
+        ),
+        "if a directory of the object store was moved aside, put it back: its objects are then deleted. `objects lost` names them and \
+         gives them up",
+    )
 }
 
 /// Reads as many keys as the time allows, and names the files of those that are missing or damaged.

@@ -13,7 +13,7 @@ pub(in crate::web) use query::ErasureQuery;
 use crate::records::{
     conversations::{self, Channel, Cursor},
     erasure_list::{self, Figures, Filter, Row, State},
-    scrubs,
+    objects, scrubs,
 };
 use crate::seal::Keyring;
 use crate::web::{
@@ -55,6 +55,8 @@ struct Page {
     scrubbed: Option<When>,
     /// True if keys or objects are known to be missing or damaged.
     damaged: bool,
+    /// Number of objects that erasures wait for and that are missing.
+    lost: i64,
     csv: String,
     newest: Option<String>,
     older: Option<String>,
@@ -105,6 +107,7 @@ struct Contents {
     channels: Vec<Channel>,
     figures: Figures,
     scrub: scrubs::Report,
+    lost: i64,
     overdue: Vec<Row>,
     rows: Vec<Row>,
     /// Where the next page begins; `None` if this is the last one.
@@ -143,6 +146,7 @@ async fn load(
         channels,
         figures,
         scrub: scrubs::report(conn).await?,
+        lost: objects::count_lost(conn).await?.1,
         overdue,
         rows,
         next,
@@ -174,6 +178,7 @@ impl Contents {
                 .zip(self.scrub.objects_at)
                 .map(|(keys, objects)| now.dated(keys.min(objects))),
             damaged: self.scrub.damaged_keys > 0 || self.scrub.damaged_objects > 0,
+            lost: self.lost,
             csv: asked.address("/erasures.csv", None),
             newest: (asked.before.is_some()).then(|| address(None)),
             older: self.next.map(|next| address(Some(cursor::text(next)))),

@@ -1,0 +1,141 @@
+//! Objects that are missing when they are to be purged: a directory of the object store was moved aside, and its mark is
+//! still there. No erasure is complete by that, because the directory may come back.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use chrono::{DateTime, Utc};
+use line_chat_archive::{fake_line::pictures::photo, records::objects};
+use uuid::Uuid;
+
+use crate::{archive::Archive, healed::Log};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Files of the other photos: three originals, three previews.
+const OTHERS: usize = 6;
+
+/// An archive with a photo, and others: of an object store with one file, most files would be unknown soon.
+async fn with_a_photo() -> (Archive, Uuid) {
+    let t = Archive::new().await;
+    for seed in 2..5 {
+        t.receives(&t.shop.user("Ren").sends_image(photo(seed, 64, 64)).make())
+            .await;
+    }
+    let event = t.shop.user("Aoi").sends_image(photo(1, 64, 64)).make();
+    let id = t.receives(&event).await;
+    t.work().await;
+    (t, id)
+}
+
+/// The directory that holds the file of the original, moved aside with all that is in it.
+async fn moved_aside(t: &Archive, id: Uuid) -> (PathBuf, PathBuf) {
+    let key = t.attachment(id).await.original_key().unwrap();
+    let shard = t
+        .bucket
+        .file_of(key)
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned();
+    let aside = t.home.path().join("shard aside");
+    fs::rename(&shard, &aside).unwrap();
+    (shard, aside)
+}
+
+async fn gone_at(t: &Archive, erasure: Uuid) -> Option<DateTime<Utc>> {
+    t.work_on(3, 2 * MINUTE).await;
+    t.objects_gone_at(erasure).await
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_aside_is_not_said_to_be_purged() {
+    let log = Log::kept();
+    let (t, id) = with_a_photo().await;
+    let (shard, aside) = moved_aside(&t, id).await;
+    let erasure = t.unsends(id).await;
+    assert_eq!(gone_at(&t, erasure).await, None);
+    let mut db = t.pool.acquire().await.unwrap();
+    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (1, 1));
+    let key = objects::lost(&mut db, "", 10).await.unwrap()[0].to_string();
+    let named =
+        |line: &&str| line.contains("is missing, and nobody purged it") && line.contains(&key);
+    assert_eq!(log.text().lines().filter(named).count(), 1, "once");
+
+    fs::rename(&aside, &shard).unwrap();
+    t.work_on(1, 11 * MINUTE).await;
+    assert!(gone_at(&t, erasure).await.is_some());
+    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (0, 0));
+    assert_eq!(t.bucket.files().await, OTHERS, "purged when it came back");
+}
+
+/// The file was missed, and fetched again, before the unsend. The erasure is for all files that the message ever had.
+#[tokio::test]
+async fn a_file_that_was_lost_before_the_unsend_is_waited_for_too() {
+    let (t, id) = with_a_photo().await;
+    let (shard, aside) = moved_aside(&t, id).await;
+    t.worker.compare().await.unwrap();
+    t.work_on(2, MINUTE).await;
+    assert_eq!(t.states(id).await, "kept, kept", "fetched again");
+    let erasure = t.unsends(id).await;
+    assert_eq!(gone_at(&t, erasure).await, None);
+    // Fetched again into a new directory of the same name, or into another one.
+    let _ = fs::remove_dir_all(&shard);
+    fs::rename(&aside, &shard).unwrap();
+    t.work_on(1, 11 * MINUTE).await;
+    assert!(gone_at(&t, erasure).await.is_some());
+}
+
+#[tokio::test]
+async fn an_erasure_does_not_wait_for_a_file_that_was_given_up() {
+    let (t, id) = with_a_photo().await;
+    let (shard, aside) = moved_aside(&t, id).await;
+    let erasure = t.unsends(id).await;
+    assert_eq!(gone_at(&t, erasure).await, None);
+    let mut db = t.pool.acquire().await.unwrap();
+    let lost = objects::lost(&mut db, "", 10).await.unwrap();
+    objects::give_up(&mut db, &lost, t.clock.now())
+        .await
+        .unwrap();
+    assert!(gone_at(&t, erasure).await.is_some());
+    fs::rename(&aside, &shard).unwrap();
+    t.worker.compare().await.unwrap();
+    t.work_on(3, 2 * MINUTE).await;
+    assert_eq!(t.bucket.files().await, OTHERS, "the reconcile has found it");
+}
+
+/// A process that ended after it removed the file, and before it wrote that down, has purged it.
+#[tokio::test]
+async fn a_purge_that_was_cut_off_is_completed() {
+    let (t, id) = with_a_photo().await;
+    let key = t.attachment(id).await.original_key().unwrap();
+    let erasure = t.unsends(id).await;
+    let mut db = t.pool.acquire().await.unwrap();
+    objects::begin_to_purge(&mut db, key, t.clock.now())
+        .await
+        .unwrap();
+    fs::remove_file(t.bucket.file_of(key)).unwrap();
+    assert!(gone_at(&t, erasure).await.is_some());
+    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (0, 0));
+}
+
+/// The disk was read-only when the file was to be purged, and then its directory was moved aside.
+#[tokio::test]
+async fn a_file_that_could_not_be_purged_and_was_moved_aside_later_is_not_said_to_be_purged() {
+    let (t, id) = with_a_photo().await;
+    let key = t.attachment(id).await.original_key().unwrap();
+    let file = t.bucket.file_of(key);
+    // A directory in the place of the half-written file cannot be removed as a file, also not by root.
+    let part = file.with_extension("part");
+    fs::create_dir(&part).unwrap();
+    let erasure = t.unsends(id).await;
+    assert!(t.worker.run_until_idle().await.is_err());
+    fs::remove_dir(&part).unwrap();
+    moved_aside_of(&file, &t);
+    assert_eq!(gone_at(&t, erasure).await, None);
+}
+
+fn moved_aside_of(file: &std::path::Path, t: &Archive) {
+    let shard = file.parent().unwrap().parent().unwrap();
+    fs::rename(shard, t.home.path().join("shard aside")).unwrap();
+}
