@@ -20,7 +20,7 @@
   const button = (name, label) => element('button', { type: 'button', class: `round ${name}`, 'aria-label': label }, icon(name));
 
   const image = element('img', { alt: 'photo' });
-  const words = element('p', { class: 'hint', hidden: '' }, 'This file cannot be shown here. It can be downloaded.');
+  const words = element('div', { class: 'hint', role: 'status', hidden: '' });
   const download = element('a', { class: 'round', 'aria-label': 'Download', download: '' }, icon('download'));
   const close = button('close', 'Close');
   const left = button('left', 'Previous');
@@ -32,9 +32,41 @@
   const photos = () => [...document.querySelectorAll('a[data-full]')];
   const find = () => photos().findIndex((photo) => photo.dataset.full === at);
 
+  // Why a photo is not shown: a picture's event does not tell, but the server's error page does. As in live.js, the browser
+  // parses the page as an inert document.
+  const DOWNLOAD = ['This file cannot be shown here.', 'It can be downloaded.'];
+  const BROKEN = ['This file did not arrive completely.', 'It is damaged, or the connection broke. Look again in a few minutes.'];
+  let request = null;
+  function explain() {
+    image.hidden = true;
+    request?.abort();
+    request = new XMLHttpRequest();
+    const mine = request;
+    mine.open('GET', image.src);
+    mine.onreadystatechange = () => {
+      if (mine.readyState === XMLHttpRequest.HEADERS_RECEIVED) mine.responseType = mine.status === 200 ? 'blob' : 'document';
+    };
+    mine.onload = () => {
+      if (mine.status === 200) return say(DOWNLOAD);
+      const page = mine.response?.querySelectorAll('main h1, main h1 ~ p:not(.ways)') ?? [];
+      say(page.length ? [...page].map((part) => part.textContent) : BROKEN);
+    };
+    mine.onerror = () => say(BROKEN);
+    mine.send();
+  }
+
+  function say(sentences) {
+    words.replaceChildren(...sentences.map((sentence) => element('p', {}, sentence)));
+    words.hidden = false;
+    download.hidden = sentences !== DOWNLOAD;
+    if (!dialog.contains(document.activeElement)) close.focus();
+  }
+
   function show(photo) {
+    request?.abort();
     at = photo.dataset.full;
     words.hidden = true;
+    download.hidden = false;
     image.hidden = false;
     image.src = photo.href;
     download.href = photo.href;
@@ -70,13 +102,12 @@
   });
   dialog.addEventListener('close', () => {
     at = null;
+    request?.abort();
     image.removeAttribute('src');
     download.removeAttribute('href');
   });
   image.addEventListener('error', () => {
-    if (!image.hasAttribute('src')) return;
-    image.hidden = true;
-    words.hidden = false;
+    if (image.hasAttribute('src')) explain();
   });
   // If its photo is unsent, the viewer closes at once.
   document.addEventListener('shown', () => {

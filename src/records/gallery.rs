@@ -32,8 +32,9 @@ macro_rules! files {
             "select m.id, m.occurred_at, m.contact_id, (
                  select content from revision where revision.message_id = m.id
                  order by edited desc, revision.occurred_at desc, webhook_event_id desc limit 1
-             ) as content, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
-                 preview_width, preview_height, preview_smaller, placeholder, preview_key,
+             ) as content, a.id as attachment_id, original_state, original_reason, percent,
+                 original_state <> 'kept' and original_key is not null as is_lost, provider = 'line' as is_at_line,
+                 original_type, original_size, preview_width, preview_height, preview_smaller, placeholder, preview_key,
                  o.sealed_key as preview_head
              from (
                  select id, occurred_at, contact_id from message

@@ -48,6 +48,10 @@ pub struct Attachment {
     pub original_reason: Option<Reason>,
     /// Hundredths of the original that have arrived; `None`: not known, or not being fetched.
     pub percent: Option<i16>,
+    /// True if the original was kept, and its object is missing or damaged now.
+    pub is_lost: Option<bool>,
+    /// True if the file is at LINE, false if it is on another server.
+    pub is_at_line: Option<bool>,
     /// Declared media type of the original.
     pub original_type: Option<String>,
     /// Size of the original in bytes.
@@ -104,7 +108,9 @@ pub async fn page(
              order by occurred_at desc, id desc limit $4)
             order by occurred_at desc, id desc limit $4
         )
-        select entry.*, a.id as attachment_id, original_state, original_reason, percent, original_type, original_size,
+        select entry.*, a.id as attachment_id, original_state, original_reason, percent,
+            original_state <> 'kept' and original_key is not null as is_lost, provider = 'line' as is_at_line,
+            original_type, original_size,
             preview_width, preview_height, preview_smaller, placeholder, preview_key,
             o.sealed_key as preview_head
         from entry left join attachment a on entry_kind = 'message' and a.message_id = entry.id
@@ -271,8 +277,12 @@ pub async fn people(
 pub struct File {
     /// The original's object, if it is kept.
     pub original_key: Option<String>,
+    /// State of the original.
+    pub original_state: State,
     /// True if the original was kept, and its object is missing or damaged now.
     pub is_lost: bool,
+    /// True if the file is at LINE, false if it is on another server.
+    pub is_at_line: bool,
     /// The preview's object, even of a preview that only stands in for now.
     pub preview_key: Option<String>,
     /// Bytes of the smaller one of two pictures in the preview's object; `None`: it holds one.
@@ -291,8 +301,8 @@ pub async fn file(
 ) -> sqlx::Result<Option<File>> {
     let mut file: Option<File> = sqlx::query_as(
         "select case original_state when 'kept' then original_key end as original_key,
-            original_state <> 'kept' and original_key is not null as is_lost,
-            preview_key,
+            original_state, original_state <> 'kept' and original_key is not null as is_lost,
+            provider = 'line' as is_at_line, preview_key,
             preview_smaller, message_id, (
             select content from revision where revision.message_id = attachment.message_id
             order by edited, occurred_at desc limit 1

@@ -2,6 +2,7 @@
 //! shows.
 
 mod log;
+mod remedy;
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use actix_web::{
 };
 use askama::Template;
 
-pub(super) use self::log::summarize;
+use self::remedy::Words;
+pub(super) use self::{log::summarize, remedy::Remedy};
 use crate::seal;
 
 /// Why a page was refused or failed.
@@ -57,7 +59,10 @@ pub enum Error {
     Unavailable(&'static str),
     /// The object store does not have the file any more, or has other bytes than were written.
     #[error("damaged")]
-    Damaged,
+    Damaged(Remedy),
+    /// The key of a file that is in use is missing in the keyring, or damaged.
+    #[error("key lost")]
+    KeyLost,
     /// A fault of this program. Has a word for the log.
     #[error("internal")]
     Internal(&'static str),
@@ -115,8 +120,7 @@ const SOON: &str = "Try again in a minute. If it lasts, give an administrator th
 const KEPT: &str = "Nothing in the archive has changed.";
 
 impl Error {
-    /// The texts of the page: title, what happened, what was kept safe, what to do.
-    fn words(&self) -> (&'static str, Cow<'static, str>, &'static str, &'static str) {
+    fn words(&self) -> Words {
         match self {
             Self::NotFound => (
                 "Page not found",
@@ -182,11 +186,13 @@ impl Error {
                 "Your account is not locked.",
                 "If it was not you who tried, tell an administrator.",
             ),
-            Self::Damaged => (
-                "This file is damaged",
-                "The stored file is missing, or is not what was stored.".into(),
-                "Its message is kept. The archive fetches the file from LINE again, if LINE still has it.",
-                "Look again in a few minutes. If it stays like this, give an administrator the id below.",
+            Self::Damaged(remedy) => remedy.words(),
+            Self::KeyLost => (
+                "The key of this file cannot be read",
+                "The file is kept, but its key is missing or damaged.".into(),
+                "The file can be opened again as soon as the key's file is put back.",
+                "Tell an administrator: “line-chat-archive doctor” names the key's file. The daily check shows it to \
+                 compliance staff under Erasures.",
             ),
             Self::Unavailable("objects") => (
                 "Files do not answer",
@@ -231,7 +237,8 @@ impl Error {
             Self::Unavailable(cause) | Self::Internal(cause) => {
                 log::failed(id, status, Some(cause), None)
             }
-            Self::Damaged => log::failed(id, status, Some("damaged"), None),
+            Self::Damaged(_) => log::failed(id, status, Some("damaged"), None),
+            Self::KeyLost => log::failed(id, status, Some("key lost"), None),
             Self::Database(sqlstate) => log::failed(id, status, None, Some(sqlstate)),
             _ => log::refused(id, status),
         }
@@ -249,7 +256,9 @@ impl ResponseError for Error {
             Self::RuleExists => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Damaged => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Damaged(_) | Self::KeyLost => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) | Self::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -269,7 +278,7 @@ impl ResponseError for Error {
             Self::TooMany(seconds) => {
                 response.insert_header((header::RETRY_AFTER, *seconds));
             }
-            Self::Unavailable(_) | Self::Damaged => {
+            Self::Unavailable(_) | Self::Damaged(_) | Self::KeyLost => {
                 response.insert_header((header::RETRY_AFTER, 5));
             }
             _ => {}

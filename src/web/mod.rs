@@ -35,6 +35,7 @@ pub use auth::{
     token::Token,
 };
 pub use error::Error;
+use error::Remedy;
 pub use http::{client::Proxies, csrf::csrf, headers::headers, typed};
 pub use routes::routes;
 

@@ -109,6 +109,113 @@ async fn a_damaged_file_is_called_so_and_fetched_again_from_line() {
     );
 }
 
+/// The address of the conversation, and of its gallery's files.
+async fn pages(site: &Site) -> [String; 2] {
+    let id: Uuid = site.one("select id from conversation").await;
+    [
+        format!("/conversations/{id}"),
+        format!("/conversations/{id}/media?of=files"),
+    ]
+}
+
+#[tokio::test]
+async fn the_message_of_a_damaged_file_says_so_and_whether_line_still_has_it() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let event = kept(&site, vec![7; 1000]).await;
+    let pages = pages(&site).await;
+    let (path, file) = original(&site, &event).await;
+    flip(&file, fs::read(&file).unwrap(), 500);
+    let (_, body) = answer(&admin, &path).await;
+    let words = String::from_utf8_lossy(&body);
+    assert!(words.contains("fetches it from LINE again"), "{words}");
+    site.service.worker.scrub().await.unwrap();
+    for page in &pages {
+        let page = admin.page(page).await;
+        let words = "Damaged here. It is being fetched from LINE again.";
+        assert!(page.contains(words) && !page.contains("Waiting for LINE"));
+    }
+    let (status, body) = answer(&admin, &path).await;
+    let words = String::from_utf8_lossy(&body);
+    assert!(
+        status == 503 && words.contains("is being fetched from LINE again"),
+        "{words}"
+    );
+
+    site.line.trouble(Call::Content).always().answers(404);
+    for _ in 0..40 {
+        site.clock.advance(Duration::from_secs(7200));
+        site.run_jobs().await;
+    }
+    let later = site.visitor("admin").await;
+    for page in &pages {
+        let page = later.page(page).await;
+        let words = "Damaged here, and LINE no longer has it.";
+        assert!(page.contains(words) && page.contains("Ask LINE again"));
+    }
+    let (status, body) = answer(&later, &path).await;
+    let words = String::from_utf8_lossy(&body);
+    assert!(
+        status == 503 && words.contains("LINE no longer has it") && !words.contains("from LINE"),
+        "{words}"
+    );
+}
+
+/// Damages the file of a key, or removes it.
+type KeyDamage = (&'static str, fn(&PathBuf, &[u8]));
+
+const KEY_DAMAGES: [KeyDamage; 3] = [
+    ("missing", |path, _| fs::remove_file(path).unwrap()),
+    ("cut", |path, bytes| fs::write(path, &bytes[..10]).unwrap()),
+    ("altered", |path, bytes| {
+        fs::write(path, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).unwrap()
+    }),
+];
+
+#[tokio::test]
+async fn a_damaged_key_is_not_called_a_damaged_file_and_a_key_put_back_opens_it() {
+    let site = Site::new().await;
+    let admin = site.admin().await;
+    let sent = vec![7; 1000];
+    for (what, damage) in KEY_DAMAGES {
+        // Each conversation has a key of its own, which the service has not read before.
+        let one = site.shop.user(what);
+        let event = one.sends_file("a.bin", sent.clone()).await.unwrap();
+        site.run_jobs().await;
+        let (path, _) = original(&site, &event).await;
+        let (conversation, key): (Uuid, Uuid) = sqlx::query_as(
+            "select m.conversation_id, k.id from message m join keyring_key k on k.subject = m.conversation_id
+             where m.message_id = $1",
+        )
+        .bind(event.message_id())
+        .fetch_one(&mut site.db().await)
+        .await
+        .unwrap();
+        let keyring = site.home.path().join("keyring");
+        let file = keyring.join(site.keyring.file_of(key));
+        let whole = fs::read(&file).unwrap();
+        damage(&file, &whole);
+        let (status, body) = answer(&admin, &path).await;
+        let words = String::from_utf8_lossy(&body);
+        assert_eq!(status, 503, "{what}: {words}");
+        assert!(!words.contains("file is damaged"), "{what}: {words}");
+        for expected in ["key is missing or damaged", "doctor", "Erasures"] {
+            assert!(words.contains(expected), "{what}: {expected}: {words}");
+        }
+        for page in ["", "/media?of=files"] {
+            let page = admin
+                .page(&format!("/conversations/{conversation}{page}"))
+                .await;
+            assert!(page.contains("Its key is missing or damaged"), "{what}");
+            assert!(page.contains("can be read again"), "{what}");
+        }
+        fs::write(&file, &whole).unwrap();
+        assert_eq!(answer(&admin, &path).await, (200, sent.clone()), "{what}");
+    }
+    let suspects = "select count(*) from object where suspected_at is not null";
+    assert_eq!(site.one::<i64>(suspects).await, 0, "the files are whole");
+}
+
 /// A bit in the middle is found once bytes have been sent: the response ends early, and never has other bytes.
 #[tokio::test]
 async fn a_response_that_finds_damage_midway_is_cut_off() {

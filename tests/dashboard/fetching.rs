@@ -204,3 +204,27 @@ async fn the_missing_files_of_a_channel_and_a_period_are_fetched_again() {
         "nothing of the other channel"
     );
 }
+
+#[tokio::test]
+async fn a_missing_file_says_who_no_longer_has_it_and_what_a_click_does() {
+    let site = Site::new().await;
+    let aoi = site.shop.user("Aoi");
+    aoi.sends_file("plan.pdf", vec![7; 50]).await.unwrap();
+    site.run_jobs().await;
+    let admin = site.admin().await;
+    let chat: Uuid = site.one("select id from conversation").await;
+    let set = async |what: &'static str| {
+        sqlx::raw_sql(what)
+            .execute(&mut site.db().await)
+            .await
+            .unwrap();
+        admin.page(&format!("/conversations/{chat}")).await
+    };
+    let gone = "update attachment set original_state = 'gone', original_key = null";
+    let page = set(gone).await;
+    assert!(page.contains("LINE no longer has it") && page.contains(">Ask LINE again<"));
+    assert!(!page.contains("on the server") && !page.contains("Try again"));
+    let page = set("update attachment set provider = 'external'").await;
+    assert!(page.contains("Its server no longer has it") && page.contains(">Ask again<"));
+    assert!(!page.contains("LINE no longer has it"));
+}

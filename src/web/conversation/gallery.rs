@@ -99,8 +99,8 @@ enum What {
         links: Vec<Piece>,
         line: Vec<Piece>,
     },
-    /// The message cannot be opened any more, or is not of the kind that the tab shows.
-    Unreadable,
+    /// The message cannot be read, and why.
+    Unreadable(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -308,8 +308,9 @@ async fn files(
 }
 
 fn what(item: &gallery::Item) -> What {
+    let why = thread::why_unreadable(item.content.is_some());
     let Some(event) = preview::parse(item.content.as_deref()) else {
-        return What::Unreadable;
+        return What::Unreadable(why);
     };
     let file = &item.attachment;
     match event.content() {
@@ -317,7 +318,7 @@ fn what(item: &gallery::Item) -> What {
         Content::Video(duration) => What::Video(thread::playable(file, duration)),
         Content::Audio(duration) => What::Voice(thread::playable(file, duration)),
         Content::File { name, size } => What::File(thread::file(file, name, size)),
-        _ => What::Unreadable,
+        _ => What::Unreadable(why),
     }
 }
 

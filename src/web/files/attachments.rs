@@ -24,7 +24,7 @@ use super::{
     sniff,
 };
 use crate::web::{
-    Error, Shared,
+    Error, Remedy, Shared,
     auth::{ends::SessionEnd, session::Viewer},
     conversation::preview,
     detached,
@@ -32,7 +32,7 @@ use crate::web::{
 };
 use crate::{
     line::{event::Event, message::Content},
-    records::{conversations, exports, timeline},
+    records::{conversations, exports, media::State, timeline},
 };
 
 /// Bytes that are sent between two checks of the object's row.
@@ -55,10 +55,14 @@ pub(in crate::web) async fn original(
         Some(Content::File { name, .. }) => Some(name),
         _ => None,
     };
-    let key = file.original_key.ok_or(match file.is_lost {
-        true => Error::Damaged,
-        false => Error::NotFound,
-    })?;
+    let Some(key) = file.original_key else {
+        let from_line = file.is_at_line;
+        return Err(match (file.is_lost, file.original_state) {
+            (false, _) => Error::NotFound,
+            (true, State::Gone | State::Failed) => Error::Damaged(Remedy::Restored { from_line }),
+            (true, _) => Error::Damaged(Remedy::Fetched { from_line }),
+        });
+    };
     send(&request, shared, key, Portion::Whole, name, access).await
 }
 
@@ -140,7 +144,11 @@ pub(in crate::web) async fn export(
     viewer.governs()?;
     let find =
         async move |db: &mut PgConnection, channels: &[i32]| exports::find(db, channels, *id).await;
-    send_found(&request, shared, viewer, Some("export.zip"), find).await
+    let sent = send_found(&request, shared, viewer, Some("export.zip"), find).await;
+    sent.map_err(|error| match error {
+        Error::Damaged(_) => Error::Damaged(Remedy::MadeAnew),
+        error => error,
+    })
 }
 
 /// Sends the object whose key `find` reads from the database, for the viewer's channels.
@@ -195,7 +203,7 @@ async fn send(
     access: Access,
 ) -> Result<HttpResponse, Error> {
     let sent = respond(request, &shared, &key, portion, name, access).await;
-    if matches!(sent, Err(Error::Damaged)) {
+    if matches!(sent, Err(Error::Damaged(_))) {
         object::suspect(&shared, key).await;
     }
     sent
@@ -295,7 +303,7 @@ fn checked_stream(
                 () = access.end.ended() => return Err(Error::SignedOut),
                 next = body.next() => next.transpose(),
             };
-            if matches!(next, Err(Error::Damaged)) {
+            if matches!(next, Err(Error::Damaged(_))) {
                 object::suspect(&shared, key.clone()).await;
             }
             let Some(bytes) = next? else {

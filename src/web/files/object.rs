@@ -11,7 +11,7 @@ use crate::{
     objects::{self, ObjectKey},
     records::{self, scrubs},
     seal::{self, DataKey, SealContext, key_of, stream},
-    web::{Error, Shared, detached},
+    web::{Error, Remedy, Shared, detached},
 };
 
 /// How long the object store may be silent before a file is given up.
@@ -26,7 +26,7 @@ struct ReadError(Error);
 impl From<objects::Error> for ReadError {
     fn from(error: objects::Error) -> Self {
         Self(match error {
-            objects::Error::NotFound | objects::Error::Corrupt => Error::Damaged,
+            objects::Error::NotFound | objects::Error::Corrupt => Error::Damaged(Remedy::Checked),
             _ => Error::Unavailable("objects"),
         })
     }
@@ -35,7 +35,7 @@ impl From<objects::Error> for ReadError {
 impl From<seal::Error> for ReadError {
     fn from(error: seal::Error) -> Self {
         Self(match error {
-            seal::Error::Unreadable => Error::Damaged,
+            seal::Error::Unreadable => Error::Damaged(Remedy::Checked),
             error => error.into(),
         })
     }
@@ -44,9 +44,8 @@ impl From<seal::Error> for ReadError {
 impl From<seal::Error> for Error {
     fn from(error: seal::Error) -> Self {
         match error {
-            seal::Error::NoKey => Self::NotFound,
+            seal::Error::NoKey | seal::Error::Damaged(_) => Self::KeyLost,
             seal::Error::Unreadable => Self::Internal("sealed"),
-            seal::Error::Damaged(_) => Self::Damaged,
             _ => Self::Unavailable("keyring"),
         }
     }
@@ -71,9 +70,7 @@ impl Object {
     ) -> Result<Self, Error> {
         let text = key.to_owned();
         let key = ObjectKey::parse(key).ok_or(Error::Internal("key"))?;
-        let head = head(shared, &text, all).await?.ok_or(Error::NotFound)?;
-        let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
-        let data_key = shared.keyring.find(wrapping).await?.open_data_key(&head)?;
+        let data_key = find_data_key(shared, &text, all).await?;
         let (sealed, _) = in_time(shared.objects.get(key, Some(0..0))).await?;
         Ok(Self {
             key,
@@ -105,6 +102,26 @@ impl Object {
             let next = next.map_err(|_| Error::Unavailable("objects"))??;
             Ok(next.map(|bytes| (bytes, plain)))
         })))
+    }
+}
+
+/// Finds the data key of an object that is in use.
+async fn find_data_key(shared: &web::Data<Shared>, key: &str, all: bool) -> Result<DataKey, Error> {
+    let mut tried = None;
+    loop {
+        let head = head(shared, key, all).await?.ok_or(Error::NotFound)?;
+        let wrapping = key_of(&head).ok_or(Error::Internal("sealed"))?;
+        match shared.keyring.find(wrapping).await {
+            Ok(found) => return Ok(found.open_data_key(&head)?),
+            // An erasure destroys a key only after it has rewrapped what is still in use: then the row names another key now.
+            Err(error) if error.is_permanent() => {
+                if tried == Some(wrapping) {
+                    return Err(Error::KeyLost);
+                }
+                tried = Some(wrapping);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! From a conversation to its gallery, and from a file back to its message.
 
+use std::fs;
+
 use line_chat_archive::fake_line::pictures;
 
-use super::{Desk, PAGE_TIMEOUT};
-use crate::harness::run;
+use super::{Desk, PAGE_TIMEOUT, walk::screenshots};
+use crate::harness::{T, run};
 
 #[tokio::test]
 async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unsent() {
@@ -49,6 +51,70 @@ async fn a_photo_leads_to_its_message_and_leaves_an_open_gallery_when_it_is_unse
         browser.click("nav.filters a[href*='links']").await?;
         let links = "document.querySelector('#none')?.textContent.includes('No links')";
         browser.wait_until(links, PAGE_TIMEOUT).await?;
+        t.run_jobs().await?;
+        Ok(())
+    })
+    .await;
+}
+
+/// Changes the last byte of each original in the object store.
+async fn damage_originals(t: &T) -> anyhow::Result<()> {
+    let keys: Vec<String> = sqlx::query_scalar("select original_key from attachment")
+        .fetch_all(t.pool())
+        .await?;
+    for key in keys {
+        let file = t.home.path().join("objects").join(key);
+        let mut bytes = fs::read(&file)?;
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(file, bytes)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_viewer_says_why_it_shows_no_photo() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        aoi.sends_image(pictures::photo(1, 600, 400)).await?;
+        t.run_jobs().await?;
+        damage_originals(t).await?;
+        let desk = Desk::signed_in(t).await?;
+        let browser = &desk.browser;
+        desk.opens("Aoi").await?;
+        browser.click("#scroll a.photo").await?;
+        let words = "document.querySelector('dialog[open] figure').innerText";
+        let says = |text: &str| format!("{words}.includes('{text}')");
+        browser
+            .wait_until(&says("This file is damaged"), PAGE_TIMEOUT)
+            .await?;
+        browser
+            .wait_until(&says("from LINE again"), PAGE_TIMEOUT)
+            .await?;
+        browser
+            .wait_until(&says("Id of this answer"), PAGE_TIMEOUT)
+            .await?;
+        let download = "document.querySelector('dialog a[download]').checkVisibility()";
+        assert_eq!(
+            browser.eval(download).await?,
+            false,
+            "there is nothing to download"
+        );
+        browser
+            .screenshot(&screenshots()?.join("viewer-damaged.png"))
+            .await?;
+        browser.click("dialog .close").await?;
+
+        // The page follows: its message says it too.
+        t.service.worker.scrub().await?;
+        desk.soon("document.querySelector('#scroll').innerText.includes('Damaged here')")
+            .await?;
+        for (width, height) in [(1440, 900), (390, 844)] {
+            browser.set_size(width, height).await?;
+            browser
+                .screenshot(&screenshots()?.join(format!("damaged-{width}.png")))
+                .await?;
+        }
         t.run_jobs().await?;
         Ok(())
     })

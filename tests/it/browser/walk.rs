@@ -227,7 +227,7 @@ impl Desk {
 }
 
 /// `target/screenshots`, for people to look at.
-fn screenshots() -> anyhow::Result<PathBuf> {
+pub fn screenshots() -> anyhow::Result<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let directory = target.context("no target directory")?.join("screenshots");
     fs::create_dir_all(&directory)?;

@@ -128,6 +128,7 @@ async fn read(
         let raw = raw.or_else(|| entry.content.take());
         Row {
             event: preview::parse(raw.as_deref()),
+            is_opened: raw.is_some(),
             earlier: revisions
                 .filter_map(|revision| {
                     Some((

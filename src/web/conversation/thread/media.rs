@@ -150,42 +150,90 @@ fn kind(name: &str, declared: Option<&str>) -> Option<String> {
     }
 }
 
+/// The server that has the originals, in words.
+struct Server {
+    /// At the beginning of a sentence.
+    first: &'static str,
+    /// Within a sentence.
+    within: &'static str,
+    /// Label of the button that asks it for an original again.
+    ask: &'static str,
+}
+
+const LINE: Server = Server {
+    first: "LINE",
+    within: "LINE",
+    ask: "Ask LINE again",
+};
+const ELSEWHERE: Server = Server {
+    first: "Its server",
+    within: "its server",
+    ask: "Ask again",
+};
+
+impl Server {
+    fn of(attachment: &Attachment) -> Self {
+        match attachment.is_at_line {
+            Some(false) => ELSEWHERE,
+            _ => LINE,
+        }
+    }
+}
+
 /// The state of the original, and words that explain it.
 fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
-    match attachment.original_state {
-        Some(State::Kept) => ("kept", "".into()),
-        Some(State::Gone) => ("gone", "No longer available on the server".into()),
-        Some(State::Failed) => {
-            let words = match attachment.original_reason {
-                Some(Reason::TooLarge) => "Too large, not kept",
-                Some(Reason::Unreadable) => "Not a picture that can be read",
-                Some(Reason::Unprepared) => "LINE could not prepare it",
-                Some(Reason::Address) => "Not fetched: not a public https address",
-                Some(Reason::Off) => {
-                    "Not fetched: files that are not on LINE are switched off here"
-                }
-                Some(Reason::Forbidden | Reason::Rejected) => "The server denied access to it",
-                Some(Reason::Trouble | Reason::Truncated) => "The server failed repeatedly",
-                Some(Reason::Crashed) => {
-                    "Given up: the archive failed repeatedly while processing it"
-                }
-                _ => "Could not be fetched",
-            };
-            ("failed", words.into())
+    let (server, reason) = (Server::of(attachment), attachment.original_reason);
+    let (state, words) = match attachment.original_state {
+        Some(State::Kept) => return ("kept", "".into()),
+        Some(State::Gone) if attachment.is_lost == Some(true) => {
+            let words = format!("Damaged here, and {} no longer has it.", server.within);
+            return ("gone", words.into());
         }
-        _ => {
-            if let Some(percent) = attachment.percent {
-                return ("waiting", format!("Fetching, {percent} %").into());
-            }
-            let words = match attachment.original_reason {
-                Some(Reason::Preparing) => "LINE is still preparing it",
-                Some(Reason::Trouble | Reason::Truncated) => {
-                    "Waiting: the server failed, it will be asked again"
-                }
-                _ => "Waiting for LINE",
-            };
-            ("waiting", words.into())
+        Some(State::Gone) => ("gone", format!("{} no longer has it", server.first).into()),
+        Some(State::Failed) => ("failed", failed(&server, reason)),
+        _ => ("waiting", waiting(&server, attachment)),
+    };
+    match attachment.is_lost {
+        Some(true) => (state, format!("Damaged here. {words}").into()),
+        _ => (state, words),
+    }
+}
+
+/// Why an original was given up.
+fn failed(server: &Server, reason: Option<Reason>) -> Cow<'static, str> {
+    let server = server.first;
+    match reason {
+        Some(Reason::TooLarge) => "Too large, not kept".into(),
+        Some(Reason::Unreadable) => "Not a picture that can be read".into(),
+        Some(Reason::Unprepared) => "LINE could not prepare it".into(),
+        Some(Reason::Address) => "Not fetched: not a public https address".into(),
+        Some(Reason::Off) => "Not fetched: files that are not on LINE are switched off here".into(),
+        Some(Reason::Forbidden | Reason::Rejected) => {
+            format!("{server} denied access to it").into()
         }
+        Some(Reason::Trouble | Reason::Truncated) => format!("{server} failed repeatedly").into(),
+        Some(Reason::Crashed) => {
+            "Given up: the archive failed repeatedly while processing it".into()
+        }
+        _ => "Could not be fetched".into(),
+    }
+}
+
+/// Why an original is not here yet.
+fn waiting(server: &Server, attachment: &Attachment) -> Cow<'static, str> {
+    if let Some(percent) = attachment.percent {
+        return format!("Fetching, {percent} %").into();
+    }
+    match attachment.original_reason {
+        Some(Reason::Preparing) => "LINE is still preparing it".into(),
+        Some(Reason::Trouble | Reason::Truncated) => {
+            let server = server.first;
+            format!("Waiting: {server} failed and will be asked again").into()
+        }
+        _ if attachment.is_lost == Some(true) => {
+            format!("It is being fetched from {} again.", server.within).into()
+        }
+        _ => format!("Waiting for {}", server.within).into(),
     }
 }
 
@@ -194,7 +242,7 @@ fn again(attachment: &Attachment) -> Option<&'static str> {
     match (attachment.original_state?, attachment.original_reason) {
         (State::Failed, Some(Reason::TooLarge)) => Some("Fetch it after all"),
         (State::Failed, Some(Reason::Unreadable | Reason::Address | Reason::Off)) => None,
-        (State::Failed | State::Gone, _) => Some("Try again"),
+        (State::Failed | State::Gone, _) => Some(Server::of(attachment).ask),
         _ => None,
     }
 }

@@ -18,6 +18,7 @@ pub(in crate::web) use event::System;
 pub(in crate::web) use load::{load, withheld};
 pub(in crate::web) use media::{File, Media, file, image, playable};
 pub(in crate::web) use quote::Quote;
+pub(in crate::web) use raw::why_unreadable;
 
 use album::{Albums, Beyond, Edges};
 
@@ -112,7 +113,12 @@ pub(in crate::web) enum Body {
     /// A message or event that is not understood: a tile that opens its fields.
     Unknown {
         label: Vec<Piece>,
-        fields: Option<Vec<Piece>>,
+        fields: Vec<Piece>,
+    },
+    /// A message or event that cannot be read, and why.
+    Unreadable {
+        label: Vec<Piece>,
+        why: &'static str,
     },
 }
 
@@ -164,6 +170,8 @@ struct Row {
     entry: timeline::Entry,
     /// The newest revision of the message, or the event; `None` if it cannot be read.
     event: Option<Event>,
+    /// True if the bytes of the newest revision, or of the event, could be decrypted.
+    is_opened: bool,
     earlier: Vec<(DateTime<Utc>, Event)>,
 }
 
@@ -304,7 +312,7 @@ fn body(row: &Row, context: &Context) -> Body {
             at: gone(row, context),
             count: 1,
         },
-        (_, None) => raw::unreadable(&row.entry.kind),
+        (_, None) => raw::unreadable(&row.entry.kind, row.is_opened),
         (EntryKind::Event, Some(event)) => event::body(event, row.entry.contact_id, context),
         (EntryKind::Message, Some(event)) => {
             let sender = row.entry.contact_id.and_then(|id| context.senders.get(&id));
