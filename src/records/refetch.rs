@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use super::notify;
+use super::{conversations::Conversation, notify, sealed};
+use crate::seal::Keyring;
 
 /// Most attachments that one call for a conversation or a channel asks for.
 pub const BATCH_FILES: u64 = 1000;
@@ -211,4 +212,59 @@ pub async fn count_channels(conn: &mut PgConnection, channels: &[i32]) -> Result
     .bind(channels)
     .fetch_all(conn)
     .await
+}
+
+/// The number of attachments in scope that wait to be fetched or for their preview.
+pub async fn count_waiting(conn: &mut PgConnection, channels: &[i32]) -> Result<i64> {
+    sqlx::query_scalar(
+        "select count(distinct a.id) from job j join attachment a on a.id = j.attachment_id
+         where j.channel_id = any($1)
+             and not exists (select from withheld w where w.message_id = a.message_id)",
+    )
+    .bind(channels)
+    .fetch_one(conn)
+    .await
+}
+
+/// A conversation with files that can be fetched again.
+#[derive(sqlx::FromRow)]
+pub struct LackingConversation {
+    /// The conversation.
+    #[sqlx(flatten)]
+    pub conversation: Conversation,
+    /// The number of its attachments that [`retry_conversation`] would ask for.
+    pub files: i64,
+    /// The number of all conversations in scope with such files, also of those beyond the limit.
+    pub of: i64,
+}
+
+/// Up to `limit` conversations in scope with files that can be fetched again, those with the most files first.
+pub async fn lacking_conversations(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    channels: &[i32],
+    limit: i64,
+) -> Result<Vec<LackingConversation>> {
+    let mut found: Vec<LackingConversation> = sqlx::query_as(concat!(
+        "with lacking as (
+             select m.conversation_id, count(*) as files from message m join attachment a on a.message_id = m.id
+             where a.id in (",
+        select_refetchable!("true"),
+        ") group by m.conversation_id
+         )
+         select files, count(*) over () as of,
+             c.id, c.contact_id, c.channel_id, c.kind, source_id, present, presence_changed_at, summary,
+             coalesce(c.picture_key, p.picture_key) as picture_key, c.created_at, follows, follow_changed_at, profile
+         from lacking join conversation c on c.id = lacking.conversation_id left join contact p on p.id = c.contact_id
+         order by files desc, c.id limit $2"
+    ))
+    .bind(channels)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    let fields = found
+        .iter_mut()
+        .flat_map(|one| one.conversation.sealed_fields());
+    sealed::open(keyring, fields.collect()).await?;
+    Ok(found)
 }

@@ -48,6 +48,9 @@ pub enum Error {
     /// The channel has a retention rule of this kind already.
     #[error("such a rule exists")]
     RuleExists,
+    /// A form names a period whose end is before its beginning.
+    #[error("reversed period")]
+    ReversedPeriod,
     /// A form did not arrive completely in time.
     #[error("too slow")]
     TooSlow,
@@ -174,6 +177,12 @@ impl Error {
                 KEPT,
                 "Go back and try again.",
             ),
+            Self::ReversedPeriod => (
+                "No such period",
+                "The period ends before it begins.".into(),
+                "No file was asked for. Nothing in the archive has changed.",
+                "Go back and exchange the two days.",
+            ),
             Self::RuleExists => (
                 "One rule of a kind",
                 "The channel has a rule of this kind already.".into(),
@@ -252,7 +261,7 @@ impl ResponseError for Error {
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::SignIn(_) => StatusCode::SEE_OTHER,
             Self::SignedOut | Self::NotSignedIn => StatusCode::UNAUTHORIZED,
-            Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::Unreadable | Self::ReversedPeriod => StatusCode::BAD_REQUEST,
             Self::RuleExists => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,

@@ -4,7 +4,7 @@ use line_chat_archive::fake_line::pictures;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::site::Site;
+use crate::site::{Site, between};
 
 #[tokio::test]
 async fn a_file_that_was_too_large_is_fetched_after_all_by_who_sees_it() {
@@ -202,6 +202,90 @@ async fn the_missing_files_of_a_channel_and_a_period_are_fetched_again() {
         site.one::<i64>(kept).await,
         2,
         "nothing of the other channel"
+    );
+}
+
+#[tokio::test]
+async fn the_page_of_missing_files_counts_those_that_wait_and_lists_conversations() {
+    let site = Site::new().await;
+    let (aoi, ren) = (site.shop.user("Aoi"), site.shop.user("Ren"));
+    let crew = site.shop.group("Weekend crew", &[&aoi]);
+    ren.sends_file("one.pdf", vec![7; 50]).await.unwrap();
+    for n in 0..2 {
+        let sent = crew.member(&aoi).sends_file("two.pdf", vec![n; 50]);
+        sent.await.unwrap();
+    }
+    site.operator("mika", "operator", Some(&["shop"])).await;
+    site.operator("ken", "operator", Some(&[])).await;
+    let (mika, ken) = (site.visitor("mika").await, site.visitor("ken").await);
+    let page = mika.page("/missing").await;
+    assert!(page.contains("3 files are waiting") && !page.contains("Nothing is missing"));
+    let empty = ken.page("/missing").await;
+    assert!(empty.contains("Nothing is missing") && !empty.contains("waiting"));
+
+    site.run_jobs().await;
+    assert!(!mika.page("/missing").await.contains("waiting"));
+    refuse_all(&site).await;
+    let page = mika.page("/missing").await;
+    let listed: Vec<Uuid> = between(&page, "<a href=\"/conversations/", "/media")
+        .into_iter()
+        .map(|id| id.parse().unwrap())
+        .collect();
+    let most_first =
+        "select array_agg(id order by kind) from conversation where kind in ('group', 'user')
+        and id in (select conversation_id from message)";
+    assert_eq!(listed, site.one::<Vec<Uuid>>(most_first).await);
+    assert!(page.contains(">Weekend crew<") && page.contains(">Ren<"));
+    assert!(page.contains("2 files") && page.contains("1 file<"));
+    assert!(!ken.page("/missing").await.contains("Ren"));
+}
+
+#[tokio::test]
+async fn of_many_conversations_with_missing_files_fifty_are_listed() {
+    let site = Site::new().await;
+    for n in 0..53 {
+        let one = site.shop.user(&format!("Person {n}"));
+        one.sends_file("one.pdf", vec![7; 50]).await.unwrap();
+    }
+    refuse_all(&site).await;
+    let page = site.admin().await.page("/missing").await;
+    assert_eq!(
+        between(&page, "<a href=\"/conversations/", "/media").len(),
+        50
+    );
+    assert!(page.contains("3 more conversations"));
+}
+
+#[tokio::test]
+async fn a_period_that_ends_before_it_begins_is_refused_and_days_have_a_time_zone() {
+    let site = Site::new().await;
+    site.shop
+        .user("Aoi")
+        .sends_file("one.pdf", vec![7; 50])
+        .await
+        .unwrap();
+    refuse_all(&site).await;
+    let mut admin = site.admin().await;
+    let id: i32 = site.one("select id from channel").await;
+    let period = [
+        ("channel", &*id.to_string()),
+        ("from", "2026-11-21"),
+        ("to", "2026-11-20"),
+    ];
+    let answer = admin.post("/missing", &period).await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let words = answer.text().await.unwrap();
+    assert!(words.contains("ends before it begins") && words.contains("No file was asked for"));
+    assert_eq!(site.one::<i64>("select count(*) from job").await, 0);
+
+    assert!(admin.page("/missing").await.contains("time zone UTC"));
+    let session = admin.cookie.take().unwrap();
+    admin.cookie = Some(format!("{session}; zone=Asia/Tokyo"));
+    assert!(
+        admin
+            .page("/missing")
+            .await
+            .contains("time zone Asia/Tokyo")
     );
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::text::{self, Piece};
+use crate::records::conversations::Conversation;
 
 /// A name to be shown in `<bdi>`, cut to 100 characters.
 #[derive(Clone)]
@@ -140,6 +141,17 @@ pub(in crate::web) fn conversation<'a>(
             }
         }
     }
+}
+
+/// As [`conversation`], without the names of members.
+pub(in crate::web) fn known(place: &Conversation) -> Name {
+    conversation(
+        &place.kind,
+        &place.source_id,
+        place.summary.as_deref(),
+        place.profile.as_deref(),
+        [].into_iter(),
+    )
 }
 
 /// Cuts `U4af4980629…` to `U4af498…`: enough to tell people apart, and short enough to read.

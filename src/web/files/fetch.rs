@@ -10,12 +10,15 @@ use uuid::Uuid;
 
 use crate::records::{
     conversations, media,
-    refetch::{self, Batch, MAX_COUNTED, Period},
+    refetch::{self, Batch, LackingConversation, MAX_COUNTED, Period},
 };
 use crate::web::{
     Error, Shared,
     auth::session::Viewer,
-    conversation::{list::ListState, names::ChannelName},
+    conversation::{
+        list::ListState,
+        names::{self, ChannelName, Name},
+    },
     detached,
     http::form::FormBody,
     layout::Layout,
@@ -24,6 +27,9 @@ use crate::web::{
     see_other,
     when::{self, Now},
 };
+
+/// The most conversations that the page of missing files lists.
+const MAX_LISTED: i64 = 50;
 
 /// `POST /attachments/{id}/fetch`
 pub(in crate::web) async fn again(
@@ -112,7 +118,23 @@ pub(in crate::web) async fn conversation(
 struct Page {
     layout: Layout,
     channels: Vec<Channel>,
+    /// The number of files that wait to be fetched.
+    waiting: i64,
+    /// The conversations with the most missing files.
+    conversations: Vec<Lacking>,
+    /// The number of conversations with missing files that are not listed.
+    unlisted: i64,
+    /// The time zone of the days in the forms.
+    zone: &'static str,
     asked: Option<u32>,
+}
+
+/// A conversation with missing files.
+struct Lacking {
+    id: Uuid,
+    name: Name,
+    channel: Option<ChannelName>,
+    files: i64,
 }
 
 struct Channel {
@@ -126,7 +148,7 @@ pub(in crate::web) struct Query {
     asked: Option<u32>,
 }
 
-/// `GET /missing`: the channels with files that can be fetched again.
+/// `GET /missing`: the channels and conversations with files that can be fetched again.
 pub(in crate::web) async fn page(
     shared: web::Data<Shared>,
     viewer: Viewer,
@@ -138,19 +160,42 @@ pub(in crate::web) async fn page(
         let mut tx = shared.snapshot().await?;
         let missing = refetch::count_channels(&mut tx, allowed).await?;
         let channels = conversations::channels(&mut tx, allowed).await?;
+        let waiting = refetch::count_waiting(&mut tx, allowed).await?;
+        let keyring = &shared.keyring;
+        let lacking = refetch::lacking_conversations(&mut tx, keyring, allowed, MAX_LISTED).await?;
         tx.commit().await?;
         let channels = channels.into_iter().filter_map(|channel| {
             let (id, files) = *missing.iter().find(|(id, _)| *id == channel.id)?;
             let name = ChannelName::new(&channel.name, channel.removed);
             Some(Channel { id, name, files })
         });
+        let channels: Vec<Channel> = channels.collect();
+        let all = lacking.first().map_or(0, |one| one.of);
         page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "missing"),
-            channels: channels.collect(),
+            waiting,
+            unlisted: all.saturating_sub(MAX_LISTED).max(0),
+            conversations: lacking.iter().map(|one| view(one, &channels)).collect(),
+            zone: preferences.zone.name(),
+            channels,
             asked: query.asked,
         })
     })
     .await
+}
+
+/// The channel is shown if the page has several.
+fn view(lacking: &LackingConversation, channels: &[Channel]) -> Lacking {
+    let place = &lacking.conversation;
+    let channel = channels
+        .iter()
+        .find(|channel| channels.len() > 1 && channel.id == place.channel_id);
+    Lacking {
+        id: place.id,
+        name: names::known(place),
+        channel: channel.map(|channel| channel.name.clone()),
+        files: lacking.files,
+    }
 }
 
 #[derive(Deserialize)]
@@ -171,9 +216,13 @@ impl Wanted {
             Some(day) => of(now, day).map(Some).ok_or(Error::Unreadable),
             None => Ok(None),
         };
+        let (from, to) = (day(&self.from)?, day(&self.to)?);
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            return Err(Error::ReversedPeriod);
+        }
         Ok(Period {
-            from: moment(day(&self.from)?, Now::beginning)?,
-            until: moment(day(&self.to)?, Now::end)?,
+            from: moment(from, Now::beginning)?,
+            until: moment(to, Now::end)?,
         })
     }
 }

@@ -25,7 +25,7 @@ use crate::web::{
 use crate::{
     erasure,
     records::{
-        conversations::{self, Conversation},
+        conversations,
         holds::{self, NewHold},
     },
 };
@@ -106,7 +106,7 @@ fn view(hold: holds::Hold, now: Now) -> Hold {
     let by = |who: Option<String>, at: Option<_>| Some((who?, now.dated(at?)));
     Hold {
         id: hold.id,
-        conversation: (hold.conversation.id, name(&hold.conversation)),
+        conversation: (hold.conversation.id, names::known(&hold.conversation)),
         reason: names::plain(&hold.reason),
         covers: match (hold.covers_subject, hold.covers_unsend) {
             (_, true) => "It covers requests and unsends.",
@@ -117,16 +117,6 @@ fn view(hold: holds::Hold, now: Now) -> Hold {
         set: (hold.set_by, now.dated(hold.set_at)),
         lifted: by(hold.lifted_by, hold.lifted_at),
     }
-}
-
-fn name(place: &Conversation) -> Name {
-    names::conversation(
-        &place.kind,
-        &place.source_id,
-        place.summary.as_deref(),
-        place.profile.as_deref(),
-        [].into_iter(),
-    )
 }
 
 /// `GET /holds/{id}?before=…`: the messages that the hold withholds.
@@ -158,7 +148,7 @@ pub(in crate::web) async fn withheld(
         tx.commit().await?;
         page::html(&One {
             layout,
-            conversation: (place.id, name(&place)),
+            conversation: (place.id, names::known(&place)),
             open: Open {
                 thread,
                 several: place.kind != "user",
