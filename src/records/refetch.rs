@@ -268,3 +268,26 @@ pub async fn lacking_conversations(
     sealed::open(keyring, fields.collect()).await?;
     Ok(found)
 }
+
+/// The files of an archive that were given up.
+#[derive(sqlx::FromRow, Clone, Copy, Debug)]
+pub struct GivenUp {
+    /// Originals that LINE, or another server, no longer has.
+    pub gone: i64,
+    /// Originals that could not be fetched. Without those that a setting excludes: too large, or not at LINE.
+    pub failed: i64,
+}
+
+/// Counts the originals of the archive that were given up.
+pub async fn count_given_up(conn: &mut PgConnection) -> Result<GivenUp> {
+    sqlx::query_as(
+        "select count(*) filter (where original_state = 'gone') as gone,
+             count(*) filter (where original_state = 'failed'
+                 and original_reason is distinct from 'too_large' and original_reason is distinct from 'off') as failed
+         from attachment a
+         where (original_state in ('failed', 'gone') or preview_state in ('failed', 'gone'))
+             and not exists (select from withheld w where w.message_id = a.message_id)",
+    )
+    .fetch_one(conn)
+    .await
+}

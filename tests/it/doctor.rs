@@ -125,6 +125,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
         "ok       shop: LINE takes the access token",
         "ok       shop: LINE sends webhooks here",
         "ok       PUBLIC_URL is https://archive.example.com/",
+        "ok       no file was given up",
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
@@ -183,6 +184,26 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
               select pg_drop_replication_slot('forgotten')",
         )
         .await;
+
+    archive
+        .sql(
+            "insert into message (id, channel_id, message_id, conversation_id, kind, occurred_at)
+             select gen_random_uuid(), (select id from channel), n, gen_random_uuid(), 'file', now() from generate_series(1, 7) n;
+             insert into attachment (id, message_id, channel_id, kind, provider, preview_state, original_state, original_reason)
+             select gen_random_uuid(), id, channel_id, kind, 'line', 'none',
+                 (array['gone', 'gone', 'failed', 'failed', 'failed', 'waiting', 'kept'])[message_id::int],
+                 (array['gone', 'not_found', 'rejected', 'too_large', 'off', 'trouble', null])[message_id::int]
+             from message",
+        )
+        .await;
+    let given_up = "3 files were given up: 2 no longer at LINE, 1 could not be fetched";
+    assert!(
+        archive
+            .found(Level::Warning)
+            .await
+            .contains(&given_up.to_owned())
+    );
+    archive.sql("delete from message").await;
 
     let secret = storage.data_dir.join("secret.key");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();

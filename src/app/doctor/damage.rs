@@ -11,7 +11,11 @@ use super::{Finding, Level};
 use crate::{
     app::counted::counted,
     clock::Clock,
-    records::{objects, scrubs},
+    records::{
+        objects,
+        refetch::{self, GivenUp},
+        scrubs,
+    },
     seal::{self, Keyring},
 };
 
@@ -45,6 +49,7 @@ pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
     let damaged = scrubs::damaged_objects(db, MOST_NAMES).await?;
     let objects: Vec<String> = damaged.iter().map(ToString::to_string).collect();
     Ok(vec![
+        given_up(refetch::count_given_up(db).await?),
         keys,
         scrub,
         lost_objects(objects::count_lost(db).await?),
@@ -86,6 +91,28 @@ fn lost_objects((lost, awaited): (i64, i64)) -> Finding {
         ),
         "if a directory of the object store was moved aside, put it back: its objects are then deleted. `objects lost` names them and \
          gives them up",
+    )
+}
+
+/// The files that were given up, which no page of a conversation counts.
+fn given_up(GivenUp { gone, failed }: GivenUp) -> Finding {
+    if gone + failed == 0 {
+        return Finding::ok("no file was given up");
+    }
+    let all = match gone + failed {
+        1 => "1 file was given up".to_owned(),
+        all => format!("{all} files were given up"),
+    };
+    // Of the deleted ones nothing can be had; they are no fault of the installation.
+    let level = match failed {
+        0 => Level::Ok,
+        _ => Level::Warning,
+    };
+    Finding::new(
+        level,
+        format!("{all}: {gone} no longer at LINE, {failed} could not be fetched"),
+        "their messages are kept. The dashboard's page Missing files names the conversations; `channel fetch-again` asks for \
+         the files again",
     )
 }
 
