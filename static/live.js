@@ -134,12 +134,31 @@
     reading = false;
   }
 
+  // A notice outside of `main`, which is replaced by each refresh. It is in the page from the start: screen readers announce
+  // only changes of a status that they know.
+  const GRACE = 4000; // a stream that broke is back after about two seconds, if the server is there
+  const notice = document.createElement('p');
+  notice.className = 'unconnected';
+  notice.setAttribute('role', 'status');
+  let outage = 0;
+  function connected() {
+    clearTimeout(outage);
+    outage = 0;
+    notice.textContent = '';
+  }
+  function disconnected() {
+    outage ||= setTimeout(() => {
+      notice.textContent = 'Not connected: new messages do not appear. Trying again.';
+    }, GRACE);
+  }
+
   let source = null;
   let later = 0;
   function listen() {
     source?.close();
     clearTimeout(later);
     source = new EventSource(`/live?since=${encodeURIComponent(document.body.dataset.live)}`);
+    source.addEventListener('open', connected);
     source.addEventListener('changed', refresh);
     // Another tab took this stream's slot. A visible tab resumes after 15 seconds, a hidden one when it is shown again.
     source.addEventListener('yield', () => {
@@ -147,6 +166,7 @@
       if (!document.hidden) later = setTimeout(resume, 15000);
     });
     source.addEventListener('error', () => {
+      disconnected();
       if (source.readyState === EventSource.CLOSED) later = setTimeout(resume, 5000);
     });
   }
@@ -204,11 +224,15 @@
   });
 
   if (document.body.dataset.live) {
+    document.body.append(notice);
     listen();
     document.querySelector('a.row[aria-current]')?.scrollIntoView({ block: 'nearest' });
     if ('stale' in document.documentElement.dataset) refresh();
     addEventListener('online', refresh);
-    addEventListener('pagehide', () => source.close());
+    addEventListener('pagehide', () => {
+      source.close();
+      connected();
+    });
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && source.readyState === EventSource.CLOSED) resume();
     });

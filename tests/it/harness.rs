@@ -1,6 +1,9 @@
 //! The environment of one test: the world, with a copy of the ledger beside the keyring.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    net::{SocketAddr, TcpListener},
+    ops::{Deref, DerefMut},
+};
 
 use anyhow::{Context, ensure};
 use line_chat_archive::{
@@ -65,13 +68,16 @@ impl T {
 
     /// Starts a service on another database, with the same bucket and keyring.
     pub async fn serve_on(&self, database: &PgConnectOptions) -> anyhow::Result<Service> {
+        Service::start(self.parts(database).await?).await
+    }
+
+    async fn parts(&self, database: &PgConnectOptions) -> anyhow::Result<Parts> {
         let (home, database) = (self.home.path(), database.clone());
         let parts = world::parts(home, database, Cipher::Sealed, &self.line, &self.clock).await?;
-        Service::start(Parts {
+        Ok(Parts {
             copies: copy(&self.home).await?,
             ..parts
         })
-        .await
     }
 
     /// Starts a second service on the same database and bucket.
@@ -79,12 +85,25 @@ impl T {
         self.serve_on(&self.database).await
     }
 
-    /// Stops the service and starts it again.
+    /// Stops the service and starts it again, at another address.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let again = self.replica().await?;
+        self.replace_by(again).await;
+        Ok(())
+    }
+
+    /// The same, at this address, at which nobody listens.
+    pub async fn restart_at(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let mut parts = self.parts(&self.database).await?;
+        parts.listener = TcpListener::bind(address)?;
+        let again = Service::start(parts).await?;
+        self.replace_by(again).await;
+        Ok(())
+    }
+
+    async fn replace_by(&mut self, again: Service) {
         std::mem::replace(&mut self.service, again).stop().await;
         self.shop.webhook_to(&self.service.webhook_url("shop"));
-        Ok(())
     }
 
     /// All encrypted documents of the database, decrypted: column, webhook event id if it is an event, and bytes.

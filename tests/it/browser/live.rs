@@ -2,7 +2,7 @@
 
 use line_chat_archive::fake_line::pictures;
 
-use super::{Desk, PAGE_TIMEOUT};
+use super::{Desk, PAGE_TIMEOUT, walk::screenshots};
 use crate::harness::run;
 
 /// The top row of the list: its name and its line.
@@ -85,6 +85,43 @@ async fn a_page_that_was_put_aside_is_covered_until_it_is_read_again() {
             assert_eq!(browser.eval(long).await?, 2, "scrolls in its own box at {width}");
             assert_eq!(browser.eval("document.querySelectorAll('.bubble .quote + .sticker').length").await?, 1);
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_page_says_that_the_service_is_away_until_it_is_back() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        aoi.sends_text("before").await?;
+        t.run_jobs().await?;
+        let desk = Desk::signed_in(t).await?;
+        let browser = &desk.browser;
+        desk.opens("Aoi").await?;
+        browser.eval("window.untouched = true").await?;
+        let notice = "document.querySelector('.unconnected[role=status]')?.textContent";
+        assert_eq!(browser.eval(notice).await?, "", "it is connected");
+
+        let address = t.service.address;
+        t.restart().await?;
+        let words = "Not connected: new messages do not appear. Trying again.";
+        browser.wait_until(&format!("{notice} === '{words}'"), PAGE_TIMEOUT).await?;
+        for (width, height) in [(1440, 900), (390, 844)] {
+            browser.set_size(width, height).await?;
+            let in_sight = "(box => box.height > 0 && box.height < 80 && box.left >= 0 && box.right <= innerWidth)
+                (document.querySelector('.unconnected').getBoundingClientRect())";
+            assert_eq!(browser.eval(in_sight).await?, true, "at {width}");
+            browser.screenshot(&screenshots()?.join(format!("unconnected-{width}.png"))).await?;
+        }
+
+        aoi.sends_text("meanwhile").await?;
+        t.restart_at(address).await?;
+        let back = format!(
+            "{notice} === '' && document.querySelector('#scroll').textContent.includes('meanwhile')"
+        );
+        browser.wait_until(&back, PAGE_TIMEOUT).await?;
+        assert_eq!(browser.eval("window.untouched").await?, true, "it was not loaded again");
         Ok(())
     })
     .await;
