@@ -7,12 +7,7 @@
 //! row. Then the key is destroyed and confirmed gone, and its row is deleted. All steps are idempotent: they can stop
 //! at any point, and any replica can repeat them.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    io::ErrorKind,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, io::ErrorKind, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -27,7 +22,7 @@ use crate::{
         rewraps::{self, TABLES, Table},
         wrapping,
     },
-    seal::{self, HEAD, Keyring, WrappingKey, key_of},
+    seal::{self, HEAD, KeyFiles, Keyring, WrappingKey, key_of},
     watchdog,
 };
 
@@ -88,7 +83,7 @@ impl Keys {
         let missing = self.keyring.new_ids().len();
         let limit = i64::try_from(missing).unwrap_or(i64::MAX);
         let left = keys::adopt(&mut conn, limit, now, now + SPARE_LEASE).await?;
-        let (mut damaged, mut failures) = (BTreeSet::new(), 0);
+        let (mut damaged, mut failures) = (vec![], 0);
         for id in left {
             match self.keyring.adopt(id).await {
                 Ok(()) => {}
@@ -96,7 +91,7 @@ impl Keys {
                 Err(seal::Error::NoKey) => keys::gone(&mut conn, &[id], now).await?,
                 // Nothing was sealed under it yet.
                 Err(seal::Error::Unreadable | seal::Error::Damaged(_)) => {
-                    damaged.insert(self.keyring.file_of(id));
+                    damaged.push(id);
                     // Of a file that was cut nothing may be left to destroy.
                     let _ = self.keyring.destroy(&[id]).await;
                     keys::gone(&mut conn, &[id], now).await?;
@@ -111,15 +106,16 @@ impl Keys {
                     if failures > MOST_FAILURES {
                         return Err(error.into());
                     }
-                    damaged.insert(self.keyring.file_of(id));
+                    damaged.push(id);
                 }
             }
             watchdog::progress();
         }
-        for file in damaged {
+        if let Some(KeyFiles { files, names }) = self.keyring.files_of(&damaged) {
             tracing::error!(
-                file,
-                "a file of the keyring is damaged, or cannot be read: its spare keys are not used"
+                files,
+                names,
+                "files of the keyring are damaged, or cannot be read: their spare keys are not used"
             );
         }
         let ids = self.keyring.new_ids();
@@ -148,21 +144,29 @@ impl Keys {
     /// # Errors
     /// The keyring cannot be reached.
     pub async fn check_files(&self) -> Result<(), Internal> {
+        let (mut damaged, mut checked) = (vec![], Ok(()));
         for (file, id) in self.keyring.some_files(FILES_CHECKED) {
             match self.keyring.verify(id).await {
                 Ok(()) => {}
                 Err(error) if error.is_permanent() => {
-                    tracing::error!(
-                        file,
-                        "a file of the keyring is missing or damaged; nothing more is sealed under its keys"
-                    );
+                    damaged.push(id);
                     self.keyring.forget_file(&file);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    checked = Err(error.into());
+                    break;
+                }
             }
             watchdog::progress();
         }
-        Ok(())
+        if let Some(KeyFiles { files, names }) = self.keyring.files_of(&damaged) {
+            tracing::error!(
+                files,
+                names,
+                "files of the keyring are missing or damaged: nothing more is sealed under their keys"
+            );
+        }
+        checked
     }
 
     /// Ends the lease on the spare keys, so that the next process can adopt them.
@@ -245,11 +249,12 @@ impl Keys {
         let held = rewraps::in_use(&mut conn, &ids).await?;
         // Read after the look into the keyring: another replica may have destroyed a key since the rows were read.
         let lost = keys::lost_if_missing(&mut conn, &missing).await?;
-        for key in &lost {
+        if let Some(KeyFiles { files, names }) = self.keyring.files_of(&lost) {
             tracing::error!(
-                %key,
-                file = self.keyring.file_of(*key),
-                "a key that is to be destroyed is missing in the keyring, and was not destroyed: its file was lost. The erasure waits until it is put back"
+                keys = lost.len(),
+                files,
+                names,
+                "keys that are to be destroyed are missing in the keyring, and were not destroyed: their files were lost. The erasures wait until they are put back"
             );
             failed = Some(seal::Error::NoKey.into());
         }

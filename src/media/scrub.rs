@@ -15,7 +15,7 @@ use crate::{
         failure::Internal,
         scrubs::{self, Key, Kind, Scrub},
     },
-    seal::{self, SealContext, key_of, stream},
+    seal::{self, KeyFiles, SealContext, key_of, stream},
     watchdog,
 };
 
@@ -48,6 +48,12 @@ pub(super) enum Condition {
     Missing,
     /// It is not in use any more, or its key is not there: its condition is unknown.
     Unknown,
+}
+
+/// A change of a key's condition.
+enum Change {
+    Damaged,
+    Whole,
 }
 
 impl Media {
@@ -105,12 +111,24 @@ impl Media {
         let mut conn = self.pool.acquire().await?;
         let keys = scrubs::keys(&mut conn, after, STEP_KEYS, now).await?;
         drop(conn);
-        let mut count = 0;
+        let (mut count, mut damaged, mut whole) = (0, vec![], vec![]);
+        let mut failed = Ok(());
         for key in keys.iter().filter(|key| key.is_expected) {
-            self.check_key(key, now).await?;
+            match self.check_key(key, now).await {
+                Ok(Some(Change::Damaged)) => damaged.push(key.id),
+                Ok(Some(Change::Whole)) => whole.push(key.id),
+                Ok(None) => {}
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
             count += 1;
             watchdog::progress();
         }
+        // Also if a key could not be read: these changes are recorded, and no later step finds them.
+        self.report_keys(&damaged, &whole);
+        failed?;
         if let Some(last) = keys.last() {
             scrub.position = last.id.to_string();
         }
@@ -139,16 +157,34 @@ impl Media {
         Ok(())
     }
 
-    async fn check_key(&self, key: &Key, now: DateTime<Utc>) -> Result<(), Internal> {
+    /// Logs the keys whose condition has changed, in one line for all: a file holds up to 64 of them.
+    fn report_keys(&self, damaged: &[Uuid], whole: &[Uuid]) {
+        if let Some(KeyFiles { files, names }) = self.keyring.files_of(damaged) {
+            tracing::error!(
+                keys = damaged.len(),
+                files,
+                names,
+                "keys are missing in the keyring, or damaged: what is sealed under them cannot be read"
+            );
+        }
+        if let Some(KeyFiles { files, names }) = self.keyring.files_of(whole) {
+            tracing::warn!(
+                keys = whole.len(),
+                files,
+                names,
+                "keys that were missing or damaged can be read again"
+            );
+        }
+    }
+
+    /// Reads a key. Records, and returns, a change of its condition.
+    async fn check_key(&self, key: &Key, now: DateTime<Utc>) -> Result<Option<Change>, Internal> {
         match self.keyring.verify(key.id).await {
             Ok(()) if !key.is_damaged => {}
             Ok(()) => {
                 let mut conn = self.pool.acquire().await?;
                 scrubs::mark_key_whole(&mut conn, key.id).await?;
-                tracing::warn!(
-                    file = self.keyring.file_of(key.id),
-                    "a key that was missing or damaged can be read again"
-                );
+                return Ok(Some(Change::Whole));
             }
             Err(error) if error.is_permanent() => {
                 let mut conn = self.pool.acquire().await?;
@@ -158,15 +194,12 @@ impl Media {
                 if is_new && !key.is_damaged {
                     // This process seals nothing under it any more.
                     self.keyring.forget(&[key.id]);
-                    tracing::error!(
-                        file = self.keyring.file_of(key.id),
-                        "a key is missing in the keyring, or damaged: what is sealed under it cannot be read"
-                    );
+                    return Ok(Some(Change::Damaged));
                 }
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Reads objects, and notes their condition. Those in one of the conditions `bad` are fetched again. Returns how many bytes

@@ -1,5 +1,6 @@
 //! The keyring: makes wrapping keys ahead of need, hands them out, finds them by their ids, and destroys them.
 
+mod files;
 mod mark;
 
 use std::{
@@ -21,6 +22,8 @@ use uuid::Uuid;
 use super::{
     Attestation, Cipher, Error, KeyStore, SecretKey, WrappingKey, key_store::KEYS_PER_FILE,
 };
+
+pub use files::KeyFiles;
 
 /// The most items under one key. After that, its subject (a conversation, contact or export) gets another key.
 pub const COVERS: u32 = 4096;
@@ -226,11 +229,6 @@ impl Keyring {
     /// As [`Keyring::find`]; [`Error::Damaged`] if its file is too short.
     pub async fn verify(&self, id: Uuid) -> Result<(), Error> {
         self.read(id).await.map(drop)
-    }
-
-    /// The name of the file or object that holds a key, for messages.
-    pub fn file_of(&self, id: Uuid) -> String {
-        self.0.key_store.name(id)
     }
 
     async fn read(&self, id: Uuid) -> Result<WrappingKey, Error> {

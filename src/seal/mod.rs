@@ -42,7 +42,7 @@ pub use attest::{Attestation, Facts};
 pub use cipher::{Cipher, DataKey, HEAD, WrappingKey, key_of};
 pub use context::SealContext;
 pub use key_store::{DirectoryKeyStore, KeyStore};
-pub use keyring::{COVERS, Keyring, Taken};
+pub use keyring::{COVERS, KeyFiles, Keyring, Taken};
 pub use secret::SecretKey;
 
 /// Why a value could not be sealed or opened, or a key not be used. The texts hold nothing of what is sealed.

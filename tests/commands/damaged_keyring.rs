@@ -118,3 +118,29 @@ fn a_damaged_file_of_the_keyring_is_named_and_the_service_starts() {
         assert!(serve.stop());
     }
 }
+
+/// Each file that is cut holds many keys, and there are many files: a line for each would hide all other lines.
+#[test]
+fn a_restart_with_files_that_are_cut_tells_it_in_few_lines() {
+    let home = Home::new();
+    let (serve, _) = with_messages(&home);
+    assert!(serve.stop());
+    let mut cut = 0;
+    for file in files(&home.data().join("keyring")) {
+        let whole = fs::read(&file).unwrap();
+        if !has_one_key(&whole) {
+            fs::write(&file, &whole[..whole.len() / 6]).unwrap();
+            cut += 1;
+        }
+    }
+    assert!(cut >= 16, "{cut} files");
+    let (serve, dashboard) = archive(&home);
+    assert!(write(&dashboard, 100).contains(" 200 "));
+    let said = serve.said();
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
+    let named = errors
+        .iter()
+        .any(|line| line.contains("files=") && line.contains(" more"));
+    assert!(named && errors.len() <= 2, "{errors:#?}");
+    assert!(serve.stop());
+}

@@ -255,6 +255,13 @@ impl Archive {
         self.bucket.half_written() == written_of(bytes) as u64
     }
 
+    /// The number of keys that are known to be missing or damaged.
+    pub(crate) async fn damaged_keys(&self) -> i64 {
+        let count = "select count(*) from keyring_key where damaged_at is not null";
+        let count = sqlx::query_scalar(count).fetch_one(&self.pool);
+        count.await.unwrap()
+    }
+
     /// Checks that the bucket has `count` objects, that each has a row in the state `kept`, and that no other row
     /// exists.
     pub(crate) async fn holds_only(&self, count: usize) {

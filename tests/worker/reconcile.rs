@@ -1,6 +1,6 @@
 //! Reconciling the bucket with the rows: objects without a row, and rows without an object.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -13,7 +13,10 @@ use line_chat_archive::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, until};
+use crate::{
+    archive::{Archive, until},
+    healed::Log,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -261,4 +264,27 @@ async fn a_preview_of_what_the_bucket_has_lost_is_not_tried_without_a_pause() {
     let worked = tokio::time::timeout(MINUTE, t.work()).await;
     assert!(worked.is_ok(), "it ends");
     assert_eq!(t.states(id).await, "kept, waiting trouble");
+}
+
+#[tokio::test]
+async fn a_file_of_many_damaged_keys_is_named_in_one_line() {
+    let log = Log::kept();
+    let t = Archive::new().await;
+    for n in 0..20 {
+        let sent = t.shop.user(&format!("Person {n}")).sends_text("hello");
+        sent.await.unwrap();
+    }
+    let key = sqlx::query_scalar("select id from keyring_key where subject is not null limit 1");
+    let key = key.fetch_one(&t.pool).await.unwrap();
+    let name = t.keyring.file_of(key);
+    let file = t.home.path().join("keyring").join(&name);
+    fs::write(&file, &fs::read(&file).unwrap()[..10]).unwrap();
+    t.clock.advance(25 * 60 * MINUTE);
+    while t.damaged_keys().await == 0 {
+        t.worker.scrub().await.unwrap();
+    }
+    assert!(t.damaged_keys().await >= 20);
+    let named = log.text();
+    let named = named.lines().filter(|line| line.contains(&name));
+    assert_eq!(named.filter(|line| line.contains(" ERROR ")).count(), 1);
 }
