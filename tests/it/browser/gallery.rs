@@ -3,6 +3,7 @@
 use std::fs;
 
 use line_chat_archive::fake_line::pictures;
+use serde_json::json;
 
 use super::{Desk, PAGE_TIMEOUT, walk::screenshots};
 use crate::harness::{T, run};
@@ -116,6 +117,64 @@ async fn the_viewer_says_why_it_shows_no_photo() {
                 .await?;
         }
         t.run_jobs().await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gallery_of_unreadable_and_missing_photos_has_cards_of_their_own() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        for n in 0..9 {
+            aoi.sends_image(pictures::photo(n, 600, 400)).await?;
+        }
+        for photo in aoi.sends_image_set((1..4).map(|n| pictures::photo(n, 600, 400)).collect()) {
+            photo.await?;
+        }
+        t.run_jobs().await?;
+        // The messages of three photos cannot be opened. Of the others, LINE no longer has some originals.
+        let mut db = t.owner().await?;
+        sqlx::raw_sql(
+            "update revision set content = set_byte(content, 100, 255 - get_byte(content, 100))
+             where message_id in (select id from message order by id limit 3);
+             update attachment set original_state = 'gone', original_reason = 'gone', original_key = null
+             where message_id in (select id from message order by id desc limit 6);
+             update attachment set preview_state = 'gone', preview_reason = 'gone', preview_key = null, placeholder = null
+             where message_id in (select id from message order by id offset 3 limit 4)",
+        )
+        .execute(&mut db)
+        .await?;
+        let desk = Desk::signed_in(t).await?;
+        let browser = &desk.browser;
+        let chat = desk.conversation("Aoi").await?;
+        desk.goes_to(&format!("/conversations/{chat}/media")).await?;
+        assert_eq!(browser.text("h1").await?, "Media · Aoi");
+        let (gallery, thread) = (format!("/conversations/{chat}/media"), format!("/conversations/{chat}"));
+        for (page, name) in [(gallery, "gallery-missing"), (thread, "thread-missing")] {
+            for (width, height) in [(1440, 900), (390, 844)] {
+                browser.set_size(width, height).await?;
+                desk.goes_to(&page).await?;
+                // A card or a button that is wider or taller than its cell covers the next one.
+                let spills = "[...document.querySelectorAll('.of-photos > li, .album > .shot')].flatMap(cell => {
+                    const box = cell.getBoundingClientRect();
+                    return [...cell.querySelectorAll('*')].filter(inner => {
+                        const at = inner.getBoundingClientRect();
+                        return !inner.closest('svg') && (at.right > box.right + 1 || at.bottom > box.bottom + 1);
+                    }).map(inner => `${inner.nodeName}.${inner.className}`);
+                })";
+                assert_eq!(browser.eval(spills).await?, json!([]), "{name} at {width}");
+                let covers = "[...document.querySelectorAll('.shot')].filter(cell => {
+                    const [ask, erase] = ['.again button', '.erase'].map(css => cell.querySelector(css)?.getBoundingClientRect());
+                    return ask && erase && ask.top < erase.bottom && erase.left < ask.right;
+                }).length";
+                assert_eq!(browser.eval(covers).await?, 0, "{name} at {width}");
+                let wraps = "[...document.querySelectorAll('.again button')]
+                    .filter(button => button.getBoundingClientRect().height > 44.5).length";
+                assert_eq!(browser.eval(wraps).await?, 0, "{name} at {width}");
+                browser.screenshot(&screenshots()?.join(format!("{name}-{width}.png"))).await?;
+            }
+        }
         Ok(())
     })
     .await;
