@@ -1,5 +1,6 @@
 //! Injected faults, as the platform's state has them.
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::call::Call;
@@ -28,6 +29,10 @@ pub(super) enum FaultKind {
     ShortenedTo(usize),
     /// A `Content-Length` other than the body's length; the connection closes after the body.
     Promising(u64),
+    /// A complete answer with this `Content-Type` and this body, as from a proxy or a captive portal.
+    Replaced(&'static str, Bytes),
+    /// A complete answer with this `Content-Encoding` and this body, whatever the request accepts.
+    Encoded(&'static str, Bytes),
     /// The first bytes, and the rest once the gate is open.
     Held(usize, GateKeeper),
 }

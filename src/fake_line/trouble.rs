@@ -1,5 +1,6 @@
 //! Injected faults: errors of a network and a busy platform, at the moment that a test chooses.
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
@@ -77,6 +78,16 @@ impl Trouble {
     /// The answer's `Content-Length` is `bytes`, whatever the length of its body.
     pub fn with_content_length(self, bytes: u64) {
         self.begins(FaultKind::Promising(bytes));
+    }
+
+    /// The answer is a 200 with this type and this body, as from a proxy or a captive portal.
+    pub fn replaced_by(self, content_type: &'static str, body: impl Into<Bytes>) {
+        self.begins(FaultKind::Replaced(content_type, body.into()));
+    }
+
+    /// The answer has this `Content-Encoding` and this body, as from a proxy that compresses whatever is accepted.
+    pub fn encoded_as(self, coding: &'static str, body: impl Into<Bytes>) {
+        self.begins(FaultKind::Encoded(coding, body.into()));
     }
 
     /// The answer pauses after `bytes` bytes of its body until the gate is opened.

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
 use self::resolver::{Lookup, NotPublic, PublicOnly};
-use super::{Media, address::is_public, fetch_error::FetchError};
+use super::{Media, address::is_public, fetch_error::FetchError, page::is_page};
 use crate::{
-    line::client::{Content, Trouble},
+    line::client::{Content, Trouble, as_it_is},
     records::{jobs::Job, media::Reason},
 };
 
@@ -99,6 +99,7 @@ impl External {
             .timeout(bounds.in_all)
             .connect_timeout(bounds.connect)
             .read_timeout(bounds.silence)
+            .default_headers(as_it_is())
             .redirect(Policy::none())
             .referer(false)
             .no_proxy();
@@ -132,11 +133,18 @@ impl External {
             _ => return Err(FetchError::Failed(Reason::Rejected)),
         }
         let content = Content::from(response);
+        if content.is_encoded() {
+            return Err(FetchError::NotYet(Reason::NotTheFile));
+        }
         let (media_type, length) = (content.media_type(), content.length());
         if length.is_some_and(|length| length > SIZE as u64) {
             return Err(FetchError::Failed(Reason::TooLarge));
         }
         match content.bytes(SIZE).await {
+            // Such an address is of a photo, a video or a sound.
+            Ok(Some(bytes)) if is_page(media_type.as_deref(), &bytes) => {
+                Err(FetchError::NotYet(Reason::NotTheFile))
+            }
             Ok(Some(bytes)) => Ok(Fetched { media_type, bytes }),
             Ok(None) => Err(FetchError::Failed(Reason::TooLarge)),
             Err(Trouble::Timeout) => Err(FetchError::NotYet(Reason::Trouble)),

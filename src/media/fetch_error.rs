@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Media;
 use crate::{
-    line::client::Answer,
+    line::client::{Answer, Trouble},
     records::{
         failure::Internal,
         jobs::{self, Job, Kind, Verdict},
@@ -83,6 +83,7 @@ impl FetchError {
             Answer::Refused(_) => Self::Refused,
             Answer::TooMany(pause) => Self::Paused(pause.unwrap_or(DEFAULT_PAUSE)),
             Answer::Never(_) => Self::doubted(attempts, Reason::Rejected),
+            Answer::Trouble(Trouble::Unreadable) => Self::NotYet(Reason::NotTheFile),
             Answer::Trouble(_) => Self::NotYet(Reason::Trouble),
         })
     }
@@ -135,7 +136,9 @@ impl Media {
         };
         tx.commit().await?;
         Ok(match reason {
-            Some(Reason::Trouble | Reason::Truncated) if verdict == Verdict::Again => {
+            Some(Reason::Trouble | Reason::Truncated | Reason::NotTheFile)
+                if verdict == Verdict::Again =>
+            {
                 Verdict::Trouble
             }
             _ => verdict,

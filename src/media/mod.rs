@@ -8,6 +8,7 @@ mod decode;
 mod external;
 mod fetch_error;
 mod original;
+mod page;
 mod picture;
 mod preview;
 mod purge;

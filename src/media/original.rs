@@ -9,6 +9,7 @@ use super::{
     Media,
     external::Giver,
     fetch_error::FetchError,
+    page::{ENOUGH, is_page},
     upload::{Upload, UploadTarget},
 };
 use crate::{
@@ -75,20 +76,25 @@ impl Media {
             return Err(FetchError::Failed(Reason::TooLarge));
         }
         let media_type = content.media_type();
+        let (may_be_page, declared) = (attachment.kind == "file", media_type.clone());
         let target = UploadTarget::Original(id);
         let mut upload = Upload::begin(self, job, target, media_type, length).await?;
-        let transfer = Transfer {
+        let mut transfer = Transfer {
             media: self,
             token: &token,
             message: &attachment.message_id,
             stop,
             length,
             largest,
+            first: Vec::new(),
         };
         match transfer.pour(content, &mut upload).await {
             // Only the original of a file message may be empty. Otherwise LINE was not ready, and did not say so.
             Ok(()) if upload.size() == 0 && attachment.kind != "file" => {
                 upload.discard(FetchError::NotYet(Reason::Preparing)).await
+            }
+            Ok(()) if !may_be_page && is_page(declared.as_deref(), &transfer.first) => {
+                upload.discard(FetchError::NotYet(Reason::NotTheFile)).await
             }
             Ok(()) => upload.keep().await,
             Err(error) => upload.discard(error).await,
@@ -180,12 +186,18 @@ struct Transfer<'a> {
     length: Option<u64>,
     /// Limit in bytes: a larger file is not kept.
     largest: u64,
+    /// The first bytes of the file, at least [`ENOUGH`] if it has as many.
+    first: Vec<u8>,
 }
 
 impl Transfer<'_> {
     /// Writes everything that arrives into `upload`. An end before the announced length counts as a broken connection.
     /// A broken transfer resumes where it broke off, if LINE serves the rest alone.
-    async fn pour(&self, mut content: Content, upload: &mut Upload<'_>) -> Result<(), FetchError> {
+    async fn pour(
+        &mut self,
+        mut content: Content,
+        upload: &mut Upload<'_>,
+    ) -> Result<(), FetchError> {
         let mut resumed = 0;
         loop {
             let before = upload.size();
@@ -213,14 +225,19 @@ impl Transfer<'_> {
     }
 
     async fn pour_one(
-        &self,
+        &mut self,
         mut content: Content,
         upload: &mut Upload<'_>,
     ) -> Result<(), FetchError> {
         loop {
             let chunk = self.stop.run_until_cancelled(content.chunk()).await;
             match chunk.ok_or(FetchError::Stopped)? {
-                Ok(Some(bytes)) => upload.write(bytes).await?,
+                Ok(Some(bytes)) => {
+                    let room = ENOUGH.saturating_sub(self.first.len());
+                    self.first
+                        .extend_from_slice(&bytes[..bytes.len().min(room)]);
+                    upload.write(bytes).await?;
+                }
                 Ok(None) => break,
                 Err(Trouble::Timeout) => return Err(FetchError::NotYet(Reason::Trouble)),
                 Err(_) => return Err(FetchError::NotYet(Reason::Truncated)),

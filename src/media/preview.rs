@@ -9,6 +9,7 @@ use super::{
     Media,
     external::Giver,
     fetch_error::FetchError,
+    page::is_page,
     thumbnail::{JPEG, Previews},
     upload::UploadTarget,
 };
@@ -125,8 +126,12 @@ impl Media {
             Answer::Never(_) if attachment.kind == "image" => return Ok(None),
             other => FetchError::into_result(other, job.attempts)?,
         };
+        let declared = content.media_type();
         let bytes = stop.run_until_cancelled(content.bytes(LARGEST)).await;
         match bytes.ok_or(FetchError::Stopped)? {
+            Ok(Some(bytes)) if is_page(declared.as_deref(), &bytes) => {
+                Err(FetchError::NotYet(Reason::NotTheFile))
+            }
             Ok(bytes) => Ok(Some(bytes.ok_or(FetchError::Failed(Reason::TooLarge))?)),
             Err(Trouble::Timeout) => Err(FetchError::NotYet(Reason::Trouble)),
             Err(_) => Err(FetchError::NotYet(Reason::Truncated)),

@@ -59,6 +59,8 @@ pub enum Reason {
     Trouble,
     /// The connection ended before the file did.
     Truncated,
+    /// The answer was something else than the file: a page (HTML, JSON), or compressed against the request.
+    NotTheFile,
     /// Larger than the limit.
     TooLarge,
     /// Not an image, or an image that cannot be read.

@@ -19,7 +19,7 @@ macro_rules! can_be_refetched {
     () => {
         "a.channel_id = any($1)
          and (a.original_state in ('failed', 'gone') or a.preview_state in ('failed', 'gone')
-             and a.preview_reason in ('not_found', 'gone', 'rejected', 'forbidden', 'trouble', 'truncated'))
+             and a.preview_reason in ('not_found', 'gone', 'rejected', 'forbidden', 'trouble', 'truncated', 'not_the_file'))
          and not exists (select from withheld w where w.message_id = a.message_id)
          and (a.provider <> 'line' or exists (
              select from channel c where c.id = a.channel_id and c.removed_at is null))"

@@ -23,6 +23,7 @@ mod people;
 mod reconcile;
 mod refetch;
 mod replicas;
+mod substituted;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,

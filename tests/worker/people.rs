@@ -384,3 +384,22 @@ async fn a_picture_that_is_not_on_a_host_of_lines_is_not_fetched() {
     assert_eq!(t.jobs().await, 0, "nothing is tried again");
     t.holds_only(0).await;
 }
+
+#[tokio::test]
+async fn a_page_in_place_of_a_picture_is_not_the_picture() {
+    let t = Archive::new().await;
+    let aoi = t.shop.user("Aoi");
+    aoi.sets_picture(photo(1, 800, 400));
+    let contact = t.meets(&aoi).await;
+    t.line
+        .trouble(Call::Picture)
+        .times(3)
+        .replaced_by("text/html", "<!doctype html><title>Sign in</title>");
+    t.line
+        .trouble(Call::Picture)
+        .encoded_as("gzip", &b"\x1f\x8b\x08"[..]);
+    t.asks("profile", Some(contact), None).await;
+    t.work().await;
+    t.work_on(4, Duration::from_secs(120)).await;
+    assert_eq!(t.picture(contact).await.dimensions(), (256, 128));
+}

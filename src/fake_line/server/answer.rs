@@ -2,7 +2,11 @@
 
 use std::io;
 
-use actix_web::{HttpResponse, body::SizedStream, http::StatusCode};
+use actix_web::{
+    HttpResponse,
+    body::SizedStream,
+    http::{StatusCode, header},
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::ready, stream::once};
 
@@ -109,6 +113,9 @@ impl Answer {
             Some(FaultKind::Promising(bytes)) => {
                 response.body(SizedStream::new(bytes, breaking_off_after(body)))
             }
+            Some(FaultKind::Encoded(coding, body)) => response
+                .insert_header((header::CONTENT_ENCODING, coding))
+                .body(body),
             Some(FaultKind::Held(bytes, keeper)) => {
                 let (head, rest) = (head(&body, bytes), body.slice(bytes.min(body.len())..));
                 let rest = async {
@@ -120,7 +127,9 @@ impl Answer {
                     once(ready(Ok(head))).chain(once(Box::pin(rest))),
                 ))
             }
-            Some(FaultKind::Status(_) | FaultKind::HangUp) | None => response.body(body),
+            Some(FaultKind::Status(_) | FaultKind::Replaced(..) | FaultKind::HangUp) | None => {
+                response.body(body)
+            }
         }
     }
 }

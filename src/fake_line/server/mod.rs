@@ -113,6 +113,9 @@ async fn serve(http: HttpRequest, body: web::Bytes, platform: web::Data<Platform
     };
     match fault {
         Some(FaultKind::Status(status)) => Answer::of_status(status).into_response(&platform, None),
+        Some(FaultKind::Replaced(content_type, body)) => {
+            Answer::bytes(content_type, body).into_response(&platform, None)
+        }
         Some(FaultKind::HangUp) => {
             if let Some(Line(socket)) = http.conn_data() {
                 let _ = socket.shutdown(Shutdown::Both);

@@ -32,7 +32,7 @@ pub enum Trouble {
     Timeout,
     /// The connection could not be made, or broke.
     Connection(Break),
-    /// The answer is too large, or not of the format that this request has.
+    /// The answer is too large, not of the format that this request has, or encoded, as by a proxy that compresses.
     Unreadable,
 }
 

@@ -3,10 +3,19 @@
 use bytes::Bytes;
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName},
+    header::{
+        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
+        HeaderName, HeaderValue,
+    },
 };
 
 use super::Trouble;
+
+/// Headers of a request for a body that no proxy may compress: without them, any coding is acceptable (RFC 9110,
+/// 12.5.3). A compressed body would be kept as the file, and its length and parts would not be the file's.
+pub fn as_it_is() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))])
+}
 
 /// A file or a preview whose bytes have not been read yet.
 #[derive(Debug)]
@@ -23,6 +32,11 @@ impl Content {
     /// if it is missing or malformed.
     pub fn media_type(&self) -> Option<String> {
         media_type(self.header(CONTENT_TYPE)?)
+    }
+
+    /// Whether the body is compressed, or encoded in another way, although [`as_it_is`] excludes it.
+    pub fn is_encoded(&self) -> bool {
+        is_encoded(&self.0)
     }
 
     /// `Content-Length`: the number of bytes that follow; `None` if LINE does not state it.
@@ -68,6 +82,15 @@ impl Content {
     fn header(&self, name: HeaderName) -> Option<&str> {
         self.0.headers().get(name)?.to_str().ok()
     }
+}
+
+/// As [`Content::is_encoded`].
+pub(super) fn is_encoded(response: &Response) -> bool {
+    let codings = response.headers().get_all(CONTENT_ENCODING);
+    codings.iter().any(|coding| {
+        let coding = coding.as_bytes().trim_ascii();
+        !coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// The position of the first byte and the size of the whole, from a value like `bytes 5-9/10`.

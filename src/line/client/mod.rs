@@ -16,7 +16,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use answer::{Answer, Break, Trouble};
-pub use content::Content;
+pub use content::{Content, as_it_is};
 pub use document::Document;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,6 +84,7 @@ impl LineApi {
             .user_agent(concat!("line-chat-archive/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .default_headers(as_it_is())
             .redirect(Policy::none())
             .build()
             .map_err(|_| Error::Tls)?;
@@ -283,6 +284,9 @@ async fn send(
                     request_id = request_id(&response),
                     "LINE answered"
                 );
+            }
+            if status == 200 && content::is_encoded(&response) {
+                return Answer::Trouble(Trouble::Unreadable);
             }
             let retry_after = response.headers().get(RETRY_AFTER).cloned();
             let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());

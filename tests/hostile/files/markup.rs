@@ -10,14 +10,26 @@ pub fn all(script: &str, canary: &str) -> Vec<Hostile> {
     let mut files = vec![];
     for (name, declared, bytes) in documents(script, canary) {
         files.push(Hostile::new(name, File, declared, bytes.clone()));
-        files.push(Hostile::new(name, Image, declared, bytes.clone()));
+        files.push(Hostile::new(
+            name,
+            Image,
+            hidden(declared, "image/png"),
+            bytes.clone(),
+        ));
         files.push(Hostile::new(name, Image, "image/jpeg", bytes.clone()));
         files.push(match files.len() % 2 {
             0 => Hostile::new(name, Video, "video/mp4", bytes),
-            _ => Hostile::new(name, Audio, declared, bytes),
+            _ => Hostile::new(name, Audio, hidden(declared, "audio/x-m4a"), bytes),
         });
     }
     files
+}
+
+/// The type that media of this kind are declared as: a text that says that it is one is not kept as a photo or a sound.
+pub(super) fn hidden(declared: &'static str, media: &'static str) -> &'static str {
+    let is_text =
+        declared.starts_with("text/") || declared.contains("xml") && !declared.contains("svg");
+    if is_text { media } else { declared }
 }
 
 type Document = (&'static str, &'static str, Vec<u8>);

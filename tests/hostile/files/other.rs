@@ -215,6 +215,7 @@ fn archives(script: &str) -> Vec<Hostile> {
     let mut hostile = vec![];
     for (name, declared, bytes) in files {
         hostile.push(Hostile::new(name, File, declared, bytes.clone()));
+        let declared = super::markup::hidden(declared, "image/png");
         hostile.push(Hostile::new(name, Image, declared, bytes));
     }
     hostile

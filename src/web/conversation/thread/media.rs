@@ -212,6 +212,7 @@ fn failed(server: &Server, reason: Option<Reason>) -> Cow<'static, str> {
             format!("{server} denied access to it").into()
         }
         Some(Reason::Trouble | Reason::Truncated) => format!("{server} failed repeatedly").into(),
+        Some(Reason::NotTheFile) => format!("{server} sent something else than the file").into(),
         Some(Reason::Crashed) => {
             "Given up: the archive failed repeatedly while processing it".into()
         }
@@ -229,6 +230,10 @@ fn waiting(server: &Server, attachment: &Attachment) -> Cow<'static, str> {
         Some(Reason::Trouble | Reason::Truncated) => {
             let server = server.first;
             format!("Waiting: {server} failed and will be asked again").into()
+        }
+        Some(Reason::NotTheFile) => {
+            let server = server.first;
+            format!("Waiting: {server} sent something else, and will be asked again").into()
         }
         _ if attachment.is_lost == Some(true) => {
             format!("It is being fetched from {} again.", server.within).into()
