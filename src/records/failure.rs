@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use sqlx::Error;
+use sqlx::{
+    Error,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 use crate::seal;
 
@@ -47,8 +50,10 @@ pub fn reason(error: &Error) -> Cow<'_, str> {
 
 /// True if the database was unreachable, or ended the connection: the same statement may succeed once it is back.
 ///
-/// SQLSTATE class 08 is about connections, 57P01 to 57P05 are shutdowns and ended sessions, 53300 is too many
-/// connections, and 25006 is a read-only server, as after a failover.
+/// Each refusal of a connection is fatal, whatever its SQLSTATE: a role that may not sign in (28000, 28P01), a database
+/// that is gone (3D000), a limit of connections (53300). SQLSTATE class 08 is about connections, 53 about disk, memory and
+/// connections, 57P01 to 57P05 are shutdowns and ended sessions, 58 is a fault of the server's disk, and 25006 a read-only
+/// server, as after a failover.
 pub fn is_away(error: &Error) -> bool {
     match error {
         Error::Io(_)
@@ -56,9 +61,26 @@ pub fn is_away(error: &Error) -> bool {
         | Error::PoolTimedOut
         | Error::PoolClosed
         | Error::WorkerCrashed => true,
-        Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("57P") || code == "53300" || code == "25006"
-        }),
+        Error::Database(refused) => {
+            let severity = refused
+                .try_downcast_ref::<PgDatabaseError>()
+                .map(PgDatabaseError::severity);
+            matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+                || refused.code().is_some_and(|code| {
+                    let classes = ["08", "28", "53", "57P", "58"];
+                    classes.iter().any(|class| code.starts_with(class))
+                        || ["25006", "3D000"].contains(&&*code)
+                })
+        }
         _ => false,
     }
+}
+
+/// True if the statement was not carried out because of others: a lock was held for too long (55P03), or the time for the
+/// statement was up (57014). The same statement may succeed later.
+pub fn is_busy(error: &Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| ["55P03", "57014"].contains(&&*code))
 }

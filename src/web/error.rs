@@ -14,7 +14,7 @@ use askama::Template;
 
 use self::remedy::Words;
 pub(super) use self::{log::summarize, remedy::Remedy};
-use crate::seal;
+use crate::{records::failure, seal};
 
 /// Why a page was refused or failed.
 #[derive(thiserror::Error, Debug)]
@@ -78,12 +78,6 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         // The error's message may have values of a row in it, so it is neither shown nor logged.
         match &error {
-            sqlx::Error::Database(refused) => match refused.code() {
-                Some(code) if code.starts_with("57P") || code.starts_with("08") => {
-                    Self::Unavailable("database")
-                }
-                code => Self::Database(code.map_or_else(String::new, Cow::into_owned)),
-            },
             sqlx::Error::Io(error)
                 if error
                     .get_ref()
@@ -91,8 +85,12 @@ impl From<sqlx::Error> for Error {
             {
                 Self::Unavailable("keyring")
             }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+            error if failure::is_away(error) || failure::is_busy(error) => {
                 Self::Unavailable("database")
+            }
+            sqlx::Error::Database(refused) => {
+                let code = refused.code();
+                Self::Database(code.map_or_else(String::new, Cow::into_owned))
             }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Internal("decode"),
             _ => Self::Internal("sqlx"),
@@ -315,9 +313,10 @@ impl ResponseError for Error {
 mod tests {
     use actix_web::body::to_bytes;
     use chrono::TimeDelta;
+    use sqlx::{ConnectOptions, Executor};
 
     use super::{log::BURST, *};
-    use crate::{clock::Clock, web::captured::Log};
+    use crate::{clock::Clock, embedded::Scratch, web::captured::Log};
 
     #[actix_web::test]
     async fn a_page_tells_no_cause() {
@@ -328,6 +327,38 @@ mod tests {
         let html = String::from_utf8_lossy(&body);
         assert!(!html.contains("23505"));
         assert!(html.contains("Nothing in the archive has changed."));
+    }
+
+    #[actix_web::test]
+    async fn a_database_that_cannot_be_used_now_is_503_and_a_refused_statement_500() {
+        let scratch = Scratch::shared().await.expect("a cluster");
+        let options = scratch
+            .create_database("unusable")
+            .await
+            .expect("a database");
+        let mut db = options.connect().await.expect("a connection");
+        let unusable = [
+            "08006", "25006", "28000", "28P01", "3D000", "53000", "53100", "53200", "53300",
+            "53400", "55P03", "57014", "57P01", "57P03", "58030",
+        ];
+        let refused = ["22P02", "23505", "42703", "42P01", "XX000"];
+        let all = unusable.map(|code| (code, 503)).into_iter();
+        for (code, status) in all.chain(refused.map(|code| (code, 500))) {
+            let raise = format!("do $$ begin raise exception using errcode = '{code}'; end $$");
+            let raised = db.execute(sqlx::AssertSqlSafe(raise)).await;
+            let error = Error::from(raised.expect_err("an error"));
+            // A response would be counted by the log that another test looks at.
+            assert_eq!(error.status_code(), status, "{code}");
+        }
+        let answer = Error::Unavailable("database").error_response();
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+        // The server refuses a connection with codes that a statement may have too.
+        let absent = options.clone().options([("role", "absent")]);
+        let raised = absent.connect().await.expect_err("no such role");
+        assert_eq!(Error::from(raised).status_code(), 503);
+        for error in [sqlx::Error::WorkerCrashed, sqlx::Error::PoolTimedOut] {
+            assert_eq!(Error::from(error).status_code(), 503);
+        }
     }
 
     #[test]

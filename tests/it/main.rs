@@ -37,4 +37,5 @@ mod support;
 mod trace;
 mod traces;
 mod unsend;
+mod unusable;
 mod withheld;
