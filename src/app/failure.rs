@@ -1,18 +1,22 @@
 //! The message for an error that ends a command.
 
+use std::io;
+
 use sqlx::migrate::MigrateError;
 
-use super::privileges;
+use super::{disk, privileges};
 
-/// The error and its causes in one line. Of a database error it contains only the SQLSTATE or a fixed phrase, because
+/// The error and its causes in one line, and what to do if a disk is at fault. Of a database error it contains only the SQLSTATE or a fixed phrase, because
 /// the database's messages may contain values.
 pub fn in_words(error: &anyhow::Error) -> String {
     let mut messages: Vec<String> = Vec::new();
+    let mut trouble = None;
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
             messages.push(database_error_message(error));
             break;
         }
+        trouble = trouble.or_else(|| disk::trouble(cause.downcast_ref::<io::Error>()?));
         match cause.downcast_ref::<MigrateError>() {
             // This error repeats the text of the database error, which comes next.
             Some(error) if std::error::Error::source(error).is_some() => {}
@@ -28,6 +32,7 @@ pub fn in_words(error: &anyhow::Error) -> String {
             }
         }
     }
+    messages.extend(trouble.map(str::to_owned));
     privileges::with_real_paths(&messages.join(": "))
 }
 
@@ -62,7 +67,7 @@ mod tests {
     use sqlx::Connection;
 
     use super::*;
-    use crate::embedded::Scratch;
+    use crate::{embedded::Scratch, records::failure::Internal};
 
     #[tokio::test]
     async fn database_error_messages_are_redacted() {
@@ -102,6 +107,25 @@ mod tests {
         let raw = sqlx::Error::Protocol("her secret".into());
         let error = anyhow::Error::from(raw).context("nothing done");
         assert!(!in_words(&error).contains("secret"));
+    }
+
+    #[test]
+    fn a_fault_of_a_disk_says_what_to_do() {
+        let full = || io::Error::from(rustix::io::Errno::NOSPC);
+        for error in [
+            anyhow::Error::new(full()).context("the keyring"),
+            anyhow::Error::new(crate::seal::Error::Io(full())),
+            anyhow::Error::new(crate::objects::Error::Io(full())),
+            anyhow::Error::new(Internal::Keyring(crate::seal::Error::Io(full()))),
+        ] {
+            let words = in_words(&error);
+            assert!(
+                words.ends_with("(os error 28): its disk is full. Make space"),
+                "{words}"
+            );
+        }
+        let denied = io::Error::from(rustix::io::Errno::ACCESS);
+        assert_eq!(in_words(&denied.into()), "Permission denied (os error 13)");
     }
 
     #[test]

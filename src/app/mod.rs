@@ -9,6 +9,7 @@ pub mod database;
 pub mod database_clock;
 pub mod database_url;
 pub mod demo;
+mod disk;
 pub mod doctor;
 pub mod erasures;
 pub mod failure;

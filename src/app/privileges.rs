@@ -13,9 +13,12 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use nix::unistd::geteuid;
-use rustix::fs::{
-    Access, CWD, Dir, Gid, Mode, OFlags, ResolveFlags, Uid, access, fchown, fstat, mkdirat, openat,
-    openat2,
+use rustix::{
+    fs::{
+        Access, CWD, Dir, Gid, Mode, OFlags, ResolveFlags, Uid, access, fchown, fstat, mkdirat,
+        openat, openat2,
+    },
+    io::Errno,
 };
 use url::Url;
 
@@ -141,9 +144,14 @@ pub fn give_up_root(storage: &StorageConfig) -> anyhow::Result<()> {
             true => wanted,
             false => Access::WRITE_OK | Access::EXEC_OK,
         };
-        if access(nearest_existing, wanted).is_err() {
+        if let Err(errno) = access(nearest_existing, wanted) {
             let name = account.name();
             let path = path.display();
+            // An account that lacks no right must not be told to take some.
+            if !matches!(errno, Errno::ACCESS | Errno::PERM) {
+                return Err(io::Error::from(errno))
+                    .with_context(|| format!("{path} ({setting}) cannot be used"));
+            }
             // Never advise to give away the directory above: it may be any directory of the system.
             let (verb, remedy, other) = match exists {
                 true => (

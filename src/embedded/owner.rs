@@ -123,10 +123,52 @@ impl Owner {
         }
     }
 
-    /// Whether this account may enter `dir`. Asks the kernel instead of reading the mode bits, because the kernel knows
-    /// every rule.
+    /// Whether this account can enter `dir`.
     pub(super) fn can_enter(&self, dir: &Path) -> bool {
+        self.enter(dir).is_ok()
+    }
+
+    /// Checks that this account can enter `dir`.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::Unreachable`] if it lacks the right, [`EmbeddedError::File`] for any other fault, as of the disk.
+    pub(super) fn check_can_enter(&self, dir: &Path) -> Result<(), EmbeddedError> {
+        self.enter(dir).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => EmbeddedError::Unreachable {
+                dir: dir.into(),
+                account: self.account.name().to_owned(),
+            },
+            _ => EmbeddedError::file(dir)(error),
+        })
+    }
+
+    /// Asks the kernel instead of reading the mode bits, because the kernel knows every rule.
+    fn enter(&self, dir: &Path) -> io::Result<()> {
         self.run_as_account(|| Ok(access(dir, Access::EXEC_OK)?))
-            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_a_lack_of_rights_is_called_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let owner = Owner::for_new().unwrap();
+        let fault = owner.check_can_enter(Path::new("/absent-directory"));
+        assert!(matches!(fault, Err(EmbeddedError::File { .. })));
+        // Only root becomes another account, which may not enter a directory that is root's alone.
+        let closed = scratch.path();
+        fs::set_permissions(closed, Permissions::from_mode(0o700)).unwrap();
+        match owner.check_can_enter(closed) {
+            Ok(()) => assert!(!owner.switches_account()),
+            Err(error) => assert!(matches!(error, EmbeddedError::Unreachable { .. })),
+        }
     }
 }

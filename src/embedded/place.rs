@@ -272,13 +272,8 @@ fn existing(
 }
 
 fn check_can_enter(directory: OwnedDirectory) -> Result<OwnedDirectory, EmbeddedError> {
-    match directory.owner().can_enter(directory.path()) {
-        true => Ok(directory),
-        false => Err(EmbeddedError::Unreachable {
-            dir: directory.path().into(),
-            account: directory.owner().account().name().to_owned(),
-        }),
-    }
+    directory.owner().check_can_enter(directory.path())?;
+    Ok(directory)
 }
 
 fn is_empty(dir: &OwnedFd) -> io::Result<bool> {

@@ -1,7 +1,7 @@
-//! Standard output or standard error on a full disk.
+//! Disks that cannot be written: of standard output and standard error, and of the archive's places.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     process::{Command, Stdio},
 };
 
@@ -9,7 +9,8 @@ use rustix::process::Signal;
 
 use crate::{
     archive,
-    process::{Home, Running, get, signal},
+    process::{Home, Running, ended, get, is_root, signal},
+    surroundings::Mounted,
 };
 
 fn full() -> Stdio {
@@ -105,4 +106,29 @@ fn signals_of_one_moment_are_one_order() {
     }
     assert!(serve.child.wait().unwrap().success(), "{}", serve.said());
     assert_eq!(home.postmaster(), None);
+}
+
+#[test]
+fn a_read_only_disk_is_not_called_a_lack_of_rights() {
+    if !is_root() {
+        return;
+    }
+    for (setting, name) in [("OBJECTS_URL", "objects"), ("KEYRING_URL", "keyring")] {
+        let home = Home::new();
+        let place = home.dir.path().join(name);
+        fs::create_dir(&place).unwrap();
+        let _mounted = Mounted::tmpfs(&place, "ro,mode=777");
+        let mut serve = home.program();
+        serve
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env(setting, format!("file://{}", place.display()));
+        let ended = ended(serve);
+        assert!(!ended.success, "{}", ended.said);
+        for words in ["mounted read-only", place.to_str().unwrap(), setting] {
+            assert!(ended.said.contains(words), "{words}: {}", ended.said);
+        }
+        for words in ["chown", "RUN_AS"] {
+            assert!(!ended.said.contains(words), "{words}: {}", ended.said);
+        }
+    }
 }
