@@ -1,21 +1,25 @@
 //! The database that a command works on: the one of `DATABASE_URL`, or the embedded PostgreSQL in the data directory.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
 use secrecy::ExposeSecret;
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
-use tokio::time::timeout;
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{sleep, timeout};
 
-use super::{database_url, privileges, signals::shutdown_signal};
+use super::{database_url, privileges, signals::shutdown_signal, starting::step};
 use crate::{
     MIGRATOR,
     config::StorageConfig,
     embedded::{Embedded, EmbeddedError},
+    watchdog::progress,
 };
 
 /// How long a command waits for its one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is asked during a migration whether the server answers.
+const ANSWER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The archive's database, and the embedded server if this process uses it.
 pub struct Database {
@@ -137,13 +141,27 @@ impl Database {
         sqlx::raw_sql("set lock_timeout = '60s'")
             .execute(&mut db)
             .await?;
-        MIGRATOR
-            .run(&mut db)
-            .await
-            .context("the database could not be migrated")?;
+        step("the migration of the database");
+        // It may take hours. While the server answers on another connection, it goes on; waits for locks have their limit.
+        tokio::select! {
+            migrated = MIGRATOR.run(&mut db) => migrated.context("the database could not be migrated")?,
+            never = self.note_answers() => match never {},
+        }
         grant(&mut db)
             .await
             .context("the service's role could not be given its rights")
+    }
+
+    /// Notes progress as long as the server answers.
+    async fn note_answers(&self) -> Infallible {
+        loop {
+            sleep(ANSWER_INTERVAL).await;
+            if let Ok(mut db) = self.connect().await
+                && db.ping().await.is_ok()
+            {
+                progress();
+            }
+        }
     }
 
     /// Opens one connection, for a command that needs only one.

@@ -18,6 +18,7 @@ use super::{
     database::{self, Purpose},
     marks::{KEYRING, Marks},
     places, privileges,
+    starting::step,
 };
 use crate::{
     config::StorageConfig,
@@ -48,6 +49,7 @@ pub async fn open(
     db: &mut PgConnection,
     purpose: Purpose,
 ) -> anyhow::Result<Keyring> {
+    step("the database");
     let used = keys::newest_in_use(db).await?;
     let path = secret_path(storage);
     let secret = secret(storage)?;
@@ -58,6 +60,7 @@ pub async fn open(
         wrong_secret_key_message(&path)
     );
     let known = keys::newest_of_all(db, NEWEST_KEYS_CHECKED).await?;
+    step("the keyring");
     let marking = first_marking(storage, &marks, known.is_empty()).await;
     let is_unmarked = matches!(marking, Marking::Unmarked);
     let keyring = Keyring::new(&secret, key_store(storage, marking).await?, Cipher::Sealed);
@@ -90,10 +93,12 @@ pub async fn open(
     }
     // Two processes with different secret keys that start on an empty database at once would each find no key of the
     // other, so the first one claims the database.
+    step("the database");
     let is_ours = installation::claim(db, key_fingerprint(&secret).as_slice()).await?;
     ensure!(is_ours, "{}", wrong_secret_key_message(&path));
     match marks.marking(KEYRING) {
         marking @ Marking::Make(_) => {
+            step("the keyring");
             let store = key_store(storage, marking).await?;
             marks.note(db, KEYRING).await?;
             Ok(Keyring::new(&secret, store, Cipher::Sealed))
@@ -148,6 +153,7 @@ pub async fn open_attested(
     purpose: Purpose,
 ) -> anyhow::Result<Keyring> {
     let keyring = open(storage, db, purpose).await?;
+    step("the keyring");
     if keyring.is_attested().await? {
         return Ok(keyring);
     }

@@ -25,6 +25,7 @@ pub mod serve;
 pub mod service;
 pub mod settings;
 pub mod signals;
+mod starting;
 pub mod stores;
 mod table;
 pub mod trace;

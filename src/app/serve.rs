@@ -13,6 +13,7 @@ use super::{
     keys,
     service::{Parts, STALL, Service, bind},
     signals::shutdown_signal,
+    starting::{step, watched},
     stores::Stores,
 };
 use crate::{
@@ -56,7 +57,7 @@ pub async fn serve(
     let _lock = DataDirLock::take(&storage.data_dir)?;
     let mut database = Database::find(storage, Purpose::Make).await?;
     let begun = tokio::select! {
-        begun = begin(storage, serve, &database, listener, say) => begun.map(Some),
+        begun = watched(begin(storage, serve, &database, listener, say)) => begun.map(Some),
         () = &mut told => Ok(None),
     };
     let mut in_time = true;
@@ -98,6 +99,7 @@ async fn begin(
     keys::make_for_new(storage, &mut db).await?;
     let keyring = keys::open_attested(storage, &mut db, Purpose::Make).await?;
     let signer = keys::signer(&keys::secret(storage)?);
+    step("the database");
     let mut missing = first_channel(&mut db, &keyring, &serve.channel, say).await?;
     let known = Known::read(&mut db, &keyring).await?;
     let stores = Stores::open(storage, &mut db, Purpose::Make).await?;

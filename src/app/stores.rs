@@ -11,6 +11,7 @@ use super::{
     database::Purpose,
     keys,
     marks::{KEYRING, Marks, OBJECTS},
+    starting::step,
 };
 use crate::{
     config::StorageConfig, erasure::copies::Copies, ledger::Verifier, marked::Marking,
@@ -42,21 +43,25 @@ impl Stores {
         db: &mut PgConnection,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
+        step("the database");
         let marks = marks(storage, db, purpose).await?;
         let objects = open_objects(storage, db, &marks).await?;
         let keyring = match &storage.keyring_url {
             Some(url) => url.clone(),
             None => in_data_dir(storage, "keyring")?,
         };
+        step(format!("the copy of the ledger at {}", shown(&keyring)));
         let mut copies = vec![open(storage, &keyring, marks.marking(KEYRING)).await?];
         for url in &storage.ledger_copies {
             let place = shown(url);
+            step(format!("the copy of the ledger at {place}"));
             let copy = open(storage, url, marks.marking(&place)).await;
             copies.push(copy.with_context(|| {
                 format!(
                     "a copy of the ledger at {place} (if it is lost, take it out of LEDGER_COPIES)"
                 )
             })?);
+            step("the database");
             marks.note(db, &place).await?;
         }
         Ok(Self { objects, copies })
@@ -126,6 +131,7 @@ async fn open_objects(
         None => in_data_dir(storage, "objects")?,
     };
     let marking = marks.marking(OBJECTS);
+    step(format!("the object store at {}", shown(&url)));
     if let Marking::Make(mark) = &marking
         && let Ok(marked) = open(storage, &url, Marking::Require(mark.clone())).await
     {

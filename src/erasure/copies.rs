@@ -244,6 +244,7 @@ impl Copies {
             let numbered = (file * RECORDS_PER_FILE..).zip(lines);
             let wanted = numbered.filter(|(seq, _)| (from..until).contains(seq));
             records.extend(wanted.map(|(_, line)| line.to_vec()));
+            watchdog::progress();
         }
         match records.len() as u64 == until - from {
             true => Ok(records),

@@ -20,6 +20,7 @@ mod script;
 mod settings;
 mod surroundings;
 mod unwritable;
+mod waiting;
 
 use process::{Home, Running};
 

@@ -7,7 +7,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinHandle;
 
 use crate::{
-    app::{database, database_clock},
+    app::{database, database_clock, starting::step},
     clock::Clock,
     erasure::{copies::Copies, keys::Keys, ledger_signer::LedgerSigner, restore},
     ingest::Ingest,
@@ -51,10 +51,12 @@ impl Resources {
         keyring: Keyring,
         clock: Clock,
     ) -> anyhow::Result<Self> {
+        step("the object store");
         objects
             .check()
             .await
             .context("objects cannot be written, read and deleted")?;
+        step("the database");
         let database = database::restricted(database)
             .await
             .context("the database cannot be reached")?;
@@ -81,6 +83,7 @@ impl Resources {
         let verifier = Verifier::from_vkey(&key)?;
         copies.insert(0, self.objects.clone());
         let copies = Copies::new(copies, verifier);
+        step("the ledger in the database and its copies");
         let replayed = restore::replay(&self.pool, &self.clock, &copies).await?;
         let (pool, clock) = (self.pool.clone(), self.clock.clone());
         Ok(Ledger {
@@ -92,6 +95,7 @@ impl Resources {
 
     /// Checks the keyring, and makes spare keys.
     pub(super) async fn supply_keys(&self) -> anyhow::Result<Keys> {
+        step("the keyring");
         self.keyring
             .check()
             .await
@@ -103,6 +107,7 @@ impl Resources {
     }
 
     pub(super) async fn load_channels(&self) -> anyhow::Result<ChannelRegistry> {
+        step("the database");
         ChannelRegistry::load(&self.pool, self.keyring.clone())
             .await
             .context("channels cannot be read")
