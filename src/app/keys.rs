@@ -285,7 +285,7 @@ pub async fn matches_secret(secret: &SecretKey, db: &mut PgConnection) -> anyhow
 }
 
 /// The value by which the database recognises its secret key.
-fn key_fingerprint(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
+pub(super) fn key_fingerprint(secret: &SecretKey) -> Zeroizing<[u8; 32]> {
     secret.derive("installation")
 }
 

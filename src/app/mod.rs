@@ -21,6 +21,7 @@ pub mod operators;
 mod places;
 mod printable;
 pub mod privileges;
+mod secret_watch;
 pub mod serve;
 pub mod service;
 pub mod settings;

@@ -11,6 +11,7 @@ use super::{
     counted::counted,
     database::{Database, Purpose},
     keys,
+    secret_watch::SecretWatch,
     service::{Parts, STALL, Service, bind},
     signals::shutdown_signal,
     starting::{step, watched},
@@ -98,7 +99,9 @@ async fn begin(
     let mut db = database.connect().await?;
     keys::make_for_new(storage, &mut db).await?;
     let keyring = keys::open_attested(storage, &mut db, Purpose::Make).await?;
-    let signer = keys::signer(&keys::secret(storage)?);
+    let secret = keys::secret(storage)?;
+    let (signer, secret_watch) = (keys::signer(&secret), SecretWatch::new(storage, &secret));
+    drop(secret);
     step("the database");
     let mut missing = first_channel(&mut db, &keyring, &serve.channel, say).await?;
     let known = Known::read(&mut db, &keyring).await?;
@@ -111,6 +114,7 @@ async fn begin(
         say(&restored_message(service.replayed));
     }
     service.work();
+    service.add_part("the watch on the secret key", |stop| secret_watch.run(stop));
     missing.extend(still_to_do(storage, serve, &known));
     if !known.any_admin {
         missing.push(setup_link_message(&service).await?);

@@ -167,6 +167,15 @@ impl Service {
         self.tasks.push(("the ledger signer", sealed));
     }
 
+    /// Adds a part that runs until the service stops. If it ends earlier, the service is broken.
+    pub fn add_part<F>(&mut self, name: &'static str, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = tokio::spawn(part(self.cancel.clone()));
+        self.tasks.push((name, task));
+    }
+
     /// Webhook URL of a channel, for LINE's console.
     pub fn webhook_url(&self, slug: &str) -> String {
         format!(
