@@ -18,6 +18,12 @@ use crate::{
 const SCARCE: u64 = 5 * 1024;
 const NONE_LEFT: u64 = 512;
 
+/// What a full disk means.
+const DATABASE_FULL: &str = "without space webhooks are refused: make some";
+const OBJECTS_FULL: &str = "without space new files wait, while webhooks are stored and pages are shown: make some before LINE \
+                            deletes the files";
+const KEYRING_FULL: &str = "without space no keys are made, and webhooks of new conversations are refused in the end: make some";
+
 /// Mode bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
@@ -39,12 +45,12 @@ pub(super) fn check(storage: &StorageConfig) -> Vec<Finding> {
         let what = "the keyring, the secret key and the objects are not apart";
         findings.push(Finding::new(Level::Bad, what, error.to_string()));
     }
-    for (what, path, others) in [
-        ("the database", postgres, OTHERS_BUT_PASSING),
-        ("objects", objects, OTHERS),
+    for (what, path, others, when_full) in [
+        ("the database", postgres, OTHERS_BUT_PASSING, DATABASE_FULL),
+        ("objects", objects, OTHERS, OBJECTS_FULL),
     ] {
         let Some(path) = path else { continue };
-        findings.extend([space(what, &path), closed(what, &path, others)]);
+        findings.extend([space(what, &path, when_full), closed(what, &path, others)]);
     }
     let keyring = match &storage.keyring_url {
         Some(url) => url.to_file_path().ok(),
@@ -52,7 +58,13 @@ pub(super) fn check(storage: &StorageConfig) -> Vec<Finding> {
     };
     let default = || storage.data_dir.join("secret.key");
     let secret = storage.secret_key_file.clone().unwrap_or_else(default);
-    findings.extend(keyring.map(|path| closed("the keyring", &path, OTHERS)));
+    if let Some(path) = keyring {
+        let what = "the keyring";
+        findings.extend([
+            space(what, &path, KEYRING_FULL),
+            closed(what, &path, OTHERS),
+        ]);
+    }
     findings.push(closed("the secret key", &secret, beyond_secret(&secret)));
     findings
 }
@@ -98,11 +110,16 @@ fn beyond_secret(path: &Path) -> u32 {
     }
 }
 
-fn space(what: &str, path: &Path) -> Finding {
+fn space(what: &str, path: &Path, when_full: &str) -> Finding {
     let Ok(disk) = rustix::fs::statvfs(path) else {
         return unseen(what);
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+    space_left(what, free, when_full)
+}
+
+/// The finding for so many free MiB.
+fn space_left(what: &str, free: u64, when_full: &str) -> Finding {
     let what = format!("{free} MiB are free for {what}");
     if free >= SCARCE {
         return Finding::ok(what);
@@ -112,7 +129,7 @@ fn space(what: &str, path: &Path) -> Finding {
     } else {
         Level::Warning
     };
-    Finding::new(level, what, "without space webhooks are refused; make some")
+    Finding::new(level, what, when_full)
 }
 
 /// Checks that `path` has none of the mode bits `others`. The finding does not contain the path.
@@ -140,4 +157,29 @@ fn unseen(what: &str) -> Finding {
         format!("{what} cannot be looked at"),
         advice,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_to_stop_only_what_it_stops() {
+        for (when_full, refuses) in [
+            (DATABASE_FULL, true),
+            (OBJECTS_FULL, false),
+            (KEYRING_FULL, true),
+        ] {
+            for (free, level) in [
+                (NONE_LEFT - 1, Level::Bad),
+                (NONE_LEFT, Level::Warning),
+                (SCARCE, Level::Ok),
+            ] {
+                let finding = space_left("x", free, when_full);
+                assert_eq!(finding.level, level);
+                let is_told = finding.advice.contains("are refused");
+                assert_eq!(is_told, refuses && level != Level::Ok, "{finding:?}");
+            }
+        }
+    }
 }
