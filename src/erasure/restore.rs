@@ -15,6 +15,7 @@ use super::copies::{self, CopiedCheckpoint, Copies};
 use crate::{
     clock::Clock,
     ledger::{Hash, Kind, Record, tree::leaf_hash},
+    objects::Shard,
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
@@ -24,6 +25,7 @@ use crate::{
         objects,
         subjects::{self, Task},
     },
+    watchdog,
 };
 
 /// Records replayed in one transaction.
@@ -78,8 +80,12 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
     let mut erased = 0;
     let requested = requested(&records);
     if !records.is_empty() {
-        keys::may_be_gone(&mut conn).await?;
-        objects::may_be_gone(&mut conn).await?;
+        // In parts, because a restored archive may have millions.
+        for shard in Shard::all() {
+            keys::may_be_gone(&mut conn, shard.prefix()).await?;
+            objects::may_be_gone(&mut conn, shard.prefix()).await?;
+            watchdog::progress();
+        }
     }
     drop(conn);
     for (records, leaves) in records

@@ -207,11 +207,15 @@ pub async fn given_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>
         .await
 }
 
-/// Notes that the database was restored from a backup, so that any key may have been destroyed since.
-pub async fn may_be_gone(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("update keyring_key set may_be_gone = true where not may_be_gone")
-        .execute(conn)
-        .await?;
+/// Notes that the database was restored from a backup, so that any key whose id begins with `prefix` may have been
+/// destroyed since.
+pub async fn may_be_gone(conn: &mut PgConnection, prefix: &str) -> Result<()> {
+    sqlx::query(
+        "update keyring_key set may_be_gone = true where not may_be_gone and starts_with(id::text, $1)",
+    )
+    .bind(prefix)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

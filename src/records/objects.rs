@@ -264,9 +264,11 @@ pub async fn give_up(
     Ok(())
 }
 
-/// Notes that the database was restored from a backup, so that any object may have been purged since.
-pub async fn may_be_gone(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("update object set finished = false where finished")
+/// Notes that the database was restored from a backup, so that any object whose key begins with `prefix` may have been
+/// purged since.
+pub async fn may_be_gone(conn: &mut PgConnection, prefix: &str) -> Result<()> {
+    sqlx::query("update object set finished = false where finished and starts_with(key, $1)")
+        .bind(prefix)
         .execute(conn)
         .await?;
     Ok(())

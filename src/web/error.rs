@@ -78,11 +78,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         // The error's message may have values of a row in it, so it is neither shown nor logged.
         match &error {
-            sqlx::Error::Io(error)
-                if error
-                    .get_ref()
-                    .is_some_and(|cause| cause.is::<seal::Error>()) =>
-            {
+            sqlx::Error::Io(io) if io.get_ref().is_some_and(|cause| cause.is::<seal::Error>()) => {
                 Self::Unavailable("keyring")
             }
             error if failure::is_away(error) || failure::is_busy(error) => {

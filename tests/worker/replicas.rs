@@ -259,7 +259,7 @@ async fn a_key_that_is_missing_after_a_restore_is_destroyed_and_its_documents_ar
     let storage = DirectoryKeyStore::open(&t.home.path().join("keyring")).unwrap();
     storage.destroy(&[key]).await.unwrap();
     let mut db = t.owner().await.unwrap();
-    records::keys::may_be_gone(&mut db).await.unwrap();
+    records::keys::may_be_gone(&mut db, "").await.unwrap();
     let shredder = shredder(&t, keyring(t.home.path()));
     assert_eq!(shredder.shred().await.unwrap(), 1);
     assert_eq!(alarms(log, key), 1);

@@ -7,7 +7,7 @@ use crate::{
     erasure::copies::{CopiedCheckpoint, Copies},
     ledger::tree::{Frontier, leaf_hash},
     objects::Objects,
-    records,
+    records, watchdog,
 };
 
 /// A copy of the ledger, the newest first: its checkpoint, and the object store that it is in.
@@ -31,6 +31,7 @@ pub(super) async fn signed_part(
                 agrees(&tree, sound)?;
             }
         }
+        watchdog::progress();
     }
     Ok(tree)
 }
