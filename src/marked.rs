@@ -2,6 +2,7 @@
 //! opened at first, and its mark is read; all that follows is done through that handle. So nothing is written into a
 //! bare mount point, and a file that is not found there is not taken for gone.
 
+mod mark;
 mod reads;
 mod threads;
 
@@ -18,10 +19,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat},
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat,
+        unlinkat,
+    },
     io::Errno,
 };
 
+pub use mark::Mark;
 pub use reads::Reads;
 pub use threads::Threads;
 
@@ -31,30 +36,6 @@ const NAME: &str = "mark";
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
-
-/// The content of a directory's mark: the archive that the directory belongs to, and its purpose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark(String);
-
-impl Mark {
-    /// The mark of a directory of `archive`, an id, for `purpose`, such as `keyring`.
-    #[must_use]
-    pub fn new(archive: &str, purpose: &str) -> Self {
-        Self(format!("line-chat-archive {archive} {purpose}\n"))
-    }
-
-    /// Whether a file's content is this mark. A person who writes it may leave out the end of the line.
-    #[must_use]
-    pub fn is(&self, content: &str) -> bool {
-        content.trim_end() == self.0.trim_end()
-    }
-
-    /// The text of the mark, one line.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Whether a directory has to have its mark.
 #[derive(Clone, Debug)]
@@ -265,18 +246,18 @@ impl Here {
         Ok(())
     }
 
-    /// Removes a file. One that is absent counts as removed.
+    /// Removes a file. One that is absent counts as removed; a directory in its place stays.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         match unlinkat(&self.0, path, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether there is something at `path`.
+    /// Whether there is something at `path` that is not a directory.
     pub fn has(&self, path: &Path) -> io::Result<bool> {
         match statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(!FileType::from_raw_mode(found.st_mode).is_dir()),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use rustix::io::Errno;
 
-/// What is wrong with the disk, and what to do; `None` if the error is not one of a disk.
+/// The fault of the disk, and the remedy; `None` if the error is not one of a disk.
 pub fn trouble(error: &io::Error) -> Option<&'static str> {
     let of_errno = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     Some(match error.kind() {

@@ -1,4 +1,6 @@
-//! `objects lost`: gives up objects that are to be purged and are missing.
+//! `objects lost`: gives up objects that are missing.
+
+use sqlx::PgConnection;
 
 use super::{
     Confirm,
@@ -9,8 +11,8 @@ use super::{
 use crate::{
     clock::Clock,
     config::StorageConfig,
-    objects::ObjectKey,
-    records::objects::{self, give_up},
+    objects::{ObjectKey, Objects},
+    records::lost_objects,
 };
 
 /// Objects that are looked for with one query.
@@ -18,8 +20,8 @@ const BATCH_OBJECTS: i64 = 1000;
 /// Objects that are named; the others are counted.
 const MOST_NAMES: usize = 20;
 
-/// Names objects that have to be purged and are missing in the object store. With `--confirm` it gives them up: erasures
-/// that wait for them are completed.
+/// Names objects that are missing in the object store: those that have to be purged, and those in use that are known to be
+/// missing. With `--confirm` it gives them up: no erasure waits for them, now or later.
 ///
 /// # Errors
 /// The database or the object store cannot be used.
@@ -31,45 +33,56 @@ pub async fn lost(
     database::with(storage, Purpose::Change, async |database| {
         let mut db = database.connect().await?;
         let store = stores::objects_alone(storage, &mut db, Purpose::Change).await?;
-        let mut lost: Vec<ObjectKey> = vec![];
-        let mut after = String::new();
-        loop {
-            let batch = objects::lost(&mut db, &after, BATCH_OBJECTS).await?;
-            let Some(last) = batch.last() else {
-                break;
-            };
-            after = last.to_string();
-            for key in batch {
-                if store.is_lost(key).await? {
-                    lost.push(key);
-                }
-            }
-        }
+        let (lost, there) = look(&mut db, &store).await?;
+        let now = Clock::system().now();
+        lost_objects::purge_again(&mut db, &there, now).await?;
         if lost.is_empty() {
-            say("No object that has to be purged is missing.");
+            say("No object is known to be missing.");
             return Ok(());
         }
         for key in lost.iter().take(MOST_NAMES) {
             say(&key.to_string());
         }
         say(&format!(
-            "{} to be purged, missing in {}",
+            "{} missing in {}",
             counted(lost.len(), "object"),
             store.place()
         ));
         if !given.confirm {
             say(
-                "Nothing was changed. If these files are somewhere else, put them back: the service then deletes them. If they are \
-                 lost for good, `objects lost --confirm` completes the erasures that wait for them.",
+                "Nothing was changed. If these files are somewhere else, put them back: the service deletes those that have to go. If \
+                 they are lost for good, `objects lost --confirm` gives them up, so that no erasure waits for them.",
             );
             return Ok(());
         }
-        give_up(&mut db, &lost, Clock::system().now()).await?;
+        lost_objects::give_up(&mut db, &lost, now).await?;
         say(
-            "The objects were given up. Erasures that wait for them are completed within a minute. Their keys are destroyed in any \
-             case, so a file that comes back cannot be read; the reconcile deletes it.",
+            "The objects were given up. The service completes erasures that wait for them within a minute. The key of an erased file \
+             is destroyed in any case: if the file comes back, it cannot be read, and is deleted.",
         );
         Ok(())
     })
     .await
+}
+
+/// Looks for the objects that may be missing. Returns those that are missing, and those that are there.
+async fn look(
+    db: &mut PgConnection,
+    store: &Objects,
+) -> anyhow::Result<(Vec<ObjectKey>, Vec<ObjectKey>)> {
+    let (mut lost, mut there) = (vec![], vec![]);
+    let mut after = String::new();
+    loop {
+        let batch = lost_objects::doubtful(db, &after, BATCH_OBJECTS).await?;
+        let Some(last) = batch.last() else {
+            return Ok((lost, there));
+        };
+        after = last.to_string();
+        for key in batch {
+            match store.has(key).await? {
+                true => there.push(key),
+                false => lost.push(key),
+            }
+        }
+    }
 }

@@ -325,18 +325,19 @@ fn start_tasks(
     ]
 }
 
-/// Seals pending records every few seconds, and once more at the end. Ends, and with it the service, if the database is
-/// not the one that was signed: it may show erased messages, and the next start erases them again.
+/// Seals pending records every few seconds, and once more at the end. Ends, and with it the service, if the database
+/// changes to one that lacks signed records: it may show erased messages, and the next start erases them again. If it was
+/// so from the start, a restart would not help, and webhooks are stored all the same.
 async fn keep_signing(ledger_signer: LedgerSigner, cancel: CancellationToken) {
-    let mut last = false;
+    let (mut last, mut was_sound) = (false, false);
     loop {
         match watch(STALL, ledger_signer.append_and_sign()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if error.is_contradiction() => {
+            Ok(Ok(_)) => was_sound = true,
+            Ok(Err(error)) if was_sound && error.is_contradiction() => {
                 tracing::error!(
                     reason = %error,
-                    "the database was restored from a backup while the service ran, or altered. The service ends. The next start erases \
-                     again what was erased since the backup"
+                    "the database lacks signed records: it was restored from a backup while the service ran, or altered. The service \
+                     ends. The next start compares the database with the copies of the ledger, and repeats missing erasures"
                 );
                 return;
             }

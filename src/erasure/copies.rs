@@ -121,7 +121,11 @@ impl Copies {
         let mut result = Ok(());
         for backend in self.backends.iter() {
             let done = self.update(conn, backend, size, &newest.note).await;
-            result = result.and(done);
+            // A contradiction is graver than a copy that is away.
+            result = match done {
+                Err(error) if result.is_ok() || error.is_contradiction() => Err(error),
+                _ => result,
+            };
         }
         self.current.store(result.is_ok(), Ordering::Relaxed);
         result
@@ -137,7 +141,16 @@ impl Copies {
         let copied = self.checkpoint(backend).await?;
         let copied_records = match &copied {
             Some(copied) if copied.note == note => return Ok(()),
-            Some(copied) if copied.size > size => return Err(Error::Ahead),
+            Some(copied) if copied.size > size => {
+                // Perhaps another replica has signed and copied since: the lock ends with the connection.
+                let newest = ledger::newest_checkpoint(conn)
+                    .await?
+                    .map(|newest| newest.size);
+                return match newest.and_then(|size| u64::try_from(size).ok()) >= Some(copied.size) {
+                    true => Ok(()),
+                    false => Err(Error::Ahead),
+                };
+            }
             // This database signed and kept every checkpoint that was copied. If it lacks one, it lost records and must
             // not go on.
             Some(copied) if !ledger::has_signed(conn, copied.size, &copied.root).await? => {
@@ -183,32 +196,28 @@ impl Copies {
     /// A backend cannot be read, or its copy is damaged.
     pub async fn verify(&self) -> Result<(), Error> {
         for backend in self.backends.iter() {
-            let Some(copied) = self.checkpoint(backend).await? else {
-                continue;
-            };
-            let mut tree = Frontier::new();
-            while tree.size() < copied.size {
-                let until = (tree.size() + RECORDS_PER_FILE).min(copied.size);
-                for record in Self::records(backend, tree.size(), until).await? {
-                    tree.push(leaf_hash(&record));
-                }
-            }
-            if tree.root() != copied.root {
-                return Err(damaged(backend));
+            if let Some(copied) = self.checkpoint(backend).await? {
+                Self::verify_records(backend, &copied).await?;
             }
         }
         Ok(())
     }
 
-    /// The newest checkpoint of all copies; `None` if there is no copy yet.
+    /// Reads all records of the copy in `backend`, and compares them with its checkpoint.
     ///
     /// # Errors
-    /// A backend cannot be read, or its copy is damaged.
-    pub async fn newest(&self) -> Result<Option<CopiedCheckpoint>, Error> {
-        let (sound, damaged) = self.sound().await?;
-        match damaged {
-            Some(error) => Err(error),
-            None => Ok(sound.into_iter().next().map(|(copied, _)| copied)),
+    /// The backend cannot be read, or the copy is damaged.
+    pub async fn verify_records(backend: &Objects, copied: &CopiedCheckpoint) -> Result<(), Error> {
+        let mut tree = Frontier::new();
+        while tree.size() < copied.size {
+            let until = (tree.size() + RECORDS_PER_FILE).min(copied.size);
+            for record in Self::records(backend, tree.size(), until).await? {
+                tree.push(leaf_hash(&record));
+            }
+        }
+        match tree.root() == copied.root {
+            true => Ok(()),
+            false => Err(damaged(backend)),
         }
     }
 

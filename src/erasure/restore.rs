@@ -15,7 +15,7 @@ use super::copies::{self, CopiedCheckpoint, Copies};
 use crate::{
     clock::Clock,
     ledger::{Hash, Kind, Record, tree::leaf_hash},
-    objects::Shard,
+    objects::{Objects, Shard},
     records::{
         channels,
         erasures::{self, Cause, Erased, NewErasure},
@@ -42,10 +42,15 @@ pub enum Error {
     Copies(#[from] copies::Error),
     /// The ledger in the database is not the beginning of the signed one.
     #[error(
-        "the ledger in the database contradicts its signed copy: it was altered, or belongs to another archive. \
+        "the ledger in the database contradicts its signed copy at {0}: it was altered, or belongs to another archive. \
          Nothing was changed. `erasures verify` says where"
     )]
-    Contradicted,
+    Contradicted(String),
+    /// A record of the copies is not of a form that this version knows.
+    #[error(
+        "a record in the copies of the ledger cannot be read: it was written by a newer version"
+    )]
+    Record,
 }
 
 /// Replays the erasures whose records the copies have and the database lacks. Returns how many erasures that were; 0 if
@@ -70,9 +75,9 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
         }
         tracing::error!(%error, "a copy of the ledger cannot be used; another copy agrees with the database");
     }
-    let Some((head, _)) = sound.first().cloned() else {
+    if sound.is_empty() {
         return Ok(0);
-    };
+    }
     let mut tree = signed_part(&mut conn, &sound).await?;
     let records = missing_records(&sound, &tree).await?;
     let leaves: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
@@ -98,17 +103,30 @@ pub async fn replay(pool: &PgPool, clock: &Clock, copies: &Copies) -> Result<usi
         tx.commit().await?;
         leaves.iter().for_each(|leaf| tree.push(*leaf));
     }
-    if !records.is_empty() {
-        let mut conn = pool.acquire().await?;
-        let checkpoint = Checkpoint {
-            size: i64::try_from(head.size).unwrap_or(i64::MAX),
-            root: head.root.to_vec(),
-            note: head.note,
-            made_at: now,
-        };
-        ledger::insert_checkpoint(&mut conn, &checkpoint).await?;
-    }
+    keep_checkpoints(pool, &sound, now).await?;
     Ok(erased)
+}
+
+/// Inserts the checkpoints of the copies that a restored database lacks: it would take the copies for those of another
+/// ledger.
+async fn keep_checkpoints(
+    pool: &PgPool,
+    sound: &[(CopiedCheckpoint, Objects)],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let mut conn = pool.acquire().await?;
+    for (copied, _) in sound.iter().rev() {
+        if !ledger::has_signed(&mut conn, copied.size, &copied.root).await? {
+            let checkpoint = Checkpoint {
+                size: i64::try_from(copied.size).unwrap_or(i64::MAX),
+                root: copied.root.to_vec(),
+                note: copied.note.clone(),
+                made_at: now,
+            };
+            ledger::insert_checkpoint(&mut conn, &checkpoint).await?;
+        }
+    }
+    Ok(())
 }
 
 /// An erasure that has to be done again, from its record in the ledger.
@@ -218,7 +236,7 @@ async fn erasures_to_replay(
 ) -> Result<Vec<ReplayedErasure>, Error> {
     let mut asked = vec![];
     for bytes in records {
-        let record = Record::parse(bytes).ok_or(Error::Contradicted)?;
+        let record = Record::parse(bytes).ok_or(Error::Record)?;
         // A message that was withheld and erased later is replayed as erased.
         let counts = match record.kind {
             Kind::Requested => true,

@@ -1,22 +1,24 @@
 //! Purges objects: deletes them, confirms that they are gone, checks again after their writer's lease, and deletes
 //! their rows.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::Media;
 use crate::{
     objects::ObjectKey,
-    records::{failure::Internal, objects},
+    records::{
+        failure::Internal,
+        lost_objects,
+        objects::{self, Due},
+    },
 };
 
 /// Delay before a purge that failed, or was cut off, is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
-/// Delay before a lost object is looked for again.
-const LOST_RETRY_DELAY: Duration = Duration::from_secs(600);
 /// Maximum number of objects that one sweep purges.
 pub const BATCH_OBJECTS: usize = 100;
 /// Maximum number of concurrent purges: each waits for a disk or for S3.
@@ -24,7 +26,7 @@ const CONCURRENT_PURGES: usize = 4;
 
 impl Media {
     /// Purges the objects that are due, and those that vanished writers left behind, until `stop`. Returns the number
-    /// of purged objects: if it is [`BATCH_OBJECTS`], there may be more.
+    /// of objects that were due: if it is [`BATCH_OBJECTS`], there may be more.
     ///
     /// # Errors
     /// The database's, or the first error of a purge after all others were tried. An object whose purge failed stays
@@ -35,12 +37,12 @@ impl Media {
         objects::abandon(&mut conn, now).await?;
         let due = objects::due(&mut conn, BATCH_OBJECTS as i64, now, now + RETRY_DELAY).await?;
         drop(conn);
-        let purges = due.into_iter().map(|object| async move {
+        let count = due.len();
+        let lost = self.begin_to_purge(&due, now).await?;
+        let left = due.into_iter().filter(|due| !lost.contains(&due.key));
+        let purges = left.map(|object| async move {
             if stop.is_cancelled() {
-                return Ok(0); // due again after `AGAIN`
-            }
-            if object.is_expected && !self.begin_to_purge(object.key, now).await? {
-                return Ok(0);
+                return Ok(()); // due again after `RETRY_DELAY`
             }
             let purged = match object.lease_until > now {
                 true => self.purge_once(object.key, object.lease_until).await,
@@ -49,31 +51,48 @@ impl Media {
             if purged.is_err() && object.is_expected {
                 self.note_still_there(object.key).await;
             }
-            purged.map(|()| 1)
+            purged
         });
-        let done: Vec<Result<usize, Internal>> = stream::iter(purges)
+        let done: Vec<Result<(), Internal>> = stream::iter(purges)
             .buffer_unordered(CONCURRENT_PURGES)
             .collect()
             .await;
-        done.into_iter().sum()
+        done.into_iter().collect::<Result<(), Internal>>()?;
+        Ok(count)
     }
 
-    /// Notes that an object is about to be purged. `false`: it is missing, so its erasure waits until the file is back, or
-    /// is given up. A directory of the object store can be moved aside, and what was in it would come back with it.
-    async fn begin_to_purge(&self, key: ObjectKey, now: DateTime<Utc>) -> Result<bool, Internal> {
-        let is_lost = self.objects.is_lost(key).await?;
-        let mut conn = self.pool.acquire().await?;
-        if !is_lost {
-            objects::begin_to_purge(&mut conn, key, now).await?;
-            return Ok(true);
+    /// Notes that objects are about to be purged, and returns those that are missing: their erasures wait until the files
+    /// are back, or are given up. A directory of the object store can be moved aside, and comes back with all files in it.
+    async fn begin_to_purge(
+        &self,
+        due: &[Due],
+        now: DateTime<Utc>,
+    ) -> Result<HashSet<ObjectKey>, Internal> {
+        let expected = due.iter().filter(|due| due.is_expected);
+        let expected: Vec<ObjectKey> = expected.map(|due| due.key).collect();
+        if expected.is_empty() || !self.objects.can_lose_objects() {
+            return Ok(HashSet::new());
         }
-        if objects::lose(&mut conn, key, now, now + LOST_RETRY_DELAY).await? {
+        let looked = stream::iter(expected)
+            .map(async |key| Ok::<_, Internal>((key, self.objects.has(key).await?)));
+        let found: Vec<(ObjectKey, bool)> = looked
+            .buffer_unordered(CONCURRENT_PURGES)
+            .try_collect()
+            .await?;
+        let (there, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, there)| *there);
+        let keys = |found: Vec<(ObjectKey, bool)>| found.into_iter().map(|(key, _)| key);
+        let mut conn = self.pool.acquire().await?;
+        lost_objects::begin_to_purge(&mut conn, &Vec::from_iter(keys(there)), now).await?;
+        let missing: Vec<ObjectKey> = keys(missing).collect();
+        let new = lost_objects::lose(&mut conn, &missing, now).await?;
+        if let Some(key) = new.first() {
             tracing::error!(
+                count = new.len(),
                 object = %key,
-                "an object that is to be purged is missing, and nobody purged it. The erasure waits until it is put back, or until `objects lost --confirm` gives it up"
+                "objects that are to be purged are missing, and no purge of them was noted. Their erasures wait until they are put back, or until `objects lost --confirm` gives them up"
             );
         }
-        Ok(false)
+        Ok(missing.into_iter().collect())
     }
 
     /// After a purge that failed: if the object can still be seen, the note that its purge began is taken back. If it is
@@ -83,7 +102,7 @@ impl Media {
             && let Ok(mut conn) = self.pool.acquire().await
         {
             // The purge is tried again, and this too if it fails again.
-            let _ = objects::is_still_there(&mut conn, key).await;
+            let _ = lost_objects::is_still_there(&mut conn, key).await;
         }
     }
 

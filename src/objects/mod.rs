@@ -226,15 +226,12 @@ impl Objects {
         }
     }
 
-    /// Whether an object that was finished, and that nobody has begun to purge, is missing.
+    /// Whether an object can be missing now and be there later: a directory can be moved aside with the files in it.
     ///
-    /// Never in S3: a bucket with its mark has all of its objects, and none can be moved aside. If one is missing there,
-    /// its former versions are purged like any others.
-    pub async fn is_lost(&self, key: ObjectKey) -> Result<bool, Error> {
-        match &self.backend {
-            Backend::Directory(directory) => Ok(!directory.has(key).await?),
-            Backend::S3(_) => Ok(false),
-        }
+    /// Never in S3: a bucket with its mark has all of its objects. If one is missing there, its former versions are purged
+    /// like any others.
+    pub fn can_lose_objects(&self) -> bool {
+        matches!(self.backend, Backend::Directory(_))
     }
 
     /// The keys of all finished objects in `shard`.

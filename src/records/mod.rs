@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod line_trouble;
 mod locks;
 pub mod login;
+pub mod lost_objects;
 pub mod marked_places;
 pub mod media;
 pub mod messages;

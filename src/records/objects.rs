@@ -179,91 +179,6 @@ pub async fn due(
         .collect()
 }
 
-/// Notes that the object is there and is about to be deleted: if it is missing later, it is gone.
-pub async fn begin_to_purge(
-    conn: &mut PgConnection,
-    key: ObjectKey,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query(
-        "update object set purging_at = $2, lost_at = null where key = $1 and state = 'purge'",
-    )
-    .bind(key.to_string())
-    .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Notes that the object was not deleted although it was tried.
-pub async fn is_still_there(conn: &mut PgConnection, key: ObjectKey) -> Result<()> {
-    sqlx::query("update object set purging_at = null where key = $1 and state = 'purge'")
-        .bind(key.to_string())
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Records that an object to be purged is missing although no purge had begun, and that the sweep looks for it again at `again`.
-/// Returns whether that is new.
-pub async fn lose(
-    conn: &mut PgConnection,
-    key: ObjectKey,
-    now: DateTime<Utc>,
-    again: DateTime<Utc>,
-) -> Result<bool> {
-    let since: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
-        "with old as (select key, lost_at from object where key = $1 and state = 'purge' for update)
-         update object o set lost_at = coalesce(o.lost_at, $2), next_attempt_at = $3 from old where o.key = old.key
-         returning old.lost_at",
-    )
-    .bind(key.to_string())
-    .bind(now)
-    .bind(again)
-    .fetch_optional(conn)
-    .await?;
-    Ok(since.is_some_and(|since| since.is_none()))
-}
-
-/// How many objects to be purged are lost, and how many of them an erasure waits for.
-pub async fn count_lost(conn: &mut PgConnection) -> Result<(i64, i64)> {
-    sqlx::query_as(
-        "select count(*), count(erasure_id) from object where lost_at is not null and state = 'purge'",
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// Up to `limit` lost objects after `after`, in the order of their keys.
-pub async fn lost(conn: &mut PgConnection, after: &str, limit: i64) -> Result<Vec<ObjectKey>> {
-    let keys: Vec<String> = sqlx::query_scalar(
-        "select key from object where lost_at is not null and state = 'purge' and key > $1 order by key limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    keys.iter().map(|key| parse(key)).collect()
-}
-
-/// Gives lost objects up: the sweep takes them for gone at `now` if it does not find them.
-pub async fn give_up(
-    conn: &mut PgConnection,
-    keys: &[ObjectKey],
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    sqlx::query(
-        "update object set finished = false, next_attempt_at = $2
-         where key = any($1) and lost_at is not null and state = 'purge'",
-    )
-    .bind(keys)
-    .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Notes that the database was restored from a backup, so that any object whose key begins with `prefix` may have been
 /// purged since.
 pub async fn may_be_gone(conn: &mut PgConnection, prefix: &str) -> Result<()> {
@@ -386,6 +301,6 @@ pub async fn sample<C: FromIterator<ObjectKey>>(
     keys.iter().map(|key| parse(key)).collect()
 }
 
-fn parse(key: &str) -> Result<ObjectKey> {
+pub(super) fn parse(key: &str) -> Result<ObjectKey> {
     ObjectKey::parse(key).ok_or_else(|| sqlx::Error::Decode("not a valid object key".into()))
 }

@@ -151,6 +151,8 @@ impl Shell {
                 assert!(words[0] == "cargo" || script.is_file(), "{line}");
             }
             ["cargo", "fmt" | "clippy", ..] => {}
+            // The log of the service under systemd, which does not run here.
+            ["journalctl", ..] => {}
             ["cargo", "bench", "--bench", name] => {
                 let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
                 let file = manifest.join(format!("{name}.rs"));

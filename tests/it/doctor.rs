@@ -199,7 +199,7 @@ async fn a_healthy_archive_is_well_and_what_goes_wrong_with_it_is_found() {
     let given_up = "3 files were given up: 2 no longer at LINE, 1 could not be fetched";
     assert!(
         archive
-            .found(Level::Warning)
+            .found(Level::Ok)
             .await
             .contains(&given_up.to_owned())
     );

@@ -26,7 +26,8 @@ async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
         let file = original(t).await?;
         let bytes = std::fs::read(&file)?;
         std::fs::remove_file(&file)?;
-        std::fs::create_dir(&file)?;
+        // A link to itself cannot be opened, and is not a damaged file.
+        std::os::unix::fs::symlink(&file, &file)?;
         wish(t, by, aoi.id(), RequestKind::Export).await?;
         t.clock.advance(Duration::from_secs(1));
         wish(t, by, ken.id(), RequestKind::Export).await?;
@@ -37,7 +38,7 @@ async fn an_export_that_cannot_be_made_now_keeps_no_other_waiting() {
         assert_eq!(t.count(said).await?, 1, "it is said");
         let ready = "select count(*) from subject_request where export_state = 'ready'";
         assert_eq!(t.count(ready).await?, 1);
-        std::fs::remove_dir(&file)?;
+        std::fs::remove_file(&file)?;
         std::fs::write(&file, &bytes)?;
         settle(t).await?;
         t.run_jobs().await?;

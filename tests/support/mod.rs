@@ -5,5 +5,6 @@ pub mod balancer;
 pub mod browser;
 pub mod keys;
 mod provision;
+pub mod until;
 pub mod visitor;
 pub mod world;

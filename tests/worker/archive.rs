@@ -288,17 +288,7 @@ impl Archive {
     }
 }
 
-/// Yields to other tasks until `condition` holds.
-pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .expect("the condition did not become true in time");
-}
+pub(crate) use crate::support::until::until;
 
 pub(crate) fn worker(
     pool: &PgPool,

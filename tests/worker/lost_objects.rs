@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use line_chat_archive::{fake_line::pictures::photo, records::objects};
+use line_chat_archive::{fake_line::pictures::photo, records::lost_objects};
 use uuid::Uuid;
 
 use crate::{archive::Archive, healed::Log};
@@ -56,16 +56,15 @@ async fn a_file_that_was_moved_aside_is_not_said_to_be_purged() {
     let erasure = t.unsends(id).await;
     assert_eq!(gone_at(&t, erasure).await, None);
     let mut db = t.pool.acquire().await.unwrap();
-    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (1, 1));
-    let key = objects::lost(&mut db, "", 10).await.unwrap()[0].to_string();
-    let named =
-        |line: &&str| line.contains("is missing, and nobody purged it") && line.contains(&key);
+    assert_eq!(lost_objects::count_lost(&mut db).await.unwrap(), (1, 1));
+    let key = lost_objects::doubtful(&mut db, "", 10).await.unwrap()[0].to_string();
+    let named = |line: &&str| line.contains("no purge of them was noted") && line.contains(&key);
     assert_eq!(log.text().lines().filter(named).count(), 1, "once");
 
     fs::rename(&aside, &shard).unwrap();
     t.work_on(1, 11 * MINUTE).await;
     assert!(gone_at(&t, erasure).await.is_some());
-    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (0, 0));
+    assert_eq!(lost_objects::count_lost(&mut db).await.unwrap(), (0, 0));
     assert_eq!(t.bucket.files().await, OTHERS, "purged when it came back");
 }
 
@@ -93,8 +92,8 @@ async fn an_erasure_does_not_wait_for_a_file_that_was_given_up() {
     let erasure = t.unsends(id).await;
     assert_eq!(gone_at(&t, erasure).await, None);
     let mut db = t.pool.acquire().await.unwrap();
-    let lost = objects::lost(&mut db, "", 10).await.unwrap();
-    objects::give_up(&mut db, &lost, t.clock.now())
+    let lost = lost_objects::doubtful(&mut db, "", 10).await.unwrap();
+    lost_objects::give_up(&mut db, &lost, t.clock.now())
         .await
         .unwrap();
     assert!(gone_at(&t, erasure).await.is_some());
@@ -111,31 +110,59 @@ async fn a_purge_that_was_cut_off_is_completed() {
     let key = t.attachment(id).await.original_key().unwrap();
     let erasure = t.unsends(id).await;
     let mut db = t.pool.acquire().await.unwrap();
-    objects::begin_to_purge(&mut db, key, t.clock.now())
+    lost_objects::begin_to_purge(&mut db, &[key], t.clock.now())
         .await
         .unwrap();
     fs::remove_file(t.bucket.file_of(key)).unwrap();
     assert!(gone_at(&t, erasure).await.is_some());
-    assert_eq!(objects::count_lost(&mut db).await.unwrap(), (0, 0));
+    assert_eq!(lost_objects::count_lost(&mut db).await.unwrap(), (0, 0));
 }
 
-/// The disk was read-only when the file was to be purged, and then its directory was moved aside.
+/// A purge failed while the file was there, and then its directory was moved aside.
 #[tokio::test]
 async fn a_file_that_could_not_be_purged_and_was_moved_aside_later_is_not_said_to_be_purged() {
     let (t, id) = with_a_photo().await;
     let key = t.attachment(id).await.original_key().unwrap();
-    let file = t.bucket.file_of(key);
-    // A directory in the place of the half-written file cannot be removed as a file, also not by root.
-    let part = file.with_extension("part");
-    fs::create_dir(&part).unwrap();
     let erasure = t.unsends(id).await;
-    assert!(t.worker.run_until_idle().await.is_err());
-    fs::remove_dir(&part).unwrap();
-    moved_aside_of(&file, &t);
+    let mut db = t.pool.acquire().await.unwrap();
+    lost_objects::begin_to_purge(&mut db, &[key], t.clock.now())
+        .await
+        .unwrap();
+    lost_objects::is_still_there(&mut db, key).await.unwrap();
+    let file = t.bucket.file_of(key);
+    fs::rename(file.parent().unwrap(), t.home.path().join("shard aside")).unwrap();
     assert_eq!(gone_at(&t, erasure).await, None);
 }
 
-fn moved_aside_of(file: &std::path::Path, t: &Archive) {
-    let shard = file.parent().unwrap().parent().unwrap();
-    fs::rename(shard, t.home.path().join("shard aside")).unwrap();
+/// A file in use that is known to be missing is given up before anybody erases it, so that no later erasure waits.
+#[tokio::test]
+async fn a_file_that_was_given_up_while_it_was_in_use_keeps_no_erasure() {
+    let (t, id) = with_a_photo().await;
+    let (_, _aside) = moved_aside(&t, id).await;
+    t.worker.scrub().await.unwrap();
+    let mut db = t.pool.acquire().await.unwrap();
+    let missing = lost_objects::doubtful(&mut db, "", 10).await.unwrap();
+    assert_eq!(missing, [t.attachment(id).await.original_key().unwrap()]);
+    lost_objects::give_up(&mut db, &missing, t.clock.now())
+        .await
+        .unwrap();
+    let erasure = t.unsends(id).await;
+    assert!(gone_at(&t, erasure).await.is_some());
+}
+
+/// In its place is a directory, which is none of the object store's files.
+#[tokio::test]
+async fn an_erasure_waits_for_a_file_with_a_directory_in_its_place_until_it_is_given_up() {
+    let (t, id) = with_a_photo().await;
+    let key = t.attachment(id).await.original_key().unwrap();
+    let file = t.bucket.file_of(key);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let erasure = t.unsends(id).await;
+    assert_eq!(gone_at(&t, erasure).await, None);
+    let mut db = t.pool.acquire().await.unwrap();
+    lost_objects::give_up(&mut db, &[key], t.clock.now())
+        .await
+        .unwrap();
+    assert!(gone_at(&t, erasure).await.is_some());
 }

@@ -12,7 +12,7 @@ use crate::{
     app::counted::counted,
     clock::Clock,
     records::{
-        objects,
+        lost_objects,
         refetch::{self, GivenUp},
         scrubs,
     },
@@ -52,7 +52,7 @@ pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
         given_up(refetch::count_given_up(db).await?),
         keys,
         scrub,
-        lost_objects(objects::count_lost(db).await?),
+        lost(lost_objects::count_lost(db).await?),
         Finding::if_any(
             &files,
             "the scrub knows of no damaged key",
@@ -77,7 +77,7 @@ pub(super) async fn check(db: &mut PgConnection, keyring: &Keyring) -> sqlx::Res
 }
 
 /// `lost` objects have to be purged and are missing; erasures wait for `awaited` of them.
-fn lost_objects((lost, awaited): (i64, i64)) -> Finding {
+fn lost((lost, awaited): (i64, i64)) -> Finding {
     let level = match (lost, awaited) {
         (0, _) => return Finding::ok("no object that has to be purged is missing"),
         (_, 0) => Level::Warning,
@@ -103,13 +103,9 @@ fn given_up(GivenUp { gone, failed }: GivenUp) -> Finding {
         1 => "1 file was given up".to_owned(),
         all => format!("{all} files were given up"),
     };
-    // Of the deleted ones nothing can be had; they are no fault of the installation.
-    let level = match failed {
-        0 => Level::Ok,
-        _ => Level::Warning,
-    };
     Finding::new(
-        level,
+        // No fault of the installation, and often for good.
+        Level::Ok,
         format!("{all}: {gone} no longer at LINE, {failed} could not be fetched"),
         "their messages are kept. The dashboard's page Missing files names the conversations; `channel fetch-again` asks for \
          the files again",

@@ -18,7 +18,7 @@ use crate::{
 const SCARCE: u64 = 5 * 1024;
 const NONE_LEFT: u64 = 512;
 
-/// What a full disk means.
+/// Advice for a full disk.
 const DATABASE_FULL: &str = "without space webhooks are refused: make some";
 const OBJECTS_FULL: &str = "without space new files wait, while webhooks are stored and pages are shown: make some before LINE \
                             deletes the files";

@@ -37,12 +37,12 @@ pub(super) async fn verify(
         .await
         .context("the object store or a copy of the ledger cannot be opened")?;
     let copies = stores.ledger_copies(verifier.clone());
-    let copy = copies.newest().await;
+    let copied = copies.sound().await;
     if !keys::matches_secret(&secret, db).await? {
         // The key's fingerprint in the database alone does not prove that the secret key is the wrong one: it can be
         // exchanged together with the rest of the database.
-        return match copy {
-            Ok(Some(_)) => {
+        return match copied {
+            Ok((sound, _)) if !sound.is_empty() => {
                 let what =
                     "a copy is signed with this secret key, but the database names another key";
                 Ok((tampered(None, what), 0))
@@ -51,13 +51,22 @@ pub(super) async fn verify(
             _ => bail!(keys::wrong_ledger_key_message(storage)),
         };
     }
-    let copy = copy?.map(|head| (head.size, head.root));
-    copies.verify().await?;
+    let (sound, damaged) = copied?;
+    let signed: Vec<SignedRoot> = sound
+        .iter()
+        .map(|(copied, _)| (copied.size, copied.root))
+        .collect();
     let mut snapshot = db
         .begin_with("begin isolation level repeatable read, read only")
         .await?;
-    let verdict = verify_snapshot(&mut snapshot, &verifier, copy, now).await?;
+    let verdict = verify_snapshot(&mut snapshot, &verifier, signed, now).await?;
     let (pending, _) = ledger::backlog(&mut snapshot).await?;
+    drop(snapshot);
+    // After the database: that it was tampered with is graver than a damaged copy.
+    if !matches!(verdict, Verdict::Tampered { .. }) {
+        damaged.map_or(Ok(()), Err)?;
+        copies.verify().await?;
+    }
     Ok((verdict, pending))
 }
 
@@ -68,11 +77,11 @@ fn tampered(seq: Option<u64>, what: &'static str) -> Verdict {
 /// Size and root hash of a tree, as they were signed.
 type SignedRoot = (u64, Hash);
 
-/// Verifies one snapshot of the ledger in the database. `copy` is the newest checkpoint of all copies.
+/// Verifies one snapshot of the ledger in the database. `copies` are the checkpoints of all copies.
 async fn verify_snapshot(
     db: &mut PgConnection,
     verifier: &Verifier,
-    copy: Option<SignedRoot>,
+    copies: Vec<SignedRoot>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Verdict> {
     let size = ledger::size(db).await?;
@@ -87,13 +96,13 @@ async fn verify_snapshot(
             "a record is missing, or its leaf is not a valid hash",
         ));
     }
-    if copy.is_some_and(|(copied, _)| copied > size) {
+    if copies.iter().any(|(copied, _)| *copied > size) {
         return Ok(tampered(
             Some(size),
             "a signed copy has records that the database lacks",
         ));
     }
-    roots.extend(copy);
+    roots.extend(copies);
     roots.sort_unstable();
     if roots.last().map_or(0, |(signed, _)| *signed) != size {
         return Ok(tampered(

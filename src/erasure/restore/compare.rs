@@ -38,12 +38,13 @@ pub(super) async fn signed_part(
 
 /// Compares the root of `tree` with the copies that were signed at this size.
 fn agrees(tree: &Frontier, sound: &[Copy]) -> Result<(), Error> {
-    let mut signed = sound
+    let signed = sound
         .iter()
         .filter(|(copied, _)| copied.size == tree.size());
-    match signed.all(|(copied, _)| copied.root == tree.root()) {
-        true => Ok(()),
-        false => Err(Error::Contradicted),
+    let mut others = signed.filter(|(copied, _)| copied.root != tree.root());
+    match others.next() {
+        None => Ok(()),
+        Some((_, backend)) => Err(Error::Contradicted(backend.place().to_owned())),
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) async fn missing_records(
 ) -> Result<Vec<Vec<u8>>, Error> {
     let until = sound.first().map_or(0, |(newest, _)| newest.size);
     let mut result = Ok(vec![]);
-    for (_, backend) in sound.iter().filter(|(copied, _)| copied.size == until) {
+    for (copied, backend) in sound.iter().filter(|(copied, _)| copied.size == until) {
         result = match Copies::records(backend, tree.size(), until).await {
             Ok(records) => {
                 let mut tree = tree.clone();
@@ -62,13 +63,17 @@ pub(super) async fn missing_records(
                     tree.push(leaf_hash(record));
                     agrees(&tree, sound)
                 });
-                agreed.map(|()| records)
+                match agreed {
+                    Ok(()) => return Ok(records),
+                    // Perhaps only the records beside the checkpoint are damaged.
+                    Err(error) => match Copies::verify_records(backend, copied).await {
+                        Ok(()) => Err(error),
+                        Err(damaged) => Err(damaged.into()),
+                    },
+                }
             }
             Err(error) => Err(error.into()),
         };
-        if result.is_ok() {
-            break;
-        }
     }
     result
 }

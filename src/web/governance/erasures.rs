@@ -13,7 +13,7 @@ pub(in crate::web) use query::ErasureQuery;
 use crate::records::{
     conversations::{self, Channel, Cursor},
     erasure_list::{self, Figures, Filter, Row, State},
-    objects, scrubs,
+    lost_objects, scrubs,
 };
 use crate::seal::Keyring;
 use crate::web::{
@@ -146,7 +146,7 @@ async fn load(
         channels,
         figures,
         scrub: scrubs::report(conn).await?,
-        lost: objects::count_lost(conn).await?.1,
+        lost: lost_objects::count_lost(conn).await?.1,
         overdue,
         rows,
         next,

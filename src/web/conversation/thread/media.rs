@@ -194,7 +194,10 @@ fn state(attachment: &Attachment) -> (&'static str, Cow<'static, str>) {
         _ => ("waiting", waiting(&server, attachment)),
     };
     match attachment.is_lost {
-        Some(true) => (state, format!("Damaged here. {words}").into()),
+        // Of a file that a rule of the archive excludes now, that it is damaged says nothing more.
+        Some(true) if reason != Some(Reason::TooLarge) => {
+            (state, format!("Damaged here. {words}").into())
+        }
         _ => (state, words),
     }
 }
