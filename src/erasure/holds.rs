@@ -48,7 +48,7 @@ pub async fn lift(
         return Ok(None);
     }
     let held = holds::held_by(db, id).await?;
-    retention::examine_again(db, held.channel_id).await?;
+    retention::examine_again(db, &[held.channel_id]).await?;
     append_record(db, Kind::HoldLifted, id, &held, by, now).await?;
     Ok(Some(held.conversation_id))
 }

@@ -3,12 +3,12 @@
 //! A rule keeps whole days, which end at midnight UTC. So everything that becomes due is due at the same moment, a
 //! conversation changes its key for a rule once a day, and for the rest of the day a rule costs nothing. A pass does
 //! not search again what earlier passes have searched, except for the last 30 days of it, because a message may have
-//! arrived late. After a rule was switched on or off, or a hold was lifted, it searches everything again. A crash loses
-//! the position that the pass had reached, and nothing else.
+//! arrived late. After a rule was switched on or off, a hold was lifted, or a message arrived even later, it searches
+//! everything again. A crash loses the position that the pass had reached, and nothing else.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,9 +31,6 @@ pub const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// After more than this many batches in a row that erased nothing the pass ends. The next pass continues.
 const IDLE: usize = 100;
-
-/// A message that arrives up to this long after it was sent is still found.
-const LATE_ARRIVALS: TimeDelta = TimeDelta::days(30);
 
 /// Erases what is due by retention rules. Clones share everything.
 #[derive(Clone, Debug)]
@@ -89,7 +86,7 @@ impl Retention {
         let now = self.clock.now();
         let since = task
             .done_before
-            .map_or(DateTime::UNIX_EPOCH, |done| done - LATE_ARRIVALS);
+            .map_or(DateTime::UNIX_EPOCH, |done| done - retention::LATE_ARRIVALS);
         let limit = BATCH_MESSAGES as i64;
         // The search runs outside the transaction, so that the transaction holds its locks as briefly as possible.
         let mut conn = self.pool.acquire().await?;

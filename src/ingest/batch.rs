@@ -1,6 +1,6 @@
 //! Writes a batch of deliveries, of any channels, in one transaction.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
@@ -21,7 +21,7 @@ use crate::{
         erasures::{Cause, Erased, NewErasure},
         holds,
         messages::{self, Mention, Ref},
-        notify,
+        notify, retention,
     },
     seal::Keyring,
 };
@@ -45,6 +45,7 @@ pub async fn write(
         .flat_map(|d| d.events.iter().map(|event| (d.channel_id, event)))
         .collect();
     if fast_path::write(db, memory, keyring, &events, now).await? {
+        note_late_arrivals(db, &events, now).await?;
         record_last_webhook(db, memory, &events, now).await;
         return Ok(());
     }
@@ -73,8 +74,25 @@ pub async fn write(
     tx.commit().await?;
     keys.settle(keyring);
     memory.learn(learned, epoch, now);
+    note_late_arrivals(db, &events, now).await?;
     record_last_webhook(db, memory, &events, now).await;
     Ok(())
+}
+
+/// Lets retention rules examine the channels again whose events are too old for a pass to find them. It runs outside of the
+/// transaction, because a pass locks a rule before messages. If it fails the batch is not acknowledged, and comes again.
+async fn note_late_arrivals(
+    db: &mut PgConnection,
+    events: &[(i32, &IncomingEvent)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let oldest = now - retention::LATE_ARRIVALS;
+    let late = events.iter().filter(|(_, event)| event.at < oldest);
+    let channels: BTreeSet<i32> = late.map(|(channel_id, _)| *channel_id).collect();
+    match channels.is_empty() {
+        true => Ok(()),
+        false => retention::examine_again(db, &Vec::from_iter(channels)).await,
+    }
 }
 
 /// Writes the last-webhook time of the channels, at most once a minute for each. It runs outside of the transaction,

@@ -3,7 +3,7 @@
 //! The queries find what is due in the index of the timeline, conversation by conversation: an index by age would cost
 //! the webhook handler an insert for every message, for a query that runs once a day.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection, Result};
 use uuid::Uuid;
 
@@ -148,17 +148,21 @@ pub async fn switch(
     let Some(channel) = channel else {
         return Ok(false);
     };
-    examine_again(conn, channel).await?;
+    examine_again(conn, &[channel]).await?;
     Ok(true)
 }
 
-/// Lets the rules of a channel that are not switched off examine everything again.
-pub async fn examine_again(conn: &mut PgConnection, channel_id: i32) -> Result<()> {
+/// A pass looks for messages that arrived up to this long after they were sent. Those that arrive later let the rules of their
+/// channel examine everything again.
+pub const LATE_ARRIVALS: TimeDelta = TimeDelta::days(30);
+
+/// Lets the rules of these channels that are not switched off examine everything again.
+pub async fn examine_again(conn: &mut PgConnection, channels: &[i32]) -> Result<()> {
     sqlx::query(
         "update retention_rule set done_before = null, round = round + 1
-         where channel_id = $1 and switched_off_at is null",
+         where channel_id = any($1) and switched_off_at is null",
     )
-    .bind(channel_id)
+    .bind(channels)
     .execute(conn)
     .await?;
     Ok(())

@@ -19,6 +19,7 @@ mod export_attempts;
 mod exports;
 mod harness;
 mod keys_destroyed;
+mod late_arrivals;
 mod ledger;
 mod ledger_checked;
 mod media;
