@@ -1,4 +1,4 @@
-//! The contents of a conversation, for an operator's order to erase all of it.
+//! Operators' orders to erase everything in a conversation, and the contents of a conversation.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Result};
@@ -22,6 +22,133 @@ pub async fn extent(conn: &mut PgConnection, conversation: Uuid) -> Result<Exten
     .bind(conversation)
     .fetch_one(conn)
     .await
+}
+
+/// An order to insert.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOrder<'a> {
+    /// Number of the channel of the conversation.
+    pub channel_id: i32,
+    /// Id of the conversation.
+    pub conversation_id: Uuid,
+    /// Id of the operator who gives the order.
+    pub operator_id: Uuid,
+    /// One of the words that the column `reason` allows.
+    pub reason: &'a str,
+}
+
+/// An order that goes on.
+#[derive(FromRow, Clone, Debug)]
+pub struct OpenOrder {
+    /// Our own id.
+    pub id: Uuid,
+    /// Number of the channel of the conversation.
+    pub channel_id: i32,
+    /// Id of the conversation.
+    pub conversation_id: Uuid,
+    /// Id of the operator who gave it.
+    pub operator_id: Uuid,
+    /// One of the words that the column `reason` allows.
+    pub reason: String,
+    /// When it was given.
+    pub ordered_at: DateTime<Utc>,
+    /// Number of messages and events that were erased so far.
+    pub erased: i64,
+}
+
+/// How an order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum End {
+    /// Nothing was left to erase.
+    Done,
+    /// A hold stopped it. What was erased before stays erased.
+    Held,
+}
+
+/// Inserts an order given at `now`. Returns its id; of two orders for the same conversation the first one goes on.
+pub async fn insert(
+    conn: &mut PgConnection,
+    order: NewOrder<'_>,
+    now: DateTime<Utc>,
+) -> Result<Uuid> {
+    sqlx::query_scalar(
+        "insert into conversation_order (id, channel_id, conversation_id, operator_id, reason, ordered_at)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict (conversation_id) where ended_at is null do update set erased = conversation_order.erased
+         returning id",
+    )
+    .bind(Uuid::now_v7())
+    .bind(order.channel_id)
+    .bind(order.conversation_id)
+    .bind(order.operator_id)
+    .bind(order.reason)
+    .bind(now)
+    .fetch_one(conn)
+    .await
+}
+
+/// The ids of all orders that go on, the oldest first.
+pub async fn open(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar("select id from conversation_order where ended_at is null order by id")
+        .fetch_all(conn)
+        .await
+}
+
+/// The order for this conversation that goes on.
+pub async fn find(conn: &mut PgConnection, conversation: Uuid) -> Result<Option<OpenOrder>> {
+    sqlx::query_as(
+        "select id, channel_id, conversation_id, operator_id, reason, ordered_at, erased
+         from conversation_order where conversation_id = $1 and ended_at is null",
+    )
+    .bind(conversation)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Locks an order until the transaction ends. `None`: it has ended, or another process works on it now.
+pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<OpenOrder>> {
+    sqlx::query_as(
+        "select id, channel_id, conversation_id, operator_id, reason, ordered_at, erased
+         from conversation_order where id = $1 and ended_at is null for update skip locked",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Adds to the number of messages and events that an order has erased.
+pub async fn advance(conn: &mut PgConnection, id: Uuid, erased: usize) -> Result<()> {
+    sqlx::query("update conversation_order set erased = erased + $2 where id = $1")
+        .bind(id)
+        .bind(i64::try_from(erased).unwrap_or(i64::MAX))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Records that an order has ended.
+pub async fn end(
+    conn: &mut PgConnection,
+    id: Uuid,
+    outcome: End,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("update conversation_order set outcome = $2, ended_at = $3 where id = $1")
+        .bind(id)
+        .bind(outcome)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How an order ended; `None`: it goes on.
+pub async fn outcome(conn: &mut PgConnection, id: Uuid) -> Result<Option<End>> {
+    sqlx::query_scalar("select outcome from conversation_order where id = $1")
+        .bind(id)
+        .fetch_one(conn)
+        .await
 }
 
 /// Our id of a message or event, and LINE's id if it is a message.

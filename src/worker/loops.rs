@@ -99,6 +99,7 @@ impl Worker {
     /// Erases all that is to be erased now. A failure of one kind does not keep the others.
     async fn erase(&self, is_ruled: bool, stop: &CancellationToken) -> Result<(), Error> {
         let mut failed = self.withheld.free(BATCH_PAUSE, stop).await.err();
+        failed = failed.or(self.orders.pass(BATCH_PAUSE, stop).await.err());
         failed = failed.or(self.subjects.erase(BATCH_PAUSE, stop).await.err());
         if is_ruled {
             failed = failed.or(self.retention.pass(BATCH_PAUSE, stop).await.err());
@@ -106,7 +107,7 @@ impl Worker {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Every [`POLL`], erases withheld messages that no hold keeps any more, and then what subject requests name.
+    /// Every [`POLL`], erases withheld messages that no hold keeps any more, then what operators ordered, and then what subject requests name.
     /// Applies the retention rules every [`RETENTION_INTERVAL`].
     pub(super) async fn keep_erasing(&self, stop: &CancellationToken) {
         let mut ruled = None;

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    erasure::{keys::Keys, retention::Retention, subject::Subjects, withheld::Withheld},
+    erasure::{
+        keys::Keys, order::Orders, retention::Retention, subject::Subjects, withheld::Withheld,
+    },
     exports::Exports,
     line::client::LineApi,
     media::{Media, NoTls, Reach, Reconciled},
@@ -74,6 +76,7 @@ pub struct Worker {
     retention: Retention,
     subjects: Subjects,
     withheld: Withheld,
+    orders: Orders,
     wake: Arc<Notify>,
     slots: Slots,
     /// For claims only: one connection, with the settings of [`jobs::CLAIMING`].
@@ -108,6 +111,7 @@ impl Worker {
         let retention = Retention::new(shared.clone(), time.clone());
         let subjects = Subjects::new(shared.clone(), time.clone());
         let withheld = Withheld::new(shared.clone(), time.clone());
+        let orders = Orders::new(shared.clone(), time.clone());
         let people = People::new(shared.clone(), time.clone(), keyring.clone(), line.clone());
         let media = Media::new(shared, time, keyring, objects, line, reach)?;
         Ok(Self {
@@ -120,6 +124,7 @@ impl Worker {
             retention,
             subjects,
             withheld,
+            orders,
             wake: Arc::default(),
             slots: Slots::default(),
             claims,
@@ -213,6 +218,7 @@ impl Worker {
             moved += self.media.sweep(&stop).await?;
             moved += self.exports.work().await?;
             moved += self.withheld.free(Duration::ZERO, &stop).await?;
+            moved += self.orders.pass(Duration::ZERO, &stop).await?;
             moved += self.subjects.erase(Duration::ZERO, &stop).await?;
             moved += self.retention.pass(Duration::ZERO, &stop).await?;
             moved += self.keys.shred().await?;

@@ -545,3 +545,24 @@ async fn whoever_has_a_holds_page_open_is_told_when_it_lets_go() {
     assert_eq!(next(&mut stream).await, conversation.to_string());
     assert!(!admin.page(&path).await.contains("WITHHELD"));
 }
+
+#[tokio::test]
+async fn the_erasure_of_a_conversation_that_goes_on_is_shown_with_its_progress() {
+    let site = Site::new().await;
+    site.shop.user("Aoi").sends_text("hello").await.unwrap();
+    let admin = site.admin().await;
+    sqlx::query(
+        "insert into conversation_order (id, channel_id, conversation_id, operator_id, reason, ordered_at, erased)
+         select gen_random_uuid(), c.channel_id, c.id, o.id, 'order', c.created_at, 4100 from conversation c, operator o",
+    )
+    .execute(&mut site.db().await)
+    .await
+    .unwrap();
+    let chat: Uuid = site.one("select id from conversation").await;
+    let order = format!("/conversations/{chat}/erase");
+    let page = admin.page(&order).await;
+    assert!(page.contains("is being erased") && page.contains("4100 of its messages and events"));
+    assert!(!page.contains("Erase all of it"));
+    site.run_jobs().await;
+    assert!(admin.page(&order).await.contains("Erase all of it"));
+}

@@ -11,6 +11,7 @@ mod adversity;
 mod away;
 mod browser;
 mod causes;
+mod conversation_orders;
 mod corpus;
 mod doctor;
 mod door;

@@ -6,22 +6,34 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::web::{
-    Error, Shared, auth::session::Viewer, conversation::list, detached, http::form::FormBody,
-    layout::Layout, page, preferences::Preferences, see_other, when::When,
+    Error, Shared,
+    auth::session::Viewer,
+    conversation::list,
+    detached,
+    http::form::FormBody,
+    layout::Layout,
+    page,
+    preferences::Preferences,
+    see_other,
+    when::{Now, When},
 };
 use crate::{
-    erasure::order::{self, ConversationErasure, Outcome, REASONS},
+    erasure::{
+        order::{self, Orders, Outcome, REASONS},
+        retention::BATCH_PAUSE,
+    },
     records::{
         conversations, holds, messages,
-        orders::{self, Extent},
+        orders::{self, End, Extent, NewOrder, OpenOrder},
     },
 };
 
-/// How long a browser waits for a whole conversation to be erased. After that it is redirected to the list of
-/// conversations, and the erasure continues.
+/// How long a browser waits for a whole conversation to be erased. After that it is redirected to the page of the order,
+/// and the worker goes on.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Template)]
@@ -34,7 +46,16 @@ struct Page {
     back: String,
     what: What,
     held: bool,
+    /// The order that erases the conversation now.
+    running: Option<Running>,
     reasons: &'static [(&'static str, &'static str)],
+}
+
+/// An order that goes on.
+struct Running {
+    since: When,
+    /// Number of messages and events that were erased so far.
+    erased: i64,
 }
 
 /// The target of the order.
@@ -80,6 +101,7 @@ pub(in crate::web) async fn page(
             ),
             what: What::Message(page::now(&shared, preferences).dated(message.occurred_at)),
             held: !held.is_empty(),
+            running: None,
             reasons: &REASONS,
         })
     })
@@ -132,16 +154,26 @@ pub(in crate::web) async fn conversation_page(
         let conversation = conversations::find(&mut conn, keyring, allowed, *id).await?;
         let conversation = conversation.ok_or(Error::NotFound)?;
         let held = holds::held(&mut conn, &[conversation.id], false).await?;
+        let running = orders::find(&mut conn, conversation.id).await?;
+        let now = page::now(&shared, preferences);
         page::html(&Page {
             layout: Layout::new(&viewer, &preferences, "conversations"),
             action: format!("/conversations/{id}/erase"),
             back: format!("/conversations/{id}"),
             what: What::Conversation(orders::extent(&mut conn, conversation.id).await?),
             held: !held.is_empty(),
+            running: running.map(|order| running_since(&order, now)),
             reasons: &REASONS,
         })
     })
     .await
+}
+
+fn running_since(order: &OpenOrder, now: Now) -> Running {
+    Running {
+        since: now.dated(order.ordered_at),
+        erased: order.erased,
+    }
 }
 
 /// `POST /conversations/{id}/erase`
@@ -153,27 +185,29 @@ pub(in crate::web) async fn erase_conversation(
 ) -> Result<HttpResponse, Error> {
     viewer.governs()?;
     let reason = form.reason()?;
-    let work = actix_web::rt::spawn(detached(async move {
+    detached(async move {
         let (allowed, keyring) = (&viewer.session.channels, &shared.keyring);
         let mut tx = viewer.begin(&shared).await?;
         let conversation = conversations::find(&mut tx, keyring, allowed, *id).await?;
         let conversation = conversation.ok_or(Error::NotFound)?;
-        // The erasure is many transactions. Ordered before the session ended, it goes on to its end.
-        drop(tx);
-        let order = ConversationErasure {
+        let new = NewOrder {
             channel_id: conversation.channel_id,
             conversation_id: conversation.id,
-            operator: viewer.session.operator_id,
+            operator_id: viewer.session.operator_id,
             reason,
         };
-        let outcome = order::conversation(&shared.pool, &shared.clock, &order).await?;
-        Ok(see_other(&match outcome {
-            Outcome::Held => format!("/conversations/{id}/erase"),
-            _ => format!("/conversations/{id}"),
+        let order = orders::insert(&mut tx, new, shared.clock.now()).await?;
+        tx.commit().await?;
+        // A small conversation is erased when the browser shows it again. The worker does the rest of a large one.
+        let orders = Orders::new(shared.pool.clone(), shared.clock.clone());
+        let never = CancellationToken::new();
+        let work = orders.carry_out(order, BATCH_PAUSE, &never);
+        let _ = tokio::time::timeout(ORDER_TIMEOUT, work).await;
+        let mut conn = shared.pool.acquire().await?;
+        Ok(see_other(&match orders::outcome(&mut conn, order).await? {
+            Some(End::Done) => format!("/conversations/{id}"),
+            Some(End::Held) | None => format!("/conversations/{id}/erase"),
         }))
-    }));
-    match tokio::time::timeout(ORDER_TIMEOUT, work).await {
-        Ok(done) => done.unwrap_or(Err(Error::Internal("panic"))),
-        Err(_) => Ok(see_other("/conversations")),
-    }
+    })
+    .await
 }
