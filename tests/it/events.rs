@@ -117,7 +117,7 @@ async fn a_hundred_events_of_many_people_in_one_body() {
 async fn a_body_full_of_tiny_events_is_stored() {
     run(async |t| {
         let nothing = vec![Event::raw("{}"); 100_000];
-        t.deliver(&nothing).await?;
+        acknowledged(t, &nothing).await?;
         let kept = t.documents().await?;
         let kept: Vec<usize> = kept.iter().map(|(_, _, plain)| plain.len()).collect();
         assert_eq!(kept, [3 * nothing.len() + 1], "one list of them all");
@@ -127,8 +127,8 @@ async fn a_body_full_of_tiny_events_is_stored() {
         let texts: Vec<Event> = (0..EVENTS)
             .map(|n| people[n % 50].sends_text("x").make())
             .collect();
-        t.deliver(&texts).await?;
-        t.deliver(&texts).await?;
+        acknowledged(t, &texts).await?;
+        acknowledged(t, &texts).await?;
         assert_eq!(
             t.count("select count(*) from message").await?,
             i64::try_from(EVENTS)?
@@ -136,6 +136,17 @@ async fn a_body_full_of_tiny_events_is_stored() {
         Ok(())
     })
     .await;
+}
+
+/// Delivers events as LINE does: again if they were refused, because a busy machine can miss the limit of an answer.
+async fn acknowledged(t: &T, events: &[Event]) -> anyhow::Result<()> {
+    let mut delivered = t.deliver(events).await;
+    for _ in 0..4 {
+        if delivered.is_err() {
+            delivered = t.deliver(events).await;
+        }
+    }
+    delivered
 }
 
 /// An event that PostgreSQL refuses for an unforeseen reason must not make its neighbours fail. A refused message must
