@@ -1,10 +1,10 @@
 //! Purges objects: deletes them, confirms that they are gone, checks again after their writer's lease, and deletes
 //! their rows.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::Media;
@@ -38,9 +38,8 @@ impl Media {
         let due = objects::due(&mut conn, BATCH_OBJECTS as i64, now, now + RETRY_DELAY).await?;
         drop(conn);
         let count = due.len();
-        let lost = self.begin_to_purge(&due, now).await?;
-        let left = due.into_iter().filter(|due| !lost.contains(&due.key));
-        let purges = left.map(|object| async move {
+        let (ready, looked) = self.begin_to_purge(due, now).await?;
+        let purges = ready.into_iter().map(|object| async move {
             if stop.is_cancelled() {
                 return Ok(()); // due again after `RETRY_DELAY`
             }
@@ -57,33 +56,42 @@ impl Media {
             .buffer_unordered(CONCURRENT_PURGES)
             .collect()
             .await;
-        done.into_iter().collect::<Result<(), Internal>>()?;
+        done.into_iter()
+            .chain([looked])
+            .collect::<Result<(), Internal>>()?;
         Ok(count)
     }
 
-    /// Notes that objects are about to be purged, and returns those that are missing: their erasures wait until the files
-    /// are back, or are given up. A directory of the object store can be moved aside, and comes back with all files in it.
+    /// Notes that objects are about to be purged. Returns those that can be, and the last error of the others: one that cannot
+    /// be looked for keeps no other waiting. The erasure of a missing one waits until the file is back, or is given up: a
+    /// directory of the object store can be moved aside, and comes back with all files in it.
     async fn begin_to_purge(
         &self,
-        due: &[Due],
+        due: Vec<Due>,
         now: DateTime<Utc>,
-    ) -> Result<HashSet<ObjectKey>, Internal> {
-        let expected = due.iter().filter(|due| due.is_expected);
-        let expected: Vec<ObjectKey> = expected.map(|due| due.key).collect();
-        if expected.is_empty() || !self.objects.can_lose_objects() {
-            return Ok(HashSet::new());
+    ) -> Result<(Vec<Due>, Result<(), Internal>), Internal> {
+        if !self.objects.can_lose_objects() {
+            return Ok((due, Ok(())));
         }
+        let (expected, mut ready): (Vec<Due>, Vec<Due>) =
+            due.into_iter().partition(|due| due.is_expected);
         let looked = stream::iter(expected)
-            .map(async |key| Ok::<_, Internal>((key, self.objects.has(key).await?)));
-        let found: Vec<(ObjectKey, bool)> = looked
-            .buffer_unordered(CONCURRENT_PURGES)
-            .try_collect()
-            .await?;
-        let (there, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, there)| *there);
-        let keys = |found: Vec<(ObjectKey, bool)>| found.into_iter().map(|(key, _)| key);
+            .map(async |due| (due, self.objects.has(due.key).await))
+            .buffer_unordered(CONCURRENT_PURGES);
+        let looked: Vec<_> = looked.collect().await;
+        let (mut there, mut missing, mut failed) = (vec![], vec![], Ok(()));
+        for (due, found) in looked {
+            match found {
+                Ok(true) => {
+                    there.push(due.key);
+                    ready.push(due);
+                }
+                Ok(false) => missing.push(due.key),
+                Err(error) => failed = Err(error.into()),
+            }
+        }
         let mut conn = self.pool.acquire().await?;
-        lost_objects::begin_to_purge(&mut conn, &Vec::from_iter(keys(there)), now).await?;
-        let missing: Vec<ObjectKey> = keys(missing).collect();
+        lost_objects::begin_to_purge(&mut conn, &there, now).await?;
         let new = lost_objects::lose(&mut conn, &missing, now).await?;
         if let Some(key) = new.first() {
             tracing::error!(
@@ -92,7 +100,7 @@ impl Media {
                 "objects that are to be purged are missing, and no purge of them was noted. Their erasures wait until they are put back, or until `objects lost --confirm` gives them up"
             );
         }
-        Ok(missing.into_iter().collect())
+        Ok((ready, failed))
     }
 
     /// After a purge that failed: if the object can still be seen, the note that its purge began is taken back. If it is

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use line_chat_archive::{fake_line::pictures::photo, records::lost_objects};
+use line_chat_archive::{fake_line::pictures::photo, objects::ObjectKey, records::lost_objects};
 use uuid::Uuid;
 
 use crate::{archive::Archive, healed::Log};
@@ -103,9 +103,31 @@ async fn an_erasure_does_not_wait_for_a_file_that_was_given_up() {
     assert_eq!(t.bucket.files().await, OTHERS, "the reconcile has found it");
 }
 
-/// A process that ended after it removed the file, and before it wrote that down, has purged it.
+/// One directory cannot be read; it keeps the files of no other erasure.
 #[tokio::test]
-async fn a_purge_that_was_cut_off_is_completed() {
+async fn a_file_that_cannot_be_looked_for_keeps_no_other_erasure_waiting() {
+    let (t, id) = with_a_photo().await;
+    let other = t
+        .receives(&t.shop.user("Ken").sends_image(photo(7, 64, 64)).make())
+        .await;
+    t.work().await;
+    let (shard, aside) = moved_aside(&t, id).await;
+    // A link to itself cannot be followed.
+    std::os::unix::fs::symlink(&shard, &shard).unwrap();
+    let erasures = [t.unsends(id).await, t.unsends(other).await];
+    for _ in 0..3 {
+        t.clock.advance(2 * MINUTE);
+        assert!(t.worker.run_until_idle().await.is_err());
+    }
+    assert!(t.objects_gone_at(erasures[0]).await.is_none());
+    assert!(t.objects_gone_at(erasures[1]).await.is_some());
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    assert!(gone_at(&t, erasures[0]).await.is_some());
+}
+
+/// An unsent photo whose original is about to be deleted: that was noted, and nothing more.
+async fn noted() -> (Archive, ObjectKey, Uuid) {
     let (t, id) = with_a_photo().await;
     let key = t.attachment(id).await.original_key().unwrap();
     let erasure = t.unsends(id).await;
@@ -113,6 +135,15 @@ async fn a_purge_that_was_cut_off_is_completed() {
     lost_objects::begin_to_purge(&mut db, &[key], t.clock.now())
         .await
         .unwrap();
+    drop(db);
+    (t, key, erasure)
+}
+
+/// A process that ended after it removed the file, and before it wrote that down, has purged it.
+#[tokio::test]
+async fn a_purge_that_was_cut_off_is_completed() {
+    let (t, key, erasure) = noted().await;
+    let mut db = t.pool.acquire().await.unwrap();
     fs::remove_file(t.bucket.file_of(key)).unwrap();
     assert!(gone_at(&t, erasure).await.is_some());
     assert_eq!(lost_objects::count_lost(&mut db).await.unwrap(), (0, 0));
@@ -121,13 +152,8 @@ async fn a_purge_that_was_cut_off_is_completed() {
 /// A purge failed while the file was there, and then its directory was moved aside.
 #[tokio::test]
 async fn a_file_that_could_not_be_purged_and_was_moved_aside_later_is_not_said_to_be_purged() {
-    let (t, id) = with_a_photo().await;
-    let key = t.attachment(id).await.original_key().unwrap();
-    let erasure = t.unsends(id).await;
+    let (t, key, erasure) = noted().await;
     let mut db = t.pool.acquire().await.unwrap();
-    lost_objects::begin_to_purge(&mut db, &[key], t.clock.now())
-        .await
-        .unwrap();
     lost_objects::is_still_there(&mut db, key).await.unwrap();
     let file = t.bucket.file_of(key);
     fs::rename(file.parent().unwrap(), t.home.path().join("shard aside")).unwrap();
@@ -150,7 +176,7 @@ async fn a_file_that_was_given_up_while_it_was_in_use_keeps_no_erasure() {
     assert!(gone_at(&t, erasure).await.is_some());
 }
 
-/// In its place is a directory, which is none of the object store's files.
+/// A directory stands in the place of the file. The object store did not make it, so it is not taken for the file.
 #[tokio::test]
 async fn an_erasure_waits_for_a_file_with_a_directory_in_its_place_until_it_is_given_up() {
     let (t, id) = with_a_photo().await;
