@@ -6,8 +6,8 @@ use sqlx::migrate::MigrateError;
 
 use super::{disk, privileges};
 
-/// The error and its causes in one line, and what to do if a disk is at fault. Of a database error it contains only the SQLSTATE or a fixed phrase, because
-/// the database's messages may contain values.
+/// The error and its causes in one line, and the remedy if a disk is at fault. Of a database error it contains only the
+/// SQLSTATE or a fixed phrase, because the database's messages may contain values.
 pub fn in_words(error: &anyhow::Error) -> String {
     let mut messages: Vec<String> = Vec::new();
     let mut trouble = None;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{Confirm, counted::counted, keys::with_attested};
 use crate::{config::StorageConfig, records::keys};
 
-/// Names the keys in use that are known to be missing or damaged. With `--confirm` it gives them up: erasures that wait for them are
-/// completed, and the service destroys what is left of a key once something under it is erased.
+/// Names the keys in use that are known to be missing or damaged. With `--confirm` it gives them up: erasures that wait
+/// for them are completed, and the service destroys the rest of a key once something under it is erased.
 ///
 /// # Errors
 /// The database or the keyring cannot be used.

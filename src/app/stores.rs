@@ -21,7 +21,7 @@ use crate::{
 /// An object store of an earlier version has no mark. It gets one only if one of this many newest objects is in it.
 const NEWEST_CHECKED: i64 = 64;
 
-/// How long the object store and the copies of the ledger may take to be opened, where a person waits.
+/// How long the object store, the keyring or a copy of the ledger may be silent, where a person waits.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The object store, and the places for copies of the ledger.
@@ -76,16 +76,22 @@ impl Stores {
         db: &mut PgConnection,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
-        let opened = timeout(OPEN_TIMEOUT, Self::open(storage, db, purpose)).await;
-        opened.unwrap_or_else(|_| bail!("it does not answer"))
+        in_time(Self::open(storage, db, purpose)).await
     }
 
     /// All copies of the ledger, with that in the object store. Their checkpoints are signed with the key of `verifier`.
     pub fn ledger_copies(self, verifier: Verifier) -> Copies {
-        let mut backends = vec![self.objects];
-        backends.extend(self.copies);
-        Copies::new(backends, verifier)
+        Copies::new(self.objects, self.copies, verifier)
     }
+}
+
+/// Opens one of the places that the settings name, where a person waits.
+///
+/// # Errors
+/// `opening` fails, or does not end within a minute.
+pub async fn in_time<T>(opening: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let opened = timeout(OPEN_TIMEOUT, opening).await;
+    opened.unwrap_or_else(|_| bail!("it does not answer"))
 }
 
 /// As [`Stores::open`], of the object store alone.

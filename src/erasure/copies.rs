@@ -88,10 +88,10 @@ pub struct CopiedCheckpoint {
 }
 
 impl Copies {
-    /// The copies in `backends`. Their checkpoints are signed with the key of `verifier`.
-    pub fn new(backends: Vec<Objects>, verifier: Verifier) -> Self {
+    /// The copies in the object store and in the `others`. Their checkpoints are signed with the key of `verifier`.
+    pub fn new(objects: Objects, others: Vec<Objects>, verifier: Verifier) -> Self {
         Self {
-            backends: backends.into(),
+            backends: std::iter::once(objects).chain(others).collect(),
             verifier: Arc::new(verifier),
             current: Arc::default(),
         }

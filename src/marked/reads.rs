@@ -19,8 +19,8 @@ const MOST_FILES: usize = 1024;
 pub struct Reads(Arc<Mutex<HashMap<PathBuf, Arc<Semaphore>>>>);
 
 impl Reads {
-    /// Waits until the file at `path` may be read. The permit belongs to the thread that reads, not to the caller, who may be gone
-    /// before the thread ends.
+    /// Waits until the file at `path` may be read. The permit belongs to the thread that reads, not to the caller, who may
+    /// be gone before the thread ends.
     pub async fn enter(&self, path: &Path) -> Option<OwnedSemaphorePermit> {
         let semaphore = {
             let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);

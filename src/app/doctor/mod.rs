@@ -9,7 +9,6 @@ mod machine;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::anyhow;
 use sqlx::PgConnection;
 use tokio::time::timeout;
 
@@ -17,7 +16,7 @@ use super::{
     counted::counted,
     database::{Database, Purpose, with},
     failure, keys,
-    stores::Stores,
+    stores::{Stores, in_time},
 };
 use crate::{
     config::{Serve, StorageConfig},
@@ -27,9 +26,6 @@ use crate::{
     records,
 };
 
-/// How long the object store and the keyring may be silent.
-const STORE_TIMEOUT: Duration = Duration::from_secs(60);
-const SILENT: &str = "it does not answer";
 /// How long the copies of the ledger are read.
 const COPIES_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -219,8 +215,7 @@ async fn keyring_checks(
     serve: &Serve,
     db: &mut PgConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let opened = timeout(STORE_TIMEOUT, keys::open(storage, db, Purpose::Look)).await;
-    let keyring = match opened.unwrap_or_else(|_| Err(anyhow!(SILENT))) {
+    let keyring = match in_time(keys::open(storage, db, Purpose::Look)).await {
         Ok(keyring) => keyring,
         Err(error) => {
             let what = "the keyring cannot be opened";

@@ -22,8 +22,8 @@ const CHECKPOINT_MAX_AGE: TimeDelta = TimeDelta::hours(26);
 const SIGNING_LIMIT: TimeDelta = TimeDelta::minutes(10);
 
 /// Verifies the ledger: every leaf is the hash of its record, every checkpoint ever signed has a root of this tree,
-/// no copy has more records, and every copy has all records that it was signed over. Also returns how many records wait for their signature; they are not part of the
-/// verdict.
+/// no copy has more records, and every copy has all records that it was signed over. Also returns how many records wait
+/// for their signature; they are not part of the verdict.
 pub(super) async fn verify(
     storage: &StorageConfig,
     db: &mut PgConnection,

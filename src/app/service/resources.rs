@@ -77,12 +77,11 @@ impl Resources {
     pub(super) async fn open_ledger(
         &self,
         signer: Signer,
-        mut copies: Vec<Objects>,
+        copies: Vec<Objects>,
     ) -> anyhow::Result<Ledger> {
         let key = signer.vkey();
         let verifier = Verifier::from_vkey(&key)?;
-        copies.insert(0, self.objects.clone());
-        let copies = Copies::new(copies, verifier);
+        let copies = Copies::new(self.objects.clone(), copies, verifier);
         step("the ledger in the database and its copies");
         let replayed = restore::replay(&self.pool, &self.clock, &copies).await?;
         let (pool, clock) = (self.pool.clone(), self.clock.clone());
