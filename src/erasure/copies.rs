@@ -167,8 +167,13 @@ impl Copies {
             if until <= copied_records {
                 continue;
             }
+            let records = ledger::records(conn, from, until).await?;
+            if records.len() as u64 != until - from {
+                // The database was restored since its checkpoint was read. The copy may be the one that has the rest.
+                return Err(Error::Forked);
+            }
             let mut lines = Vec::new();
-            for record in ledger::records(conn, from, until).await? {
+            for record in records {
                 lines.extend_from_slice(&record);
                 lines.push(b'\n');
             }

@@ -7,10 +7,12 @@ use anyhow::Context;
 use line_chat_archive::{
     app::{self, database},
     clock::Clock,
+    erasure::copies::Copies,
     ledger::{
         Hash, Kind, Record, Verifier,
         tree::{leaf_hash, root_of},
     },
+    objects::Objects,
     records::ledger,
 };
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -226,7 +228,14 @@ async fn a_service_whose_database_is_restored_ends_and_the_next_one_repeats_the_
         let before = t.count(size).await?;
         let text = aoi.sends_text("secret").await?;
         aoi.unsends(&text).await?;
-        until(async || t.count(size).await.is_ok_and(|size| size > before)).await;
+        let is_copied = |copy: &str| {
+            let checkpoint = t.home.path().join(copy).join("ledger/checkpoint");
+            let note = fs::read_to_string(checkpoint).unwrap_or_default();
+            let size = note.lines().nth(1).and_then(|size| size.parse::<i64>().ok());
+            size.is_some_and(|size| size > before)
+        };
+        // An erasure that is in no copy yet cannot be repeated.
+        until(async || is_copied("objects") && is_copied("copies")).await;
         let mut owner = t.database.connect().await?;
         owner
             .execute(
@@ -244,6 +253,40 @@ async fn a_service_whose_database_is_restored_ends_and_the_next_one_repeats_the_
         let next = t.replica().await?;
         assert_eq!(next.replayed, 1);
         next.stop().await;
+        Ok(())
+    })
+    .await;
+}
+
+/// The database is restored between the checkpoint that the signer has read and the records that it copies.
+#[tokio::test]
+async fn a_database_that_is_restored_while_it_is_copied_spoils_no_copy() {
+    run(async |t| {
+        let aoi = t.shop.user("Aoi");
+        let text = aoi.sends_text("secret").await?;
+        aoi.unsends(&text).await?;
+        t.service.ledger_signer.append_and_sign().await?;
+        let place = t.home.path().join("aside");
+        let place = url::Url::from_directory_path(place)
+            .ok()
+            .context("a path")?;
+        let aside = Objects::open(&place).await?;
+        let signer = app::keys::signer(&keys::secret(t.home.path()));
+        let copies = Copies::new(aside, vec![], Verifier::from_vkey(&signer.vkey())?);
+        let mut owner = t.database.connect().await?;
+        let mut tx = owner.begin().await?;
+        tx.execute("alter table ledger disable trigger all; delete from ledger where seq > 0")
+            .await?;
+        let copied = copies.bring_up_to_date(&mut tx).await;
+        assert!(copied.is_err_and(|error| error.is_contradiction()));
+        tx.rollback().await?;
+        assert!(
+            copies.sound().await?.0.is_empty(),
+            "no checkpoint without its records"
+        );
+        copies.bring_up_to_date(&mut owner).await?;
+        copies.verify().await?;
+        owner.close().await?;
         Ok(())
     })
     .await;
